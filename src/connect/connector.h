@@ -1,0 +1,30 @@
+/* A source connector is one descriptor: an option table and callbacks. It turns the outside into blocks of records with stable
+ * (partition, offset). It never decides durability: the runtime appends to the log and syncs. */
+#ifndef LEAT_CONNECT_CONNECTOR_H
+#define LEAT_CONNECT_CONNECTOR_H
+
+#include "base/env.h"
+#include "log/log.h"
+#include "project/project.h"
+
+struct leat_option_spec;
+struct leat_connector; /* an opened source */
+struct leat_connector_ops {
+    const char *name;
+    /* state_dir: the connector's own durable folder (partition table, spool). resume: the log's ends (borrowed for the call). */
+    enum leat_status (*open)(struct leat_env *, const struct leat_source *, const char *project_dir, const char *state_dir,
+                             const struct leat_log_end *resume, size_t resume_count, struct leat_connector **out, struct leat_error *);
+    /* Next run of new records, or END when there is nothing now. Block memory is the connector's until the next call.
+     * block->arrival_us is left 0. Errors: retriable ones leave the position unchanged; a damaged file (truncated
+     * gzip, bomb) is reported once by `warning` (copied) and the rest goes on. */
+    enum leat_status (*poll)(struct leat_connector *, size_t max_bytes, struct leat_block *out, struct leat_error *);
+    bool (*finished)(struct leat_connector *);  /* read to its end and will never give more (mode='once') : watermark +inf */
+    int64_t (*next_poll_us)(struct leat_connector *); /* how long idle polling may wait; -1: wake fd only */
+    int (*wake_fd)(struct leat_connector *);    /* inotify or -1 */
+    void (*close)(struct leat_connector *);
+};
+struct leat_connector { const struct leat_connector_ops *ops; };
+extern const struct leat_connector_ops leat_connector_file;
+const struct leat_connector_ops *leat_connector_find(const char *name); /* NULL: unknown */
+
+#endif

@@ -1,0 +1,81 @@
+/* Delta Lake tables on a disk: the log (replay, commit, checkpoint), and writing data files.
+ * Follows the Delta PROTOCOL.md; reader 1-3 with timestampNtz (and refuses features it does not know), writer 2/7.
+ * A table directory is identified by its path and, across a wipe, by metaData.id. */
+#ifndef LEAT_LAKE_DELTA_H
+#define LEAT_LAKE_DELTA_H
+
+#include "base/env.h"
+#include "data/schema.h"
+#include "sql/duck.h"
+
+struct leat_delta_file {       /* one live `add` */
+    char *path;                /* relative to the table, as in the log, URL-decoded */
+    uint64_t size_bytes;
+    int64_t modified_ms;
+    int64_t row_count;         /* -1: no statistics */
+    char *stats_json;          /* NULL: none */
+    char *partition_json;      /* partitionValues object text, "{}" */
+};
+struct leat_delta_txn { char *app_id; int64_t version; };
+struct leat_delta_snapshot {
+    int64_t version;           /* -1: the table does not exist */
+    char *table_id;
+    char *schema_json;         /* metaData.schemaString */
+    char *name;
+    char **partition_columns; size_t partition_column_count;
+    struct leat_delta_file *files; size_t file_count;
+    struct leat_delta_txn *txns; size_t txn_count;
+    int64_t commit_timestamp_ms;
+    char *frontier_json;       /* of the newest commitInfo that has one ("leat.frontier"), or NULL */
+};
+/* Replays the log into its state at `version` (-1: newest). Missing table: version -1, OK.
+ * Errors: NOT_FOUND version gone or not yet; CORRUPT a gap or bad JSON; UNSUPPORTED a reader feature. */
+enum leat_status leat_delta_snapshot(struct leat_env *, struct leat_conn *batch, const char *table_dir, int64_t version,
+                                     struct leat_delta_snapshot *out, struct leat_error *) LEAT_MUST;
+void leat_delta_snapshot_deinit(struct leat_delta_snapshot *);
+int64_t leat_delta_txn_version(const struct leat_delta_snapshot *, const char *app_id); /* -1: none */
+
+/* A writer keeps the newest snapshot in memory and commits against it. One writer a table a process. */
+struct leat_delta;
+struct leat_delta_options {
+    const char *name;
+    const struct leat_schema *schema;     /* logical columns; types without a Delta counterpart are stored as in
+                                             leat_delta_storage_type and restored by leat_delta_select */
+    const char *primary_key;              /* comma separated, informative; NULL: none */
+    int checkpoint_every;                 /* commits; 0: 10 */
+};
+/* Opens, or creates with commit 0 (protocol, metaData). CONFLICT when the existing schema differs. */
+enum leat_status leat_delta_open(struct leat_env *, struct leat_conn *batch, const char *table_dir, const char *scratch_dir,
+                                 const struct leat_delta_options *, struct leat_delta **out, struct leat_error *) LEAT_MUST;
+void leat_delta_close(struct leat_delta *);
+const struct leat_delta_snapshot *leat_delta_current(const struct leat_delta *); /* borrowed; until the next commit */
+/* The type a column has in Parquet: HUGEINT, UBIGINT, UHUGEINT -> DECIMAL(38|20|38,0); unsigned -> next wider signed; TIME,
+ * INTERVAL, UUID, NESTED -> VARCHAR; others unchanged. */
+struct leat_type leat_delta_storage_type(struct leat_type t);
+/* SQL text reading a snapshot with the logical schema: "SELECT CAST(..) AS a, ... FROM read_parquet([...])", empty tables too.
+ * extra_where: NULL or a predicate. */
+void leat_delta_select(const char *table_dir, const struct leat_delta_snapshot *, const struct leat_schema *logical,
+                       const char *extra_where, struct leat_buffer *out_sql);
+
+struct leat_delta_commit_info {
+    const char *operation;           /* "WRITE", "MERGE", "OPTIMIZE", "CREATE TABLE" ... */
+    const char *frontier_json;       /* NULL: none */
+    const struct leat_delta_txn *txns; size_t txn_count;
+};
+/* Each commit: data files are written to scratch by DuckDB, adopted (fsync, link), then _delta_log/N.json is linked
+ * (never overwritten) and the directory fsynced; every `checkpoint_every` commits a checkpoint and
+ * _last_checkpoint. When a txn (app_id, version) is already at or past `version`, nothing is written: OK, *done=false.
+ * `done` may be NULL. */
+enum leat_status leat_delta_append(struct leat_delta *, const char *select_sql, const struct leat_delta_commit_info *, bool *done, struct leat_error *) LEAT_MUST;
+enum leat_status leat_delta_overwrite(struct leat_delta *, const char *select_sql, const struct leat_delta_commit_info *, bool *done, struct leat_error *) LEAT_MUST;
+/* Applies consolidated weighted changes: rows with weight > 0 are added, with weight < 0 that many equal
+ * rows (IS NOT DISTINCT FROM on all columns, or on key_columns when key_count > 0) are removed, by rewriting only the files whose statistics admit
+ * them. CORRUPT when a row to remove is not there. */
+enum leat_status leat_delta_apply(struct leat_delta *, const struct leat_changes *changes, const uint16_t *key_columns, size_t key_count,
+                                  const struct leat_delta_commit_info *, bool *done, struct leat_error *) LEAT_MUST;
+/* Joins small files into files of about target_bytes (dataChange=false) when that is worth it. *done: did anything. */
+enum leat_status leat_delta_compact(struct leat_delta *, uint64_t target_bytes, bool *done, struct leat_error *) LEAT_MUST;
+/* Deletes files no live version within `keep_ms` refers to. */
+enum leat_status leat_delta_vacuum(struct leat_delta *, int64_t keep_ms, size_t *removed, struct leat_error *) LEAT_MUST;
+
+#endif

@@ -1,0 +1,49 @@
+/* The durable log of one unbounded source: records by partition and offset, in checksummed segments.
+ * Appended in blocks (up to LEAT_BLOCK_MAX bytes); acknowledged = leat_log_sync returned OK. The byte format stands at the top of
+ * log.c. A torn tail (after a crash) is cut at the last block whose checksum holds; damage before it is
+ * CORRUPT. One writer; readers in the same thread. */
+#ifndef LEAT_LOG_LOG_H
+#define LEAT_LOG_LOG_H
+
+#include "base/env.h"
+
+/* A run of consecutive records of one partition. Borrowed pointers unless said otherwise. */
+struct leat_block {
+    uint32_t partition;
+    uint64_t base_offset;      /* offset of record 0 */
+    uint32_t record_count;
+    int64_t arrival_us;        /* leat's own clock at ingest, monotone (rule 16) */
+    uint64_t position;         /* connector's resume point after this block (bytes of the file ...) */
+    const char *payload;       /* record bytes back to back, 64 readable bytes after the end */
+    const uint32_t *ends;      /* record i is payload[ends[i-1] .. ends[i]) (record terminators not included are skipped by `starts`) */
+    const uint32_t *starts;    /* record i starts here */
+    const uint64_t *identities; /* NULL, or (file << 40 | line) a record: fed records; offset is the identity otherwise */
+    size_t payload_bytes;
+    const char *header; size_t header_length; /* CSV: the file's header line; else empty */
+};
+
+struct leat_log;
+struct leat_log_options { uint64_t segment_bytes; /* 0: 64 MiB */ };
+enum leat_status leat_log_open(struct leat_env *, const char *dir, const struct leat_log_options *, struct leat_log **out, struct leat_error *) LEAT_MUST;
+void leat_log_close(struct leat_log *);
+/* base_offset must equal the partition's next offset (INVALID otherwise). Copies the block into the write buffer. */
+enum leat_status leat_log_append(struct leat_log *, const struct leat_block *, struct leat_error *) LEAT_MUST;
+/* Everything appended is on disk (one write + one fdatasync); err->fatal on a failed sync: the log is closed for good. */
+enum leat_status leat_log_sync(struct leat_log *, struct leat_error *) LEAT_MUST;
+
+struct leat_log_end { uint32_t partition; uint64_t next_offset; uint64_t position; int64_t arrival_us; };
+/* Durable ends of all partitions, sorted; survive deletion of segments (each segment starts with them). Borrowed until the next call. */
+const struct leat_log_end *leat_log_ends(const struct leat_log *, size_t *count);
+uint64_t leat_log_first_offset(const struct leat_log *, uint32_t partition); /* oldest kept; next_offset if none */
+
+/* Reads blocks in append order whose records intersect [from, to) of `partition`; the block returned is trimmed to
+ * the range. END after the last. The block's memory is the cursor's, valid until the next call. */
+struct leat_log_cursor;
+enum leat_status leat_log_read(struct leat_log *, uint32_t partition, uint64_t from, uint64_t to, struct leat_log_cursor **out, struct leat_error *) LEAT_MUST;
+enum leat_status leat_log_next(struct leat_log_cursor *, struct leat_block *out, struct leat_error *) LEAT_MUST;
+void leat_log_cursor_close(struct leat_log_cursor *);
+/* Drops whole segments all of whose records are below the floors (rule 14). Floors: next offset still needed per partition. */
+enum leat_status leat_log_trim(struct leat_log *, const struct leat_log_end *floors, size_t count, struct leat_error *) LEAT_MUST;
+uint64_t leat_log_size_bytes(const struct leat_log *);
+
+#endif

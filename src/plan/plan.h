@@ -1,0 +1,94 @@
+/* The incremental plan of one table: operators over change batches, compiled from DuckDB's bound plan
+ * (plan/compile.c). Pure description; stream/ runs it. All columns are addressed by position; stage
+ * SQL names them c0, c1, ... over leat_input('in'). */
+#ifndef LEAT_PLAN_PLAN_H
+#define LEAT_PLAN_PLAN_H
+
+#include "data/schema.h"
+#include "project/project.h"
+#include "sql/duck.h"
+
+enum leat_op_kind {
+    LEAT_OP_SOURCE,      /* the step's rows of an unbounded source; append-only */
+    LEAT_OP_REFERENCE,   /* version differences of a reference source */
+    LEAT_OP_TABLE,       /* the changes of another table */
+    LEAT_OP_MAP,         /* class 1: filter and projection, row-wise */
+    LEAT_OP_DISTINCT_ON, /* class 2: the first row of each key in a total order */
+    LEAT_OP_AGGREGATE,   /* classes 3 and 4: mergeable aggregates in C */
+    LEAT_OP_LOOKUP,      /* class 5, join with a reference source (child 1, LEAT_OP_REFERENCE or a MAP over it) whose rows are unique per key */
+    LEAT_OP_JOIN,        /* class 5: equi-join, both sides retained; no keys: cross product */
+    LEAT_OP_RECOMPUTE,   /* class 6: DuckDB recomputes the keys that changed */
+    LEAT_OP_UNION,       /* UNION ALL, same types */
+};
+enum leat_agg_kind {
+    LEAT_AGG_COUNT_STAR, LEAT_AGG_COUNT, LEAT_AGG_COUNT_DISTINCT, LEAT_AGG_SUM, LEAT_AGG_AVG,
+    LEAT_AGG_MIN, LEAT_AGG_MAX, LEAT_AGG_ARG_MIN, LEAT_AGG_ARG_MAX, LEAT_AGG_BOOL_AND, LEAT_AGG_BOOL_OR,
+};
+struct leat_agg {
+    enum leat_agg_kind kind;
+    int argument, by;     /* input columns; -1: none. ARG_MIN/MAX: value, ordering column; ties: smallest value. Rows with either NULL do not count */
+    int filter;           /* BOOLEAN input column, only true counts; -1: none */
+    struct leat_type result;
+};
+struct leat_map_column {
+    int from;             /* >= 0: passes input column through; -1: expression */
+    char *expression;     /* over c0.. */
+    bool can_fail;        /* a row can make it raise */
+};
+struct leat_order { uint16_t column; bool descending, nulls_first; };
+enum leat_join_kind { LEAT_JOIN_INNER, LEAT_JOIN_LEFT, LEAT_JOIN_SEMI, LEAT_JOIN_ANTI };
+
+/* An output column that follows event time: every admissible future record of the sources below gives
+ * it a value v with v + span_us > cut (raw event time: span 1; window_start of width w: span w). */
+struct leat_time_column { uint16_t column; int64_t span_us; int object; /* the source's index */ };
+
+struct leat_op {
+    enum leat_op_kind kind;
+    int children[2]; int child_count;   /* indexes in plan->ops, always smaller than this op's own */
+    struct leat_schema schema;          /* output; names are for people, positions count */
+    bool append_only;                   /* never gives a negative weight */
+    struct leat_time_column *times; size_t time_count;
+    char *signature;                    /* equal signature = same result: shared inside a group */
+    int incremental_class;              /* 1..6 */
+    char *why;                          /* for EXPLAIN */
+    char *state_bound;                  /* what bounds the state, or why nothing does; NULL: no state */
+    /* SOURCE, REFERENCE, TABLE */
+    int object;                         /* index of the source or table in the project */
+    uint16_t *columns; size_t column_count; /* SOURCE/REFERENCE: which row-schema columns, in output order; TABLE: which table columns */
+    bool cut_applies;                   /* SOURCE: records before the cut are late for this table */
+    /* MAP */
+    char *filter; bool filter_can_fail; /* NULL: none */
+    struct leat_map_column *map; size_t map_count;
+    /* keys: DISTINCT_ON, AGGREGATE (group columns, output first), RECOMPUTE: child 0 columns; LOOKUP, JOIN: left in keys, right in right_keys */
+    uint16_t *keys; uint16_t *right_keys; size_t key_count;
+    struct leat_order *orders; size_t order_count;  /* DISTINCT_ON: total order; the first row stays */
+    struct leat_agg *aggs; size_t agg_count;        /* AGGREGATE; output: keys then aggs */
+    bool global;                        /* AGGREGATE without GROUP BY: one row always */
+    bool evict;                         /* AGGREGATE: groups whose time key is final may be dropped */
+    int close_key;                      /* AGGREGATE: EMIT ON WINDOW CLOSE by keys[close_key], -1: no */
+    enum leat_join_kind join;           /* LOOKUP, JOIN; output: left columns then (INNER, LEFT) right columns */
+    char *sql;                          /* RECOMPUTE: over leat_input('in') (and leat_input('right')), gives the output columns */
+};
+struct leat_plan {
+    struct leat_op *ops; size_t op_count; /* topological; the last is the root */
+    struct leat_schema schema;          /* of the table: output names and types */
+    int incremental_class;              /* the highest of the ops; 7: full recompute only */
+    char *full_reason;                  /* class 7: why */
+    char *completed_sql;                /* the query with ties completed: what batch runs and the oracle run */
+    int *inputs; size_t input_count;    /* distinct objects read, views resolved: encoded kind<<24|index */
+    bool has_cut;                       /* windowed: late records exist for this table */
+};
+/* Columns and types of every source and of the tables planned so far, by name; planner's world. `plan_conn` is a
+ * connection of a PLAN instance on which leat_plan_declare was called for all objects the query can see. */
+enum leat_status leat_plan_declare_source(struct leat_conn *plan_conn, const struct leat_source *, struct leat_error *) LEAT_MUST;
+enum leat_status leat_plan_declare_view(struct leat_conn *plan_conn, const struct leat_view *, struct leat_error *) LEAT_MUST;
+enum leat_status leat_plan_declare_table(struct leat_conn *plan_conn, const struct leat_table *, const struct leat_plan *, struct leat_error *) LEAT_MUST;
+/* Compiles a table. A query that cannot be kept incrementally gives class 7 with the reason, not an error. Errors: SQL (err text holds
+ * DuckDB's message; *error_offset the byte in table->sql, -1 unknown); UNSUPPORTED for functions off the allow-list, with what to use instead. */
+enum leat_status leat_plan_compile(struct leat_conn *plan_conn, const struct leat_project *, const struct leat_table *,
+                                   struct leat_plan **out, int *error_offset, struct leat_error *) LEAT_MUST;
+void leat_plan_free(struct leat_plan *);
+/* EXPLAIN as text for people or JSON. */
+void leat_plan_explain(const struct leat_project *, const struct leat_table *, const struct leat_plan *, bool json, struct leat_buffer *out);
+
+#endif

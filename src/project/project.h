@@ -1,0 +1,88 @@
+/* A project: every statement of a folder of .sql files, parsed and checked against each other.
+ * Names are compared without case. All memory belongs to the project. */
+#ifndef LEAT_PROJECT_PROJECT_H
+#define LEAT_PROJECT_PROJECT_H
+
+#include "base/env.h"
+#include "data/schema.h"
+
+struct leat_place { const char *file; int line, column; }; /* 1-based; file relative to the project */
+struct leat_option { char *name, *value; struct leat_place place; }; /* value: text; intervals in microseconds as "…us"; ${NAME} resolved */
+
+enum leat_format { LEAT_FORMAT_JSON, LEAT_FORMAT_CSV, LEAT_FORMAT_PARQUET };
+
+struct leat_source {
+    char *name;
+    struct leat_place place;
+    struct leat_schema schema;      /* declared columns, in order */
+    char **source_names;            /* per column: the key/header in the record (default: the column's name) */
+    int *primary_key; size_t primary_key_count; /* column indexes */
+    int event_time;                 /* column index, -1: no watermark */
+    int64_t watermark_delay_us;
+    bool include_partition, include_offset, include_timestamp; /* extra columns after the declared ones: */
+    char *partition_name, *offset_name, *timestamp_name;       /* INTEGER, BIGINT, TIMESTAMP (leat's arrival) */
+    char *connector;                /* "file" */
+    enum leat_format format;
+    bool reference;                 /* has refresh=, or format parquet, or a primary key and no watermark */
+    int64_t refresh_us;             /* reference: interval; 0: read once */
+    struct leat_option *options; size_t option_count; /* all of WITH, checked against the connector's table */
+};
+/* Declared columns followed by the INCLUDE columns: what queries see. */
+void leat_source_row_schema(const struct leat_source *, struct leat_schema *out);
+const char *leat_source_option(const struct leat_source *, const char *name); /* NULL: not given and no default */
+
+struct leat_view {
+    char *name; struct leat_place place;
+    char *sql;                      /* after the rewriting of TUMBLE into leat_tumble */
+    struct leat_place sql_place;    /* where the query's first character stands */
+};
+enum leat_refresh_mode { LEAT_MODE_AUTO, LEAT_MODE_INCREMENTAL, LEAT_MODE_FULL };
+enum leat_violation { LEAT_ON_DROP_ROW, LEAT_ON_QUARANTINE, LEAT_ON_FAIL_UPDATE };
+struct leat_constraint { char *name; char *expression; enum leat_violation action; struct leat_place place; };
+struct leat_table {
+    char *name; struct leat_place place;
+    char *sql; struct leat_place sql_place; /* as in leat_view */
+    char **primary_key; size_t primary_key_count; /* column names; may be none */
+    int64_t freshness_us;           /* >0: continuous; 0: not given (schedule) */
+    bool downstream;                /* FRESHNESS = DOWNSTREAM */
+    char *cron, *time_zone;         /* NULL: continuous */
+    int64_t lateness_us; bool lateness_given;
+    bool emit_on_window_close;
+    enum leat_refresh_mode mode;
+    struct leat_constraint *constraints; size_t constraint_count;
+};
+struct leat_setting { char *name, *value; struct leat_place place; };
+
+enum leat_object_kind { LEAT_OBJECT_SOURCE, LEAT_OBJECT_VIEW, LEAT_OBJECT_TABLE };
+struct leat_object_ref { enum leat_object_kind kind; size_t index; };
+
+struct leat_project {
+    char *dir;
+    struct leat_source *sources; size_t source_count;
+    struct leat_view *views; size_t view_count;
+    struct leat_table *tables; size_t table_count;
+    struct leat_setting *settings; size_t setting_count;
+    struct leat_object_ref *order; size_t order_count; /* topological: inputs first */
+};
+/* One finding of check; all of a project are collected in one run. */
+struct leat_diagnostic {
+    struct leat_place place;
+    char *message;      /* what is wrong, names quoted */
+    char *suggestion;   /* nearest valid spelling or what to do; may be NULL */
+    bool warning;
+};
+struct leat_diagnostics { struct leat_diagnostic *items; size_t count; };
+void leat_diagnose(struct leat_diagnostics *, struct leat_place, bool warning, const char *suggestion, const char *format, ...) LEAT_PRINTF(5, 6);
+void leat_diagnostics_deinit(struct leat_diagnostics *);
+
+/* Reads every *.sql under dir (sorted, not below hidden folders or the work folder `.leat`), parses all statements, checks options, names,
+ * references, cycles. Problems go to diags (the call is OK then, the project partial); errors: IO, LIMIT. */
+enum leat_status leat_project_load(struct leat_env *, const char *dir, struct leat_project **out, struct leat_diagnostics *diags, struct leat_error *) LEAT_MUST;
+void leat_project_free(struct leat_project *);
+/* Looks a name up; false if unknown. */
+bool leat_project_find(const struct leat_project *, const char *name, struct leat_object_ref *out);
+/* Value of a setting or its default from the settings table (project/settings.c); intervals in microseconds. */
+const char *leat_setting_text(const struct leat_project *, const char *name);
+int64_t leat_setting_int(const struct leat_project *, const char *name);
+
+#endif

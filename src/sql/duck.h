@@ -1,0 +1,81 @@
+/* DuckDB behind one small interface; sql/duck*.c are the only files that include duckdb.h.
+ *
+ * Three kinds of instance, never mixed (DUCKDB facts: global settings, re-binding): STEP (threads=1, prepared stages over
+ * change batches), PLAN (stand-in table functions, allow-listed optimiser rules), BATCH (lake scans,
+ * user SQL, Parquet writing). Every instance pins: TimeZone of the project (default UTC), default_null_order=nulls_last,
+ * integer_division=false, default_collation binary, preserve_insertion_order=false for BATCH, and registers
+ * leat's functions:
+ *   leat_tumble(TIMESTAMP|TIMESTAMPTZ|DATE, width_us BIGINT, origin_us BIGINT) -> window start (floor, also before 1970)
+ *   sum/avg over FLOAT and DOUBLE: exact and independent of order (base/exact_sum.h)
+ *   now(), current_timestamp, today(), current_date...: the clock reading of leat_conn_set_clock (rule 7)
+ * Thread: a connection and all it made belong to one thread at a time; instances may be shared. */
+#ifndef LEAT_SQL_DUCK_H
+#define LEAT_SQL_DUCK_H
+
+#include "base/env.h"
+#include "data/schema.h"
+
+struct leat_duck;  /* an instance */
+struct leat_conn;  /* a connection */
+struct leat_stage; /* a prepared statement over inputs */
+
+enum leat_duck_use { LEAT_DUCK_STEP, LEAT_DUCK_PLAN, LEAT_DUCK_BATCH };
+struct leat_duck_options {
+    enum leat_duck_use use;
+    int threads;                 /* 0: 1 */
+    uint64_t memory_limit_bytes; /* 0: 4 GiB */
+    const char *temp_dir;        /* NULL: no spilling */
+    const char *time_zone;       /* NULL: UTC */
+    bool locked;                 /* user SQL: no file or network access, configuration locked */
+};
+enum leat_status leat_duck_open(const struct leat_duck_options *, struct leat_duck **out, struct leat_error *) LEAT_MUST;
+void leat_duck_close(struct leat_duck *);
+const char *leat_duck_version(void);
+enum leat_status leat_conn_open(struct leat_duck *, struct leat_conn **out, struct leat_error *) LEAT_MUST;
+void leat_conn_close(struct leat_conn *);
+
+/* Runs one or more statements, results dropped. Errors: SQL with DuckDB's text (bad_data set for conversion, out of
+ * range, invalid input, division: errors a row can cause); fatal set on FATAL/INTERNAL. */
+enum leat_status leat_conn_exec(struct leat_conn *, const char *sql, struct leat_error *) LEAT_MUST;
+enum leat_status leat_conn_execf(struct leat_conn *, struct leat_error *, const char *format, ...) LEAT_PRINTF(3, 4) LEAT_MUST;
+/* A materialised result in our own memory. NESTED result columns come as VARCHAR (DuckDB's text). */
+struct leat_result {
+    struct leat_schema schema;
+    struct leat_changes rows; /* rows.schema == &schema: do not move the struct */
+};
+enum leat_status leat_conn_query(struct leat_conn *, const char *sql, struct leat_result *out, struct leat_error *) LEAT_MUST;
+void leat_result_deinit(struct leat_result *);
+/* First column of the first row as text, malloc'd; NULL text for SQL NULL; NOT_FOUND when no row. */
+enum leat_status leat_conn_text(struct leat_conn *, const char *sql, char **out, struct leat_error *) LEAT_MUST;
+enum leat_status leat_conn_int(struct leat_conn *, const char *sql, int64_t *out, struct leat_error *) LEAT_MUST;
+/* Names and types of a query's result without running it. NESTED kinds stay NESTED. type_texts (may be NULL): malloc'd array
+ * of malloc'd DuckDB type texts, field_count entries. */
+enum leat_status leat_conn_describe(struct leat_conn *, const char *sql, struct leat_schema *out, struct leat_error *) LEAT_MUST;
+/* Stops a running statement from another thread. */
+void leat_conn_interrupt(struct leat_conn *);
+void leat_conn_set_clock(struct leat_conn *, int64_t now_us);
+/* Plan instances: json_serialize_plan / json_serialize_sql / json_deserialize_sql of `sql`; an {"error":true} answer
+ * becomes SQL with its message (and position where given). out malloc'd JSON text. */
+enum leat_status leat_conn_bound_plan(struct leat_conn *, const char *sql, char **out, struct leat_error *) LEAT_MUST;
+enum leat_status leat_conn_parse(struct leat_conn *, const char *sql, char **out_json, struct leat_error *) LEAT_MUST;
+enum leat_status leat_conn_unparse(struct leat_conn *, const char *json, char **out_sql, struct leat_error *) LEAT_MUST;
+
+/* Inputs: batches readable in SQL. After leat_conn_input(conn, "x", schema, named) the table function call
+ * leat_input('x') has the schema's columns, named c0, c1, ... (named=false) or by their own names (named=true), then
+ *   __row UINTEGER  position in the batch        __w INTEGER  weight
+ * With use=PLAN the same declaration serves as the stand-in (no rows) and, with named=true, the bare name x in FROM resolves to it
+ * by a replacement scan, compared without case. Declaring a name again replaces it (prepared stages over the old
+ * one become invalid). The bound batch is borrowed until the next bind; strings in it must be valid UTF-8. */
+enum leat_status leat_conn_input(struct leat_conn *, const char *name, const struct leat_schema *, bool named, struct leat_error *) LEAT_MUST;
+void leat_conn_bind(struct leat_conn *, const char *name, const struct leat_changes *batch); /* NULL: empty */
+
+/* Prepares once; runs many times. `out` is appended to (its schema must have the stage's types; checked); strings are
+ * copied into out->strings. A result column named __w becomes the weight instead of a column.
+ * rows_out (may be NULL): a result column named __row is put there (grown with leat_realloc) instead of a column. */
+struct leat_rows { uint32_t *rows; size_t count, capacity; };
+enum leat_status leat_stage_prepare(struct leat_conn *, const char *sql, struct leat_stage **out, struct leat_error *) LEAT_MUST;
+const struct leat_schema *leat_stage_schema(const struct leat_stage *); /* without __w and __row */
+enum leat_status leat_stage_run(struct leat_stage *, struct leat_changes *out, struct leat_rows *rows_out, struct leat_error *) LEAT_MUST;
+void leat_stage_free(struct leat_stage *);
+
+#endif

@@ -1,0 +1,45 @@
+/* Running operators. A node is one operator with its state; leat_node_step takes the step's input changes and
+ * appends the output changes, consolidated per key. Single-threaded and deterministic: equal inputs in equal
+ * steps give equal outputs, in any order of rows. */
+#ifndef LEAT_STREAM_OP_H
+#define LEAT_STREAM_OP_H
+
+#include "plan/plan.h"
+
+struct leat_node;
+struct leat_step_context {
+    int64_t clock_us;           /* the step's one reading */
+    int64_t cut_us;             /* INT64_MIN: none; event times before it are closed for this table group */
+    struct leat_changes *dead;  /* not used by nodes but MAP: see leat_map_failed */
+};
+/* A row that a MAP's expression rejected: the input row is left out of the output and reported here. */
+struct leat_failed_row { uint32_t row; char *message; };
+struct leat_node_stats { uint64_t rows_in, rows_out, keys_touched, state_keys, state_bytes; };
+
+/* step_conn: STEP-instance connection; the node prepares its stages there, under input names unique to `node_id`. op is borrowed. */
+enum leat_status leat_node_open(struct leat_conn *step_conn, const struct leat_op *op, int node_id, struct leat_node **out, struct leat_error *) LEAT_MUST;
+void leat_node_close(struct leat_node *);
+/* inputs[i]: changes of child i in this step (NULL: none). Appends to out (schema = op->schema). On an error the node's state is
+ * undefined: reopen and replay. Output strings are copied into out. MAP: rows whose expressions raise are left out and listed. */
+enum leat_status leat_node_step(struct leat_node *, const struct leat_step_context *, const struct leat_changes *const inputs[2],
+                                struct leat_changes *out, struct leat_error *) LEAT_MUST;
+/* MAP only: rows of input 0 that failed in the last step; borrowed until the next step. */
+const struct leat_failed_row *leat_node_failed(const struct leat_node *, size_t *count);
+/* AGGREGATE only: keys withheld because an aggregate cannot be represented (overflow): number now. */
+uint64_t leat_node_withheld(const struct leat_node *);
+/* True if a step with no input but this cut would change output or free state (timer steps). */
+bool leat_node_due(const struct leat_node *, int64_t cut_us);
+void leat_node_stats(const struct leat_node *, struct leat_node_stats *out);
+
+/* Checkpoints. The state is one or more "parts" (0..parts-1), each a relation with typed key columns readable by
+ * SQL. save: appends to `out` (initialised by the callee's schema via leat_node_state_schema) up to max_rows rows from *cursor; weights +1: the
+ * entry is now this; -1: the entry is gone (only_dirty). END when done. only_dirty: entries changed since the last leat_node_clean. */
+size_t leat_node_state_parts(const struct leat_node *);
+const struct leat_schema *leat_node_state_schema(const struct leat_node *, size_t part);
+enum leat_status leat_node_save(struct leat_node *, size_t part, bool only_dirty, uint64_t *cursor, size_t max_rows, struct leat_changes *out, struct leat_error *) LEAT_MUST;
+void leat_node_clean(struct leat_node *);
+/* Loads saved rows in the order saved; later rows replace earlier ones of the same key. Expected counts let the tables be sized once. */
+void leat_node_load_hint(struct leat_node *, size_t part, uint64_t rows);
+enum leat_status leat_node_load(struct leat_node *, size_t part, const struct leat_changes *rows, struct leat_error *) LEAT_MUST;
+
+#endif
