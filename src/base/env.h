@@ -11,7 +11,7 @@ struct leat_clock {
     int64_t (*monotonic_us)(struct leat_clock *);
     /* Sleeps until monotonic `deadline_us`, or until a signal or wake fd arrives, whichever is first. */
     void (*sleep_until)(struct leat_clock *, int64_t deadline_us);
-    void *context;
+    void *context; /* real clock: NULL or const int *, a wake fd (a pipe's end, an eventfd) that sleep_until also polls */
 };
 struct leat_clock *leat_clock_real(void);
 /* Virtual: starts at the given wall time; sleep_until jumps. (sim/clock.h gives more.) */
@@ -23,7 +23,6 @@ void leat_random_seed(struct leat_random *, uint64_t seed);
 uint64_t leat_random_next(struct leat_random *);
 uint64_t leat_random_below(struct leat_random *, uint64_t bound); /* [0,bound), unbiased; bound > 0 */
 double leat_random_unit(struct leat_random *);                    /* [0,1) */
-/* Operating-system entropy for incarnation ids: 128 bits as 32 hex digits + NUL. */
 void leat_random_uuid(struct leat_random *, char out[37]); /* version 4 text from the generator */
 
 enum leat_log_level { LEAT_LOG_DEBUG, LEAT_LOG_INFO, LEAT_LOG_WARN, LEAT_LOG_ERROR };

@@ -40,7 +40,7 @@ struct leat_io_ops {
     enum leat_status (*stat)(struct leat_io *, const char *path, struct leat_stat *, struct leat_error *);
     enum leat_status (*link)(struct leat_io *, const char *from, const char *to, struct leat_error *); /* EXISTS if `to` is there */
     enum leat_status (*rename)(struct leat_io *, const char *from, const char *to, struct leat_error *);
-    enum leat_status (*unlink)(struct leat_io *, const char *path, struct leat_error *);
+    enum leat_status (*unlink)(struct leat_io *, const char *path, struct leat_error *); /* a file, a symbolic link or an empty directory */
     enum leat_status (*mkdir)(struct leat_io *, const char *path, struct leat_error *); /* OK if it is there */
     enum leat_status (*sync_dir)(struct leat_io *, const char *path, struct leat_error *);
     /* Calls visit for each entry but . and .., in no order; stops when it returns false. */
@@ -66,6 +66,9 @@ enum leat_status leat_io_read_all(struct leat_io *, const char *path, size_t max
 enum leat_status leat_io_write_durable(struct leat_io *, const char *path, const void *bytes, size_t n, bool replace, struct leat_error *) LEAT_MUST;
 enum leat_status leat_io_mkdirs(struct leat_io *, const char *path, struct leat_error *) LEAT_MUST; /* with parents, each synced */
 bool leat_io_exists(struct leat_io *, const char *path);
+char *leat_io_dirname(const char *path); /* "a/b" -> "a", "b" -> ".", "/b" -> "/"; owned by the caller */
+/* Is this the name of a temp of leat_io_write_durable? A crash can leave one; whoever owns the directory may unlink it. */
+bool leat_io_is_temp_name(const char *name);
 /* Sorted names in a directory (missing directory: none). out_names: malloc'd array of malloc'd strings. */
 enum leat_status leat_io_list_sorted(struct leat_io *, const char *path, char ***out_names, size_t *out_count, struct leat_error *) LEAT_MUST;
 void leat_names_free(char **names, size_t count);
