@@ -32,13 +32,16 @@ struct leat_type {
 };
 typedef __int128 leat_i128; /* the only typedef: a spelling, not a struct */
 
-struct leat_string { /* equal to duckdb_string_t */
-    uint32_t length;
+struct leat_string { /* equal to duckdb_string_t: 16 bytes, the length first in either shape */
     union {
-        char inlined[12];                            /* length <= 12, zero padded */
-        struct { char prefix[4]; const char *data; } pointer;
-    } u;
+        uint32_t length;
+        union {
+            struct { uint32_t inlined_length; char inlined[12]; }; /* length <= 12, zero padded */
+            struct { uint32_t length; char prefix[4]; const char *data; } pointer;
+        } u;
+    };
 };
+_Static_assert(sizeof(struct leat_string) == 16, "as DuckDB's");
 #define LEAT_STRING_INLINE 12
 static inline const char *leat_string_data(const struct leat_string *s) {
     return s->length <= LEAT_STRING_INLINE ? s->u.inlined : s->u.pointer.data;

@@ -1,0 +1,285 @@
+/* Canonical keys. See key.h.
+ *
+ * Encoding of one column: 0x00 for NULL; else 0x01 and
+ *   fixed-width   the value's bytes as in the column; FLOAT and DOUBLE: -0.0 as 0.0, any NaN as the one quiet NaN;
+ *                 INTERVAL: micros carried into days (24 h), days into months (30 days), each towards zero, as
+ *                 DuckDB does before it compares
+ *   strings       length as 4 bytes, then the bytes
+ * Little-endian. Each column's length follows from its first bytes, so that a concatenation stays unambiguous. */
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "data/key.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+static const int64_t micros_per_day = 86400000000LL;
+enum { DAYS_PER_MONTH = 30, STACK_KEY_BYTES = 512, MAX_FIXED_BYTES = 1 + 16 };
+
+struct interval {
+    int32_t months, days;
+    int64_t micros;
+};
+struct wide_interval {
+    int64_t months, days, micros;
+};
+
+static struct wide_interval carried(const void *value) {
+    struct interval in;
+    memcpy(&in, value, sizeof in);
+    struct wide_interval out;
+    out.days = in.days + in.micros / micros_per_day;
+    out.micros = in.micros % micros_per_day;
+    out.months = in.months + out.days / DAYS_PER_MONTH;
+    out.days %= DAYS_PER_MONTH;
+    return out;
+}
+
+/* 24 bytes would not fit the fixed maximum: months need 33 bits, days and micros are small after carrying. */
+static void put_interval(unsigned char *out, const void *value) {
+    struct wide_interval w = carried(value);
+    int8_t days = (int8_t)w.days;
+    memcpy(out, &w.months, 7);
+    memcpy(out + 7, &days, 1);
+    memcpy(out + 8, &w.micros, 8);
+}
+
+static double canonical_double(double v) { return isnan(v) ? (double)NAN : v == 0 ? 0.0 : v; }
+static float canonical_float(float v) { return isnan(v) ? NAN : v == 0 ? 0.0f : v; }
+
+static inline const char *value_at(const struct leat_column *column, size_t row, size_t size) {
+    return (const char *)column->data + row * size;
+}
+
+/* Writes the bytes of a fixed-width value that is not NULL; returns how many. */
+static inline size_t put_fixed(unsigned char *out, const struct leat_column *column, size_t row) {
+    switch ((enum leat_kind)column->type.kind) {
+    case LEAT_FLOAT: {
+        float v = canonical_float(((const float *)column->data)[row]);
+        memcpy(out, &v, 4);
+        return 4;
+    }
+    case LEAT_DOUBLE: {
+        double v = canonical_double(((const double *)column->data)[row]);
+        memcpy(out, &v, 8);
+        return 8;
+    }
+    case LEAT_INTERVAL: put_interval(out, value_at(column, row, 16)); return 16;
+    default: break;
+    }
+    size_t size = leat_type_size(column->type);
+    const char *value = value_at(column, row, size);
+    switch (size) {
+    case 1: memcpy(out, value, 1); break;
+    case 2: memcpy(out, value, 2); break;
+    case 4: memcpy(out, value, 4); break;
+    case 8: memcpy(out, value, 8); break;
+    case 16: memcpy(out, value, 16); break;
+    default: break;
+    }
+    return size;
+}
+
+static inline const struct leat_string *string_at(const struct leat_column *column, size_t row) {
+    return (const struct leat_string *)column->data + row;
+}
+
+static size_t key_bound(const struct leat_changes *c, size_t row, const uint16_t *columns, size_t count) {
+    size_t bound = count * MAX_FIXED_BYTES;
+    for (size_t i = 0; i < count; i++) {
+        const struct leat_column *column = &c->columns[columns[i]];
+        if (leat_type_is_string(column->type) && !leat_is_null(column, row)) bound += string_at(column, row)->length;
+    }
+    return bound;
+}
+
+/* out has room for key_bound; returns the length. */
+static size_t put_key(unsigned char *out, const struct leat_changes *c, size_t row, const uint16_t *columns,
+                      size_t count) {
+    unsigned char *start = out;
+    for (size_t i = 0; i < count; i++) {
+        const struct leat_column *column = &c->columns[columns[i]];
+        if (leat_is_null(column, row)) {
+            *out++ = 0;
+            continue;
+        }
+        *out++ = 1;
+        if (leat_type_is_string(column->type)) {
+            const struct leat_string *s = string_at(column, row);
+            memcpy(out, &s->length, 4);
+            memcpy(out + 4, leat_string_data(s), s->length);
+            out += 4 + (size_t)s->length;
+        } else {
+            out += put_fixed(out, column, row);
+        }
+    }
+    return (size_t)(out - start);
+}
+
+enum leat_status leat_key_encode(const struct leat_changes *c, size_t row, const uint16_t *columns, size_t count,
+                                 struct leat_buffer *out, struct leat_error *err) {
+    enum leat_status status = leat_buffer_reserve(out, key_bound(c, row, columns, count) + 1, err);
+    if (status) return status;
+    out->length += put_key((unsigned char *)out->data + out->length, c, row, columns, count);
+    out->data[out->length] = 0;
+    return LEAT_OK;
+}
+
+static inline struct leat_hash128 hash_bytes(const void *bytes, size_t n) {
+    XXH128_hash_t h = XXH3_128bits(bytes, n);
+    return (struct leat_hash128){.low = h.low64, .high = h.high64};
+}
+
+/* The constant length lets the compiler reduce XXH3 to its few instructions for short input. */
+#define HASH_WIDTH(width)                                                                                              \
+    for (size_t i = 0; i < n; i++) {                                                                                   \
+        memcpy(key + 1, data + (from + i) * (width), (width));                                                         \
+        out[i] = hash_bytes(key, 1 + (width));                                                                         \
+    }
+
+/* One fixed-width column whose bytes are canonical already. */
+static void hash_plain(const struct leat_column *column, size_t from, size_t n, struct leat_hash128 *out) {
+    const char *data = column->data;
+    unsigned char key[MAX_FIXED_BYTES] = {1};
+    switch (leat_type_size(column->type)) {
+    case 1: HASH_WIDTH(1) break;
+    case 2: HASH_WIDTH(2) break;
+    case 4: HASH_WIDTH(4) break;
+    case 8: HASH_WIDTH(8) break;
+    case 16: HASH_WIDTH(16) break;
+    default: break;
+    }
+    if (!column->valid) return;
+    key[0] = 0;
+    struct leat_hash128 null_hash = hash_bytes(key, 1);
+    for (size_t i = 0; i < n; i++)
+        if (leat_is_null(column, from + i)) out[i] = null_hash;
+}
+
+static bool is_plain(struct leat_type t) {
+    return t.kind != LEAT_FLOAT && t.kind != LEAT_DOUBLE && t.kind != LEAT_INTERVAL && !leat_type_is_string(t);
+}
+
+void leat_key_hash(const struct leat_changes *c, size_t from, size_t n, const uint16_t *columns, size_t count,
+                   struct leat_hash128 *out) {
+    if (count == 1 && is_plain(c->columns[columns[0]].type)) {
+        hash_plain(&c->columns[columns[0]], from, n, out);
+        return;
+    }
+    unsigned char stack[STACK_KEY_BYTES], *key = stack;
+    size_t capacity = sizeof stack;
+    for (size_t i = 0; i < n; i++) {
+        size_t bound = key_bound(c, from + i, columns, count);
+        if (bound > capacity) {
+            capacity = bound * 2;
+            key = leat_realloc(key == stack ? NULL : key, capacity);
+        }
+        out[i] = hash_bytes(key, put_key(key, c, from + i, columns, count));
+    }
+    if (key != stack) free(key);
+}
+
+static inline bool value_equal(const struct leat_column *a, size_t row_a, const struct leat_column *b, size_t row_b) {
+    switch ((enum leat_kind)a->type.kind) {
+    case LEAT_VARCHAR:
+    case LEAT_BLOB: return leat_string_equal(string_at(a, row_a), string_at(b, row_b));
+    case LEAT_FLOAT: {
+        float x = ((const float *)a->data)[row_a], y = ((const float *)b->data)[row_b];
+        return x == y || (isnan(x) && isnan(y));
+    }
+    case LEAT_DOUBLE: {
+        double x = ((const double *)a->data)[row_a], y = ((const double *)b->data)[row_b];
+        return x == y || (isnan(x) && isnan(y));
+    }
+    case LEAT_INTERVAL: {
+        struct wide_interval x = carried(value_at(a, row_a, 16)), y = carried(value_at(b, row_b, 16));
+        return x.months == y.months && x.days == y.days && x.micros == y.micros;
+    }
+    default: {
+        size_t size = leat_type_size(a->type);
+        return memcmp(value_at(a, row_a, size), value_at(b, row_b, size), size) == 0;
+    }
+    }
+}
+
+bool leat_key_equal(const struct leat_changes *a, size_t row_a, const uint16_t *columns_a, const struct leat_changes *b,
+                    size_t row_b, const uint16_t *columns_b, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        const struct leat_column *x = &a->columns[columns_a[i]], *y = &b->columns[columns_b[i]];
+        bool null_x = leat_is_null(x, row_a), null_y = leat_is_null(y, row_b);
+        if (null_x != null_y) return false;
+        if (!null_x && !value_equal(x, row_a, y, row_b)) return false;
+    }
+    return true;
+}
+
+#define THREE_WAY(x, y) (((x) > (y)) - ((x) < (y)))
+#define COMPARE_AS(type)                                                                                               \
+    do {                                                                                                               \
+        type x, y;                                                                                                     \
+        memcpy(&x, value_at(a, row_a, sizeof x), sizeof x);                                                            \
+        memcpy(&y, value_at(b, row_b, sizeof y), sizeof y);                                                            \
+        return THREE_WAY(x, y);                                                                                        \
+    } while (0)
+
+static int compare_doubles(double x, double y) {
+    if (isnan(x) || isnan(y)) return (isnan(x) != 0) - (isnan(y) != 0);
+    return THREE_WAY(x, y);
+}
+
+static int compare_strings(const struct leat_string *x, const struct leat_string *y) {
+    uint32_t shorter = x->length < y->length ? x->length : y->length;
+    int order = memcmp(leat_string_data(x), leat_string_data(y), shorter);
+    return order ? order : THREE_WAY(x->length, y->length);
+}
+
+static int compare_intervals(const void *a, const void *b) {
+    struct wide_interval x = carried(a), y = carried(b);
+    int order = THREE_WAY(x.months, y.months);
+    if (!order) order = THREE_WAY(x.days, y.days);
+    return order ? order : THREE_WAY(x.micros, y.micros);
+}
+
+static int compare_signed(const struct leat_column *a, size_t row_a, const struct leat_column *b, size_t row_b) {
+    switch (leat_type_size(a->type)) {
+    case 1: COMPARE_AS(int8_t);
+    case 2: COMPARE_AS(int16_t);
+    case 4: COMPARE_AS(int32_t);
+    case 8: COMPARE_AS(int64_t);
+    default: COMPARE_AS(leat_i128);
+    }
+}
+
+static int value_compare(const struct leat_column *a, size_t row_a, const struct leat_column *b, size_t row_b) {
+    switch ((enum leat_kind)a->type.kind) {
+    case LEAT_VARCHAR:
+    case LEAT_BLOB: return compare_strings(string_at(a, row_a), string_at(b, row_b));
+    case LEAT_FLOAT: return compare_doubles((double)((const float *)a->data)[row_a], (double)((const float *)b->data)[row_b]);
+    case LEAT_DOUBLE: return compare_doubles(((const double *)a->data)[row_a], ((const double *)b->data)[row_b]);
+    case LEAT_INTERVAL: return compare_intervals(value_at(a, row_a, 16), value_at(b, row_b, 16));
+    case LEAT_BOOLEAN:
+    case LEAT_UTINYINT: COMPARE_AS(uint8_t);
+    case LEAT_USMALLINT: COMPARE_AS(uint16_t);
+    case LEAT_UINTEGER: COMPARE_AS(uint32_t);
+    case LEAT_UBIGINT: COMPARE_AS(uint64_t);
+    case LEAT_UHUGEINT: COMPARE_AS(unsigned __int128);
+    default: return compare_signed(a, row_a, b, row_b); /* UUID too: its flipped top bit makes it signed */
+    }
+}
+
+int leat_key_compare(const struct leat_changes *a, size_t row_a, const uint16_t *columns_a,
+                     const struct leat_changes *b, size_t row_b, const uint16_t *columns_b, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        const struct leat_column *x = &a->columns[columns_a[i]], *y = &b->columns[columns_b[i]];
+        bool null_x = leat_is_null(x, row_a), null_y = leat_is_null(y, row_b);
+        if (null_x || null_y) {
+            if (null_x && null_y) continue;
+            return null_x ? 1 : -1;
+        }
+        int order = value_compare(x, row_a, y, row_b);
+        if (order) return order;
+    }
+    return 0;
+}
