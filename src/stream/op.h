@@ -16,8 +16,11 @@ struct leat_step_context {
 struct leat_failed_row { uint32_t row; char *message; };
 struct leat_node_stats { uint64_t rows_in, rows_out, keys_touched, state_keys, state_bytes; };
 
-/* step_conn: STEP-instance connection; the node prepares its stages there, under input names unique to `node_id`. op is borrowed. */
-enum leat_status leat_node_open(struct leat_conn *step_conn, const struct leat_op *op, int node_id, struct leat_node **out, struct leat_error *) LEAT_MUST;
+/* step_conn: STEP-instance connection; the node prepares its stages there, under input names unique to `node_id`. op is borrowed,
+ * and so are input_schemas[i], the schema of child i (plan->ops[op->children[i]].schema; NULL: no such child; for ops without
+ * children both may be NULL, op->schema stands in): state and stages are typed before the first row. */
+enum leat_status leat_node_open(struct leat_conn *step_conn, const struct leat_op *op, const struct leat_schema *const input_schemas[2],
+                                int node_id, struct leat_node **out, struct leat_error *) LEAT_MUST;
 void leat_node_close(struct leat_node *);
 /* inputs[i]: changes of child i in this step (NULL: none). Appends to out (schema = op->schema). On an error the node's state is
  * undefined: reopen and replay. Output strings are copied into out. MAP: rows whose expressions raise are left out and listed. */
@@ -25,7 +28,7 @@ enum leat_status leat_node_step(struct leat_node *, const struct leat_step_conte
                                 struct leat_changes *out, struct leat_error *) LEAT_MUST;
 /* MAP only: rows of input 0 that failed in the last step; borrowed until the next step. */
 const struct leat_failed_row *leat_node_failed(const struct leat_node *, size_t *count);
-/* AGGREGATE only: keys withheld because an aggregate cannot be represented (overflow): number now. */
+/* AGGREGATE, RECOMPUTE: keys withheld because an aggregate cannot be represented (overflow) or the recomputation raises: number now. */
 uint64_t leat_node_withheld(const struct leat_node *);
 /* True if a step with no input but this cut would change output or free state (timer steps). */
 bool leat_node_due(const struct leat_node *, int64_t cut_us);
