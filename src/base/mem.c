@@ -12,6 +12,17 @@ static _Noreturn void die(const char *what, size_t size_bytes)
     abort();
 }
 
+void leat_panic(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("leat: internal error: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    abort();
+}
+
 void *leat_alloc(size_t size_bytes)
 {
     void *block = calloc(1, size_bytes ? size_bytes : 1);

@@ -13,6 +13,8 @@ void *leat_realloc(void *block, size_t size_bytes); /* aborts when out of memory
 char *leat_strdup(const char *text);
 char *leat_strndup(const char *text, size_t length);
 char *leat_asprintf(const char *format, ...) LEAT_PRINTF(1, 2);
+/* Writes the text to stderr and aborts: for a bug of ours (an assertion that stays on), never for outside data. */
+_Noreturn void leat_panic(const char *format, ...) LEAT_PRINTF(1, 2);
 
 /* Growable bytes. data is always NUL-terminated beyond `length` once anything was added. */
 struct leat_buffer {
