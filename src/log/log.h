@@ -7,6 +7,8 @@
 
 #include "base/env.h"
 
+#define LEAT_BLOCK_MAX ((size_t)64 << 20) /* payload of one block; lengths inside it fit 32 bits */
+
 /* A run of consecutive records of one partition. Borrowed pointers unless said otherwise. */
 struct leat_block {
     uint32_t partition;
