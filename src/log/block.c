@@ -36,7 +36,7 @@ size_t leat_block_encoded_bytes(const struct leat_block *b)
 {
     uint64_t payload = 0;
     uint32_t end = 0;
-    if (b->payload_bytes > UINT32_MAX || b->header_length > LEAT_BLOCK_MAX) return 0;
+    if (b->payload_bytes > UINT32_MAX || b->header_length > LEAT_RECORD_BYTES_MAX || b->record_count > LEAT_BLOCK_RECORDS_MAX) return 0;
     for (uint32_t i = 0; i < b->record_count; i++) {
         if (b->starts[i] < end || b->ends[i] < b->starts[i]) return 0;
         end = b->ends[i];
@@ -83,7 +83,8 @@ bool leat_block_read_head(const char *bytes, uint64_t file, uint64_t at, struct 
     struct disk_head head;
     memcpy(&head, bytes, sizeof head);
     if (head.magic != MAGIC || head.version != VERSION || (head.flags & ~FLAGS_KNOWN) || head.file != file || head.at != at ||
-        head.synced_bytes > at || head.payload_bytes > LEAT_BLOCK_MAX || head.header_bytes > LEAT_BLOCK_MAX ||
+        head.synced_bytes > at || head.payload_bytes > LEAT_BLOCK_MAX || head.header_bytes > LEAT_RECORD_BYTES_MAX ||
+        head.record_count > LEAT_BLOCK_RECORDS_MAX ||
         head.base_offset > UINT64_MAX - head.record_count)
         return false;
     *out = (struct leat_block_head){

@@ -7,7 +7,6 @@
 #include "log/log.h"
 
 #define LEAT_BLOCK_HEAD_BYTES 80
-#define LEAT_BLOCK_TAIL_BYTES 64 /* readable bytes after a payload */
 
 /* Where a block stands. A block is valid only in its place, so bytes of one block inside another's payload are never taken for one. */
 struct leat_block_place {
@@ -17,7 +16,7 @@ struct leat_block_place {
 };
 
 /* Bytes the block takes encoded (a multiple of 8), 0 if it is malformed: starts/ends not ascending or beyond payload_bytes, or
- * more than LEAT_BLOCK_MAX payload, or too many records to encode. */
+ * more than LEAT_BLOCK_MAX payload or LEAT_BLOCK_RECORDS_MAX records. */
 size_t leat_block_encoded_bytes(const struct leat_block *);
 /* Writes leat_block_encoded_bytes bytes. */
 void leat_block_encode(const struct leat_block *, const struct leat_block_place *, char *out);
@@ -36,7 +35,7 @@ bool leat_block_check(const char *bytes, const struct leat_block_head *);
 
 /* The index arrays of a decoded block, kept between blocks. */
 struct leat_block_index { uint32_t *starts; uint32_t capacity; };
-/* Views a checked block; bytes must be 8-aligned and followed by LEAT_BLOCK_TAIL_BYTES readable bytes; out borrows both. */
+/* Views a checked block; bytes must be 8-aligned and followed by LEAT_PAYLOAD_SLACK readable bytes; out borrows both. */
 void leat_block_view(const char *bytes, const struct leat_block_head *, struct leat_block_index *, struct leat_block *out);
 void leat_block_index_deinit(struct leat_block_index *);
 /* Narrows a viewed block to the records [from, to), which it holds; position stays the end of the whole block. */

@@ -39,9 +39,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SEGMENT_BYTES_DEFAULT ((uint64_t)64 << 20)
-#define PENDING_MAX ((size_t)32 << 20) /* beyond it append syncs by itself */
-#define PENDING_KEPT ((size_t)1 << 20) /* memory a quiet log keeps between syncs */
+#define PENDING_MAX (2 * LEAT_BLOCK_MAX) /* beyond it append syncs by itself */
+#define PENDING_KEPT LEAT_MIB      /* memory a quiet log keeps between syncs */
 
 enum leat_status leat_log_alive(const struct leat_log *log, struct leat_error *err)
 {
@@ -214,7 +213,7 @@ enum leat_status leat_log_open(struct leat_env *env, const char *dir, const stru
     *out = NULL;
     log->env = env;
     log->dir = leat_strdup(dir);
-    log->segment_bytes = options && options->segment_bytes ? options->segment_bytes : SEGMENT_BYTES_DEFAULT;
+    log->segment_bytes = options && options->segment_bytes ? options->segment_bytes : LEAT_SEGMENT_BYTES;
     enum leat_status status = leat_io_mkdirs(env->io, dir, err);
     if (status == LEAT_OK) status = leat_io_list_sorted(env->io, dir, &names, &name_count, err);
     if (status != LEAT_OK) goto out;

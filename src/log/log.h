@@ -6,8 +6,7 @@
 #define LEAT_LOG_LOG_H
 
 #include "base/env.h"
-
-#define LEAT_BLOCK_MAX ((size_t)64 << 20) /* payload of one block; lengths inside it fit 32 bits */
+#include "base/limits.h"
 
 /* A run of consecutive records of one partition. Borrowed pointers unless said otherwise. */
 struct leat_block {
@@ -28,9 +27,11 @@ struct leat_log;
 struct leat_log_options { uint64_t segment_bytes; /* 0: 64 MiB */ };
 enum leat_status leat_log_open(struct leat_env *, const char *dir, const struct leat_log_options *, struct leat_log **out, struct leat_error *) LEAT_MUST;
 void leat_log_close(struct leat_log *);
-/* base_offset must equal the partition's next offset (INVALID otherwise). Copies the block into the write buffer. */
+/* base_offset must equal the partition's next offset (INVALID otherwise). Copies the block into the write buffer; when that is full, syncs
+ * first (and may fail as leat_log_sync does, the block then not taken). No records: only the position moves. */
 enum leat_status leat_log_append(struct leat_log *, const struct leat_block *, struct leat_error *) LEAT_MUST;
-/* Everything appended is on disk (one write + one fdatasync); err->fatal on a failed sync: the log is closed for good. */
+/* Everything appended is on disk (one write + one fdatasync); err->fatal on a failed sync: the log is closed for good. A failed write (a
+ * full disk) is undone, what was appended is kept and err->retriable set: call it again later. */
 enum leat_status leat_log_sync(struct leat_log *, struct leat_error *) LEAT_MUST;
 
 struct leat_log_end { uint32_t partition; uint64_t next_offset; uint64_t position; int64_t arrival_us; };
@@ -39,7 +40,8 @@ const struct leat_log_end *leat_log_ends(const struct leat_log *, size_t *count)
 uint64_t leat_log_first_offset(const struct leat_log *, uint32_t partition); /* oldest kept; next_offset if none */
 
 /* Reads blocks in append order whose records intersect [from, to) of `partition`; the block returned is trimmed to
- * the range. END after the last. The block's memory is the cursor's, valid until the next call. */
+ * the range. END after the last. The block's memory is the cursor's, valid until the next call. Only what is durable is read.
+ * Errors: NOT_FOUND `from` was trimmed (see leat_log_first_offset); CORRUPT damage, a missing record. */
 struct leat_log_cursor;
 enum leat_status leat_log_read(struct leat_log *, uint32_t partition, uint64_t from, uint64_t to, struct leat_log_cursor **out, struct leat_error *) LEAT_MUST;
 enum leat_status leat_log_next(struct leat_log_cursor *, struct leat_block *out, struct leat_error *) LEAT_MUST;

@@ -11,7 +11,7 @@
 #define VERSION 1
 #define CHECKED_FROM 16
 #define ENDS_MAX ((size_t)1 << 22)
-#define WINDOW_BYTES ((size_t)256 << 10)
+#define WINDOW_BYTES (256 * LEAT_KIB)
 #define NAME_DIGITS 20
 
 struct disk_head {
@@ -221,9 +221,9 @@ static enum leat_status window_need(struct leat_block_reader *r, uint64_t at, si
         free(r->window);
         r->window_capacity = 0;
         r->window_length = 0;
-        r->window = malloc(capacity + LEAT_BLOCK_TAIL_BYTES);
+        r->window = malloc(capacity + LEAT_PAYLOAD_SLACK);
         if (!r->window) return leat_fail(err, LEAT_NO_MEMORY, "out of memory for a block of %zu bytes", n);
-        memset(r->window + capacity, 0, LEAT_BLOCK_TAIL_BYTES);
+        memset(r->window + capacity, 0, LEAT_PAYLOAD_SLACK);
         r->window_capacity = capacity;
     }
     size_t want = r->window_capacity, got = 0;
@@ -232,7 +232,7 @@ static enum leat_status window_need(struct leat_block_reader *r, uint64_t at, si
     r->window_length = 0;
     enum leat_status status = r->io->ops->read_at(r->file, at, r->window, want, &got, err);
     if (status != LEAT_OK) return status;
-    memset(r->window + got, 0, LEAT_BLOCK_TAIL_BYTES);
+    memset(r->window + got, 0, LEAT_PAYLOAD_SLACK);
     r->window_at = at;
     r->window_length = got;
     if (got < n) return leat_fail(err, LEAT_CORRUPT, "ends at byte %llu, inside a block", (unsigned long long)(at + got));
