@@ -26,7 +26,8 @@ struct leat_duck_options {
     uint64_t memory_limit_bytes; /* 0: 4 GiB */
     const char *temp_dir;        /* NULL: no spilling */
     const char *time_zone;       /* NULL: UTC */
-    bool locked;                 /* user SQL: no file or network access, configuration locked */
+    bool locked;                 /* user SQL: no file or network access, configuration locked; leat_conn_query runs only SELECT and EXPLAIN */
+    const char *allowed_dir;     /* locked: the one directory (the lake) whose files stay readable; NULL: none */
 };
 enum leat_status leat_duck_open(const struct leat_duck_options *, struct leat_duck **out, struct leat_error *) LEAT_MUST;
 void leat_duck_close(struct leat_duck *);
@@ -48,14 +49,14 @@ void leat_result_deinit(struct leat_result *);
 /* First column of the first row as text, malloc'd; NULL text for SQL NULL; NOT_FOUND when no row. */
 enum leat_status leat_conn_text(struct leat_conn *, const char *sql, char **out, struct leat_error *) LEAT_MUST;
 enum leat_status leat_conn_int(struct leat_conn *, const char *sql, int64_t *out, struct leat_error *) LEAT_MUST;
-/* Names and types of a query's result without running it. NESTED kinds stay NESTED. type_texts (may be NULL): malloc'd array
- * of malloc'd DuckDB type texts, field_count entries. */
+/* Names and types of a query's result without running it. NESTED kinds stay NESTED. */
 enum leat_status leat_conn_describe(struct leat_conn *, const char *sql, struct leat_schema *out, struct leat_error *) LEAT_MUST;
 /* Stops a running statement from another thread. */
 void leat_conn_interrupt(struct leat_conn *);
 void leat_conn_set_clock(struct leat_conn *, int64_t now_us);
 /* Plan instances: json_serialize_plan / json_serialize_sql / json_deserialize_sql of `sql`; an {"error":true} answer
  * becomes SQL with its message (and position where given). out malloc'd JSON text. */
+int leat_conn_error_offset(const struct leat_conn *); /* byte in sql of the last failure of these; -1: unknown */
 enum leat_status leat_conn_bound_plan(struct leat_conn *, const char *sql, char **out, struct leat_error *) LEAT_MUST;
 enum leat_status leat_conn_parse(struct leat_conn *, const char *sql, char **out_json, struct leat_error *) LEAT_MUST;
 enum leat_status leat_conn_unparse(struct leat_conn *, const char *json, char **out_sql, struct leat_error *) LEAT_MUST;
@@ -63,7 +64,7 @@ enum leat_status leat_conn_unparse(struct leat_conn *, const char *json, char **
 /* Inputs: batches readable in SQL. After leat_conn_input(conn, "x", schema, named) the table function call
  * leat_input('x') has the schema's columns, named c0, c1, ... (named=false) or by their own names (named=true), then
  *   __row UINTEGER  position in the batch        __w INTEGER  weight
- * With use=PLAN the same declaration serves as the stand-in (no rows) and, with named=true, the bare name x in FROM resolves to it
+ * With use=PLAN the same declaration serves as the stand-in (no rows, and no __row and __w, so that * is the user's own) and, with named=true, the bare name x in FROM resolves to it
  * by a replacement scan, compared without case. Declaring a name again replaces it (prepared stages over the old
  * one become invalid). The bound batch is borrowed until the next bind; strings in it must be valid UTF-8. */
 enum leat_status leat_conn_input(struct leat_conn *, const char *name, const struct leat_schema *, bool named, struct leat_error *) LEAT_MUST;

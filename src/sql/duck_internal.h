@@ -1,0 +1,65 @@
+/* What the duck*.c files share; nobody else includes it. */
+#ifndef LEAT_SQL_DUCK_INTERNAL_H
+#define LEAT_SQL_DUCK_INTERNAL_H
+
+#include <duckdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "sql/duck.h"
+
+/* A declared input. Bound statements keep a reference, so a name declared anew leaves them a dead slot, not
+ * freed memory. */
+struct leat_slot {
+    char *name;
+    struct leat_schema schema;
+    bool named, retired;
+    atomic_int references;
+    const struct leat_changes *batch; /* borrowed; NULL: no rows */
+};
+
+struct leat_duck {
+    duckdb_database database;
+    enum leat_duck_use use;
+    bool locked;
+    pthread_mutex_t lock; /* guards connections and their lists of slots */
+    struct leat_conn **connections;
+    size_t connection_count;
+};
+
+struct leat_conn {
+    struct leat_duck *duck;
+    duckdb_connection handle;
+    idx_t id; /* DuckDB's number of the connection: how callbacks find us */
+    struct leat_slot **slots;
+    size_t slot_count;
+    bool clock_set;
+    int64_t clock_us;
+    int error_offset; /* of the last failed parse or plan, -1: unknown */
+};
+
+/* Type of a DuckDB column: ours, or NESTED for what a change batch cannot hold. */
+struct leat_type leat_duck_type(duckdb_logical_type type);
+duckdb_logical_type leat_duck_logical(struct leat_type type); /* caller destroys */
+
+/* Turns a failed result into err (result may be NULL: then text alone decides). */
+enum leat_status leat_duck_fail(struct leat_error *err, duckdb_result *result, const char *text);
+enum leat_status leat_duck_prepare(struct leat_conn *, const char *sql, duckdb_prepared_statement *out, struct leat_error *);
+/* The connection a callback runs for, by DuckDB's number; NULL when unknown. */
+struct leat_conn *leat_duck_connection(struct leat_duck *, idx_t id);
+
+/* Appends one fetched chunk to `out`; columns[i] is the target column of chunk column i, or one of the below. */
+enum { LEAT_CHUNK_WEIGHT = -1, LEAT_CHUNK_ROW = -2 };
+void leat_duck_append(duckdb_data_chunk chunk, const int *columns, struct leat_changes *out, struct leat_rows *rows);
+/* Takes rows appended after `row_count` away again. */
+void leat_duck_truncate(struct leat_changes *out, size_t row_count);
+/* Executes and appends all of the result; on failure out and rows are as before. */
+enum leat_status leat_duck_run(struct leat_conn *, duckdb_prepared_statement, const int *columns, struct leat_changes *out,
+                               struct leat_rows *rows, struct leat_error *);
+
+enum leat_status leat_duck_register_inputs(struct leat_duck *, duckdb_connection, struct leat_error *);
+enum leat_status leat_duck_register_functions(struct leat_duck *, duckdb_connection, struct leat_error *);
+int64_t leat_duck_now(const struct leat_conn *);
+void leat_slot_release(struct leat_slot *);
+
+#endif

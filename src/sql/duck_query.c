@@ -1,0 +1,244 @@
+/* One-shot statements: exec, query, describe, and DuckDB's own parser and planner as JSON. */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "sql/duck_internal.h"
+
+enum leat_status leat_duck_prepare(struct leat_conn *c, const char *sql, duckdb_prepared_statement *out, struct leat_error *err) {
+    *out = NULL;
+    if (duckdb_prepare(c->handle, sql, out) == DuckDBSuccess) return LEAT_OK;
+    enum leat_status status = leat_duck_fail(err, NULL, duckdb_prepare_error(*out));
+    if (err) err->bad_data = false; /* no row was read yet: the statement itself is at fault */
+    duckdb_destroy_prepare(out);
+    *out = NULL;
+    return status;
+}
+
+enum leat_status leat_conn_exec(struct leat_conn *c, const char *sql, struct leat_error *err) {
+    duckdb_result result;
+    enum leat_status status = LEAT_OK;
+    if (duckdb_query(c->handle, sql, &result) == DuckDBError)
+        status = leat_duck_fail(err, &result, duckdb_result_error(&result));
+    duckdb_destroy_result(&result);
+    return status;
+}
+
+enum leat_status leat_conn_execf(struct leat_conn *c, struct leat_error *err, const char *format, ...) {
+    va_list args;
+    char *sql = NULL;
+    va_start(args, format);
+    int length = vasprintf(&sql, format, args);
+    va_end(args);
+    if (length < 0) return leat_fail(err, LEAT_NO_MEMORY, "no memory for a statement");
+    enum leat_status status = leat_conn_exec(c, sql, err);
+    free(sql);
+    return status;
+}
+
+/* Names and types of a prepared statement; *nested: how many columns a change batch cannot hold. */
+static void read_schema(duckdb_prepared_statement statement, struct leat_schema *out, size_t *nested) {
+    idx_t column_count = duckdb_prepared_statement_column_count(statement);
+    *out = (struct leat_schema){0};
+    *nested = 0;
+    for (idx_t i = 0; i < column_count; i++) {
+        const char *name = duckdb_prepared_statement_column_name(statement, i);
+        duckdb_logical_type logical = duckdb_prepared_statement_column_logical_type(statement, i);
+        struct leat_type type = leat_duck_type(logical);
+        leat_schema_add(out, name, type, false);
+        *nested += type.kind == LEAT_NESTED;
+        duckdb_destroy_logical_type(&logical);
+        duckdb_free((void *)name);
+    }
+}
+
+/* The statement as a subquery: without the semicolons and blanks at its end. */
+static void put_subquery(struct leat_buffer *out, const char *sql) {
+    size_t length = strlen(sql);
+    while (length && strchr("; \t\r\n", sql[length - 1]))
+        length--;
+    leat_put(out, "(");
+    leat_putn(out, sql, length);
+    leat_put(out, "\n)");
+}
+
+/* The same query with the columns a batch cannot hold (all columns, if all) as text. */
+static char *cast_to_text(const char *sql, const struct leat_schema *schema, bool all) {
+    struct leat_buffer b = {0};
+    leat_put(&b, "SELECT ");
+    for (size_t i = 0; i < schema->field_count; i++) {
+        bool cast = all || schema->fields[i].type.kind == LEAT_NESTED;
+        leat_putf(&b, cast ? "%sCAST(#%zu AS VARCHAR) AS " : "%s#%zu AS ", i ? ", " : "", i + 1);
+        leat_put_sql_name(&b, schema->fields[i].name);
+    }
+    leat_put(&b, " FROM ");
+    put_subquery(&b, sql);
+    return b.data;
+}
+
+/* Prepares for reading: nested columns (all columns, if all_text) become text. */
+static enum leat_status prepare_reading(struct leat_conn *c, const char *sql, bool all_text, duckdb_prepared_statement *out,
+                                        struct leat_schema *schema, struct leat_error *err) {
+    size_t nested;
+    *schema = (struct leat_schema){0};
+    enum leat_status status = leat_duck_prepare(c, sql, out, err);
+    if (status) return status;
+    duckdb_statement_type type = duckdb_prepared_statement_type(*out);
+    if (c->duck->locked && type != DUCKDB_STATEMENT_TYPE_SELECT && type != DUCKDB_STATEMENT_TYPE_EXPLAIN) {
+        duckdb_destroy_prepare(out);
+        return leat_fail(err, LEAT_INVALID, "only SELECT and EXPLAIN may run here");
+    }
+    read_schema(*out, schema, &nested);
+    if (!nested && !all_text) return LEAT_OK;
+    char *wrapped = cast_to_text(sql, schema, all_text);
+    duckdb_destroy_prepare(out);
+    leat_schema_deinit(schema);
+    status = leat_duck_prepare(c, wrapped, out, err);
+    free(wrapped);
+    if (!status) read_schema(*out, schema, &nested);
+    return status;
+}
+
+static enum leat_status query(struct leat_conn *c, const char *sql, bool all_text, struct leat_result *out, struct leat_error *err) {
+    duckdb_prepared_statement statement = NULL;
+    int *columns = NULL;
+    *out = (struct leat_result){0};
+    enum leat_status status = prepare_reading(c, sql, all_text, &statement, &out->schema, err);
+    if (status) goto out;
+    leat_changes_init(&out->rows, &out->schema);
+    columns = leat_alloc((out->schema.field_count + 1) * sizeof *columns);
+    for (size_t i = 0; i < out->schema.field_count; i++)
+        columns[i] = (int)i;
+    status = leat_duck_run(c, statement, columns, &out->rows, NULL, err);
+out:
+    if (statement) duckdb_destroy_prepare(&statement);
+    free(columns);
+    if (status) leat_result_deinit(out);
+    return status;
+}
+
+enum leat_status leat_conn_query(struct leat_conn *c, const char *sql, struct leat_result *out, struct leat_error *err) {
+    return query(c, sql, false, out, err);
+}
+
+void leat_result_deinit(struct leat_result *r) {
+    if (r->rows.schema) leat_changes_deinit(&r->rows);
+    leat_schema_deinit(&r->schema);
+    *r = (struct leat_result){0};
+}
+
+enum leat_status leat_conn_text(struct leat_conn *c, const char *sql, char **out, struct leat_error *err) {
+    struct leat_result r;
+    *out = NULL;
+    enum leat_status status = query(c, sql, true, &r, err);
+    if (status) return status;
+    if (!r.rows.row_count || !r.schema.field_count) {
+        status = leat_fail(err, LEAT_NOT_FOUND, "the query gives no row: %.200s", sql);
+    } else if (!leat_is_null(&r.rows.columns[0], 0)) {
+        const struct leat_string *s = r.rows.columns[0].data;
+        *out = leat_strndup(leat_string_data(s), s->length);
+    }
+    leat_result_deinit(&r);
+    return status;
+}
+
+/* Value `row` of an integer column; false: another type or out of range. */
+static bool read_int(const struct leat_column *column, size_t row, int64_t *out) {
+    switch (column->type.kind) {
+    case LEAT_BOOLEAN:
+    case LEAT_UTINYINT: *out = ((const uint8_t *)column->data)[row]; return true;
+    case LEAT_TINYINT: *out = ((const int8_t *)column->data)[row]; return true;
+    case LEAT_SMALLINT: *out = ((const int16_t *)column->data)[row]; return true;
+    case LEAT_USMALLINT: *out = ((const uint16_t *)column->data)[row]; return true;
+    case LEAT_INTEGER: *out = ((const int32_t *)column->data)[row]; return true;
+    case LEAT_UINTEGER: *out = ((const uint32_t *)column->data)[row]; return true;
+    case LEAT_BIGINT: *out = ((const int64_t *)column->data)[row]; return true;
+    case LEAT_UBIGINT: {
+        uint64_t value = ((const uint64_t *)column->data)[row];
+        *out = (int64_t)value;
+        return value <= INT64_MAX;
+    }
+    case LEAT_HUGEINT: {
+        leat_i128 value;
+        memcpy(&value, (const char *)column->data + row * sizeof value, sizeof value);
+        *out = (int64_t)value;
+        return value >= INT64_MIN && value <= INT64_MAX;
+    }
+    default: return false;
+    }
+}
+
+enum leat_status leat_conn_int(struct leat_conn *c, const char *sql, int64_t *out, struct leat_error *err) {
+    struct leat_result r;
+    *out = 0;
+    enum leat_status status = query(c, sql, false, &r, err);
+    if (status) return status;
+    if (!r.rows.row_count || !r.schema.field_count)
+        status = leat_fail(err, LEAT_NOT_FOUND, "the query gives no row: %.200s", sql);
+    else if (leat_is_null(&r.rows.columns[0], 0))
+        status = leat_fail(err, LEAT_NOT_FOUND, "the query gives NULL: %.200s", sql);
+    else if (!read_int(&r.rows.columns[0], 0, out))
+        status = leat_fail(err, LEAT_INVALID, "the query does not give a 64-bit integer: %.200s", sql);
+    leat_result_deinit(&r);
+    return status;
+}
+
+enum leat_status leat_conn_describe(struct leat_conn *c, const char *sql, struct leat_schema *out, struct leat_error *err) {
+    duckdb_prepared_statement statement;
+    size_t nested;
+    *out = (struct leat_schema){0};
+    enum leat_status status = leat_duck_prepare(c, sql, &statement, err);
+    if (status) return status;
+    read_schema(statement, out, &nested);
+    duckdb_destroy_prepare(&statement);
+    return LEAT_OK;
+}
+
+/* A serialisation that failed is a successful query whose text says {"error":true,...}. */
+static enum leat_status check_serialised(struct leat_conn *c, const char *json, struct leat_error *err) {
+    if (strncmp(json, "{\"error\":true", 13) != 0) return LEAT_OK;
+    json_t *root = json_loads(json, 0, NULL);
+    const char *type = json_string_value(json_object_get(root, "error_type"));
+    const char *message = json_string_value(json_object_get(root, "error_message"));
+    const char *position = json_string_value(json_object_get(root, "position"));
+    if (position) c->error_offset = atoi(position);
+    enum leat_status status = leat_fail(err, LEAT_SQL, "%s: %s", type ? type : "error", message ? message : json);
+    json_decref(root);
+    return status;
+}
+
+static enum leat_status serialise(struct leat_conn *c, const char *before, const char *argument, const char *after, char **out,
+                                  struct leat_error *err) {
+    struct leat_buffer sql = {0};
+    *out = NULL;
+    c->error_offset = -1;
+    leat_put(&sql, before);
+    leat_put_sql_string(&sql, argument);
+    leat_put(&sql, after);
+    enum leat_status status = leat_conn_text(c, sql.data, out, err);
+    leat_buffer_deinit(&sql);
+    if (!status && *out) status = check_serialised(c, *out, err);
+    if (!status && !*out) status = leat_fail(err, LEAT_SQL, "DuckDB serialised a statement to NULL");
+    if (status) {
+        free(*out);
+        *out = NULL;
+        if (err) err->bad_data = false;
+    }
+    return status;
+}
+
+enum leat_status leat_conn_bound_plan(struct leat_conn *c, const char *sql, char **out, struct leat_error *err) {
+    return serialise(c, "SELECT json_serialize_plan(", sql, ", optimize := true)", out, err);
+}
+
+enum leat_status leat_conn_parse(struct leat_conn *c, const char *sql, char **out_json, struct leat_error *err) {
+    return serialise(c, "SELECT json_serialize_sql(", sql, ")", out_json, err);
+}
+
+enum leat_status leat_conn_unparse(struct leat_conn *c, const char *json, char **out_sql, struct leat_error *err) {
+    return serialise(c, "SELECT json_deserialize_sql(", json, "::JSON)", out_sql, err);
+}
+
+int leat_conn_error_offset(const struct leat_conn *c) { return c->error_offset; }
