@@ -44,6 +44,20 @@ static void real_sleep_until(struct leat_clock *clock, int64_t deadline_us)
     ppoll(&wait, 1, &timeout, NULL);
 }
 
+void leat_clock_wait(struct leat_clock *clock, int64_t deadline_us, const int *fds, int count)
+{
+    struct pollfd wait[16];
+    if (clock->sleep_until != real_sleep_until || count == 0) {
+        clock->sleep_until(clock, deadline_us);
+        return;
+    }
+    int64_t left_us = deadline_us - read_clock_us(CLOCK_MONOTONIC);
+    if (left_us <= 0) return;
+    for (int i = 0; i < count; i++) wait[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+    struct timespec timeout = {.tv_sec = left_us / 1000000, .tv_nsec = (left_us % 1000000) * 1000};
+    ppoll(wait, (nfds_t)count, &timeout, NULL);
+}
+
 struct leat_clock *leat_clock_real(void)
 {
     static struct leat_clock clock = {.now_us = real_now_us, .monotonic_us = real_monotonic_us, .sleep_until = real_sleep_until};

@@ -1,0 +1,27 @@
+#include "base/usage.h"
+
+#include <stdio.h>
+#include <sys/resource.h>
+
+int64_t leat_usage_cpu_us(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * (int64_t)1000000 + usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+}
+
+int64_t leat_usage_peak_bytes(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss * (int64_t)1024;
+}
+
+int64_t leat_usage_written_bytes(void) {
+    FILE *file = fopen("/proc/self/io", "r");
+    char line[128];
+    long long written = -1;
+    if (!file) return -1;
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, "wchar: %lld", &written) == 1) break;
+    fclose(file);
+    return written;
+}

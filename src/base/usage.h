@@ -1,0 +1,8 @@
+/* What the process has used so far, from the operating system. Thread: any. */
+#ifndef LEAT_BASE_USAGE_H
+#define LEAT_BASE_USAGE_H
+#include <stdint.h>
+int64_t leat_usage_cpu_us(void);        /* user + system, all threads */
+int64_t leat_usage_peak_bytes(void);    /* largest resident set */
+int64_t leat_usage_written_bytes(void); /* handed to the disk by write calls; -1: not known here */
+#endif

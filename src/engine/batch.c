@@ -1,0 +1,278 @@
+/* Batch: a run is the table's completed SQL over views of the lake at one frontier, and one atomic commit.
+ * The same views serve verify (the oracle) and `leat sql`. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/usage.h"
+#include "engine/internal.h"
+#include "schedule/cron.h"
+#include "schedule/zone.h"
+
+static void put_row_columns(const struct leat_source *def, struct leat_buffer *sql) {
+    struct leat_schema row = {0};
+    leat_source_row_schema(def, &row);
+    for (size_t i = 0; i < row.field_count; i++) {
+        if (i) leat_put(sql, ", ");
+        leat_put_sql_name(sql, row.fields[i].name);
+    }
+    leat_schema_deinit(&row);
+}
+
+static void put_side_select(const struct leat_engine *engine, const struct leat_gtable *table, const struct leat_side *side,
+                            struct leat_buffer *sql) {
+    char *dir = leat_asprintf("%s/%s%s", engine->lake_dir, table->def->name, side->suffix);
+    leat_delta_select(dir, leat_delta_current(side->delta), &side->schema, NULL, sql);
+    free(dir);
+}
+
+/* Rule 2: what a reader's side tables hold is not among its rows. */
+static void put_exclusions(const struct leat_engine *engine, const struct leat_gtable *reader, const struct leat_source *source,
+                           struct leat_buffer *sql) {
+    const struct leat_side *sides[2] = {&reader->late, &reader->dead};
+    for (int i = 0; i < 2; i++) {
+        if (!sides[i]->delta || leat_delta_current(sides[i]->delta)->file_count == 0) continue;
+        leat_put(sql, " ANTI JOIN (SELECT _partition, _offset FROM (");
+        put_side_select(engine, reader, sides[i], sql);
+        leat_put(sql, ") WHERE _source = ");
+        leat_put_sql_string(sql, source->name);
+        leat_put(sql, ") USING (_partition, _offset)");
+    }
+}
+
+static void put_source(const struct leat_engine *engine, size_t index, const struct leat_gtable *reader, const json_t *frontier,
+                       struct leat_buffer *sql) {
+    const struct leat_src *src = &engine->sources[index];
+    const struct leat_cursors *upto = reader && reader->group ? &reader->group->cursors[index] : &src->bronzed;
+    struct leat_cursors then = {0};
+    if (frontier) {
+        leat_cursors_parse(&then, json_object_get(json_object_get(frontier, "offsets"), src->def->name));
+        upto = &then;
+    }
+    leat_put(sql, "SELECT ");
+    put_row_columns(src->def, sql);
+    leat_put(sql, " FROM (");
+    leat_bronze_select(src, upto, NULL, sql);
+    leat_put(sql, ")");
+    if (reader) put_exclusions(engine, reader, src->def, sql);
+    leat_cursors_free(&then);
+}
+
+static void put_reference(const struct leat_engine *engine, size_t index, const struct leat_gtable *reader,
+                          const json_t *frontier, struct leat_buffer *sql) {
+    struct leat_reference *reference = engine->references[index];
+    uint64_t version = reader && reader->group ? reader->group->reference_versions[index] : leat_reference_version(reference);
+    const char *name = engine->project->sources[index].name;
+    if (frontier) version = (uint64_t)json_integer_value(json_object_get(json_object_get(frontier, "references"), name));
+    leat_reference_select(reference, version, sql);
+}
+
+/* Content of a table, as it is or as it was when the frontier was written. */
+static enum leat_status put_table(struct leat_engine *engine, const struct leat_gtable *table, const json_t *frontier,
+                                  struct leat_buffer *sql, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
+    char *dir = leat_asprintf("%s/%s", engine->lake_dir, table->def->name);
+    const struct leat_delta_snapshot *now = leat_delta_current(table->delta);
+    json_t *version = json_object_get(json_object_get(frontier, "tables"), table->def->name);
+    if (version && json_integer_value(version) != now->version) {
+        struct leat_delta_snapshot then = {0};
+        st = leat_delta_snapshot(engine->env, engine->batch_conn, dir, json_integer_value(version), &then, err);
+        if (st == LEAT_OK) leat_delta_select(dir, &then, &table->plan->schema, NULL, sql);
+        leat_delta_snapshot_deinit(&then);
+    } else {
+        leat_delta_select(dir, now, &table->plan->schema, NULL, sql);
+    }
+    free(dir);
+    return st;
+}
+
+static enum leat_status make_view(struct leat_conn *conn, const char *name, const char *select, struct leat_error *err) {
+    struct leat_buffer sql = {0};
+    leat_put(&sql, "CREATE OR REPLACE TEMP VIEW ");
+    leat_put_sql_name(&sql, name);
+    leat_putf(&sql, " AS %s", select);
+    enum leat_status st = leat_conn_exec(conn, sql.data, err);
+    leat_buffer_deinit(&sql);
+    return st == LEAT_OK ? st : leat_prepend(err, "view \"%s\"", name);
+}
+
+enum leat_status leat_batch_views(struct leat_engine *engine, struct leat_conn *conn, const struct leat_gtable *reader,
+                                  const json_t *frontier, struct leat_error *err) {
+    const struct leat_project *project = engine->project;
+    struct leat_buffer sql = {0};
+    enum leat_status st = LEAT_OK;
+    for (size_t i = 0; i < project->order_count && st == LEAT_OK; i++) {
+        struct leat_object_ref ref = project->order[i];
+        const char *name = NULL;
+        leat_buffer_reset(&sql);
+        if (ref.kind == LEAT_OBJECT_SOURCE) {
+            name = project->sources[ref.index].name;
+            if (engine->references[ref.index])
+                put_reference(engine, ref.index, reader, frontier, &sql);
+            else
+                put_source(engine, ref.index, reader, frontier, &sql);
+        } else if (ref.kind == LEAT_OBJECT_VIEW) {
+            name = project->views[ref.index].name;
+            leat_put(&sql, leat_plan_view_sql(engine->plan_conn, &project->views[ref.index]));
+        } else {
+            const struct leat_gtable *table = &engine->tables[ref.index];
+            if (table == reader) continue;
+            name = table->def->name;
+            if ((st = put_table(engine, table, frontier, &sql, err)) != LEAT_OK) break;
+        }
+        st = make_view(conn, name, sql.data, err);
+    }
+    leat_buffer_deinit(&sql);
+    return st;
+}
+
+enum leat_status leat_engine_sql_views(struct leat_engine *engine, struct leat_conn *conn, struct leat_error *err) {
+    struct leat_buffer sql = {0};
+    enum leat_status st = leat_batch_views(engine, conn, NULL, NULL, err);
+    for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++) {
+        struct leat_gtable *table = &engine->tables[t];
+        const struct leat_side *sides[2] = {&table->late, &table->dead};
+        for (int i = 0; i < 2 && st == LEAT_OK; i++) {
+            if (!sides[i]->delta) continue;
+            char *name = leat_asprintf("%s%s", table->def->name, sides[i]->suffix);
+            leat_buffer_reset(&sql);
+            put_side_select(engine, table, sides[i], &sql);
+            st = make_view(conn, name, sql.data, err);
+            free(name);
+        }
+    }
+    for (size_t s = 0; s < engine->project->source_count && st == LEAT_OK; s++) {
+        const struct leat_src *src = &engine->sources[s];
+        if (!src->dead) continue;
+        char *name = leat_asprintf("%s__dead", src->def->name), *dir = leat_asprintf("%s/dead/%s", engine->lake_dir, src->def->name);
+        leat_buffer_reset(&sql);
+        leat_delta_select(dir, leat_delta_current(src->dead), &src->dead_schema, NULL, &sql);
+        st = make_view(conn, name, sql.data, err);
+        free(name);
+        free(dir);
+    }
+    leat_buffer_deinit(&sql);
+    return st;
+}
+
+/* ---- runs ---------------------------------------------------------------------------------------- */
+
+/* Changes whenever something the table reads has changed. */
+static uint64_t inputs_fingerprint(const struct leat_engine *engine, const struct leat_gtable *table) {
+    uint64_t print = 14695981039346656037u;
+    for (size_t i = 0; i < table->plan->input_count; i++) {
+        int kind = table->plan->inputs[i] >> 24, index = table->plan->inputs[i] & 0xffffff;
+        uint64_t value = 0;
+        if (kind == LEAT_OBJECT_TABLE)
+            value = (uint64_t)leat_delta_current(engine->tables[index].delta)->version + 1;
+        else if (engine->references[index])
+            value = leat_reference_version(engine->references[index]);
+        else
+            for (size_t p = 0; p < engine->sources[index].ends.count; p++) value += engine->sources[index].ends.items[p].next;
+        print = (print ^ value) * 1099511628211u;
+    }
+    return print;
+}
+
+static enum leat_status journal_run(struct leat_engine *engine, const struct leat_gtable *table, int64_t start_us, int64_t bytes,
+                        const char *error, struct leat_error *err) {
+    json_t *record = json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "t", "run", "table", table->def->name, "run",
+                               (json_int_t)table->runs, "start", (json_int_t)start_us, "end", (json_int_t)leat_engine_now(engine),
+                               "rows", (json_int_t)table->last_rows, "cpu_us", (json_int_t)table->last_cpu_us, "bytes",
+                               (json_int_t)bytes, "version", (json_int_t)leat_delta_current(table->delta)->version);
+    if (error) json_object_set_new(record, "error", json_string(error));
+    json_object_set_new(record, "inputs", json_integer((json_int_t)table->inputs_seen));
+    leat_history_add(engine, record);
+    return leat_engine_journal(engine, record, err);
+}
+
+static int64_t snapshot_rows(const struct leat_delta_snapshot *snapshot, int64_t *bytes) {
+    int64_t rows = 0;
+    *bytes = 0;
+    for (size_t i = 0; i < snapshot->file_count; i++) {
+        rows += snapshot->files[i].row_count > 0 ? snapshot->files[i].row_count : 0;
+        *bytes += (int64_t)snapshot->files[i].size_bytes;
+    }
+    return rows;
+}
+
+static enum leat_status run_sql(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
+    struct leat_buffer frontier = {0}, sql = {0};
+    char *app_id = leat_asprintf("%s/%s", engine->incarnation, table->def->name);
+    struct leat_delta_txn txn = {app_id, (int64_t)table->runs + 1};
+    enum leat_status st;
+    leat_frontier_json(engine, &frontier);
+    struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier.data, .txns = &txn, .txn_count = 1};
+    leat_conn_set_clock(engine->batch_conn, engine->clock_us);
+    if ((st = leat_batch_views(engine, engine->batch_conn, table, NULL, err)) == LEAT_OK) {
+        leat_put(&sql, table->plan->completed_sql);
+        st = leat_delta_overwrite(table->delta, sql.data, &info, NULL, err);
+    }
+    free(app_id);
+    leat_buffer_deinit(&frontier);
+    leat_buffer_deinit(&sql);
+    return st;
+}
+
+/* Runs one table. A failure that the disk did not cause leaves the table as it was, is recorded and retried with back-off. */
+enum leat_status leat_batch_run(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
+    int64_t start = leat_engine_now(engine), cpu = leat_usage_cpu_us(), bytes = 0;
+    uint64_t inputs = inputs_fingerprint(engine, table);
+    struct leat_error failure = {0};
+    enum leat_status st = run_sql(engine, table, &failure);
+    table->last_cpu_us = leat_usage_cpu_us() - cpu;
+    table->last_run_us = start;
+    free(table->last_error);
+    table->last_error = NULL;
+    if (st != LEAT_OK) {
+        if (failure.fatal) {
+            *err = failure;
+            return st;
+        }
+        int64_t backoff = leat_setting_int(engine->project, "retry_backoff") << (table->failures < 10 ? table->failures : 10);
+        table->failures++;
+        table->retry_us = start + backoff;
+        table->last_error = leat_strdup(failure.text);
+        table->last_rows = 0;
+        leat_log(engine->env, LEAT_LOG_ERROR, "table %s: run failed, tried again in %lld s: %s", table->def->name,
+                 (long long)(backoff / 1000000), failure.text);
+        return journal_run(engine, table, start, 0, failure.text, err);
+    }
+    table->runs++;
+    table->failures = 0;
+    table->retry_us = 0;
+    table->inputs_seen = inputs;
+    table->last_rows = snapshot_rows(leat_delta_current(table->delta), &bytes);
+    if ((st = journal_run(engine, table, start, bytes, NULL, err)) != LEAT_OK) return st;
+    return leat_delta_compact(table->delta, 128u << 20, NULL, err);
+}
+
+int64_t leat_batch_next_due(struct leat_engine *engine, struct leat_gtable *table) {
+    if (table->failures) return table->retry_us;
+    if (!table->def->cron)
+        return inputs_fingerprint(engine, table) == table->inputs_seen && table->runs
+                   ? INT64_MAX
+                   : table->last_run_us + (table->runs ? leat_table_freshness(engine, table) : 0);
+    struct leat_cron cron;
+    struct leat_error ignored;
+    if (leat_cron_parse(table->def->cron, &cron, &ignored) != LEAT_OK) return INT64_MAX;
+    struct leat_zone *zone = leat_zone_find(engine->batch_conn, table->def->time_zone ? table->def->time_zone
+                                                                                      : leat_setting_text(engine->project, "time_zone"));
+    /* Counted from the last run (or the project's first start): however many were missed, one run catches up. */
+    return leat_cron_next(&cron, zone, table->last_run_us ? table->last_run_us : engine->created_us);
+}
+
+enum leat_status leat_engine_batch(struct leat_engine *engine, bool all, struct leat_error *err) {
+    const struct leat_project *project = engine->project;
+    enum leat_status st;
+    bool flushed = false;
+    for (size_t i = 0; i < project->order_count; i++) {
+        if (project->order[i].kind != LEAT_OBJECT_TABLE) continue;
+        struct leat_gtable *table = &engine->tables[project->order[i].index];
+        if (!table->batch) continue;
+        if (!all && leat_batch_next_due(engine, table) > leat_engine_now(engine)) continue;
+        if (!flushed && (st = leat_engine_flush(engine, false, err)) != LEAT_OK) return st;
+        flushed = true;
+        if ((st = leat_batch_run(engine, table, err)) != LEAT_OK) return st;
+    }
+    return LEAT_OK;
+}

@@ -1,0 +1,310 @@
+/* Bronze: a source's archive in the lake, and its dead letters. Both are Delta tables whose txn is
+ * (work folder incarnation / partition) -> next offset (rule 14), so a flush repeated after a crash writes nothing twice. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/internal.h"
+#include "engine/view.h"
+
+enum { DECODE_VERSION = 1 };
+static const struct leat_type T_INTEGER = {LEAT_INTEGER, 0, 0}, T_BIGINT = {LEAT_BIGINT, 0, 0},
+                              T_TIMESTAMP = {LEAT_TIMESTAMP, 0, 0}, T_BLOB = {LEAT_BLOB, 0, 0},
+                              T_VARCHAR = {LEAT_VARCHAR, 0, 0};
+
+static void partition_app_id(const struct leat_src *src, uint32_t partition, char out[64]) {
+    snprintf(out, 64, "%s/%u", src->engine->incarnation, partition);
+}
+
+static void cursors_from_txns(struct leat_src *src, const struct leat_delta *table, struct leat_cursors *out) {
+    const struct leat_delta_snapshot *now = leat_delta_current(table);
+    size_t prefix = strlen(src->engine->incarnation);
+    for (size_t i = 0; i < now->txn_count; i++) {
+        const char *id = now->txns[i].app_id;
+        if (strncmp(id, src->engine->incarnation, prefix) != 0 || id[prefix] != '/') continue;
+        leat_cursor_set(out, (uint32_t)strtoul(id + prefix + 1, NULL, 10), (uint64_t)now->txns[i].version);
+    }
+}
+
+enum leat_status leat_bronze_open(struct leat_src *src, struct leat_error *err) {
+    struct leat_engine *engine = src->engine;
+    enum leat_status st;
+    leat_schema_copy(&src->bronze_schema, &src->def->schema);
+    for (size_t i = 0; i < src->bronze_schema.field_count; i++) src->bronze_schema.fields[i].not_null = false;
+    leat_schema_add(&src->bronze_schema, "_partition", T_INTEGER, false);
+    leat_schema_add(&src->bronze_schema, "_offset", T_BIGINT, false);
+    leat_schema_add(&src->bronze_schema, "_arrival", T_TIMESTAMP, false);
+    leat_schema_add(&src->bronze_schema, "_identity", T_BIGINT, false);
+    leat_schema_add(&src->bronze_schema, "_decode_version", T_INTEGER, false);
+    leat_schema_add(&src->bronze_schema, "_payload", T_BLOB, false);
+    leat_schema_add(&src->dead_schema, "_partition", T_INTEGER, false);
+    leat_schema_add(&src->dead_schema, "_offset", T_BIGINT, false);
+    leat_schema_add(&src->dead_schema, "_arrival", T_TIMESTAMP, false);
+    leat_schema_add(&src->dead_schema, "reason", T_VARCHAR, false);
+    leat_schema_add(&src->dead_schema, "payload", T_BLOB, false);
+    char *bronze_dir = leat_asprintf("%s/bronze/%s", engine->lake_dir, src->def->name);
+    char *dead_dir = leat_asprintf("%s/dead/%s", engine->lake_dir, src->def->name);
+    char *bronze_input = leat_asprintf("bronze:%s", src->def->name), *dead_input = leat_asprintf("dead:%s", src->def->name);
+    struct leat_delta_options options = {.name = src->def->name, .schema = &src->bronze_schema};
+    if ((st = leat_delta_open(engine->env, engine->batch_conn, bronze_dir, engine->scratch_dir, &options, &src->bronze, err)) != LEAT_OK)
+        goto out;
+    options.schema = &src->dead_schema;
+    if ((st = leat_delta_open(engine->env, engine->batch_conn, dead_dir, engine->scratch_dir, &options, &src->dead, err)) != LEAT_OK)
+        goto out;
+    cursors_from_txns(src, src->bronze, &src->bronzed);
+    cursors_from_txns(src, src->dead, &src->deaded);
+    if ((st = leat_conn_input(engine->batch_conn, bronze_input, &src->bronze_schema, true, err)) != LEAT_OK) goto out;
+    st = leat_conn_input(engine->batch_conn, dead_input, &src->dead_schema, true, err);
+out:
+    free(bronze_dir);
+    free(dead_dir);
+    free(bronze_input);
+    free(dead_input);
+    return st;
+}
+
+/* First row of the chunk at or past `offset` (rows are in offset order). */
+static size_t first_row(const struct leat_chunk *chunk, uint64_t offset) {
+    size_t low = 0, high = chunk->rows.row_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (chunk->offsets[middle] < offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void gather_chunk(struct leat_src *src, const struct leat_chunk *chunk, struct leat_changes *batch) {
+    size_t from = first_row(chunk, leat_cursor_get(&src->bronzed, chunk->partition));
+    size_t n = chunk->rows.row_count - from, at = batch->row_count, declared = src->def->schema.field_count;
+    leat_view_reserve(batch, n);
+    for (size_t c = 0; c < declared; c++) leat_view_copy(batch, c, &chunk->rows.columns[c], from, n);
+    int32_t *partition = (int32_t *)batch->columns[declared].data + at;
+    int64_t *offset = (int64_t *)batch->columns[declared + 1].data + at;
+    int64_t *arrival = (int64_t *)batch->columns[declared + 2].data + at;
+    int64_t *identity = (int64_t *)batch->columns[declared + 3].data + at;
+    int32_t *version = (int32_t *)batch->columns[declared + 4].data + at;
+    struct leat_string *payload = (struct leat_string *)batch->columns[declared + 5].data + at;
+    for (size_t i = 0; i < n; i++) {
+        partition[i] = (int32_t)chunk->partition;
+        offset[i] = (int64_t)chunk->offsets[from + i];
+        arrival[i] = chunk->arrival_us;
+        version[i] = DECODE_VERSION;
+        identity[i] = chunk->identities ? (int64_t)chunk->identities[from + i] : 0;
+        payload[i] = chunk->raw ? chunk->raw[from + i] : (struct leat_string){0};
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!chunk->identities) leat_view_null(batch, declared + 3, at + i);
+        if (!chunk->raw || chunk->raw[from + i].length == 0) leat_view_null(batch, declared + 5, at + i);
+    }
+    batch->row_count += n;
+}
+
+static void gather_dead(struct leat_src *src, const struct leat_chunk *chunk, struct leat_changes *batch) {
+    uint64_t done = leat_cursor_get(&src->deaded, chunk->partition);
+    for (size_t i = 0; i < chunk->dead_count; i++) {
+        const struct leat_dead_record *dead = &chunk->dead[i];
+        if (dead->offset < done) continue;
+        leat_view_reserve(batch, 1);
+        size_t at = batch->row_count++;
+        ((int32_t *)batch->columns[0].data)[at] = (int32_t)chunk->partition;
+        ((int64_t *)batch->columns[1].data)[at] = (int64_t)dead->offset;
+        ((int64_t *)batch->columns[2].data)[at] = chunk->arrival_us;
+        ((struct leat_string *)batch->columns[3].data)[at] = leat_string_of(dead->reason, (uint32_t)strlen(dead->reason));
+        ((struct leat_string *)batch->columns[4].data)[at] = dead->payload;
+    }
+}
+
+uint64_t leat_bronze_waiting(const struct leat_src *src) {
+    uint64_t waiting = 0;
+    for (size_t i = 0; i < src->ends.count; i++)
+        waiting += src->ends.items[i].next - leat_cursor_get(&src->bronzed, src->ends.items[i].partition);
+    return waiting;
+}
+
+static enum leat_status append_batch(struct leat_src *src, struct leat_delta *table, const char *kind,
+                                     const struct leat_changes *batch, const struct leat_cursors *ends, struct leat_error *err) {
+    struct leat_engine *engine = src->engine;
+    struct leat_delta_txn *txns = leat_alloc((ends->count + 1) * sizeof *txns);
+    char *input = leat_asprintf("%s:%s", kind, src->def->name);
+    struct leat_buffer sql = {0}, frontier = {0};
+    for (size_t i = 0; i < ends->count; i++) {
+        txns[i].app_id = leat_alloc(64);
+        partition_app_id(src, ends->items[i].partition, txns[i].app_id);
+        txns[i].version = (int64_t)ends->items[i].next;
+    }
+    json_t *json = leat_cursors_json(ends);
+    char *text = json_dumps(json, JSON_COMPACT);
+    leat_putf(&frontier, "{\"offsets\":%s}", text);
+    leat_put(&sql, "SELECT * EXCLUDE (__row, __w) FROM leat_input(");
+    leat_put_sql_string(&sql, input);
+    leat_put(&sql, ")");
+    leat_conn_bind(engine->batch_conn, input, batch);
+    struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier.data, .txns = txns, .txn_count = ends->count};
+    enum leat_status st = leat_delta_append(table, sql.data, &info, NULL, err);
+    leat_conn_bind(engine->batch_conn, input, NULL);
+    for (size_t i = 0; i < ends->count; i++) free(txns[i].app_id);
+    free(txns);
+    free(input);
+    free(text);
+    json_decref(json);
+    leat_buffer_deinit(&sql);
+    leat_buffer_deinit(&frontier);
+    return st;
+}
+
+enum leat_status leat_bronze_flush(struct leat_src *src, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
+    struct leat_changes batch, dead;
+    struct leat_cursors touched = {0};
+    if (leat_bronze_waiting(src) == 0) return LEAT_OK;
+    leat_changes_init(&batch, &src->bronze_schema);
+    leat_changes_init(&dead, &src->dead_schema);
+    for (const struct leat_chunk *c = src->first; c; c = c->next) {
+        if (c->to <= leat_cursor_get(&src->bronzed, c->partition)) continue;
+        gather_chunk(src, c, &batch);
+        gather_dead(src, c, &dead);
+        leat_cursor_set(&touched, c->partition, c->to);
+    }
+    if (dead.row_count && (st = append_batch(src, src->dead, "dead", &dead, &touched, err)) != LEAT_OK) goto out;
+    for (size_t i = 0; i < touched.count; i++) leat_cursor_set(&src->deaded, touched.items[i].partition, touched.items[i].next);
+    if ((st = append_batch(src, src->bronze, "bronze", &batch, &touched, err)) != LEAT_OK) goto out;
+    for (size_t i = 0; i < touched.count; i++) leat_cursor_set(&src->bronzed, touched.items[i].partition, touched.items[i].next);
+    if (leat_setting_int(src->engine->project, "compact_files"))
+        st = leat_delta_compact(src->bronze, 128u << 20, NULL, err);
+out:
+    leat_cursors_free(&touched);
+    leat_changes_deinit(&batch);
+    leat_changes_deinit(&dead);
+    return st;
+}
+
+void leat_bronze_select(const struct leat_src *src, const struct leat_cursors *upto, const char *extra_where,
+                        struct leat_buffer *sql) {
+    const struct leat_source *def = src->def;
+    struct leat_buffer where = {0};
+    char *dir = leat_asprintf("%s/bronze/%s", src->engine->lake_dir, def->name);
+    if (extra_where) leat_putf(&where, "(%s)", extra_where);
+    if (upto) {
+        if (where.length) leat_put(&where, " AND ");
+        leat_put(&where, "(false");
+        for (size_t i = 0; i < upto->count; i++)
+            leat_putf(&where, " OR (_partition = %u AND _offset < %llu)", upto->items[i].partition,
+                      (unsigned long long)upto->items[i].next);
+        leat_put(&where, ")");
+    }
+    leat_put(sql, "SELECT ");
+    for (size_t i = 0; i < def->schema.field_count; i++) {
+        leat_put_sql_name(sql, def->schema.fields[i].name);
+        leat_put(sql, ", ");
+    }
+    if (def->include_partition) {
+        leat_put(sql, "_partition AS ");
+        leat_put_sql_name(sql, def->partition_name);
+        leat_put(sql, ", ");
+    }
+    if (def->include_offset) {
+        leat_put(sql, "_offset AS ");
+        leat_put_sql_name(sql, def->offset_name);
+        leat_put(sql, ", ");
+    }
+    if (def->include_timestamp) {
+        leat_put(sql, "_arrival AS ");
+        leat_put_sql_name(sql, def->timestamp_name);
+        leat_put(sql, ", ");
+    }
+    leat_put(sql, "_partition, _offset, _arrival, _identity FROM (");
+    leat_delta_select(dir, leat_delta_current(src->bronze), &src->bronze_schema, where.length ? where.data : NULL, sql);
+    leat_put(sql, ")");
+    leat_buffer_deinit(&where);
+    free(dir);
+}
+
+static enum leat_status dead_of_range(struct leat_src *src, struct leat_chunk *chunk, struct leat_error *err) {
+    struct leat_result result = {0};
+    struct leat_buffer sql = {0};
+    char *dir = leat_asprintf("%s/dead/%s", src->engine->lake_dir, src->def->name);
+    char *where = leat_asprintf("_partition = %u AND _offset >= %llu AND _offset < %llu", chunk->partition,
+                                (unsigned long long)chunk->from, (unsigned long long)chunk->to);
+    leat_put(&sql, "SELECT _offset FROM (");
+    leat_delta_select(dir, leat_delta_current(src->dead), &src->dead_schema, where, &sql);
+    leat_put(&sql, ") ORDER BY _offset");
+    enum leat_status st = leat_conn_query(src->engine->batch_conn, sql.data, &result, err);
+    if (st == LEAT_OK && result.rows.row_count) {
+        chunk->dead_count = result.rows.row_count;
+        chunk->dead = leat_alloc(chunk->dead_count * sizeof *chunk->dead);
+        for (size_t i = 0; i < chunk->dead_count; i++)
+            chunk->dead[i].offset = (uint64_t)((const int64_t *)result.rows.columns[0].data)[i];
+    }
+    leat_result_deinit(&result);
+    leat_buffer_deinit(&sql);
+    free(dir);
+    free(where);
+    return st;
+}
+
+static enum leat_status read_slice(struct leat_src *src, uint32_t partition, uint64_t from, uint64_t to,
+                                   struct leat_chunk **out, struct leat_error *err) {
+    struct leat_result result = {0};
+    struct leat_buffer sql = {0}, columns = {0};
+    size_t declared = src->def->schema.field_count;
+    char *where = leat_asprintf("_partition = %u AND _offset >= %llu AND _offset < %llu", partition,
+                                (unsigned long long)from, (unsigned long long)to);
+    *out = NULL;
+    leat_put(&sql, "SELECT ");
+    for (size_t i = 0; i < declared; i++) {
+        leat_put_sql_name(&sql, src->def->schema.fields[i].name);
+        leat_put(&sql, ", ");
+    }
+    leat_put(&sql, "_offset, _arrival FROM (");
+    leat_bronze_select(src, NULL, where, &sql);
+    leat_put(&sql, ") ORDER BY _offset");
+    enum leat_status st = leat_conn_query(src->engine->batch_conn, sql.data, &result, err);
+    if (st != LEAT_OK) goto out;
+    struct leat_chunk *chunk = leat_alloc(sizeof *chunk);
+    size_t n = result.rows.row_count;
+    chunk->partition = partition;
+    chunk->from = from;
+    chunk->to = to;
+    chunk->max_event_us = INT64_MIN;
+    leat_changes_init(&chunk->rows, &src->def->schema);
+    leat_view_reserve(&chunk->rows, n);
+    for (size_t c = 0; c < declared; c++) leat_view_copy(&chunk->rows, c, &result.rows.columns[c], 0, n);
+    chunk->rows.row_count = n;
+    chunk->offsets = leat_alloc((n + 1) * sizeof *chunk->offsets);
+    if (n) memcpy(chunk->offsets, result.rows.columns[declared].data, n * sizeof *chunk->offsets);
+    if (n) chunk->arrival_us = ((const int64_t *)result.rows.columns[declared + 1].data)[n - 1];
+    if (src->def->event_time >= 0) {
+        const struct leat_column *times = &chunk->rows.columns[src->def->event_time];
+        for (size_t i = 0; i < n; i++)
+            if (!leat_is_null(times, i) && ((const int64_t *)times->data)[i] > chunk->max_event_us)
+                chunk->max_event_us = ((const int64_t *)times->data)[i];
+    }
+    chunk->arena = result.rows.strings; /* the rows' strings move along */
+    result.rows.strings = (struct leat_arena){0};
+    if ((st = dead_of_range(src, chunk, err)) != LEAT_OK) {
+        leat_chunk_free(chunk);
+        goto out;
+    }
+    *out = chunk;
+out:
+    leat_result_deinit(&result);
+    leat_buffer_deinit(&sql);
+    leat_buffer_deinit(&columns);
+    free(where);
+    return st;
+}
+
+enum leat_status leat_bronze_read(struct leat_src *src, uint32_t partition, uint64_t from, uint64_t to,
+                                  enum leat_status (*visit)(void *, struct leat_chunk *, struct leat_error *), void *context,
+                                  struct leat_error *err) {
+    enum { SLICE = 250000 };
+    for (uint64_t at = from; at < to; at += SLICE) {
+        struct leat_chunk *chunk;
+        enum leat_status st = read_slice(src, partition, at, to - at < SLICE ? to : at + SLICE, &chunk, err);
+        if (st != LEAT_OK) return st;
+        if ((st = visit(context, chunk, err)) != LEAT_OK) return st;
+    }
+    return LEAT_OK;
+}

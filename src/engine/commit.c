@@ -1,0 +1,229 @@
+/* Delta commits of continuous tables, and the manifest that names one consistent set of versions. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/internal.h"
+#include "engine/view.h"
+
+static const struct leat_type T_INTEGER = {LEAT_INTEGER, 0, 0}, T_BIGINT = {LEAT_BIGINT, 0, 0},
+                              T_TIMESTAMP = {LEAT_TIMESTAMP, 0, 0}, T_VARCHAR = {LEAT_VARCHAR, 0, 0};
+
+static char *table_app_id(const struct leat_engine *engine, const struct leat_gtable *table) {
+    return leat_asprintf("%s/%s", engine->incarnation, table->def->name);
+}
+
+static enum leat_status open_side(struct leat_engine *engine, const struct leat_gtable *table, struct leat_side *side,
+                                  struct leat_error *err) {
+    char *dir = leat_asprintf("%s/%s%s", engine->lake_dir, table->def->name, side->suffix);
+    char *name = leat_asprintf("%s%s", table->def->name, side->suffix), *app_id = table_app_id(engine, table);
+    struct leat_delta_options options = {.name = name, .schema = &side->schema};
+    leat_changes_init(&side->pending, &side->schema);
+    enum leat_status st = leat_delta_open(engine->env, engine->batch_conn, dir, engine->scratch_dir, &options, &side->delta, err);
+    if (st == LEAT_OK) {
+        int64_t version = leat_delta_txn_version(leat_delta_current(side->delta), app_id);
+        side->committed_step = version < 0 ? 0 : (uint64_t)version;
+        side->overwrite = version < 0 && leat_delta_current(side->delta)->file_count > 0;
+        st = leat_conn_input(engine->batch_conn, name, &side->schema, true, err);
+    }
+    free(dir);
+    free(name);
+    free(app_id);
+    return st;
+}
+
+enum leat_status leat_table_open_delta(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
+    char *dir = leat_asprintf("%s/%s", engine->lake_dir, table->def->name), *app_id = table_app_id(engine, table);
+    struct leat_buffer keys = {0};
+    for (size_t i = 0; i < table->def->primary_key_count; i++)
+        leat_putf(&keys, "%s%s", i ? "," : "", table->def->primary_key[i]);
+    struct leat_delta_options options = {.name = table->def->name, .schema = &table->plan->schema, .primary_key = keys.data};
+    enum leat_status st = leat_delta_open(engine->env, engine->batch_conn, dir, engine->scratch_dir, &options, &table->delta, err);
+    if (st == LEAT_CONFLICT) { /* the query's columns changed: a new table takes the old one's place */
+        struct leat_error replaced = {0};
+        char *aside = leat_asprintf("%s/.replaced/%s-%lld", engine->lake_dir, table->def->name, (long long)leat_engine_now(engine));
+        char *parent = leat_asprintf("%s/.replaced", engine->lake_dir);
+        leat_log(engine->env, LEAT_LOG_WARN, "table %s has other columns now; its former content is kept in %s", table->def->name, aside);
+        st = leat_io_mkdirs(engine->env->io, parent, &replaced);
+        if (st == LEAT_OK) st = engine->env->io->ops->rename(engine->env->io, dir, aside, &replaced);
+        if (st == LEAT_OK)
+            st = leat_delta_open(engine->env, engine->batch_conn, dir, engine->scratch_dir, &options, &table->delta, err);
+        else
+            *err = replaced;
+        free(aside);
+        free(parent);
+    }
+    if (st != LEAT_OK) goto out;
+    int64_t version = leat_delta_txn_version(leat_delta_current(table->delta), app_id);
+    table->committed_step = version < 0 ? 0 : (uint64_t)version;
+    table->overwrite = version < 0; /* nothing of this incarnation is there: the first commit replaces what is */
+    if ((st = leat_conn_input(engine->batch_conn, table->def->name, &table->plan->schema, true, err)) != LEAT_OK) goto out;
+    if (table->batch) goto out;
+    table->late.suffix = "__late";
+    leat_schema_add(&table->late.schema, "_source", T_VARCHAR, false);
+    leat_schema_add(&table->late.schema, "_partition", T_INTEGER, false);
+    leat_schema_add(&table->late.schema, "_offset", T_BIGINT, false);
+    leat_schema_add(&table->late.schema, "event_time", T_TIMESTAMP, false);
+    leat_schema_add(&table->late.schema, "arrival", T_TIMESTAMP, false);
+    leat_schema_add(&table->late.schema, "cut", T_TIMESTAMP, false);
+    leat_schema_add(&table->late.schema, "step", T_BIGINT, false);
+    table->dead.suffix = "__dead";
+    leat_schema_add(&table->dead.schema, "_source", T_VARCHAR, false);
+    leat_schema_add(&table->dead.schema, "_partition", T_INTEGER, false);
+    leat_schema_add(&table->dead.schema, "_offset", T_BIGINT, false);
+    leat_schema_add(&table->dead.schema, "reason", T_VARCHAR, false);
+    leat_schema_add(&table->dead.schema, "step", T_BIGINT, false);
+    if ((st = open_side(engine, table, &table->late, err)) != LEAT_OK) goto out;
+    st = open_side(engine, table, &table->dead, err);
+out:
+    free(dir);
+    free(app_id);
+    leat_buffer_deinit(&keys);
+    return st;
+}
+
+/* weight +n becomes n rows, so that each is written once. */
+static void expand_copies(struct leat_changes *c) {
+    bool any = false;
+    for (size_t i = 0; c->weights && i < c->row_count; i++) any |= c->weights[i] > 1;
+    if (!any) return;
+    struct leat_changes out;
+    leat_changes_init(&out, c->schema);
+    for (size_t i = 0; i < c->row_count; i++) {
+        uint32_t row = (uint32_t)i;
+        int32_t copies = c->weights[i] > 1 ? c->weights[i] : 1, weight = c->weights[i];
+        if (weight > 1) c->weights[i] = 1;
+        for (int32_t k = 0; k < copies; k++) leat_changes_append(&out, c, &row, 1, 1);
+        c->weights[i] = weight;
+    }
+    leat_changes_swap(c, &out);
+    leat_changes_deinit(&out);
+}
+
+void leat_frontier_json(struct leat_engine *engine, struct leat_buffer *out) {
+    json_t *frontier = json_object(), *sources = json_object(), *references = json_object();
+    json_object_set_new(frontier, "step", json_integer((json_int_t)engine->step));
+    for (size_t s = 0; s < engine->project->source_count; s++) {
+        const char *name = engine->project->sources[s].name;
+        if (engine->references[s])
+            json_object_set_new(references, name, json_integer((json_int_t)leat_reference_version(engine->references[s])));
+        else
+            json_object_set_new(sources, name, leat_cursors_json(&engine->sources[s].ends));
+    }
+    json_object_set_new(frontier, "offsets", sources);
+    json_object_set_new(frontier, "references", references);
+    json_t *versions = json_object();
+    for (size_t t = 0; t < engine->project->table_count; t++)
+        json_object_set_new(versions, engine->tables[t].def->name,
+                            json_integer(leat_delta_current(engine->tables[t].delta)->version));
+    json_object_set_new(frontier, "tables", versions);
+    json_object_set_new(frontier, "clock", json_integer(engine->clock_us));
+    char *text = json_dumps(frontier, JSON_COMPACT);
+    leat_put(out, text);
+    free(text);
+    json_decref(frontier);
+}
+
+static void input_select(const char *name, struct leat_buffer *sql) {
+    leat_put(sql, "SELECT * EXCLUDE (__row, __w) FROM leat_input(");
+    leat_put_sql_string(sql, name);
+    leat_put(sql, ")");
+}
+
+static enum leat_status write_rows(struct leat_engine *engine, struct leat_delta *delta, const char *name,
+                                   const struct leat_changes *rows, bool overwrite, const struct leat_delta_commit_info *info,
+                                   struct leat_error *err) {
+    struct leat_buffer sql = {0};
+    input_select(name, &sql);
+    leat_conn_bind(engine->batch_conn, name, rows);
+    enum leat_status st = overwrite ? leat_delta_overwrite(delta, sql.data, info, NULL, err)
+                                    : leat_delta_append(delta, sql.data, info, NULL, err);
+    leat_conn_bind(engine->batch_conn, name, NULL);
+    leat_buffer_deinit(&sql);
+    return st;
+}
+
+static enum leat_status commit_side(struct leat_engine *engine, struct leat_gtable *table, struct leat_side *side,
+                                    const struct leat_delta_commit_info *info, struct leat_error *err) {
+    if (!side->pending.row_count && !side->overwrite) return LEAT_OK;
+    char *name = leat_asprintf("%s%s", table->def->name, side->suffix);
+    enum leat_status st = write_rows(engine, side->delta, name, &side->pending, side->overwrite, info, err);
+    if (st == LEAT_OK) {
+        leat_changes_reset(&side->pending);
+        side->overwrite = false;
+        side->committed_step = engine->step;
+    }
+    free(name);
+    return st;
+}
+
+static bool has_retraction(const struct leat_changes *c) {
+    for (size_t i = 0; c->weights && i < c->row_count; i++)
+        if (c->weights[i] < 0) return true;
+    return false;
+}
+
+static enum leat_status commit_table(struct leat_engine *engine, struct leat_gtable *table, const char *frontier,
+                                     struct leat_error *err) {
+    enum leat_status st;
+    char *app_id = table_app_id(engine, table);
+    struct leat_delta_txn txn = {app_id, (int64_t)engine->step};
+    struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier, .txns = &txn, .txn_count = 1};
+    if ((st = commit_side(engine, table, &table->late, &info, err)) != LEAT_OK) goto out;
+    if ((st = commit_side(engine, table, &table->dead, &info, err)) != LEAT_OK) goto out;
+    if (has_retraction(&table->pending)) leat_changes_consolidate(&table->pending);
+    expand_copies(&table->pending);
+    if (table->overwrite) {
+        if ((st = write_rows(engine, table->delta, table->def->name, &table->pending, true, &info, err)) != LEAT_OK) goto out;
+        table->overwrite = false;
+    } else if (table->pending.row_count && has_retraction(&table->pending)) {
+        info.operation = "MERGE";
+        if ((st = leat_delta_apply(table->delta, &table->pending, NULL, 0, &info, NULL, err)) != LEAT_OK) goto out;
+    } else if (table->pending.row_count) {
+        if ((st = write_rows(engine, table->delta, table->def->name, &table->pending, false, &info, err)) != LEAT_OK) goto out;
+    }
+    leat_changes_reset(&table->pending);
+    table->committed_step = engine->step;
+    if (leat_setting_int(engine->project, "compact_files")) st = leat_delta_compact(table->delta, 128u << 20, NULL, err);
+out:
+    free(app_id);
+    return st == LEAT_OK ? st : leat_prepend(err, "table \"%s\"", table->def->name);
+}
+
+/* Delta has no commit over several tables: this names the versions that belong together, written last (promise 4). */
+static enum leat_status write_manifest(struct leat_engine *engine, const char *frontier, struct leat_error *err) {
+    json_t *manifest = json_object(), *versions = json_object();
+    json_object_set_new(manifest, "frontier", json_loads(frontier, 0, NULL));
+    for (size_t t = 0; t < engine->project->table_count; t++)
+        json_object_set_new(versions, engine->tables[t].def->name,
+                            json_integer(leat_delta_current(engine->tables[t].delta)->version));
+    for (size_t s = 0; s < engine->project->source_count; s++)
+        if (engine->sources[s].bronze) {
+            char *name = leat_asprintf("bronze/%s", engine->project->sources[s].name);
+            json_object_set_new(versions, name, json_integer(leat_delta_current(engine->sources[s].bronze)->version));
+            free(name);
+        }
+    json_object_set_new(manifest, "versions", versions);
+    char *text = json_dumps(manifest, JSON_INDENT(1) | JSON_SORT_KEYS), *path = leat_asprintf("%s/manifest.json", engine->lake_dir);
+    enum leat_status st = leat_io_write_durable(engine->env->io, path, text, strlen(text), true, err);
+    free(text);
+    free(path);
+    json_decref(manifest);
+    return st;
+}
+
+enum leat_status leat_tables_commit(struct leat_engine *engine, struct leat_error *err) {
+    struct leat_buffer frontier = {0};
+    enum leat_status st = LEAT_OK;
+    bool any = false;
+    leat_frontier_json(engine, &frontier);
+    for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++) {
+        struct leat_gtable *table = &engine->tables[t];
+        if (table->batch || !table->group->started) continue;
+        if (!table->overwrite && !table->pending.row_count && !table->late.pending.row_count && !table->dead.pending.row_count) continue;
+        any = true;
+        st = commit_table(engine, table, frontier.data, err);
+    }
+    if (st == LEAT_OK && any) st = write_manifest(engine, frontier.data, err);
+    leat_buffer_deinit(&frontier);
+    return st;
+}

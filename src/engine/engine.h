@@ -1,0 +1,50 @@
+/* A running project: ingest, steps, Delta commits, checkpoints, batch runs, recovery. One engine a
+ * project folder (an exclusive lock on the work folder); single-threaded; all waiting through the
+ * environment's clock. The commands of cli/ and the tests are thin over this. */
+#ifndef LEAT_ENGINE_ENGINE_H
+#define LEAT_ENGINE_ENGINE_H
+
+#include "base/env.h"
+#include "project/project.h"
+
+struct leat_engine;
+struct leat_engine_options {
+    const char *project_dir;
+    const char *lake_dir;      /* NULL: <project>/lake */
+    const char *work_dir;      /* NULL: <project>/.leat */
+    bool read_only;            /* no lock, no ingest, no commits: sql, explain, status */
+    bool compile_only;         /* check, explain: plans, but nothing of the lake or the work folder is opened */
+    uint64_t max_step_rows;    /* 0: the project's setting */
+    struct leat_duck *shared_step, *shared_plan, *shared_batch; /* tests: reuse instances; NULL: own */
+};
+/* Loads the project (diagnostics with errors: INVALID, details in diags), recovers. Errors: BUSY another leat holds the folder. */
+enum leat_status leat_engine_open(struct leat_env *, const struct leat_engine_options *, struct leat_diagnostics *diags,
+                                  struct leat_engine **out, struct leat_error *) LEAT_MUST;
+/* Frees everything; nothing is flushed (that is leat_engine_flush): a close without flush is a crash that recovery handles. */
+void leat_engine_close(struct leat_engine *);
+const struct leat_project *leat_engine_project(const struct leat_engine *);
+struct leat_plan;
+const struct leat_plan *leat_engine_plan(const struct leat_engine *, size_t table); /* borrowed */
+
+/* One poll of every source into the log, synced, decoded. *got: records read. */
+enum leat_status leat_engine_ingest(struct leat_engine *, uint64_t *got, struct leat_error *) LEAT_MUST;
+/* Steps every group that is due (all = false) or has anything to do (all = true), one step each. *did: any step ran. */
+enum leat_status leat_engine_step(struct leat_engine *, bool all, bool *did, struct leat_error *) LEAT_MUST;
+/* Bronze and table commits of everything pending, manifest; with `checkpoint` also a checkpoint and trimming. */
+enum leat_status leat_engine_flush(struct leat_engine *, bool checkpoint, struct leat_error *) LEAT_MUST;
+/* Batch runs: due ones, or with all every scheduled table. A failing run is recorded and retried later, not an error here. */
+enum leat_status leat_engine_batch(struct leat_engine *, bool all, struct leat_error *) LEAT_MUST;
+/* Everything due, then returns: `leat run --once`. final: event time ends, windows close. */
+enum leat_status leat_engine_run_once(struct leat_engine *, bool all, bool final, struct leat_error *) LEAT_MUST;
+/* `leat run`: until *stop becomes non-zero. */
+enum leat_status leat_engine_run(struct leat_engine *, const volatile int *stop, struct leat_error *) LEAT_MUST;
+
+/* Promise 1 for one table (all when NULL): prints differing rows to out; *differing their number. */
+enum leat_status leat_engine_verify(struct leat_engine *, const char *table, size_t max_rows, struct leat_buffer *out, uint64_t *differing, struct leat_error *) LEAT_MUST;
+/* Status as JSON. */
+enum leat_status leat_engine_status(struct leat_engine *, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
+/* A connection on which every source (its bronze), reference, table, <table>__late and <source>__dead is a view at one frontier. */
+struct leat_conn;
+enum leat_status leat_engine_sql_views(struct leat_engine *, struct leat_conn *, struct leat_error *) LEAT_MUST;
+
+#endif

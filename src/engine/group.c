@@ -1,0 +1,221 @@
+/* Compiles every table and arranges the continuous ones into groups of one freshness, whose graphs
+ * share operators with equal signatures. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/internal.h"
+
+static enum leat_status declare(struct leat_engine *engine, struct leat_object_ref ref, struct leat_error *err) {
+    const struct leat_project *project = engine->project;
+    switch (ref.kind) {
+    case LEAT_OBJECT_SOURCE: return leat_plan_declare_source(engine->plan_conn, &project->sources[ref.index], err);
+    case LEAT_OBJECT_VIEW: return leat_plan_declare_view(engine->plan_conn, &project->views[ref.index], err);
+    case LEAT_OBJECT_TABLE:
+        return leat_plan_declare_table(engine->plan_conn, &project->tables[ref.index], engine->tables[ref.index].plan, err);
+    }
+    return LEAT_OK;
+}
+
+/* A table reading a batch table is itself recomputed: what it reads has no change stream. */
+static bool reads_batch_table(const struct leat_engine *engine, const struct leat_plan *plan) {
+    for (size_t i = 0; i < plan->input_count; i++)
+        if (plan->inputs[i] >> 24 == LEAT_OBJECT_TABLE && engine->tables[plan->inputs[i] & 0xffffff].batch) return true;
+    return false;
+}
+
+static enum leat_status compile_table(struct leat_engine *engine, size_t index, struct leat_error *err) {
+    struct leat_gtable *table = &engine->tables[index];
+    int offset = -1;
+    table->def = &engine->project->tables[index];
+    table->index = (int)index;
+    enum leat_status st = leat_plan_compile(engine->plan_conn, engine->project, table->def, &table->plan, &offset, err);
+    if (st != LEAT_OK) {
+        struct leat_place place = offset >= 0 ? leat_sql_place(&table->def->map, &table->def->sql_place, (size_t)offset)
+                                              : table->def->place;
+        return leat_prepend(err, "%s:%d:%d: table \"%s\"", place.file, place.line, place.column, table->def->name);
+    }
+    table->batch = table->def->cron || table->plan->incremental_class == 7 || reads_batch_table(engine, table->plan);
+    table->balance = leat_alloc(engine->project->source_count * sizeof *table->balance);
+    leat_changes_init(&table->pending, &table->plan->schema);
+    return LEAT_OK;
+}
+
+/* FRESHNESS = DOWNSTREAM: the shortest freshness of those who read it (an hour when nobody continuous does). */
+static int64_t effective_freshness(const struct leat_engine *engine, const struct leat_gtable *table) {
+    int64_t shortest = INT64_MAX;
+    if (!table->def->downstream) return table->def->freshness_us;
+    for (size_t i = 0; i < engine->project->table_count; i++) {
+        const struct leat_gtable *reader = &engine->tables[i];
+        if (reader->def->cron) continue;
+        for (size_t k = 0; k < reader->plan->input_count; k++) {
+            if (reader->plan->inputs[k] != (LEAT_OBJECT_TABLE << 24 | table->index)) continue;
+            int64_t theirs = effective_freshness(engine, reader);
+            if (theirs < shortest) shortest = theirs;
+        }
+    }
+    return shortest == INT64_MAX ? 3600 * (int64_t)1000000 : shortest;
+}
+
+int64_t leat_table_freshness(const struct leat_engine *engine, const struct leat_gtable *table) {
+    return effective_freshness(engine, table);
+}
+
+static struct leat_group *group_for(struct leat_engine *engine, int64_t freshness_us) {
+    for (int i = 0; i < engine->group_count; i++)
+        if (engine->groups[i]->freshness_us == freshness_us) return engine->groups[i];
+    size_t sources = engine->project->source_count + 1, tables = engine->project->table_count + 1;
+    struct leat_group *g = leat_alloc(sizeof *g);
+    g->engine = engine;
+    g->freshness_us = freshness_us;
+    g->reads = leat_alloc(sources * sizeof *g->reads);
+    g->cursors = leat_alloc(sources * sizeof *g->cursors);
+    g->watermarks = leat_alloc(sources * sizeof *g->watermarks);
+    g->times = leat_alloc(sources * sizeof *g->times);
+    g->time_counts = leat_alloc(sources * sizeof *g->time_counts);
+    g->reference_versions = leat_alloc(sources * sizeof *g->reference_versions);
+    g->queues = leat_alloc(tables * sizeof *g->queues);
+    for (size_t i = 0; i < sources; i++) g->watermarks[i] = INT64_MIN;
+    engine->groups = leat_realloc(engine->groups, (size_t)(engine->group_count + 1) * sizeof *engine->groups);
+    engine->groups[engine->group_count++] = g;
+    return g;
+}
+
+static int find_gnode(const struct leat_group *g, const struct leat_op *op, int64_t lateness_us) {
+    for (int i = 0; i < g->node_count; i++)
+        if (strcmp(g->nodes[i].op->signature, op->signature) == 0 && g->nodes[i].lateness_us == lateness_us) return i;
+    return -1;
+}
+
+static bool below_cut(const struct leat_plan *plan, int op) {
+    const struct leat_op *o = &plan->ops[op];
+    if (o->kind == LEAT_OP_SOURCE && o->cut_applies) return true;
+    for (int i = 0; i < o->child_count; i++)
+        if (below_cut(plan, o->children[i])) return true;
+    return false;
+}
+
+static void add_table(struct leat_group *g, struct leat_gtable *table) {
+    const struct leat_plan *plan = table->plan;
+    int *where = leat_alloc(plan->op_count * sizeof *where);
+    for (size_t i = 0; i < plan->op_count; i++) {
+        const struct leat_op *op = &plan->ops[i];
+        int64_t lateness = below_cut(plan, (int)i) ? table->def->lateness_us : -1;
+        where[i] = find_gnode(g, op, lateness);
+        if (where[i] >= 0) continue;
+        g->nodes = leat_realloc(g->nodes, (size_t)(g->node_count + 1) * sizeof *g->nodes);
+        struct leat_gnode *node = &g->nodes[g->node_count];
+        memset(node, 0, sizeof *node);
+        node->op = op;
+        node->lateness_us = lateness;
+        node->children[0] = op->child_count > 0 ? where[op->children[0]] : -1;
+        node->children[1] = op->child_count > 1 ? where[op->children[1]] : -1;
+        if (op->kind == LEAT_OP_SOURCE) g->reads[op->object] = true;
+        if (op->kind == LEAT_OP_TABLE) {
+            struct leat_gtable *upstream = &g->engine->tables[op->object];
+            if (upstream->group == g) node->children[0] = upstream->root;
+        }
+        where[i] = g->node_count++;
+    }
+    table->group = g;
+    table->root = where[plan->op_count - 1];
+    g->tables = leat_realloc(g->tables, (size_t)(g->table_count + 1) * sizeof *g->tables);
+    g->tables[g->table_count++] = table;
+    free(where);
+}
+
+/* Marks which tables each node feeds, and for each (table, source) the one SOURCE node that keeps its row balance. */
+static void mark_feeds(struct leat_group *g) {
+    for (int i = 0; i < g->node_count; i++) {
+        g->nodes[i].feeds = leat_alloc((size_t)g->table_count * sizeof(bool));
+        g->nodes[i].counts = leat_alloc((size_t)g->table_count * sizeof(bool));
+    }
+    for (int t = 0; t < g->table_count; t++) {
+        g->nodes[g->tables[t]->root].feeds[t] = true;
+        for (int i = g->node_count - 1; i >= 0; i--) {
+            struct leat_gnode *node = &g->nodes[i];
+            if (!node->feeds[t] || node->op->kind == LEAT_OP_TABLE) continue;
+            for (int c = 0; c < 2; c++)
+                if (node->children[c] >= 0) g->nodes[node->children[c]].feeds[t] = true;
+        }
+        for (size_t s = 0; s < g->engine->project->source_count; s++)
+            for (int i = 0; i < g->node_count; i++) {
+                struct leat_gnode *node = &g->nodes[i];
+                if (!node->feeds[t] || node->op->kind != LEAT_OP_SOURCE || node->op->object != (int)s) continue;
+                node->counts[t] = true;
+                break;
+            }
+    }
+}
+
+enum leat_status leat_group_reset_nodes(struct leat_group *g, struct leat_error *err) {
+    for (int i = 0; i < g->node_count; i++) {
+        struct leat_gnode *node = &g->nodes[i];
+        if (node->node) leat_node_close(node->node);
+        node->node = NULL;
+        if (node->op->kind == LEAT_OP_SOURCE || node->op->kind == LEAT_OP_REFERENCE || node->op->kind == LEAT_OP_TABLE) continue;
+        int id = g->engine->next_node_id++;
+        const struct leat_schema *schemas[2] = {NULL, NULL};
+        for (int c = 0; c < 2; c++)
+            if (node->children[c] >= 0) schemas[c] = &g->nodes[node->children[c]].op->schema;
+        enum leat_status st = leat_node_open(g->engine->step_conn, node->op, schemas, id, &node->node, err);
+        if (st != LEAT_OK) return leat_prepend(err, "operator %d", i);
+    }
+    g->started = false;
+    return LEAT_OK;
+}
+
+enum leat_status leat_groups_build(struct leat_engine *engine, struct leat_error *err) {
+    const struct leat_project *project = engine->project;
+    enum leat_status st;
+    for (size_t i = 0; i < project->order_count; i++) {
+        struct leat_object_ref ref = project->order[i];
+        if (ref.kind == LEAT_OBJECT_TABLE && (st = compile_table(engine, ref.index, err)) != LEAT_OK) return st;
+        if ((st = declare(engine, ref, err)) != LEAT_OK) return st;
+    }
+    for (size_t i = 0; i < project->order_count; i++) {
+        if (project->order[i].kind != LEAT_OBJECT_TABLE) continue;
+        struct leat_gtable *table = &engine->tables[project->order[i].index];
+        if (!table->batch) add_table(group_for(engine, effective_freshness(engine, table)), table);
+    }
+    for (int k = 0; k < engine->group_count; k++) {
+        struct leat_group *g = engine->groups[k];
+        mark_feeds(g);
+        for (int i = 0; i < g->node_count; i++) {
+            leat_changes_init(&g->nodes[i].out, &g->nodes[i].op->schema);
+            leat_changes_init(&g->nodes[i].view, &g->nodes[i].op->schema);
+            const struct leat_op *op = g->nodes[i].op;
+            if (op->kind == LEAT_OP_TABLE && g->nodes[i].children[0] < 0 && !g->queues[op->object].schema)
+                leat_changes_init(&g->queues[op->object], &engine->tables[op->object].plan->schema);
+        }
+        if (!engine->read_only && (st = leat_group_reset_nodes(g, err)) != LEAT_OK) return st;
+    }
+    return LEAT_OK;
+}
+
+void leat_group_free(struct leat_group *g) {
+    for (int i = 0; i < g->node_count; i++) {
+        struct leat_gnode *node = &g->nodes[i];
+        if (node->node) leat_node_close(node->node);
+        leat_changes_deinit(&node->out);
+        memset(node->view.columns, 0, node->op->schema.field_count * sizeof *node->view.columns);
+        leat_changes_deinit(&node->view);
+        free(node->feeds);
+        free(node->counts);
+    }
+    for (size_t s = 0; s < g->engine->project->source_count; s++) {
+        leat_cursors_free(&g->cursors[s]);
+        free(g->times[s]);
+    }
+    for (size_t t = 0; t < g->engine->project->table_count; t++)
+        if (g->queues[t].schema) leat_changes_deinit(&g->queues[t]);
+    free(g->nodes);
+    free(g->tables);
+    free(g->reads);
+    free(g->cursors);
+    free(g->watermarks);
+    free(g->times);
+    free(g->time_counts);
+    free(g->reference_versions);
+    free(g->queues);
+    free(g);
+}

@@ -1,0 +1,240 @@
+/* The engine's own structures; seen by engine/ only.
+ *
+ * source   an unbounded source: connector -> log -> chunks (decoded) -> groups and bronze
+ * chunk    the decoded records of one block, shared by everyone who still has to read it
+ * group    the continuous tables of one freshness: one graph of nodes, stepped together
+ * gnode    one operator of the graph, shared by tables with equal signatures
+ * gtable   one table: its Delta table, pending changes, late rows, row balance */
+#ifndef LEAT_ENGINE_INTERNAL_H
+#define LEAT_ENGINE_INTERNAL_H
+
+#include <jansson.h>
+#include "base/mem.h"
+#include "connect/connector.h"
+#include "data/decode.h"
+#include "engine/engine.h"
+#include "engine/reference.h"
+#include "lake/delta.h"
+#include "log/log.h"
+#include "plan/plan.h"
+#include "sql/duck.h"
+#include "state/checkpoint.h"
+#include "state/journal.h"
+#include "stream/op.h"
+
+struct leat_dead_record { /* all text owned by the chunk's arena */
+    uint64_t offset;
+    const char *reason;
+    struct leat_string payload;
+};
+struct leat_chunk {
+    struct leat_chunk *next;
+    uint32_t partition;
+    uint64_t from, to;           /* records [from, to) */
+    int64_t arrival_us;
+    int64_t max_event_us;        /* INT64_MIN: none */
+    char *payload;               /* owned copy of the block's bytes, or NULL */
+    struct leat_changes rows;    /* the source's declared columns */
+    uint64_t *offsets;           /* per row */
+    uint64_t *identities;        /* per row, or NULL */
+    struct leat_string *raw;     /* per row: payload where the columns lose something, else length 0; or NULL */
+    struct leat_dead_record *dead; size_t dead_count;
+    struct leat_arena arena;
+};
+struct leat_cursor { uint32_t partition; uint64_t next; };
+struct leat_cursors { struct leat_cursor *items; size_t count; };
+
+struct leat_partition_time { uint32_t partition; int64_t max_event_us; };
+struct leat_src {
+    struct leat_engine *engine;
+    const struct leat_source *def;
+    int index;
+    struct leat_connector *connector;   /* NULL when read-only */
+    struct leat_log *log;
+    struct leat_decoder *decoder;
+    char *dir;
+    struct leat_chunk *first, *last;    /* decoded, not yet needed by all; in arrival order */
+    uint64_t chunk_rows;                /* rows held in chunks */
+    struct leat_cursors ends;           /* next offset ingested per partition */
+    struct leat_cursors loaded;         /* next offset not yet in a chunk */
+    struct leat_delta *bronze, *dead;
+    struct leat_schema bronze_schema, dead_schema;
+    struct leat_cursors bronzed, deaded; /* next offset per partition that bronze / the dead letters have */
+    int64_t last_arrival_us;
+    bool finished;
+    uint64_t records_in, records_dead;
+};
+
+struct leat_balance { uint64_t in, admitted, late, dead; };
+/* A table beside a table: append-only, committed with it, idempotent on its own. */
+struct leat_side {
+    const char *suffix;
+    struct leat_delta *delta;
+    struct leat_schema schema;
+    struct leat_changes pending;
+    uint64_t committed_step;
+    bool overwrite;
+};
+struct leat_gtable {
+    const struct leat_table *def;
+    int index;                          /* in project->tables */
+    struct leat_plan *plan;
+    struct leat_group *group;           /* NULL: scheduled or full */
+    int root;                           /* gnode */
+
+    struct leat_delta *delta;
+    struct leat_changes pending;        /* since the last Delta commit */
+
+    uint64_t committed_step;            /* from the Delta txn at open */
+    struct leat_side late, dead;        /* t__late; t__dead: rows whose expressions failed */
+    uint64_t changes_out, withheld;
+    struct leat_balance *balance;       /* per source of the project */
+    /* batch */
+    bool overwrite;                     /* the next commit replaces the whole content */
+    bool batch;                         /* scheduled, or class 7 */
+    int64_t retry_us, last_run_us;
+    uint64_t runs; int failures;
+    char *last_error;
+    int64_t last_cpu_us, last_rows;
+    uint64_t inputs_seen;               /* fingerprint of inputs at the last full run */
+};
+struct leat_gnode {
+    const struct leat_op *op;
+    struct leat_node *node;             /* NULL for SOURCE, REFERENCE, TABLE */
+    int children[2];
+    struct leat_changes out, view;      /* this step's changes: owned, or a SOURCE's borrowed columns of one chunk */
+    struct leat_changes *result;        /* &out, &view, or NULL: nothing in this step */
+    int64_t lateness_us;                /* of the tables it serves; -1: no cut */
+    bool *feeds;                        /* per table of the group: does it depend on this node? */
+    bool *counts;                       /* SOURCE, per table of the group: keeps its row balance of this source */
+};
+struct leat_group {
+    struct leat_engine *engine;
+    int64_t freshness_us;
+    struct leat_gnode *nodes; int node_count;
+    struct leat_gtable **tables; int table_count;
+    bool *reads;                        /* per source of the project: has a SOURCE node here */
+    struct leat_cursors *cursors;       /* per source of the project: next record to read */
+    int64_t *watermarks;                /* per source: journaled, INT64_MIN none */
+    struct leat_partition_time **times; size_t *time_counts; /* per source, per partition */
+    uint64_t *reference_versions;       /* per source of the project */
+    struct leat_changes *queues;        /* per table of the project: changes waiting from other groups; schema NULL if unused */
+    int64_t last_clock_us, due_us;
+    bool started;                       /* has stepped at least once (global aggregates give their row) */
+    uint64_t rows_touched, steps;
+};
+struct leat_engine {
+    struct leat_env *env;
+    struct leat_project *project;
+    char *project_dir, *lake_dir, *work_dir, *scratch_dir;
+    bool read_only;
+    struct leat_file *lock;
+    struct leat_duck *step_duck, *plan_duck, *batch_duck;
+    bool own_step, own_plan, own_batch;
+    struct leat_conn *step_conn, *plan_conn, *batch_conn;
+    struct leat_src *sources;           /* per project source; reference ones unused */
+    struct leat_reference **references; /* per project source, NULL for unbounded */
+    struct leat_gtable *tables;         /* per project table */
+    struct leat_group **groups; int group_count;
+    struct leat_journal *journal;
+    char incarnation[37];               /* of the work folder */
+    int next_node_id;
+    uint64_t step;                      /* the last journaled step, over all groups */
+    uint64_t checkpoint_step, records_since_checkpoint;
+    int64_t commit_due_us;
+    int64_t clock_us;                   /* never runs backwards */
+    uint64_t max_step_rows;
+    bool final;                         /* event time ends: windows close */
+    bool all;                           /* run --all: also what is not due */
+    int64_t bronze_due_us, status_due_us;
+    uint64_t status_step;
+    void (*progress)(void *, uint64_t records);
+    void *progress_context;
+    int64_t created_us;                 /* first start of the work folder */
+    json_t *history;                    /* the newest runs, oldest first */
+    uint64_t reset_step;                /* state began empty after this step */
+    char *fingerprint;                  /* of software, settings and plans (rule 5) */
+};
+
+/* chunk.c */
+void leat_chunk_free(struct leat_chunk *);
+uint64_t leat_cursor_get(const struct leat_cursors *, uint32_t partition); /* 0 when unknown */
+void leat_cursor_set(struct leat_cursors *, uint32_t partition, uint64_t next);
+void leat_cursors_copy(struct leat_cursors *to, const struct leat_cursors *from);
+void leat_cursors_free(struct leat_cursors *);
+json_t *leat_cursors_json(const struct leat_cursors *);
+void leat_cursors_parse(struct leat_cursors *, const json_t *);
+/* Decodes a block into a new chunk (payload copied). */
+enum leat_status leat_chunk_decode(struct leat_src *, const struct leat_block *, struct leat_chunk **out, struct leat_error *) LEAT_MUST;
+
+/* source.c */
+enum leat_status leat_src_open(struct leat_engine *, int index, struct leat_error *) LEAT_MUST;
+void leat_src_close(struct leat_src *);
+enum leat_status leat_src_poll(struct leat_src *, uint64_t *records, struct leat_error *) LEAT_MUST;  /* append, not synced */
+
+/* Makes chunks of waiting records until memory's bound, or (upto given) of everything below it. */
+enum leat_status leat_src_refill(struct leat_src *, const struct leat_cursors *upto, struct leat_error *) LEAT_MUST;
+void leat_src_rewind(struct leat_src *); /* no chunks; the next refill starts at the lowest cursor of groups and bronze */
+void leat_src_release(struct leat_src *); /* drops chunks that bronze and every group are past */
+
+/* bronze.c */
+enum leat_status leat_bronze_open(struct leat_src *, struct leat_error *) LEAT_MUST;
+enum leat_status leat_bronze_flush(struct leat_src *, struct leat_error *) LEAT_MUST;
+uint64_t leat_bronze_waiting(const struct leat_src *); /* rows not yet in bronze */
+/* SQL text: the source's row-schema columns (plus _partition, _offset) from bronze up to `upto`. */
+void leat_bronze_select(const struct leat_src *, const struct leat_cursors *upto, const char *extra_where, struct leat_buffer *sql);
+/* Reads bronze rows of [from, to) of a partition as chunks through visit (which takes ownership). */
+enum leat_status leat_bronze_read(struct leat_src *, uint32_t partition, uint64_t from, uint64_t to,
+                                  enum leat_status (*visit)(void *, struct leat_chunk *, struct leat_error *), void *context, struct leat_error *) LEAT_MUST;
+
+/* group.c */
+enum leat_status leat_groups_build(struct leat_engine *, struct leat_error *) LEAT_MUST;
+void leat_group_free(struct leat_group *);
+enum leat_status leat_group_reset_nodes(struct leat_group *, struct leat_error *) LEAT_MUST; /* empty state */
+
+int64_t leat_table_freshness(const struct leat_engine *, const struct leat_gtable *);
+
+/* step.c */
+bool leat_group_has_input(struct leat_group *);
+enum leat_status leat_group_step(struct leat_group *, bool *did, struct leat_error *) LEAT_MUST;
+/* Runs a journaled step again. */
+enum leat_status leat_group_replay(struct leat_group *, const json_t *record, struct leat_error *) LEAT_MUST;
+
+/* commit.c */
+enum leat_status leat_table_open_delta(struct leat_engine *, struct leat_gtable *, struct leat_error *) LEAT_MUST;
+enum leat_status leat_tables_commit(struct leat_engine *, struct leat_error *) LEAT_MUST;
+enum leat_status leat_engine_checkpoint(struct leat_engine *, struct leat_error *) LEAT_MUST;
+void leat_frontier_json(struct leat_engine *, struct leat_buffer *out);
+
+/* checkpoint.c */
+enum leat_status leat_engine_load_checkpoint(struct leat_engine *, json_t **state, struct leat_error *) LEAT_MUST; /* NULL: none */
+
+/* loop.c */
+enum leat_status leat_engine_drain(struct leat_engine *, struct leat_error *) LEAT_MUST; /* steps until nothing is left to do */
+
+/* status.c */
+enum leat_status leat_engine_publish_status(struct leat_engine *, struct leat_error *) LEAT_MUST; /* <work>/status.json, at most once a second */
+
+/* recover.c */
+enum leat_status leat_engine_write_head(struct leat_engine *, struct leat_error *) LEAT_MUST;
+enum leat_status leat_engine_recover(struct leat_engine *, struct leat_error *) LEAT_MUST;
+
+/* state.c */
+char *leat_engine_fingerprint(const struct leat_engine *); /* malloc'd */
+json_t *leat_engine_state(const struct leat_engine *);     /* new reference */
+void leat_engine_load_runs(struct leat_engine *, const json_t *state);
+void leat_engine_load_streams(struct leat_engine *, const json_t *state);
+void leat_engine_replay_run(struct leat_engine *, json_t *run);
+void leat_history_add(struct leat_engine *, json_t *run); /* keeps a reference */
+
+/* batch.c */
+/* Views of everything `reader` may read: at its group's frontier; with `frontier` (what a Delta commit recorded) as of then; else newest.
+ * reader NULL: everything, nothing excluded. */
+enum leat_status leat_batch_views(struct leat_engine *, struct leat_conn *, const struct leat_gtable *reader, const json_t *frontier, struct leat_error *) LEAT_MUST;
+enum leat_status leat_batch_run(struct leat_engine *, struct leat_gtable *, struct leat_error *) LEAT_MUST;
+int64_t leat_batch_next_due(struct leat_engine *, struct leat_gtable *);
+
+int64_t leat_engine_now(struct leat_engine *); /* monotone wall clock */
+enum leat_status leat_engine_journal(struct leat_engine *, json_t *record, struct leat_error *) LEAT_MUST; /* steals record; appends and syncs */
+
+#endif

@@ -1,0 +1,202 @@
+/* What runs when: ingest, steps, commits, checkpoints, batch runs; `run --once` and `run`. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/internal.h"
+
+enum leat_status leat_engine_ingest(struct leat_engine *engine, uint64_t *got, struct leat_error *err) {
+    enum leat_status st;
+    *got = 0;
+    for (size_t s = 0; s < engine->project->source_count; s++) {
+        if (engine->references[s]) {
+            bool changed = false;
+            int64_t now = leat_engine_now(engine);
+            if (leat_reference_due_us(engine->references[s]) > now && !engine->all) continue;
+            if ((st = leat_reference_refresh(engine->references[s], now, &changed, err)) != LEAT_OK) return st;
+            continue;
+        }
+        struct leat_src *src = &engine->sources[s];
+        uint64_t records = 0;
+        if ((st = leat_src_poll(src, &records, err)) != LEAT_OK) return leat_prepend(err, "source \"%s\"", src->def->name);
+        /* Rule 6: nothing of these records leaves before this has returned. */
+        if (records && (st = leat_log_sync(src->log, err)) != LEAT_OK) return st;
+        *got += records;
+    }
+    return LEAT_OK;
+}
+
+enum leat_status leat_engine_step(struct leat_engine *engine, bool all, bool *did, struct leat_error *err) {
+    int64_t now = leat_engine_now(engine);
+    *did = false;
+    for (int k = 0; k < engine->group_count; k++) {
+        struct leat_group *group = engine->groups[k];
+        bool stepped = false;
+        if (!all && group->due_us > now) continue;
+        enum leat_status st = leat_group_step(group, &stepped, err);
+        if (st != LEAT_OK) return leat_prepend(err, "step");
+        if (!stepped) continue;
+        *did = true;
+        group->due_us = now + group->freshness_us * 4 / 5; /* the rest of the freshness is for polling and the step itself */
+    }
+    return LEAT_OK;
+}
+
+static uint64_t pending_rows(const struct leat_engine *engine) {
+    uint64_t rows = 0;
+    for (size_t t = 0; t < engine->project->table_count; t++) {
+        const struct leat_gtable *table = &engine->tables[t];
+        if (!table->batch) rows += table->pending.row_count + table->late.pending.row_count + table->dead.pending.row_count;
+        if (!table->batch && table->overwrite && table->group->started) rows++;
+    }
+    return rows;
+}
+
+static uint64_t bronze_waiting(const struct leat_engine *engine) {
+    uint64_t rows = 0;
+    for (size_t s = 0; s < engine->project->source_count; s++)
+        if (!engine->references[s]) rows += leat_bronze_waiting(&engine->sources[s]);
+    return rows;
+}
+
+static enum leat_status flush_bronze(struct leat_engine *engine, struct leat_error *err) {
+    enum leat_status st;
+    for (size_t s = 0; s < engine->project->source_count; s++) {
+        struct leat_src *src = &engine->sources[s];
+        if (engine->references[s]) continue;
+        while (leat_bronze_waiting(src)) {
+            uint64_t before = leat_bronze_waiting(src);
+            if ((st = leat_src_refill(src, NULL, err)) != LEAT_OK) return st;
+            if ((st = leat_bronze_flush(src, err)) != LEAT_OK) return st;
+            leat_src_release(src);
+            if (leat_bronze_waiting(src) == before) break; /* the rest follows when the groups have made room */
+        }
+    }
+    return LEAT_OK;
+}
+
+enum leat_status leat_engine_flush(struct leat_engine *engine, bool checkpoint, struct leat_error *err) {
+    enum leat_status st;
+    if ((st = flush_bronze(engine, err)) != LEAT_OK) return st;
+    if ((st = leat_tables_commit(engine, err)) != LEAT_OK) return st;
+    return checkpoint ? leat_engine_checkpoint(engine, err) : LEAT_OK;
+}
+
+static bool checkpoint_due(const struct leat_engine *engine) {
+    return engine->records_since_checkpoint >= (uint64_t)leat_setting_int(engine->project, "checkpoint_records");
+}
+
+/* Commits that are due by time or by size. */
+static enum leat_status flush_due(struct leat_engine *engine, struct leat_error *err) {
+    int64_t now = leat_engine_now(engine);
+    uint64_t rows_max = engine->max_step_rows > 500000 ? engine->max_step_rows : 500000;
+    enum leat_status st = LEAT_OK;
+    if (checkpoint_due(engine)) {
+        /* All groups at one point: what waits between them is empty, so the checkpoint is just their state. */
+        if ((st = leat_engine_drain(engine, err)) != LEAT_OK) return st;
+        if ((st = leat_engine_flush(engine, true, err)) != LEAT_OK) return st;
+        engine->commit_due_us = now + leat_setting_int(engine->project, "commit_interval");
+        engine->bronze_due_us = now + leat_setting_int(engine->project, "bronze_interval");
+        return LEAT_OK;
+    }
+    if (now >= engine->bronze_due_us || bronze_waiting(engine) >= rows_max) {
+        if ((st = flush_bronze(engine, err)) != LEAT_OK) return st;
+        engine->bronze_due_us = now + leat_setting_int(engine->project, "bronze_interval");
+    }
+    if (now >= engine->commit_due_us || pending_rows(engine) >= rows_max) {
+        if ((st = leat_tables_commit(engine, err)) != LEAT_OK) return st;
+        engine->commit_due_us = now + leat_setting_int(engine->project, "commit_interval");
+    }
+    return st;
+}
+
+enum leat_status leat_engine_drain(struct leat_engine *engine, struct leat_error *err) {
+    bool did = true;
+    while (did) {
+        enum leat_status st = leat_engine_step(engine, true, &did, err);
+        if (st != LEAT_OK) return st;
+        if (pending_rows(engine) >= 1000000 && (st = leat_tables_commit(engine, err)) != LEAT_OK) return st;
+        if (bronze_waiting(engine) >= 1000000 && (st = flush_bronze(engine, err)) != LEAT_OK) return st;
+    }
+    return LEAT_OK;
+}
+
+enum leat_status leat_engine_run_once(struct leat_engine *engine, bool all, bool final, struct leat_error *err) {
+    enum leat_status st;
+    uint64_t got;
+    engine->all = all;
+    do {
+        if ((st = leat_engine_ingest(engine, &got, err)) != LEAT_OK) return st;
+        if ((st = leat_engine_drain(engine, err)) != LEAT_OK) return st;
+        if (checkpoint_due(engine) && (st = leat_engine_flush(engine, true, err)) != LEAT_OK) return st;
+        if (engine->progress) engine->progress(engine->progress_context, got);
+    } while (got);
+    if (final) {
+        engine->final = true;
+        st = leat_engine_drain(engine, err);
+        engine->final = false;
+        if (st != LEAT_OK) return st;
+    }
+    if ((st = leat_engine_flush(engine, true, err)) != LEAT_OK) return st;
+    st = leat_engine_batch(engine, all, err);
+    engine->all = false;
+    return st;
+}
+
+/* ---- leat run ------------------------------------------------------------------------------------ */
+
+static int64_t earlier(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* When there is something to do without new input; INT64_MAX: never (promise 5). */
+static int64_t next_due(struct leat_engine *engine) {
+    int64_t due = INT64_MAX;
+    for (int k = 0; k < engine->group_count; k++)
+        if (leat_group_has_input(engine->groups[k])) due = earlier(due, engine->groups[k]->due_us);
+    if (pending_rows(engine)) due = earlier(due, engine->commit_due_us);
+    if (bronze_waiting(engine)) due = earlier(due, engine->bronze_due_us);
+    for (size_t t = 0; t < engine->project->table_count; t++)
+        if (engine->tables[t].batch) due = earlier(due, leat_batch_next_due(engine, &engine->tables[t]));
+    for (size_t s = 0; s < engine->project->source_count; s++)
+        if (engine->references[s]) due = earlier(due, leat_reference_due_us(engine->references[s]));
+    return due;
+}
+
+/* How long to sleep: until something is due, or the sources must be asked again, whichever is first. A wake-up by a
+ * source's descriptor ends the sleep early, but polls are at least a tenth of the shortest freshness apart. */
+static void sleep_until_due(struct leat_engine *engine, bool got_input) {
+    struct leat_clock *clock = engine->env->clock;
+    int64_t now = leat_engine_now(engine), due = next_due(engine), shortest = INT64_MAX;
+    int fds[16];
+    int fd_count = 0;
+    for (int k = 0; k < engine->group_count; k++) shortest = earlier(shortest, engine->groups[k]->freshness_us);
+    for (size_t s = 0; s < engine->project->source_count; s++) {
+        struct leat_src *src = &engine->sources[s];
+        if (engine->references[s]) continue;
+        int64_t wait = src->connector->ops->next_poll_us(src->connector);
+        int fd = src->connector->ops->wake_fd(src->connector);
+        if (wait >= 0) due = earlier(due, now + (shortest == INT64_MAX ? wait : earlier(wait, shortest / 2)));
+        if (fd >= 0 && fd_count < 16) fds[fd_count++] = fd;
+    }
+    int64_t left = due == INT64_MAX ? 3600 * (int64_t)1000000 : due - now;
+    if (left <= 0) return;
+    /* Under load, rest until the next step is due instead of waking for every write. */
+    leat_clock_wait(clock, clock->monotonic_us(clock) + left, got_input ? NULL : fds, got_input ? 0 : fd_count);
+}
+
+enum leat_status leat_engine_run(struct leat_engine *engine, const volatile int *stop, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
+    bool did;
+    while (!*stop) {
+        uint64_t got;
+        if ((st = leat_engine_ingest(engine, &got, err)) != LEAT_OK) break;
+        if ((st = leat_engine_step(engine, false, &did, err)) != LEAT_OK) break;
+        if ((st = flush_due(engine, err)) != LEAT_OK) break;
+        if ((st = leat_engine_batch(engine, false, err)) != LEAT_OK) break;
+        if ((st = leat_engine_publish_status(engine, err)) != LEAT_OK) break;
+        sleep_until_due(engine, got > 0);
+    }
+    if (st != LEAT_OK) return st;
+    if ((st = leat_engine_drain(engine, err)) != LEAT_OK) return st;
+    return leat_engine_flush(engine, true, err);
+}

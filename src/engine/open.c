@@ -1,0 +1,202 @@
+/* Opening and closing an engine; the small services everything uses: clock, journal. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/internal.h"
+
+int64_t leat_engine_now(struct leat_engine *engine) {
+    int64_t now = engine->env->clock->now_us(engine->env->clock);
+    if (now > engine->clock_us) engine->clock_us = now; /* a clock stepping back is held (rules 7 and 16) */
+    return engine->clock_us;
+}
+
+enum leat_status leat_engine_journal(struct leat_engine *engine, json_t *record, struct leat_error *err) {
+    char *text = json_dumps(record, JSON_COMPACT);
+    enum leat_status st = leat_journal_append(engine->journal, text, strlen(text), err);
+    if (st == LEAT_OK) st = leat_journal_sync(engine->journal, err);
+    free(text);
+    json_decref(record);
+    return st;
+}
+
+static char *join(const char *dir, const char *name) {
+    return leat_asprintf("%s/%s", dir, name);
+}
+
+/* The work folder's incarnation names what this engine wrote into the lake; a wiped folder gets a new one. */
+static enum leat_status load_identity(struct leat_engine *engine, struct leat_error *err) {
+    char *path = join(engine->work_dir, "identity");
+    struct leat_buffer text = {0};
+    enum leat_status st = leat_io_read_all(engine->env->io, path, 64, &text, err);
+    if (st == LEAT_NOT_FOUND) {
+        leat_random_uuid(&engine->env->random, engine->incarnation);
+        st = leat_io_write_durable(engine->env->io, path, engine->incarnation, 36, false, err);
+    } else if (st == LEAT_OK && text.length == 36) {
+        memcpy(engine->incarnation, text.data, 36);
+    } else if (st == LEAT_OK) {
+        st = leat_fail(err, LEAT_CORRUPT, "%s: not an identity of 36 characters", path);
+    }
+    leat_buffer_deinit(&text);
+    free(path);
+    return st;
+}
+
+static enum leat_status open_folders(struct leat_engine *engine, struct leat_error *err) {
+    enum leat_status st;
+    char *lock = join(engine->work_dir, "lock");
+    struct leat_io *io = engine->env->io;
+    if ((st = leat_io_mkdirs(io, engine->lake_dir, err)) != LEAT_OK) goto out;
+    if ((st = leat_io_mkdirs(io, engine->work_dir, err)) != LEAT_OK) goto out;
+    if ((st = io->ops->open(io, lock, LEAT_OPEN_APPEND, &engine->lock, err)) != LEAT_OK) goto out;
+    if ((st = io->ops->lock(engine->lock, err)) != LEAT_OK) {
+        leat_prepend(err, "another leat has %s open", engine->project_dir);
+        goto out;
+    }
+    if ((st = leat_io_remove_tree(io, engine->scratch_dir, err)) != LEAT_OK) goto out; /* a crash's leftovers */
+    if ((st = leat_io_mkdirs(io, engine->scratch_dir, err)) != LEAT_OK) goto out;
+    st = load_identity(engine, err);
+out:
+    free(lock);
+    return st;
+}
+
+static enum leat_status open_duck(struct leat_engine *engine, const struct leat_engine_options *options, struct leat_error *err) {
+    const char *zone = leat_setting_text(engine->project, "time_zone");
+    struct leat_duck_options step = {.use = LEAT_DUCK_STEP, .threads = 1, .time_zone = zone};
+    struct leat_duck_options plan = {.use = LEAT_DUCK_PLAN, .threads = 1, .time_zone = zone};
+    struct leat_duck_options batch = {.use = LEAT_DUCK_BATCH,
+                                      .threads = (int)leat_setting_int(engine->project, "threads"),
+                                      .memory_limit_bytes = (uint64_t)leat_setting_int(engine->project, "memory_limit"),
+                                      .temp_dir = engine->scratch_dir,
+                                      .time_zone = zone};
+    enum leat_status st;
+    engine->step_duck = options->shared_step;
+    engine->plan_duck = options->shared_plan;
+    engine->batch_duck = options->shared_batch;
+    if (!engine->plan_duck && (st = leat_duck_open(&plan, &engine->plan_duck, err)) != LEAT_OK) return st;
+    if (!engine->batch_duck && (st = leat_duck_open(&batch, &engine->batch_duck, err)) != LEAT_OK) return st;
+    engine->own_plan = !options->shared_plan;
+    engine->own_batch = !options->shared_batch;
+    if ((st = leat_conn_open(engine->plan_duck, &engine->plan_conn, err)) != LEAT_OK) return st;
+    if ((st = leat_conn_open(engine->batch_duck, &engine->batch_conn, err)) != LEAT_OK) return st;
+    if (engine->read_only) return LEAT_OK;
+    if (!engine->step_duck && (st = leat_duck_open(&step, &engine->step_duck, err)) != LEAT_OK) return st;
+    engine->own_step = !options->shared_step;
+    return leat_conn_open(engine->step_duck, &engine->step_conn, err);
+}
+
+static enum leat_status open_inputs(struct leat_engine *engine, struct leat_error *err) {
+    for (size_t s = 0; s < engine->project->source_count; s++) {
+        const struct leat_source *def = &engine->project->sources[s];
+        enum leat_status st;
+        if (def->reference)
+            st = leat_reference_open(engine->env, engine->batch_conn, def, engine->project_dir, engine->lake_dir, engine->scratch_dir,
+                                     engine->incarnation, &engine->references[s], err);
+        else
+            st = leat_src_open(engine, (int)s, err);
+        if (st != LEAT_OK) return leat_prepend(err, "source \"%s\"", def->name);
+    }
+    return LEAT_OK;
+}
+
+static bool has_errors(const struct leat_diagnostics *diags) {
+    for (size_t i = 0; i < diags->count; i++)
+        if (!diags->items[i].warning) return true;
+    return false;
+}
+
+enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine_options *options, struct leat_diagnostics *diags,
+                                  struct leat_engine **out, struct leat_error *err) {
+    struct leat_engine *engine = leat_alloc(sizeof *engine);
+    enum leat_status st;
+    *out = NULL;
+    engine->env = env;
+    engine->read_only = options->read_only;
+    engine->history = json_array();
+    engine->project_dir = leat_strdup(options->project_dir);
+    engine->lake_dir = options->lake_dir ? leat_strdup(options->lake_dir) : join(options->project_dir, "lake");
+    engine->work_dir = options->work_dir ? leat_strdup(options->work_dir) : join(options->project_dir, ".leat");
+    engine->scratch_dir = join(engine->work_dir, "scratch");
+    if ((st = leat_project_load(env, options->project_dir, &engine->project, diags, err)) != LEAT_OK) goto out;
+    if (has_errors(diags)) {
+        st = leat_fail(err, LEAT_INVALID, "the project has errors");
+        goto out;
+    }
+    size_t n = engine->project->source_count + 1;
+    engine->sources = leat_alloc(n * sizeof *engine->sources);
+    engine->references = leat_alloc(n * sizeof *engine->references);
+    engine->tables = leat_alloc((engine->project->table_count + 1) * sizeof *engine->tables);
+    engine->max_step_rows = options->max_step_rows ? options->max_step_rows
+                                                   : (uint64_t)leat_setting_int(engine->project, "max_step_rows");
+    if (!engine->read_only && (st = open_folders(engine, err)) != LEAT_OK) goto out;
+    if ((st = open_duck(engine, options, err)) != LEAT_OK) goto out;
+    engine->created_us = leat_engine_now(engine);
+    if ((st = leat_groups_build(engine, err)) != LEAT_OK) goto out;
+    engine->fingerprint = leat_engine_fingerprint(engine);
+    if (options->compile_only) goto out;
+    if ((st = open_inputs(engine, err)) != LEAT_OK) goto out;
+    for (size_t t = 0; t < engine->project->table_count; t++)
+        if ((st = leat_table_open_delta(engine, &engine->tables[t], err)) != LEAT_OK) goto out;
+    if (!engine->read_only) st = leat_engine_recover(engine, err);
+out:
+    if (st != LEAT_OK) {
+        leat_engine_close(engine);
+        return st;
+    }
+    *out = engine;
+    return LEAT_OK;
+}
+
+static void side_close(struct leat_side *side) {
+    if (side->delta) leat_delta_close(side->delta);
+    if (side->pending.schema) leat_changes_deinit(&side->pending);
+    leat_schema_deinit(&side->schema);
+}
+
+static void table_close(struct leat_gtable *table) {
+    if (table->delta) leat_delta_close(table->delta);
+    side_close(&table->late);
+    side_close(&table->dead);
+    if (table->pending.schema) leat_changes_deinit(&table->pending);
+    if (table->plan) leat_plan_free(table->plan);
+    free(table->balance);
+    free(table->last_error);
+}
+
+void leat_engine_close(struct leat_engine *engine) {
+    if (!engine) return;
+    for (int k = 0; k < engine->group_count; k++) leat_group_free(engine->groups[k]);
+    for (size_t s = 0; engine->sources && s < engine->project->source_count; s++) {
+        leat_src_close(&engine->sources[s]);
+        if (engine->references[s]) leat_reference_close(engine->references[s]);
+    }
+    for (size_t t = 0; engine->tables && t < engine->project->table_count; t++) table_close(&engine->tables[t]);
+    if (engine->journal) leat_journal_close(engine->journal);
+    if (engine->step_conn) leat_conn_close(engine->step_conn);
+    if (engine->plan_conn) leat_conn_close(engine->plan_conn);
+    if (engine->batch_conn) leat_conn_close(engine->batch_conn);
+    if (engine->step_duck && engine->own_step) leat_duck_close(engine->step_duck);
+    if (engine->plan_duck && engine->own_plan) leat_duck_close(engine->plan_duck);
+    if (engine->batch_duck && engine->own_batch) leat_duck_close(engine->batch_duck);
+    if (engine->lock) engine->env->io->ops->close(engine->lock);
+    if (engine->project) leat_project_free(engine->project);
+    json_decref(engine->history);
+    free(engine->groups);
+    free(engine->sources);
+    free(engine->references);
+    free(engine->tables);
+    free(engine->project_dir);
+    free(engine->lake_dir);
+    free(engine->work_dir);
+    free(engine->scratch_dir);
+    free(engine->fingerprint);
+    free(engine);
+}
+
+const struct leat_project *leat_engine_project(const struct leat_engine *engine) {
+    return engine->project;
+}
+
+const struct leat_plan *leat_engine_plan(const struct leat_engine *engine, size_t table) {
+    return engine->tables[table].plan;
+}

@@ -1,0 +1,172 @@
+/* Recovery: the newest usable checkpoint, then the journal's later steps again, over the same ranges, cut, clock and
+ * reference versions. When software, settings or plans changed (rule 5), or the state is gone, every group starts
+ * empty and is fed from bronze and the log; the tables' next commit replaces their content. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/internal.h"
+
+struct replay {
+    json_t *records;
+};
+
+static enum leat_status collect(void *context, const char *json, size_t length, struct leat_error *err) {
+    struct replay *replay = context;
+    json_error_t problem;
+    json_t *record = json_loadb(json, length, 0, &problem);
+    if (!record) return leat_fail(err, LEAT_CORRUPT, "journal record: %s", problem.text);
+    json_array_append_new(replay->records, record);
+    return LEAT_OK;
+}
+
+static bool is_type(const json_t *record, const char *type) {
+    const char *is = json_string_value(json_object_get(record, "t"));
+    return is && strcmp(is, type) == 0;
+}
+
+enum leat_status leat_engine_write_head(struct leat_engine *engine, struct leat_error *err) {
+    json_t *state = leat_engine_state(engine);
+    char *text = json_dumps(state, JSON_COMPACT);
+    struct leat_journal_record head = {text, strlen(text)};
+    enum leat_status st = leat_journal_rotate(engine->journal, &head, 1, err);
+    free(text);
+    json_decref(state);
+    return st;
+}
+
+static void clear_group(struct leat_group *g) {
+    for (size_t s = 0; s < g->engine->project->source_count; s++) {
+        leat_cursors_free(&g->cursors[s]);
+        g->watermarks[s] = INT64_MIN;
+        g->time_counts[s] = 0;
+        g->reference_versions[s] = 0;
+    }
+    g->started = false;
+}
+
+/* Every group begins again from the first record. */
+static enum leat_status reset(struct leat_engine *engine, struct leat_error *err) {
+    enum leat_status st;
+    for (int k = 0; k < engine->group_count; k++) {
+        clear_group(engine->groups[k]);
+        if ((st = leat_group_reset_nodes(engine->groups[k], err)) != LEAT_OK) return st;
+    }
+    for (size_t t = 0; t < engine->project->table_count; t++)
+        memset(engine->tables[t].balance, 0, engine->project->source_count * sizeof *engine->tables[t].balance);
+    engine->reset_step = engine->step;
+    return leat_engine_write_head(engine, err);
+}
+
+/* What a table holds from before the reset is replaced by its next commit. */
+static void mark_overwrites(struct leat_engine *engine) {
+    for (size_t t = 0; t < engine->project->table_count; t++) {
+        struct leat_gtable *table = &engine->tables[t];
+        struct leat_side *sides[2] = {&table->late, &table->dead};
+        if (table->batch) continue;
+        table->overwrite = table->committed_step <= engine->reset_step;
+        for (int i = 0; i < 2; i++)
+            sides[i]->overwrite = sides[i]->committed_step <= engine->reset_step && leat_delta_current(sides[i]->delta)->file_count > 0;
+    }
+}
+
+static uint64_t last_step(const json_t *records) {
+    uint64_t last = 0;
+    size_t i;
+    json_t *record;
+    json_array_foreach((json_t *)records, i, record) {
+        uint64_t n = (uint64_t)json_integer_value(json_object_get(record, "n"));
+        if (!is_type(record, "run") && n > last) last = n;
+    }
+    return last;
+}
+
+static struct leat_group *group_of(struct leat_engine *engine, int64_t freshness_us) {
+    for (int k = 0; k < engine->group_count; k++)
+        if (engine->groups[k]->freshness_us == freshness_us) return engine->groups[k];
+    return NULL;
+}
+
+static enum leat_status replay_records(struct leat_engine *engine, const json_t *records, bool steps, struct leat_error *err) {
+    uint64_t from = engine->step;
+    size_t i;
+    json_t *record;
+    json_array_foreach((json_t *)records, i, record) {
+        if (is_type(record, "run")) leat_engine_replay_run(engine, record);
+        if (!steps || !is_type(record, "step")) continue;
+        if ((uint64_t)json_integer_value(json_object_get(record, "n")) <= from) continue;
+        struct leat_group *group = group_of(engine, json_integer_value(json_object_get(record, "g")));
+        if (!group) return leat_fail(err, LEAT_CORRUPT, "journal: a step of a group that does not exist");
+        enum leat_status st = leat_group_replay(group, record, err);
+        if (st != LEAT_OK)
+            return leat_prepend(err, "replaying step %lld", (long long)json_integer_value(json_object_get(record, "n")));
+        int64_t clock = json_integer_value(json_object_get(record, "c"));
+        if (clock > engine->clock_us) engine->clock_us = clock;
+    }
+    return LEAT_OK;
+}
+
+static bool same_text(const json_t *object, const char *key, const char *text) {
+    const char *value = json_string_value(json_object_get(object, key));
+    return value && strcmp(value, text) == 0;
+}
+
+/* Puts the newest state in place that the journal can be replayed on. *usable: false when there is none. */
+static enum leat_status load_state(struct leat_engine *engine, const json_t *head, bool *usable, struct leat_error *err) {
+    json_t *checkpoint = NULL;
+    enum leat_status st;
+    *usable = false;
+    if (!same_text(head, "fp", engine->fingerprint)) return LEAT_OK;
+    if ((st = leat_engine_load_checkpoint(engine, &checkpoint, err)) != LEAT_OK) return st;
+    json_int_t reset_step = json_integer_value(json_object_get(head, "reset_step"));
+    if (checkpoint && same_text(checkpoint, "fp", engine->fingerprint) &&
+        json_integer_value(json_object_get(checkpoint, "reset_step")) == reset_step &&
+        json_integer_value(json_object_get(checkpoint, "n")) >= json_integer_value(json_object_get(head, "n"))) {
+        leat_engine_load_runs(engine, checkpoint);
+        leat_engine_load_streams(engine, checkpoint);
+        *usable = true;
+    } else if (json_integer_value(json_object_get(head, "n")) == reset_step) {
+        leat_engine_load_runs(engine, head);
+        for (int k = 0; k < engine->group_count && st == LEAT_OK; k++) {
+            clear_group(engine->groups[k]);
+            if (checkpoint) st = leat_group_reset_nodes(engine->groups[k], err);
+        }
+        *usable = true;
+    }
+    json_decref(checkpoint);
+    return st;
+}
+
+enum leat_status leat_engine_recover(struct leat_engine *engine, struct leat_error *err) {
+    struct replay replay = {json_array()};
+    char *dir = leat_asprintf("%s/journal", engine->work_dir);
+    bool usable = false;
+    enum leat_status st = leat_journal_open(engine->env, dir, collect, &replay, &engine->journal, err);
+    if (st != LEAT_OK) goto out;
+    json_t *head = json_array_get(replay.records, 0);
+    if (!head) {
+        if ((st = reset(engine, err)) != LEAT_OK) goto out;
+        usable = true;
+    } else {
+        leat_engine_load_runs(engine, head);
+        if ((st = load_state(engine, head, &usable, err)) != LEAT_OK) goto out;
+    }
+    if (usable) {
+        mark_overwrites(engine);
+        for (size_t s = 0; s < engine->project->source_count; s++)
+            if (!engine->references[s]) leat_src_rewind(&engine->sources[s]);
+        if ((st = replay_records(engine, replay.records, true, err)) != LEAT_OK) goto out;
+    } else {
+        leat_log(engine->env, LEAT_LOG_INFO, "the project or leat changed: tables are made anew from bronze");
+        if ((st = replay_records(engine, replay.records, false, err)) != LEAT_OK) goto out;
+        engine->step = last_step(replay.records);
+        if ((st = reset(engine, err)) != LEAT_OK) goto out;
+        mark_overwrites(engine);
+        for (size_t s = 0; s < engine->project->source_count; s++)
+            if (!engine->references[s]) leat_src_rewind(&engine->sources[s]);
+    }
+    engine->checkpoint_step = engine->step;
+out:
+    json_decref(replay.records);
+    free(dir);
+    return st;
+}

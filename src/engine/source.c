@@ -1,0 +1,194 @@
+/* Unbounded sources: connector -> log -> chunks. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/internal.h"
+
+enum { POLL_BYTES = 16 << 20, POLL_TOTAL_BYTES = 64 << 20 };
+
+static void add_chunk(struct leat_src *src, struct leat_chunk *chunk) {
+    if (src->last)
+        src->last->next = chunk;
+    else
+        src->first = chunk;
+    src->last = chunk;
+    src->chunk_rows += chunk->rows.row_count;
+    leat_cursor_set(&src->loaded, chunk->partition, chunk->to);
+}
+
+static uint64_t chunk_rows_max(const struct leat_src *src) {
+    return 2 * src->engine->max_step_rows + 500000;
+}
+
+enum leat_status leat_src_open(struct leat_engine *engine, int index, struct leat_error *err) {
+    struct leat_src *src = &engine->sources[index];
+    enum leat_status st;
+    char *log_dir = NULL, *state_dir = NULL;
+    src->engine = engine;
+    src->index = index;
+    src->def = &engine->project->sources[index];
+    if ((st = leat_decoder_open(src->def, &src->decoder, err)) != LEAT_OK) return st;
+    if ((st = leat_bronze_open(src, err)) != LEAT_OK) return st;
+    if (engine->read_only) return LEAT_OK;
+    const struct leat_connector_ops *ops = leat_connector_find(src->def->connector);
+    if (!ops)
+        return leat_fail(err, LEAT_UNSUPPORTED, "source \"%s\": no connector \"%s\"", src->def->name, src->def->connector);
+    log_dir = leat_asprintf("%s/log/%s", engine->work_dir, src->def->name);
+    state_dir = leat_asprintf("%s/connector/%s", engine->work_dir, src->def->name);
+    src->dir = state_dir;
+    if ((st = leat_io_mkdirs(engine->env->io, log_dir, err)) != LEAT_OK) goto out;
+    if ((st = leat_io_mkdirs(engine->env->io, state_dir, err)) != LEAT_OK) goto out;
+    if ((st = leat_log_open(engine->env, log_dir, NULL, &src->log, err)) != LEAT_OK) goto out;
+    size_t count;
+    const struct leat_log_end *ends = leat_log_ends(src->log, &count);
+    for (size_t i = 0; i < count; i++) {
+        leat_cursor_set(&src->ends, ends[i].partition, ends[i].next_offset);
+        if (ends[i].arrival_us > src->last_arrival_us) src->last_arrival_us = ends[i].arrival_us;
+    }
+    st = ops->open(engine->env, src->def, engine->project_dir, state_dir, ends, count, &src->connector, err);
+out:
+    free(log_dir);
+    return st;
+}
+
+static void drop_chunks(struct leat_src *src) {
+    for (struct leat_chunk *c = src->first, *next; c; c = next) {
+        next = c->next;
+        leat_chunk_free(c);
+    }
+    src->first = src->last = NULL;
+    src->chunk_rows = 0;
+}
+
+void leat_src_close(struct leat_src *src) {
+    if (src->connector) src->connector->ops->close(src->connector);
+    if (src->log) leat_log_close(src->log);
+    if (src->decoder) leat_decoder_close(src->decoder);
+    if (src->bronze) leat_delta_close(src->bronze);
+    if (src->dead) leat_delta_close(src->dead);
+    drop_chunks(src);
+    leat_schema_deinit(&src->bronze_schema);
+    leat_schema_deinit(&src->dead_schema);
+    leat_cursors_free(&src->ends);
+    leat_cursors_free(&src->loaded);
+    leat_cursors_free(&src->bronzed);
+    leat_cursors_free(&src->deaded);
+    free(src->dir);
+    *src = (struct leat_src){0};
+}
+
+enum leat_status leat_src_poll(struct leat_src *src, uint64_t *records, struct leat_error *err) {
+    size_t total_bytes = 0;
+    while (total_bytes < POLL_TOTAL_BYTES) {
+        struct leat_block block = {0};
+        struct leat_chunk *chunk;
+        enum leat_status st = src->connector->ops->poll(src->connector, POLL_BYTES, &block, err);
+        if (st == LEAT_END) break;
+        if (st != LEAT_OK) {
+            if (err->fatal || !(err->bad_data || err->retriable)) return st;
+            leat_log(src->engine->env, LEAT_LOG_WARN, "source %s: %s", src->def->name, err->text);
+            if (err->retriable) break;
+            continue;
+        }
+        int64_t now = leat_engine_now(src->engine);
+        block.arrival_us = now > src->last_arrival_us ? now : src->last_arrival_us;
+        if ((st = leat_log_append(src->log, &block, err)) != LEAT_OK) return st;
+        src->last_arrival_us = block.arrival_us;
+        bool caught_up = leat_cursor_get(&src->loaded, block.partition) == block.base_offset;
+        leat_cursor_set(&src->ends, block.partition, block.base_offset + block.record_count);
+        *records += block.record_count;
+        total_bytes += block.payload_bytes;
+        /* Memory is bounded: what does not fit is read from the log when the groups have caught up. */
+        if (!caught_up || src->chunk_rows >= chunk_rows_max(src)) continue;
+        if ((st = leat_chunk_decode(src, &block, &chunk, err)) != LEAT_OK) return st;
+        add_chunk(src, chunk);
+    }
+    if (src->connector->ops->finished(src->connector)) src->finished = true;
+    return LEAT_OK;
+}
+
+static enum leat_status take_chunk(void *context, struct leat_chunk *chunk, struct leat_error *err) {
+    (void)err;
+    add_chunk(context, chunk);
+    return LEAT_OK;
+}
+
+static enum leat_status load_from_log(struct leat_src *src, uint32_t partition, uint64_t from, uint64_t to, uint64_t rows_max,
+                                      struct leat_error *err) {
+    struct leat_log_cursor *cursor;
+    struct leat_block block;
+    enum leat_status st = leat_log_read(src->log, partition, from, to, &cursor, err);
+    if (st != LEAT_OK) return st;
+    while (src->chunk_rows < rows_max && (st = leat_log_next(cursor, &block, err)) == LEAT_OK) {
+        struct leat_chunk *chunk;
+        if ((st = leat_chunk_decode(src, &block, &chunk, err)) != LEAT_OK) break;
+        add_chunk(src, chunk);
+    }
+    leat_log_cursor_close(cursor);
+    return st == LEAT_END ? LEAT_OK : st;
+}
+
+/* Loads the next slice of one partition, from the log where it has it, else from bronze (rule 14). */
+static enum leat_status load_partition(struct leat_src *src, uint32_t partition, uint64_t to, uint64_t rows_max, struct leat_error *err) {
+    enum { BRONZE_SLICE = 500000 };
+    uint64_t next = leat_cursor_get(&src->loaded, partition), in_log = leat_log_first_offset(src->log, partition);
+    enum leat_status st;
+    while (next < to && src->chunk_rows < rows_max) {
+        if (next >= in_log) return load_from_log(src, partition, next, to, rows_max, err);
+        uint64_t upto = in_log < to ? in_log : to;
+        if (leat_cursor_get(&src->bronzed, partition) < upto)
+            return leat_fail(err, LEAT_CORRUPT, "source \"%s\": records %llu to %llu of partition %u are neither in the log nor in bronze",
+                             src->def->name, (unsigned long long)next, (unsigned long long)upto, partition);
+        if (upto - next > BRONZE_SLICE) upto = next + BRONZE_SLICE;
+        if ((st = leat_bronze_read(src, partition, next, upto, take_chunk, src, err)) != LEAT_OK) return st;
+        next = upto;
+    }
+    return LEAT_OK;
+}
+
+enum leat_status leat_src_refill(struct leat_src *src, const struct leat_cursors *upto, struct leat_error *err) {
+    for (size_t i = 0; i < src->ends.count; i++) {
+        uint32_t partition = src->ends.items[i].partition;
+        uint64_t to = upto ? leat_cursor_get(upto, partition) : src->ends.items[i].next;
+        if (leat_cursor_get(&src->loaded, partition) >= to) continue;
+        enum leat_status st = load_partition(src, partition, to, upto ? UINT64_MAX : chunk_rows_max(src), err);
+        if (st != LEAT_OK) return st;
+    }
+    return LEAT_OK;
+}
+
+void leat_src_rewind(struct leat_src *src) {
+    const struct leat_engine *engine = src->engine;
+    drop_chunks(src);
+    leat_cursors_copy(&src->loaded, &src->bronzed);
+    for (size_t i = 0; i < src->ends.count; i++) {
+        uint32_t partition = src->ends.items[i].partition;
+        uint64_t lowest = leat_cursor_get(&src->bronzed, partition);
+        for (int g = 0; g < engine->group_count; g++) {
+            uint64_t next = leat_cursor_get(&engine->groups[g]->cursors[src->index], partition);
+            if (engine->groups[g]->reads[src->index] && next < lowest) lowest = next;
+        }
+        leat_cursor_set(&src->loaded, partition, lowest);
+    }
+}
+
+static bool chunk_needed(const struct leat_src *src, const struct leat_chunk *chunk) {
+    const struct leat_engine *engine = src->engine;
+    if (leat_cursor_get(&src->bronzed, chunk->partition) < chunk->to) return true;
+    for (int g = 0; g < engine->group_count; g++) {
+        const struct leat_group *group = engine->groups[g];
+        if (!group->reads[src->index]) continue;
+        if (leat_cursor_get(&group->cursors[src->index], chunk->partition) < chunk->to) return true;
+    }
+    return false;
+}
+
+void leat_src_release(struct leat_src *src) {
+    while (src->first && !chunk_needed(src, src->first)) {
+        struct leat_chunk *chunk = src->first;
+        src->first = chunk->next;
+        if (!src->first) src->last = NULL;
+        src->chunk_rows -= chunk->rows.row_count;
+        leat_chunk_free(chunk);
+    }
+}

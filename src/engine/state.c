@@ -1,0 +1,178 @@
+/* The engine's own part of a checkpoint (and of the journal's head record): everything but the operators' state. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "engine/internal.h"
+
+enum { HISTORY_MAX = 200 };
+
+void leat_history_add(struct leat_engine *engine, json_t *run) {
+    json_array_append(engine->history, run);
+    if (json_array_size(engine->history) > HISTORY_MAX) json_array_remove(engine->history, 0);
+}
+
+/* Rule 5: what must be equal for a replay to mean the same: software, settings, plans. */
+char *leat_engine_fingerprint(const struct leat_engine *engine) {
+    struct leat_buffer text = {0};
+    leat_putf(&text, "leat %s;duckdb %s;tz %s;max_future %s;", LEAT_VERSION, leat_duck_version(),
+              leat_setting_text(engine->project, "time_zone"), leat_setting_text(engine->project, "max_future"));
+    for (int k = 0; k < engine->group_count; k++) {
+        const struct leat_group *g = engine->groups[k];
+        leat_putf(&text, "group %lld;", (long long)g->freshness_us);
+        for (int i = 0; i < g->node_count; i++)
+            leat_putf(&text, "%s@%lld;", g->nodes[i].op->signature, (long long)g->nodes[i].lateness_us);
+        for (int t = 0; t < g->table_count; t++) leat_putf(&text, "%s=%d;", g->tables[t]->def->name, g->tables[t]->root);
+    }
+    XXH128_hash_t hash = XXH3_128bits(text.data, text.length);
+    leat_buffer_deinit(&text);
+    return leat_asprintf("%016llx%016llx", (unsigned long long)hash.high64, (unsigned long long)hash.low64);
+}
+
+static json_t *group_json(const struct leat_group *g) {
+    const struct leat_project *project = g->engine->project;
+    json_t *cursors = json_object(), *watermarks = json_object(), *times = json_object(), *references = json_object();
+    for (size_t s = 0; s < project->source_count; s++) {
+        const char *name = project->sources[s].name;
+        if (!g->reads[s]) {
+            if (g->reference_versions[s]) json_object_set_new(references, name, json_integer((json_int_t)g->reference_versions[s]));
+            continue;
+        }
+        json_object_set_new(cursors, name, leat_cursors_json(&g->cursors[s]));
+        json_object_set_new(watermarks, name, json_integer(g->watermarks[s]));
+        json_t *list = json_array();
+        for (size_t i = 0; i < g->time_counts[s]; i++)
+            json_array_append_new(list, json_pack("[I,I]", (json_int_t)g->times[s][i].partition, (json_int_t)g->times[s][i].max_event_us));
+        json_object_set_new(times, name, list);
+    }
+    return json_pack("{s:I,s:b,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "freshness", (json_int_t)g->freshness_us, "started", (int)g->started,
+                     "clock", (json_int_t)g->last_clock_us, "steps", (json_int_t)g->steps, "rows_touched",
+                     (json_int_t)g->rows_touched, "cursors", cursors, "wm", watermarks, "times", times, "ref", references);
+}
+
+static json_t *table_json(const struct leat_engine *engine, const struct leat_gtable *table) {
+    json_t *balance = json_object();
+    for (size_t s = 0; s < engine->project->source_count; s++) {
+        const struct leat_balance *b = &table->balance[s];
+        if (!b->in) continue;
+        json_object_set_new(balance, engine->project->sources[s].name,
+                            json_pack("[I,I,I,I]", (json_int_t)b->in, (json_int_t)b->admitted, (json_int_t)b->late, (json_int_t)b->dead));
+    }
+    json_t *json = json_pack("{s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "runs", (json_int_t)table->runs, "failures",
+                             table->failures, "last_run", (json_int_t)table->last_run_us, "retry", (json_int_t)table->retry_us,
+                             "inputs", (json_int_t)table->inputs_seen, "rows", (json_int_t)table->last_rows, "cpu_us",
+                             (json_int_t)table->last_cpu_us, "changes", (json_int_t)table->changes_out, "withheld",
+                             (json_int_t)table->withheld, "balance", balance);
+    if (table->last_error) json_object_set_new(json, "error", json_string(table->last_error));
+    return json;
+}
+
+json_t *leat_engine_state(const struct leat_engine *engine) {
+    json_t *groups = json_array(), *tables = json_object();
+    for (int k = 0; k < engine->group_count; k++) json_array_append_new(groups, group_json(engine->groups[k]));
+    for (size_t t = 0; t < engine->project->table_count; t++)
+        json_object_set_new(tables, engine->tables[t].def->name, table_json(engine, &engine->tables[t]));
+    return json_pack("{s:s,s:I,s:I,s:I,s:I,s:s,s:o,s:o,s:O}", "t", "head", "n", (json_int_t)engine->step, "clock",
+                     (json_int_t)engine->clock_us, "created", (json_int_t)engine->created_us, "reset_step",
+                     (json_int_t)engine->reset_step, "fp", engine->fingerprint, "groups", groups, "tables", tables, "history",
+                     engine->history);
+}
+
+static uint64_t get_u64(const json_t *object, const char *key) {
+    return (uint64_t)json_integer_value(json_object_get(object, key));
+}
+
+static void load_group(struct leat_group *g, const json_t *json) {
+    const struct leat_project *project = g->engine->project;
+    g->started = json_is_true(json_object_get(json, "started"));
+    g->last_clock_us = (int64_t)get_u64(json, "clock");
+    g->steps = get_u64(json, "steps");
+    g->rows_touched = get_u64(json, "rows_touched");
+    for (size_t s = 0; s < project->source_count; s++) {
+        const char *name = project->sources[s].name;
+        json_t *watermark = json_object_get(json_object_get(json, "wm"), name), *pair;
+        json_t *times = json_object_get(json_object_get(json, "times"), name);
+        leat_cursors_parse(&g->cursors[s], json_object_get(json_object_get(json, "cursors"), name));
+        g->watermarks[s] = watermark ? json_integer_value(watermark) : INT64_MIN;
+        g->reference_versions[s] = get_u64(json_object_get(json, "ref"), name);
+        size_t i, n = json_array_size(times);
+        g->times[s] = leat_realloc(g->times[s], (n + 1) * sizeof *g->times[s]);
+        g->time_counts[s] = n;
+        json_array_foreach(times, i, pair)
+            g->times[s][i] = (struct leat_partition_time){(uint32_t)json_integer_value(json_array_get(pair, 0)),
+                                                          json_integer_value(json_array_get(pair, 1))};
+    }
+}
+
+static void load_balance(struct leat_engine *engine, struct leat_gtable *table, const json_t *json) {
+    for (size_t s = 0; s < engine->project->source_count; s++) {
+        json_t *b = json_object_get(json, engine->project->sources[s].name);
+        table->balance[s] = (struct leat_balance){(uint64_t)json_integer_value(json_array_get(b, 0)),
+                                                  (uint64_t)json_integer_value(json_array_get(b, 1)),
+                                                  (uint64_t)json_integer_value(json_array_get(b, 2)),
+                                                  (uint64_t)json_integer_value(json_array_get(b, 3))};
+    }
+}
+
+/* The history of batch runs survives any change of plans; stream state only when the fingerprint is equal. */
+void leat_engine_load_runs(struct leat_engine *engine, const json_t *state) {
+    engine->created_us = (int64_t)get_u64(state, "created");
+    engine->reset_step = get_u64(state, "reset_step");
+    engine->step = get_u64(state, "n");
+    int64_t clock = (int64_t)get_u64(state, "clock");
+    if (clock > engine->clock_us) engine->clock_us = clock;
+    json_t *history = json_object_get(state, "history");
+    if (json_is_array(history)) {
+        json_decref(engine->history);
+        engine->history = json_incref(history);
+    }
+    for (size_t t = 0; t < engine->project->table_count; t++) {
+        struct leat_gtable *table = &engine->tables[t];
+        const json_t *json = json_object_get(json_object_get(state, "tables"), table->def->name);
+        const char *error = json_string_value(json_object_get(json, "error"));
+        table->runs = get_u64(json, "runs");
+        table->failures = (int)get_u64(json, "failures");
+        table->last_run_us = (int64_t)get_u64(json, "last_run");
+        table->retry_us = (int64_t)get_u64(json, "retry");
+        table->inputs_seen = get_u64(json, "inputs");
+        table->last_rows = (int64_t)get_u64(json, "rows");
+        table->last_cpu_us = (int64_t)get_u64(json, "cpu_us");
+        free(table->last_error);
+        table->last_error = error ? leat_strdup(error) : NULL;
+    }
+}
+
+void leat_engine_load_streams(struct leat_engine *engine, const json_t *state) {
+    json_t *groups = json_object_get(state, "groups"), *json;
+    size_t i;
+    json_array_foreach(groups, i, json)
+        for (int k = 0; k < engine->group_count; k++)
+            if (engine->groups[k]->freshness_us == (int64_t)get_u64(json, "freshness")) load_group(engine->groups[k], json);
+    for (size_t t = 0; t < engine->project->table_count; t++) {
+        struct leat_gtable *table = &engine->tables[t];
+        json = json_object_get(json_object_get(state, "tables"), table->def->name);
+        table->changes_out = get_u64(json, "changes");
+        table->withheld = get_u64(json, "withheld");
+        load_balance(engine, table, json_object_get(json, "balance"));
+    }
+}
+
+/* A run found in the journal after its head. */
+void leat_engine_replay_run(struct leat_engine *engine, json_t *run) {
+    const char *name = json_string_value(json_object_get(run, "table"));
+    const char *error = json_string_value(json_object_get(run, "error"));
+    leat_history_add(engine, run);
+    for (size_t t = 0; name && t < engine->project->table_count; t++) {
+        struct leat_gtable *table = &engine->tables[t];
+        if (strcmp(table->def->name, name) != 0) continue;
+        table->last_run_us = (int64_t)get_u64(run, "start");
+        table->failures = error ? table->failures + 1 : 0;
+        table->last_rows = (int64_t)get_u64(run, "rows");
+        table->last_cpu_us = (int64_t)get_u64(run, "cpu_us");
+        table->runs = get_u64(run, "run");
+        if (!error) table->inputs_seen = get_u64(run, "inputs");
+        free(table->last_error);
+        table->last_error = error ? leat_strdup(error) : NULL;
+    }
+}

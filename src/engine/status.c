@@ -1,0 +1,130 @@
+/* Status as one JSON document: for people (cli/), for other processes (<work>/status.json), for tests. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/usage.h"
+#include "engine/internal.h"
+
+static const char *class_name(const struct leat_gtable *table) {
+    return table->def->cron ? "scheduled" : table->batch ? "full" : "incremental";
+}
+
+static json_t *time_or_null(int64_t us) {
+    return us == INT64_MIN || us == INT64_MAX || us == 0 ? json_null() : json_integer(us);
+}
+
+static json_t *balance_json(const struct leat_engine *engine, const struct leat_gtable *table) {
+    json_t *all = json_object();
+    for (size_t s = 0; s < engine->project->source_count; s++) {
+        const struct leat_balance *b = &table->balance[s];
+        if (!b->in) continue;
+        json_object_set_new(all, engine->project->sources[s].name,
+                            json_pack("{s:I,s:I,s:I,s:I,s:b}", "in", (json_int_t)b->in, "admitted", (json_int_t)b->admitted, "late",
+                                      (json_int_t)b->late, "dead", (json_int_t)b->dead, "exact",
+                                      (int)(b->in == b->admitted + b->late + b->dead)));
+    }
+    return all;
+}
+
+static json_t *table_json(struct leat_engine *engine, struct leat_gtable *table) {
+    const struct leat_delta_snapshot *snapshot = leat_delta_current(table->delta);
+    int64_t rows = 0, bytes = 0;
+    for (size_t i = 0; i < snapshot->file_count; i++) {
+        rows += snapshot->files[i].row_count > 0 ? snapshot->files[i].row_count : 0;
+        bytes += (int64_t)snapshot->files[i].size_bytes;
+    }
+    json_t *json = json_pack("{s:s,s:s,s:i,s:I,s:I,s:I,s:I,s:o}", "name", table->def->name, "kept", class_name(table), "class",
+                             table->plan->incremental_class, "rows", (json_int_t)rows, "bytes", (json_int_t)bytes, "files",
+                             (json_int_t)snapshot->file_count, "version", (json_int_t)snapshot->version, "balance",
+                             balance_json(engine, table));
+    if (table->group) {
+        json_object_set_new(json, "freshness_us", json_integer(table->group->freshness_us));
+        json_object_set_new(json, "steps", json_integer((json_int_t)table->group->steps));
+        json_object_set_new(json, "rows_touched", json_integer((json_int_t)table->group->rows_touched));
+        json_object_set_new(json, "changes", json_integer((json_int_t)table->changes_out));
+        json_object_set_new(json, "committed_step", json_integer((json_int_t)table->committed_step));
+        json_object_set_new(json, "withheld", json_integer((json_int_t)table->withheld));
+    } else {
+        int64_t due = engine->read_only ? INT64_MAX : leat_batch_next_due(engine, table);
+        json_object_set_new(json, "runs", json_integer((json_int_t)table->runs));
+        json_object_set_new(json, "failures", json_integer(table->failures));
+        json_object_set_new(json, "last_run_us", time_or_null(table->last_run_us));
+        json_object_set_new(json, "next_run_us", time_or_null(due));
+        json_object_set_new(json, "last_cpu_us", json_integer(table->last_cpu_us));
+        if (table->last_error) json_object_set_new(json, "error", json_string(table->last_error));
+    }
+    return json;
+}
+
+static json_t *source_json(struct leat_engine *engine, size_t s) {
+    const struct leat_source *def = &engine->project->sources[s];
+    if (engine->references[s])
+        return json_pack("{s:s,s:b,s:I,s:I}", "name", def->name, "reference", 1, "version",
+                         (json_int_t)leat_reference_version(engine->references[s]), "rows",
+                         (json_int_t)leat_reference_rows(engine->references[s]));
+    const struct leat_src *src = &engine->sources[s];
+    uint64_t records = 0, dead = 0;
+    int64_t watermark = INT64_MAX;
+    for (size_t i = 0; i < src->ends.count; i++) records += src->ends.items[i].next;
+    const struct leat_delta_snapshot *letters = leat_delta_current(src->dead);
+    for (size_t i = 0; i < letters->file_count; i++) dead += (uint64_t)letters->files[i].row_count;
+    for (int k = 0; k < engine->group_count; k++)
+        if (engine->groups[k]->reads[s] && engine->groups[k]->watermarks[s] < watermark) watermark = engine->groups[k]->watermarks[s];
+    json_t *json = json_pack("{s:s,s:b,s:I,s:I,s:I,s:o,s:o}", "name", def->name, "reference", 0, "records", (json_int_t)records,
+                             "dead", (json_int_t)dead, "bronze_waiting", (json_int_t)leat_bronze_waiting(src), "offsets",
+                             leat_cursors_json(&src->ends), "watermark_us", time_or_null(watermark));
+    if (src->log) json_object_set_new(json, "log_bytes", json_integer((json_int_t)leat_log_size_bytes(src->log)));
+    return json;
+}
+
+enum leat_status leat_engine_status(struct leat_engine *engine, struct leat_buffer *out, struct leat_error *err) {
+    json_t *sources = json_array(), *tables = json_array(), *state = json_array();
+    (void)err;
+    for (size_t s = 0; s < engine->project->source_count; s++) json_array_append_new(sources, source_json(engine, s));
+    for (size_t i = 0; i < engine->project->order_count; i++)
+        if (engine->project->order[i].kind == LEAT_OBJECT_TABLE)
+            json_array_append_new(tables, table_json(engine, &engine->tables[engine->project->order[i].index]));
+    for (int k = 0; k < engine->group_count; k++)
+        for (int i = 0; i < engine->groups[k]->node_count; i++) {
+            struct leat_node_stats stats = {0};
+            if (!engine->groups[k]->nodes[i].node) continue;
+            leat_node_stats(engine->groups[k]->nodes[i].node, &stats);
+            json_array_append_new(state, json_pack("{s:I,s:i,s:I,s:I,s:I,s:I,s:I}", "freshness_us",
+                                                   (json_int_t)engine->groups[k]->freshness_us, "operator", i, "rows_in",
+                                                   (json_int_t)stats.rows_in, "rows_out", (json_int_t)stats.rows_out, "keys_touched",
+                                                   (json_int_t)stats.keys_touched, "state_keys", (json_int_t)stats.state_keys,
+                                                   "state_bytes", (json_int_t)stats.state_bytes));
+        }
+    json_t *json = json_pack("{s:s,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:O}", "project", engine->project_dir, "step", (json_int_t)engine->step,
+                             "clock_us", (json_int_t)engine->clock_us, "cpu_us", (json_int_t)leat_usage_cpu_us(), "peak_bytes",
+                             (json_int_t)leat_usage_peak_bytes(), "sources", sources, "tables", tables, "operators", state, "history",
+                             engine->history);
+    char *text = json_dumps(json, JSON_INDENT(1));
+    leat_put(out, text);
+    free(text);
+    json_decref(json);
+    return LEAT_OK;
+}
+
+enum leat_status leat_engine_publish_status(struct leat_engine *engine, struct leat_error *err) {
+    int64_t now = leat_engine_now(engine);
+    if (now < engine->status_due_us || engine->step == engine->status_step) return LEAT_OK;
+    struct leat_buffer text = {0};
+    struct leat_file *file;
+    char *path = leat_asprintf("%s/status.json", engine->work_dir), *temp = leat_asprintf("%s/status.json.new", engine->work_dir);
+    struct leat_io *io = engine->env->io;
+    engine->status_due_us = now + 5000000;
+    engine->status_step = engine->step;
+    enum leat_status st = leat_engine_status(engine, &text, err);
+    /* Informative only: renamed whole, never synced. */
+    if (st == LEAT_OK) st = io->ops->open(io, temp, LEAT_OPEN_TRUNCATE, &file, err);
+    if (st == LEAT_OK) {
+        st = io->ops->write(file, text.data, text.length, err);
+        io->ops->close(file);
+        if (st == LEAT_OK) st = io->ops->rename(io, temp, path, err);
+    }
+    leat_buffer_deinit(&text);
+    free(path);
+    free(temp);
+    return st;
+}

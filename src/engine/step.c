@@ -1,0 +1,570 @@
+/* One step of a group: choose input ranges, journal them, run the nodes, hand the changes on. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/internal.h"
+#include "engine/view.h"
+
+/* What a step reads; equal content whether chosen now or read back from the journal. */
+struct step_input {
+    uint64_t step;
+    int64_t clock_us;
+    struct leat_cursors *to;           /* per source: end of the range; from is the group's cursor */
+    int64_t *watermarks;               /* per source */
+    uint64_t *references;              /* per source: version to reach */
+};
+
+#define CUT_NONE INT64_MAX
+
+static size_t source_count(const struct leat_group *g) {
+    return g->engine->project->source_count;
+}
+
+static void input_init(const struct leat_group *g, struct step_input *in) {
+    size_t n = source_count(g) + 1;
+    *in = (struct step_input){0};
+    in->to = leat_alloc(n * sizeof *in->to);
+    in->watermarks = leat_alloc(n * sizeof *in->watermarks);
+    in->references = leat_alloc(n * sizeof *in->references);
+    for (size_t s = 0; s < source_count(g); s++) {
+        leat_cursors_copy(&in->to[s], &g->cursors[s]);
+        in->watermarks[s] = g->watermarks[s];
+        in->references[s] = g->reference_versions[s];
+    }
+}
+
+static void input_deinit(const struct leat_group *g, struct step_input *in) {
+    for (size_t s = 0; s < source_count(g); s++) leat_cursors_free(&in->to[s]);
+    free(in->to);
+    free(in->watermarks);
+    free(in->references);
+}
+
+/* ---- watermarks -------------------------------------------------------------------------------- */
+
+static bool all_read(const struct leat_group *g, int s) {
+    const struct leat_src *src = &g->engine->sources[s];
+    for (size_t i = 0; i < src->ends.count; i++)
+        if (leat_cursor_get(&g->cursors[s], src->ends.items[i].partition) < src->ends.items[i].next) return false;
+    return true;
+}
+
+/* The fed partition 0 and the newest file hold the watermark back; a file that is followed by a newer one
+ * is complete (files are read in order of name). */
+static int64_t watermark_now(const struct leat_group *g, int s) {
+    const struct leat_src *src = &g->engine->sources[s];
+    int64_t lowest = INT64_MAX, delay = src->def->watermark_delay_us;
+    if (src->def->event_time < 0) return INT64_MIN;
+    if (all_read(g, s) && (src->finished || g->engine->final)) return INT64_MAX;
+    for (size_t i = 0; i < g->time_counts[s]; i++) {
+        bool newest = i + 1 == g->time_counts[s];
+        if (g->times[s][i].partition != 0 && !newest) continue;
+        if (g->times[s][i].max_event_us < lowest) lowest = g->times[s][i].max_event_us;
+    }
+    if (g->time_counts[s] == 0 || lowest == INT64_MIN) return g->watermarks[s];
+    int64_t watermark = lowest < INT64_MIN + delay ? INT64_MIN : lowest - delay;
+    return watermark > g->watermarks[s] ? watermark : g->watermarks[s];
+}
+
+static void note_time(struct leat_group *g, int s, uint32_t partition, int64_t event_us) {
+    size_t at = 0, n = g->time_counts[s];
+    while (at < n && g->times[s][at].partition < partition) at++;
+    if (at == n || g->times[s][at].partition != partition) {
+        g->times[s] = leat_realloc(g->times[s], (n + 1) * sizeof *g->times[s]);
+        memmove(g->times[s] + at + 1, g->times[s] + at, (n - at) * sizeof *g->times[s]);
+        g->times[s][at] = (struct leat_partition_time){partition, INT64_MIN};
+        g->time_counts[s]++;
+    }
+    if (event_us > g->times[s][at].max_event_us) g->times[s][at].max_event_us = event_us;
+}
+
+/* ---- ranges of chunks ---------------------------------------------------------------------------- */
+
+struct chunk_range { const struct leat_chunk *chunk; size_t from_row, to_row; uint64_t from, to; };
+
+static size_t row_at(const struct leat_chunk *chunk, uint64_t offset) {
+    size_t low = 0, high = chunk->rows.row_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (chunk->offsets[middle] < offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static bool range_of(const struct leat_chunk *chunk, uint64_t from, uint64_t to, struct chunk_range *out) {
+    if (from < chunk->from) from = chunk->from;
+    if (to > chunk->to) to = chunk->to;
+    if (from >= to) return false;
+    *out = (struct chunk_range){chunk, row_at(chunk, from), row_at(chunk, to), from, to};
+    return true;
+}
+
+/* Extends the ranges over what is waiting, in arrival order, up to the step's row limit. */
+static void choose_ranges(struct leat_group *g, struct step_input *in) {
+    for (size_t s = 0; s < source_count(g); s++) {
+        uint64_t left = g->engine->max_step_rows;
+        if (!g->reads[s]) continue;
+        for (const struct leat_chunk *c = g->engine->sources[s].first; c && left; c = c->next) {
+            struct chunk_range range;
+            if (!range_of(c, leat_cursor_get(&in->to[s], c->partition), UINT64_MAX, &range)) continue;
+            uint64_t records = range.to - range.from, take = records < left ? records : left;
+            leat_cursor_set(&in->to[s], c->partition, range.from + take);
+            left -= take;
+            if (take < records) break;
+        }
+    }
+}
+
+static int64_t range_max_event(const struct leat_src *src, const struct chunk_range *range) {
+    const struct leat_column *times = &range->chunk->rows.columns[src->def->event_time];
+    int64_t latest = INT64_MIN;
+    if (range->from_row == 0 && range->to_row == range->chunk->rows.row_count) return range->chunk->max_event_us;
+    for (size_t i = range->from_row; i < range->to_row; i++)
+        if (!leat_is_null(times, i) && ((const int64_t *)times->data)[i] > latest) latest = ((const int64_t *)times->data)[i];
+    return latest;
+}
+
+/* ---- inputs of nodes -------------------------------------------------------------------------------- */
+
+static void copy_source_column(const struct leat_src *src, struct leat_changes *out, size_t to, uint16_t column,
+                               const struct chunk_range *range, const uint32_t *rows, size_t n) {
+    const struct leat_source *def = src->def;
+    const struct leat_chunk *chunk = range->chunk;
+    size_t declared = def->schema.field_count, at = out->row_count;
+    if (column < declared) {
+        if (rows)
+            leat_view_gather(out, to, &chunk->rows.columns[column], rows, n);
+        else
+            leat_view_copy(out, to, &chunk->rows.columns[column], range->from_row, n);
+        return;
+    }
+    size_t extra = column - declared;
+    enum { PARTITION, OFFSET, TIMESTAMP } what = TIMESTAMP;
+    if (def->include_partition && extra-- == 0)
+        what = PARTITION;
+    else if (def->include_offset && extra-- == 0)
+        what = OFFSET;
+    for (size_t i = 0; i < n; i++) {
+        size_t row = rows ? rows[i] : range->from_row + i;
+        if (what == PARTITION)
+            ((int32_t *)out->columns[to].data)[at + i] = (int32_t)chunk->partition;
+        else
+            ((int64_t *)out->columns[to].data)[at + i] = what == OFFSET ? (int64_t)chunk->offsets[row] : chunk->arrival_us;
+    }
+}
+
+static void add_late(struct leat_group *g, struct leat_gnode *node, const struct leat_src *src, const struct chunk_range *range,
+                     size_t row, int64_t cut_us, uint64_t step) {
+    for (int t = 0; t < g->table_count; t++) {
+        struct leat_gtable *table = g->tables[t];
+        if (!node->counts[t] || step <= table->late.committed_step) continue;
+        struct leat_changes *late = &table->late.pending;
+        leat_view_reserve(late, 1);
+        size_t at = late->row_count++;
+        ((struct leat_string *)late->columns[0].data)[at] = leat_string_of(src->def->name, (uint32_t)strlen(src->def->name));
+        ((int32_t *)late->columns[1].data)[at] = (int32_t)range->chunk->partition;
+        ((int64_t *)late->columns[2].data)[at] = (int64_t)range->chunk->offsets[row];
+        ((int64_t *)late->columns[3].data)[at] = ((const int64_t *)range->chunk->rows.columns[src->def->event_time].data)[row];
+        ((int64_t *)late->columns[4].data)[at] = range->chunk->arrival_us;
+        ((int64_t *)late->columns[5].data)[at] = cut_us;
+        ((int64_t *)late->columns[6].data)[at] = (int64_t)step;
+    }
+}
+
+static void count_balance(struct leat_group *g, struct leat_gnode *node, const struct chunk_range *range, uint64_t late) {
+    uint64_t dead = 0;
+    for (size_t i = 0; i < range->chunk->dead_count; i++)
+        dead += range->chunk->dead[i].offset >= range->from && range->chunk->dead[i].offset < range->to;
+    for (int t = 0; t < g->table_count; t++) {
+        struct leat_balance *b = &g->tables[t]->balance[node->op->object];
+        if (!node->counts[t]) continue;
+        b->in += range->to - range->from;
+        b->dead += dead;
+        b->late += late;
+        b->admitted += range->to_row - range->from_row - late;
+    }
+}
+
+/* Rows of one range that are not late; NULL when all are on time. Late ones are recorded. */
+static uint32_t *on_time_rows(struct leat_group *g, struct leat_gnode *node, const struct chunk_range *range, int64_t cut_us,
+                              uint64_t step, size_t *count) {
+    const struct leat_src *src = &g->engine->sources[node->op->object];
+    uint32_t *rows = NULL;
+    size_t n = range->to_row - range->from_row, kept = 0;
+    *count = n;
+    if (!node->op->cut_applies || cut_us == CUT_NONE || cut_us == INT64_MIN) return NULL;
+    const struct leat_column *times = &range->chunk->rows.columns[src->def->event_time];
+    for (size_t i = 0; i < n; i++) {
+        size_t row = range->from_row + i;
+        bool late = !leat_is_null(times, row) && ((const int64_t *)times->data)[row] < cut_us;
+        if (late && !rows) {
+            rows = leat_alloc(n * sizeof *rows);
+            for (size_t k = 0; k < i; k++) rows[k] = (uint32_t)(range->from_row + k);
+            kept = i;
+        }
+        if (late)
+            add_late(g, node, src, range, row, cut_us, step);
+        else if (rows)
+            rows[kept++] = (uint32_t)row;
+    }
+    if (rows) *count = kept;
+    return rows;
+}
+
+static bool can_view(const struct leat_src *src, const struct leat_gnode *node, const struct chunk_range *range) {
+    if (range->from_row != 0) return false;
+    for (size_t i = 0; i < node->op->column_count; i++)
+        if (node->op->columns[i] >= src->def->schema.field_count) return false;
+    return true;
+}
+
+static void source_changes(struct leat_group *g, struct leat_gnode *node, const struct step_input *in, int64_t cut_us) {
+    const int s = node->op->object;
+    const struct leat_src *src = &g->engine->sources[s];
+    struct chunk_range *ranges = NULL;
+    size_t count = 0, capacity = 0;
+    for (const struct leat_chunk *c = src->first; c; c = c->next) {
+        struct chunk_range range;
+        if (!range_of(c, leat_cursor_get(&g->cursors[s], c->partition), leat_cursor_get(&in->to[s], c->partition), &range)) continue;
+        if (count == capacity) ranges = leat_realloc(ranges, (capacity = capacity ? capacity * 2 : 8) * sizeof *ranges);
+        ranges[count++] = range;
+    }
+    for (size_t r = 0; r < count; r++) {
+        size_t n;
+        uint32_t *rows = on_time_rows(g, node, &ranges[r], cut_us, in->step, &n);
+        count_balance(g, node, &ranges[r], ranges[r].to_row - ranges[r].from_row - n);
+        if (count == 1 && !rows && can_view(src, node, &ranges[r])) {
+            for (size_t c = 0; c < node->op->column_count; c++) {
+                node->view.columns[c] = ranges[r].chunk->rows.columns[node->op->columns[c]];
+                node->view.columns[c].type = node->op->schema.fields[c].type;
+            }
+            node->view.row_count = n;
+            node->result = &node->view;
+        } else if (n) {
+            leat_view_reserve(&node->out, n);
+            for (size_t c = 0; c < node->op->column_count; c++)
+                copy_source_column(src, &node->out, c, node->op->columns[c], &ranges[r], rows, n);
+            node->out.row_count += n;
+        }
+        free(rows);
+    }
+    if (node->out.row_count) node->result = &node->out;
+    free(ranges);
+}
+
+/* Columns `op->columns` of a batch, borrowed. */
+static void project(struct leat_gnode *node, const struct leat_changes *from) {
+    if (from->row_count == 0) return;
+    for (size_t c = 0; c < node->op->column_count; c++) node->view.columns[c] = from->columns[node->op->columns[c]];
+    node->view.row_count = from->row_count;
+    node->view.weights = from->weights;
+    node->result = &node->view;
+}
+
+static void clear_results(struct leat_group *g) {
+    for (int i = 0; i < g->node_count; i++) {
+        struct leat_gnode *node = &g->nodes[i];
+        node->result = NULL;
+        leat_changes_reset(&node->out);
+        for (size_t c = 0; c < node->op->schema.field_count; c++) {
+            node->view.columns[c].data = NULL;
+            node->view.columns[c].valid = NULL;
+        }
+        node->view.row_count = 0;
+        node->view.weights = NULL;
+    }
+}
+
+/* ---- dead letters of row expressions (rule 10) --------------------------------------------------- */
+
+struct origin { uint32_t partition; uint64_t offset; };
+
+/* Where row `wanted` of a SOURCE node's output came from: walked again, since failures are rare. */
+static struct origin origin_of(const struct leat_group *g, const struct leat_gnode *node, const struct step_input *in,
+                               int64_t cut_us, uint32_t wanted) {
+    const int s = node->op->object;
+    const struct leat_src *src = &g->engine->sources[s];
+    uint32_t seen = 0;
+    for (const struct leat_chunk *c = src->first; c; c = c->next) {
+        struct chunk_range range;
+        if (!range_of(c, leat_cursor_get(&g->cursors[s], c->partition), leat_cursor_get(&in->to[s], c->partition), &range)) continue;
+        for (size_t row = range.from_row; row < range.to_row; row++) {
+            if (node->op->cut_applies && cut_us != CUT_NONE) {
+                const struct leat_column *times = &c->rows.columns[src->def->event_time];
+                if (!leat_is_null(times, row) && ((const int64_t *)times->data)[row] < cut_us) continue;
+            }
+            if (seen++ == wanted) return (struct origin){c->partition, c->offsets[row]};
+        }
+    }
+    return (struct origin){UINT32_MAX, UINT64_MAX};
+}
+
+static void add_dead(struct leat_group *g, int map, const struct leat_gnode *source, struct origin from, const char *message,
+                     const struct step_input *in) {
+    const char *name = source ? g->engine->project->sources[source->op->object].name : "";
+    for (int t = 0; t < g->table_count; t++) {
+        struct leat_gtable *table = g->tables[t];
+        if (!g->nodes[map].feeds[t]) continue;
+        if (source) {
+            table->balance[source->op->object].dead++;
+            table->balance[source->op->object].admitted--;
+        } else {
+            table->withheld++;
+        }
+        if (in->step <= table->dead.committed_step) continue;
+        struct leat_changes *dead = &table->dead.pending;
+        leat_view_reserve(dead, 1);
+        size_t at = dead->row_count++;
+        const char *reason = leat_arena_copy(&dead->strings, message, strlen(message));
+        ((struct leat_string *)dead->columns[0].data)[at] = leat_string_of(name, (uint32_t)strlen(name));
+        ((int32_t *)dead->columns[1].data)[at] = source ? (int32_t)from.partition : -1;
+        ((int64_t *)dead->columns[2].data)[at] = source ? (int64_t)from.offset : -1;
+        ((struct leat_string *)dead->columns[3].data)[at] = leat_string_of(reason, (uint32_t)strlen(reason));
+        ((int64_t *)dead->columns[4].data)[at] = (int64_t)in->step;
+    }
+}
+
+static void collect_failed(struct leat_group *g, int map, const struct step_input *in, int64_t source_cut) {
+    size_t count;
+    const struct leat_failed_row *failed = leat_node_failed(g->nodes[map].node, &count);
+    const struct leat_gnode *child = &g->nodes[g->nodes[map].children[0]];
+    const struct leat_gnode *source = child->op->kind == LEAT_OP_SOURCE ? child : NULL;
+    for (size_t i = 0; i < count; i++) {
+        struct origin from = {0, 0};
+        if (source) from = origin_of(g, source, in, source_cut, failed[i].row);
+        add_dead(g, map, source, from, failed[i].message, in);
+    }
+}
+
+/* ---- running the graph ------------------------------------------------------------------------------- */
+
+static int64_t source_cut(const struct leat_group *g, const struct leat_gnode *node, const int64_t *watermarks) {
+    int64_t watermark = watermarks[node->op->object];
+    if (!node->op->cut_applies || watermark == INT64_MIN) return CUT_NONE;
+    if (watermark == INT64_MAX) return INT64_MAX - 1;
+    (void)g;
+    return node->lateness_us > 0 ? watermark - node->lateness_us : watermark;
+}
+
+/* Per node the lowest cut of the sources below it; CUT_NONE where none has one (yet). */
+static void node_cuts(const struct leat_group *g, const int64_t *watermarks, int64_t *cuts) {
+    for (int i = 0; i < g->node_count; i++) {
+        const struct leat_gnode *node = &g->nodes[i];
+        cuts[i] = CUT_NONE;
+        if (node->op->kind == LEAT_OP_SOURCE) {
+            cuts[i] = source_cut(g, node, watermarks);
+            if (node->op->cut_applies && cuts[i] == CUT_NONE) cuts[i] = INT64_MIN; /* known to hold everything back */
+            continue;
+        }
+        if (node->op->kind == LEAT_OP_TABLE) continue;
+        for (int c = 0; c < 2; c++)
+            if (node->children[c] >= 0 && cuts[node->children[c]] < cuts[i]) cuts[i] = cuts[node->children[c]];
+    }
+}
+
+static enum leat_status reference_changes(struct leat_group *g, struct leat_gnode *node, const struct step_input *in,
+                                          struct leat_changes *scratch, struct leat_error *err) {
+    int s = node->op->object;
+    if (in->references[s] == g->reference_versions[s]) return LEAT_OK;
+    enum leat_status st = leat_reference_changes(g->engine->references[s], g->reference_versions[s], in->references[s], scratch, err);
+    if (st == LEAT_OK) project(node, scratch);
+    return st;
+}
+
+static enum leat_status run_nodes(struct leat_group *g, const struct step_input *in, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
+    int64_t *cuts = leat_alloc((size_t)(g->node_count + 1) * sizeof *cuts);
+    struct leat_changes *references = leat_alloc((source_count(g) + 1) * sizeof *references);
+    node_cuts(g, in->watermarks, cuts);
+    clear_results(g);
+    for (int i = 0; i < g->node_count && st == LEAT_OK; i++) {
+        struct leat_gnode *node = &g->nodes[i];
+        int s = node->op->object;
+        const struct leat_changes *inputs[2] = {NULL, NULL};
+        switch (node->op->kind) {
+        case LEAT_OP_SOURCE: source_changes(g, node, in, cuts[i]); continue;
+        case LEAT_OP_REFERENCE:
+            if (!references[s].schema) leat_changes_init(&references[s], &g->engine->project->sources[s].schema);
+            leat_changes_reset(&references[s]);
+            st = reference_changes(g, node, in, &references[s], err);
+            continue;
+        case LEAT_OP_TABLE:
+            if (node->children[0] >= 0) {
+                if (g->nodes[node->children[0]].result) project(node, g->nodes[node->children[0]].result);
+            } else {
+                project(node, &g->queues[s]);
+            }
+            continue;
+        default: break;
+        }
+        for (int c = 0; c < 2; c++)
+            if (node->children[c] >= 0) inputs[c] = g->nodes[node->children[c]].result;
+        int64_t cut = cuts[i] == CUT_NONE ? INT64_MIN : cuts[i];
+        if (!inputs[0] && !inputs[1] && g->started && !leat_node_due(node->node, cut)) continue;
+        struct leat_step_context context = {.clock_us = in->clock_us, .cut_us = cut};
+        st = leat_node_step(node->node, &context, inputs, &node->out, err);
+        if (st != LEAT_OK) break;
+        if (node->out.row_count) node->result = &node->out;
+        g->rows_touched += (inputs[0] ? inputs[0]->row_count : 0) + (inputs[1] ? inputs[1]->row_count : 0);
+        if (node->op->kind == LEAT_OP_MAP) collect_failed(g, i, in, cuts[node->children[0]]);
+    }
+    for (size_t s = 0; s < source_count(g); s++)
+        if (references[s].schema) leat_changes_deinit(&references[s]);
+    free(references);
+    free(cuts);
+    return st;
+}
+
+static void publish(struct leat_group *g, uint64_t step) {
+    for (int t = 0; t < g->table_count; t++) {
+        struct leat_gtable *table = g->tables[t];
+        const struct leat_changes *changes = g->nodes[table->root].result;
+        if (!changes) continue;
+        if (step > table->committed_step) leat_changes_append(&table->pending, changes, NULL, changes->row_count, 1);
+        table->changes_out += changes->row_count;
+        for (int k = 0; k < g->engine->group_count; k++) {
+            struct leat_changes *queue = &g->engine->groups[k]->queues[table->index];
+            if (queue->schema) leat_changes_append(queue, changes, NULL, changes->row_count, 1);
+        }
+    }
+}
+
+/* Moves the group's frontier past the step. */
+static void advance(struct leat_group *g, const struct step_input *in) {
+    struct leat_engine *engine = g->engine;
+    for (size_t s = 0; s < source_count(g); s++) {
+        struct leat_src *src = &engine->sources[s];
+        if (!g->reads[s]) {
+            g->reference_versions[s] = in->references[s];
+            continue;
+        }
+        for (const struct leat_chunk *c = src->first; c; c = c->next) {
+            struct chunk_range range;
+            if (!range_of(c, leat_cursor_get(&g->cursors[s], c->partition), leat_cursor_get(&in->to[s], c->partition), &range)) continue;
+            note_time(g, (int)s, c->partition, src->def->event_time >= 0 ? range_max_event(src, &range) : INT64_MIN);
+            engine->records_since_checkpoint += range.to - range.from;
+        }
+        leat_cursors_copy(&g->cursors[s], &in->to[s]);
+        g->watermarks[s] = in->watermarks[s];
+        leat_src_release(src);
+    }
+    for (size_t t = 0; t < engine->project->table_count; t++)
+        if (g->queues[t].schema) leat_changes_reset(&g->queues[t]);
+    g->last_clock_us = in->clock_us;
+    g->started = true;
+    g->steps++;
+    engine->step = in->step;
+}
+
+static enum leat_status execute(struct leat_group *g, const struct step_input *in, struct leat_error *err) {
+    leat_conn_set_clock(g->engine->step_conn, in->clock_us);
+    enum leat_status st = run_nodes(g, in, err);
+    if (st == LEAT_OK) {
+        publish(g, in->step);
+        advance(g, in);
+    }
+    clear_results(g);
+    return st;
+}
+
+/* ---- journal ------------------------------------------------------------------------------------- */
+
+static json_t *record_of(const struct leat_group *g, const struct step_input *in) {
+    json_t *record = json_pack("{s:s,s:I,s:I,s:I}", "t", "step", "n", (json_int_t)in->step, "g", (json_int_t)g->freshness_us, "c",
+                               (json_int_t)in->clock_us);
+    json_t *ranges = json_object(), *watermarks = json_object(), *references = json_object();
+    for (size_t s = 0; s < source_count(g); s++) {
+        const char *name = g->engine->project->sources[s].name;
+        if (g->reads[s]) {
+            json_object_set_new(ranges, name, leat_cursors_json(&in->to[s]));
+            json_object_set_new(watermarks, name, json_integer(in->watermarks[s]));
+        } else if (in->references[s]) {
+            json_object_set_new(references, name, json_integer((json_int_t)in->references[s]));
+        }
+    }
+    json_object_set_new(record, "to", ranges);
+    json_object_set_new(record, "wm", watermarks);
+    json_object_set_new(record, "ref", references);
+    return record;
+}
+
+static bool references_waiting(const struct leat_group *g) {
+    for (int i = 0; i < g->node_count; i++) {
+        int s = g->nodes[i].op->object;
+        if (g->nodes[i].op->kind == LEAT_OP_REFERENCE && leat_reference_version(g->engine->references[s]) > g->reference_versions[s])
+            return true;
+    }
+    return false;
+}
+
+static bool timers_due(struct leat_group *g) {
+    size_t n = source_count(g) + 1;
+    int64_t *watermarks = leat_alloc(n * sizeof *watermarks);
+    int64_t *cuts = leat_alloc((size_t)(g->node_count + 1) * sizeof *cuts);
+    bool due = false, moved = false;
+    for (size_t s = 0; s < source_count(g); s++) {
+        watermarks[s] = g->reads[s] ? watermark_now(g, (int)s) : INT64_MIN;
+        moved |= g->reads[s] && watermarks[s] != g->watermarks[s];
+    }
+    node_cuts(g, watermarks, cuts);
+    for (int i = 0; i < g->node_count && moved && !due; i++)
+        due = g->nodes[i].node && leat_node_due(g->nodes[i].node, cuts[i] == CUT_NONE ? INT64_MIN : cuts[i]);
+    free(watermarks);
+    free(cuts);
+    return due;
+}
+
+bool leat_group_has_input(struct leat_group *g) {
+    if (!g->started || references_waiting(g)) return true;
+    for (size_t s = 0; s < source_count(g); s++)
+        if (g->reads[s] && !all_read(g, (int)s)) return true;
+    for (size_t t = 0; t < g->engine->project->table_count; t++)
+        if (g->queues[t].schema && g->queues[t].row_count) return true;
+    return timers_due(g);
+}
+
+enum leat_status leat_group_step(struct leat_group *g, bool *did, struct leat_error *err) {
+    struct step_input in;
+    enum leat_status st;
+    *did = false;
+    if (!leat_group_has_input(g)) return LEAT_OK;
+    for (size_t s = 0; s < source_count(g); s++)
+        if (g->reads[s] && (st = leat_src_refill(&g->engine->sources[s], NULL, err)) != LEAT_OK) return st;
+    input_init(g, &in);
+    in.step = g->engine->step + 1;
+    in.clock_us = leat_engine_now(g->engine);
+    for (size_t s = 0; s < source_count(g); s++) {
+        if (g->reads[s]) in.watermarks[s] = watermark_now(g, (int)s);
+        if (g->engine->references[s]) in.references[s] = leat_reference_version(g->engine->references[s]);
+    }
+    choose_ranges(g, &in);
+    if ((st = leat_engine_journal(g->engine, record_of(g, &in), err)) == LEAT_OK) st = execute(g, &in, err);
+    if (st == LEAT_OK) *did = true;
+    input_deinit(g, &in);
+    return st;
+}
+
+enum leat_status leat_group_replay(struct leat_group *g, const json_t *record, struct leat_error *err) {
+    struct step_input in;
+    input_init(g, &in);
+    in.step = (uint64_t)json_integer_value(json_object_get(record, "n"));
+    in.clock_us = json_integer_value(json_object_get(record, "c"));
+    for (size_t s = 0; s < source_count(g); s++) {
+        const char *name = g->engine->project->sources[s].name;
+        json_t *to = json_object_get(json_object_get(record, "to"), name);
+        json_t *watermark = json_object_get(json_object_get(record, "wm"), name);
+        json_t *version = json_object_get(json_object_get(record, "ref"), name);
+        if (to) leat_cursors_parse(&in.to[s], to);
+        if (watermark) in.watermarks[s] = json_integer_value(watermark);
+        if (version) in.references[s] = (uint64_t)json_integer_value(version);
+    }
+    enum leat_status st = LEAT_OK;
+    for (size_t s = 0; s < source_count(g) && st == LEAT_OK; s++)
+        if (g->reads[s]) st = leat_src_refill(&g->engine->sources[s], &in.to[s], err);
+    if (st == LEAT_OK) st = execute(g, &in, err);
+    input_deinit(g, &in);
+    return st;
+}

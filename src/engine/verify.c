@@ -1,0 +1,53 @@
+/* Promise 1, checked: each table against its SELECT run by DuckDB over its direct inputs at its frontier. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "audit/verify.h"
+#include "engine/internal.h"
+
+static enum leat_status verify_table(struct leat_engine *engine, struct leat_gtable *table, size_t max_rows,
+                                     struct leat_buffer *out, uint64_t *differing, struct leat_error *err) {
+    struct leat_buffer content = {0};
+    char *dir = leat_asprintf("%s/%s", engine->lake_dir, table->def->name);
+    struct leat_verify_result result = {0};
+    int64_t clock = table->group ? table->group->last_clock_us : engine->clock_us;
+    leat_conn_set_clock(engine->batch_conn, clock);
+    const char *recorded = leat_delta_current(table->delta)->frontier_json;
+    json_t *frontier = table->batch && recorded ? json_loads(recorded, 0, NULL) : NULL;
+    if (frontier) leat_conn_set_clock(engine->batch_conn, json_integer_value(json_object_get(frontier, "clock")));
+    enum leat_status st = leat_batch_views(engine, engine->batch_conn, table, frontier, err);
+    json_decref(frontier);
+    if (st == LEAT_OK) {
+        leat_delta_select(dir, leat_delta_current(table->delta), &table->plan->schema, NULL, &content);
+        st = leat_verify(engine->batch_conn, table->plan->completed_sql, content.data, max_rows, &result, err);
+    }
+    if (st == LEAT_OK) {
+        *differing += result.differing;
+        leat_putf(out, "%s: %llu differing rows\n", table->def->name, (unsigned long long)result.differing);
+        leat_verify_print(&result, out);
+    }
+    leat_verify_result_deinit(&result);
+    leat_buffer_deinit(&content);
+    free(dir);
+    return st == LEAT_OK ? st : leat_prepend(err, "verify \"%s\"", table->def->name);
+}
+
+enum leat_status leat_engine_verify(struct leat_engine *engine, const char *name, size_t max_rows, struct leat_buffer *out,
+                                    uint64_t *differing, struct leat_error *err) {
+    struct leat_object_ref ref;
+    enum leat_status st = leat_engine_flush(engine, false, err);
+    *differing = 0;
+    if (st != LEAT_OK) return st;
+    if (name && (!leat_project_find(engine->project, name, &ref) || ref.kind != LEAT_OBJECT_TABLE))
+        return leat_fail(err, LEAT_NOT_FOUND, "there is no materialized table \"%s\"", name);
+    for (size_t t = 0; t < engine->project->table_count; t++) {
+        struct leat_gtable *table = &engine->tables[t];
+        if (name && ref.index != t) continue;
+        if (table->batch && !table->runs) {
+            leat_putf(out, "%s: never run\n", table->def->name);
+            continue;
+        }
+        if ((st = verify_table(engine, table, max_rows, out, differing, err)) != LEAT_OK) return st;
+    }
+    return LEAT_OK;
+}
