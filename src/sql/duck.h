@@ -6,8 +6,15 @@
  * integer_division=false, default_collation binary, preserve_insertion_order=false for BATCH, and registers
  * leat's functions:
  *   leat_tumble(TIMESTAMP|TIMESTAMPTZ|DATE, width_us BIGINT, origin_us BIGINT) -> window start (floor, also before 1970)
- *   sum/avg over FLOAT and DOUBLE: exact and independent of order (base/exact_sum.h)
- *   now(), current_timestamp, today(), current_date...: the clock reading of leat_conn_set_clock (rule 7)
+ *   leat_sum/leat_avg(DOUBLE): exact and independent of order (base/exact_sum.h), also with DISTINCT, FILTER and OVER. DuckDB's
+ *     own sum and avg (mean) over FLOAT, DOUBLE and UHUGEINT depend on the order of rows, and its C interface cannot replace
+ *     them: leat_conn_exact_sums renames the calls in a query. Over integers and decimals sum and avg are order-independent, but
+ *     for the failure when a partial sum leaves 38 digits.
+ *   leat_now(), volatile, and as macros over it now, current_timestamp, transaction_timestamp, get_current_timestamp, today,
+ *     current_date, localtimestamp, current_localtimestamp, current_time, localtime, get_current_time, current_localtime,
+ *     age(t): the clock reading of leat_conn_set_clock, the wall clock before the first (rule 7). What a macro cannot
+ *     cover and the planner must refuse: these names qualified by `system` or `pg_catalog`; random, setseed, uuid, gen_random_uuid,
+ *     uuidv4, uuidv7, nextval, currval, txid_current, current_query, getvariable and the like, as rule 7's allow-list does.
  * Thread: a connection and all it made belong to one thread at a time; instances may be shared. */
 #ifndef LEAT_SQL_DUCK_H
 #define LEAT_SQL_DUCK_H
@@ -60,6 +67,10 @@ int leat_conn_error_offset(const struct leat_conn *); /* byte in sql of the last
 enum leat_status leat_conn_bound_plan(struct leat_conn *, const char *sql, char **out, struct leat_error *) LEAT_MUST;
 enum leat_status leat_conn_parse(struct leat_conn *, const char *sql, char **out_json, struct leat_error *) LEAT_MUST;
 enum leat_status leat_conn_unparse(struct leat_conn *, const char *json, char **out_sql, struct leat_error *) LEAT_MUST;
+
+/* `sql` with sum, avg and mean over floats made leat_sum and leat_avg, all else and the output names unchanged; a copy of `sql` when
+ * there are none. Any instance on which the query binds. Errors: SQL; UNSUPPORTED where names would change. */
+enum leat_status leat_conn_exact_sums(struct leat_conn *, const char *sql, char **out_sql, struct leat_error *) LEAT_MUST;
 
 /* Inputs: batches readable in SQL. After leat_conn_input(conn, "x", schema, named) the table function call
  * leat_input('x') has the schema's columns, named c0, c1, ... (named=false) or by their own names (named=true), then

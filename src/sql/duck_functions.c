@@ -187,8 +187,8 @@ static const char *const CLOCK_MACROS[] = {
     "\"current_time\"() AS CAST(CAST(leat_now() AS TIMESTAMP) AS TIME)",
     "current_localtime() AS CAST(CAST(leat_now() AS TIMESTAMP) AS TIME)",
     "\"localtime\"() AS CAST(CAST(leat_now() AS TIMESTAMP) AS TIME)",
-    "age(then_time) AS system.main.age(CAST(CAST(leat_now() AS DATE) AS TIMESTAMP), then_time), "
-    "(later_time, then_time) AS system.main.age(later_time, then_time)",
+    ("age(then_time) AS system.main.age(CAST(CAST(leat_now() AS DATE) AS TIMESTAMP), then_time), "
+     "(later_time, then_time) AS system.main.age(later_time, then_time)"),
 };
 
 static enum leat_status register_clock_macros(duckdb_connection connection, struct leat_error *err) {

@@ -649,6 +649,49 @@ static void test_plan_instance(void **state) {
     leat_duck_close(d);
 }
 
+static void test_float_sums_are_renamed(void **state) {
+    (void)state;
+    static const struct { const char *sql, *expected; } cases[] = {
+        {"SELECT sum(i), avg(i), sum(m) FROM t", NULL},
+        {"SELECT sum(d) FROM t", "SELECT leat_sum(d) AS \"sum(d)\" FROM t"},
+        {"SELECT k, sum(d) AS a, sum(i) AS b, avg(f) AS e, mean(d) AS g FROM t GROUP BY k",
+         "SELECT k, leat_sum(d) AS a, sum(i) AS b, leat_avg(f) AS e, leat_avg(d) AS g FROM t GROUP BY k"},
+        {"SELECT sum(i * 0.5::DOUBLE) FILTER (WHERE i > 1) AS a FROM t HAVING sum(DISTINCT d) > 1e300",
+         "SELECT leat_sum((i * CAST(0.5 AS DOUBLE))) FILTER (WHERE (i > 1)) AS a FROM t HAVING (leat_sum(DISTINCT d) > 1e+300)"},
+        {"SELECT sum(x) OVER (ORDER BY i) AS s FROM (SELECT i, d AS x FROM t)",
+         "SELECT leat_sum(x) OVER (ORDER BY i) AS s FROM (SELECT i, d AS x FROM t)"},
+        {"WITH c AS (SELECT k, sum(d) FROM t GROUP BY ALL) SELECT \"sum(d)\" + 18446744073709551615 AS x FROM c",
+         "WITH c AS (SELECT k, leat_sum(d) AS \"sum(d)\" FROM t GROUP BY ALL)SELECT (\"sum(d)\" + 18446744073709551615) AS x FROM c"},
+        {"SELECT DISTINCT sum(d) AS s FROM t GROUP BY k ORDER BY sum(d)",
+         "SELECT DISTINCT leat_sum(d) AS s FROM t GROUP BY k ORDER BY leat_sum(d)"},
+        {"SELECT sum(u) AS a FROM (SELECT 1::UHUGEINT AS u)", "SELECT leat_sum(u) AS a FROM (SELECT CAST(1 AS UHUGEINT) AS u)"},
+        {"SELECT a FROM (SELECT 1 AS a) WHERE a IN (SELECT sum(d) FROM t)",
+         "SELECT a FROM (SELECT 1 AS a) WHERE (a = ANY(SELECT leat_sum(d) AS \"sum(d)\" FROM t))"},
+    };
+    struct leat_duck *d = open_duck(LEAT_DUCK_PLAN);
+    struct leat_conn *c = open_conn(d);
+    struct leat_schema schema = {0};
+    leat_schema_add(&schema, "k", (struct leat_type){.kind = LEAT_VARCHAR}, false);
+    leat_schema_add(&schema, "i", (struct leat_type){.kind = LEAT_INTEGER}, false);
+    leat_schema_add(&schema, "m", (struct leat_type){.kind = LEAT_DECIMAL, .width = 18, .scale = 2}, false);
+    leat_schema_add(&schema, "d", (struct leat_type){.kind = LEAT_DOUBLE}, false);
+    leat_schema_add(&schema, "f", (struct leat_type){.kind = LEAT_FLOAT}, false);
+    OK(leat_conn_input(c, "t", &schema, true, &err));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *got;
+        OK(leat_conn_exact_sums(c, cases[i].sql, &got, &err));
+        const char *expected = cases[i].expected ? cases[i].expected : cases[i].sql;
+        if (strcmp(got, expected) != 0) fail_msg("%s\nbecomes  %s\nexpected %s", cases[i].sql, got, expected);
+        free(got);
+    }
+    char *got;
+    assert_int_equal(leat_conn_exact_sums(c, "SELECT sum(nope) FROM t", &got, &err), LEAT_SQL);
+    assert_null(got);
+    leat_schema_deinit(&schema);
+    leat_conn_close(c);
+    leat_duck_close(d);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_settings_are_pinned),
@@ -666,6 +709,7 @@ int main(void) {
         cmocka_unit_test(test_tumble),
         cmocka_unit_test(test_exact_sums),
         cmocka_unit_test(test_plan_instance),
+        cmocka_unit_test(test_float_sums_are_renamed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
