@@ -106,15 +106,26 @@ out:
 enum leat_status leat_io_mkdirs(struct leat_io *io, const char *path, struct leat_error *err)
 {
     struct leat_stat st;
-    if (io->ops->stat(io, path, &st, NULL) == LEAT_OK) {
-        if (st.is_dir) return LEAT_OK;
-        return leat_fail(err, LEAT_EXISTS, "%s is there but not a directory", path);
-    }
+    struct leat_error sync_err = {0};
     char *parent = leat_io_dirname(path);
     enum leat_status status = LEAT_OK;
+    if (io->ops->stat(io, path, &st, NULL) == LEAT_OK) {
+        if (!st.is_dir) {
+            status = leat_fail(err, LEAT_EXISTS, "%s is there but not a directory", path);
+            goto out;
+        }
+        /* A process that died between mkdir and fsync leaves a name that a power cut still takes away. What is above is
+         * durable: it was synced before this one was made. A parent that we may not read was not made by us. */
+        if (io->ops->sync_dir(io, parent, &sync_err) != LEAT_OK && sync_err.fatal) {
+            status = sync_err.status;
+            if (err) *err = sync_err;
+        }
+        goto out;
+    }
     if (strcmp(parent, path) != 0) status = leat_io_mkdirs(io, parent, err);
     if (status == LEAT_OK) status = io->ops->mkdir(io, path, err);
     if (status == LEAT_OK) status = io->ops->sync_dir(io, parent, err);
+out:
     free(parent);
     return status;
 }
