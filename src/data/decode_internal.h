@@ -1,0 +1,51 @@
+/* What decode.c, json_decode.c and csv_decode.c share. Not for others. */
+#ifndef LEAT_DATA_DECODE_INTERNAL_H
+#define LEAT_DATA_DECODE_INTERNAL_H
+
+#include "data/decode.h"
+#include "data/value.h"
+
+struct leat_json_decoder;
+struct leat_csv_decoder;
+
+struct leat_decoder {
+    enum leat_format format;
+    struct leat_schema schema; /* a copy: the source may go */
+    char **keys;               /* per column: its key or header in the records */
+    char *source;              /* name, for messages */
+    bool latin1;
+    struct leat_json_decoder *json;
+    struct leat_csv_decoder *csv;
+    /* Of the last leat_decode: */
+    struct leat_reject *rejects;
+    size_t reject_count, reject_capacity;
+    struct leat_arena reasons;
+};
+
+/* One record's text. Whatever it is, the batch may point into it. */
+struct leat_record {
+    const char *text, *end;
+};
+
+/* The column whose key is `name`: exactly, else without case; -1. */
+int leat_decoder_find(const struct leat_decoder *, const char *name, size_t length);
+/* Reasons a record is rejected for; text in d->reasons. */
+char *leat_reject_value(struct leat_decoder *, size_t column, enum leat_value_status, const char *value, size_t length);
+char *leat_reject_missing(struct leat_decoder *, size_t column, bool is_null);
+/* Text with everything but printable ASCII and valid UTF-8 replaced, cut to what a message can bear. */
+char *leat_reject_quote(struct leat_decoder *, const char *value, size_t length);
+
+enum leat_status leat_json_open(struct leat_decoder *, struct leat_error *) LEAT_MUST;
+void leat_json_close(struct leat_json_decoder *);
+/* Fills row `row` of out (capacity is there) from one record. NULL: done, *lossy set or not; else the reason for its rejection
+ * (the row's cells are then undefined, its validity bits too). The byte at record->end must be a control character and 64 bytes from there
+ * readable. */
+const char *leat_json_decode(struct leat_decoder *, const struct leat_record *, struct leat_changes *out, size_t row, bool *lossy);
+
+enum leat_status leat_csv_open(struct leat_decoder *, const struct leat_source *, struct leat_error *) LEAT_MUST;
+void leat_csv_close(struct leat_csv_decoder *);
+/* Before the records of a block: what its columns are. Non-NULL: the reason why none can be decoded. */
+const char *leat_csv_header(struct leat_decoder *, const char *header, size_t length);
+const char *leat_csv_decode(struct leat_decoder *, const struct leat_record *, struct leat_changes *out, size_t row, bool *lossy);
+
+#endif
