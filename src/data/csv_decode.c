@@ -26,7 +26,7 @@ struct leat_csv_decoder {
 };
 
 static enum leat_status read_delimiter(struct leat_csv_decoder *c, const struct leat_source *source, struct leat_error *err) {
-    const char *delimiter = leat_source_option(source, "delimiter");
+    const char *delimiter = leat_decoder_option(source, "delimiter");
     c->delimiter = ',';
     if (!delimiter) return LEAT_OK;
     if (!strcasecmp(delimiter, "\\t") || !strcasecmp(delimiter, "tab")) delimiter = "\t";
@@ -41,7 +41,7 @@ enum leat_status leat_csv_open(struct leat_decoder *d, const struct leat_source 
     d->csv = c;
     enum leat_status status = read_delimiter(c, source, err);
     if (status) return status;
-    const char *header = leat_source_option(source, "header"), *null_text = leat_source_option(source, "null_string");
+    const char *header = leat_decoder_option(source, "header"), *null_text = leat_decoder_option(source, "null_string");
     c->use_header = !header || strcasecmp(header, "false") != 0;
     if (header && strcasecmp(header, "true") && strcasecmp(header, "false"))
         return leat_fail(err, LEAT_INVALID, "source \"%s\": header '%s' must be 'true' or 'false'", source->name, header);

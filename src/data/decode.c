@@ -11,9 +11,16 @@
 
 enum { QUOTE_MAX = 60, RECORD_PADDING_BYTES = 64 };
 
+/* Only what was given: the decoders know their own defaults, and need no more of a source than its struct. */
+const char *leat_decoder_option(const struct leat_source *source, const char *name) {
+    for (size_t i = 0; i < source->option_count; i++)
+        if (!strcasecmp(source->options[i].name, name)) return source->options[i].value;
+    return NULL;
+}
+
 static enum leat_status read_encoding(struct leat_decoder *d, const struct leat_source *source, struct leat_error *err) {
     static const char *const latin[] = {"latin-1", "latin1", "iso-8859-1"}, *const unicode[] = {"utf-8", "utf8"};
-    const char *encoding = leat_source_option(source, "encoding");
+    const char *encoding = leat_decoder_option(source, "encoding");
     if (!encoding) return LEAT_OK;
     for (size_t i = 0; i < sizeof latin / sizeof *latin; i++)
         if (!strcasecmp(encoding, latin[i])) {

@@ -27,6 +27,8 @@ struct leat_record {
     const char *text, *end;
 };
 
+/* An option of the source as given; NULL: not given. */
+const char *leat_decoder_option(const struct leat_source *, const char *name);
 /* The column whose key is `name`: exactly, else without case; -1. */
 int leat_decoder_find(const struct leat_decoder *, const char *name, size_t length);
 /* Reasons a record is rejected for; text in d->reasons. */

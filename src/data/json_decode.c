@@ -282,8 +282,9 @@ static void value_failed(struct row *r, size_t column, char *reason) {
 static const char *slow_value(struct row *r, size_t column, const char *p) {
     struct leat_decoder *d = r->d;
     struct leat_type type = d->json->fields[column].type;
-    const char *end = r->record->end, *text = p, *after;
+    const char *end = r->record->end, *text, *after;
     size_t length;
+    text = p = leat_json_space(p, end); /* the remembered text may have had none */
     if (p < end && *p == '"') {
         after = leat_json_string(p + 1, end, &r->out->strings, &text, &length, &r->fault);
         if (!after) return NULL;
@@ -422,7 +423,7 @@ static inline const char *decode_object(struct row *r) {
             if (step.next == NEXT_END) return p;
             r->lossy = true;
             state = j->field_count + 1;
-            p = leat_json_skip(p, end, 1, &r->fault);
+            p = leat_json_skip(leat_json_space(p, end), end, 1, &r->fault);
             if (!p) return NULL;
             continue;
         }

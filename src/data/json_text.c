@@ -147,9 +147,11 @@ static const char *skip_word(const char *p, const char *end, const char *word, s
     return p + n;
 }
 
+_Static_assert(LEAT_NESTING_MAX == 64, "the message below says so");
+
 /* The members of an object or the items of an array, after its opening bracket. */
 static const char *skip_container(const char *p, const char *end, int depth, char close, struct leat_json_fault *fault) {
-    if (depth > LEAT_JSON_DEPTH_MAX) return fail(fault, p, "nested deeper than 64");
+    if (depth > LEAT_NESTING_MAX) return fail(fault, p, "nested deeper than 64");
     p = leat_json_space(p, end);
     if (p < end && *p == close) return p + 1;
     for (;;) {

@@ -3,9 +3,8 @@
 #ifndef LEAT_DATA_JSON_TEXT_H
 #define LEAT_DATA_JSON_TEXT_H
 
+#include "base/limits.h"
 #include "data/schema.h"
-
-enum { LEAT_JSON_DEPTH_MAX = 64 };
 
 /* Where and why a text is not JSON. */
 struct leat_json_fault {

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/options.h"
+
 struct spelling {
     const char *text;
     enum leat_kind kind;
@@ -118,29 +120,11 @@ void leat_type_print(struct leat_type t, char out[32]) {
     snprintf(out, 32, "%s", name);
 }
 
-/* Edits (insert, delete, replace) that turn a into b; both at most TYPE_TEXT_MAX long. */
-static size_t edit_distance(const char *a, const char *b) {
-    size_t row[TYPE_TEXT_MAX + 1], n = strlen(b);
-    for (size_t j = 0; j <= n; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1]; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            size_t replace = diagonal + (a[i - 1] != b[j - 1]), shorter = row[j] + 1, longer = row[j - 1] + 1;
-            diagonal = row[j];
-            row[j] = replace < shorter ? replace : shorter;
-            if (longer < row[j]) row[j] = longer;
-        }
-    }
-    return row[n];
-}
-
 static const char *nearest_spelling(const char *word) {
     const char *best = spellings[0].text;
     size_t best_distance = SIZE_MAX;
     for (size_t i = 0; i < SPELLING_COUNT; i++) {
-        size_t distance = edit_distance(word, spellings[i].text);
+        size_t distance = leat_edit_distance(word, spellings[i].text);
         if (distance < best_distance) {
             best_distance = distance;
             best = spellings[i].text;
