@@ -7,7 +7,19 @@
 #include "data/schema.h"
 
 struct leat_place { const char *file; int line, column; }; /* 1-based; file relative to the project */
-struct leat_option { char *name, *value; struct leat_place place; }; /* value: text; intervals in microseconds as "…us"; ${NAME} resolved */
+/* value: normal form by the option's type: text with ${NAME} resolved, "true"/"false", integers and byte sizes as digits,
+ * intervals as microseconds with "us" ("3600000000us"). secret: never print the value (it came from the environment). */
+struct leat_option { char *name, *value; struct leat_place place; bool secret; };
+
+/* One .sql file as read; name relative to the project. Kept for the places and for showing lines. */
+struct leat_text_file { char *name, *text; size_t length; };
+/* The way back from a rewritten query to its file. Piece i covers the query's bytes from sql_offset up to the next piece: copied
+ * text keeps its distance from file_offset, written text (TUMBLE's) stands for the one token at file_offset. */
+struct leat_sql_piece { uint32_t sql_offset, file_offset; bool copied; };
+struct leat_sql_map { const struct leat_text_file *file; struct leat_sql_piece *pieces; size_t piece_count; };
+/* Where byte `sql_offset` of a query stands in its file (DuckDB's error positions are such offsets). Without a map or
+ * with an offset below 0: sql_place itself. */
+struct leat_place leat_sql_place(const struct leat_place *sql_place, const struct leat_sql_map *map, int64_t sql_offset);
 
 enum leat_format { LEAT_FORMAT_JSON, LEAT_FORMAT_CSV, LEAT_FORMAT_PARQUET };
 
@@ -27,21 +39,30 @@ struct leat_source {
     int64_t refresh_us;             /* reference: interval; 0: read once */
     struct leat_option *options; size_t option_count; /* all of WITH, checked against the connector's table */
 };
+enum leat_object_kind { LEAT_OBJECT_SOURCE, LEAT_OBJECT_VIEW, LEAT_OBJECT_TABLE };
+struct leat_object_ref { enum leat_object_kind kind; size_t index; };
+
 /* Declared columns followed by the INCLUDE columns: what queries see. */
 void leat_source_row_schema(const struct leat_source *, struct leat_schema *out);
 const char *leat_source_option(const struct leat_source *, const char *name); /* NULL: not given and no default */
+/* The same as a number: an integer, bytes, microseconds; booleans 0 or 1. `missing` when not given and no default. */
+int64_t leat_source_option_int(const struct leat_source *, const char *name, int64_t missing);
 
 struct leat_view {
     char *name; struct leat_place place;
     char *sql;                      /* after the rewriting of TUMBLE into leat_tumble */
     struct leat_place sql_place;    /* where the query's first character stands */
+    struct leat_sql_map sql_map;
+    struct leat_object_ref *inputs; size_t input_count; /* relations named in FROM, each once */
 };
 enum leat_refresh_mode { LEAT_MODE_AUTO, LEAT_MODE_INCREMENTAL, LEAT_MODE_FULL };
 enum leat_violation { LEAT_ON_DROP_ROW, LEAT_ON_QUARANTINE, LEAT_ON_FAIL_UPDATE };
-struct leat_constraint { char *name; char *expression; enum leat_violation action; struct leat_place place; };
+/* place: of the name; expression_place: of the expression's first character (the expression is copied as written). */
+struct leat_constraint { char *name; char *expression; enum leat_violation action; struct leat_place place, expression_place; };
 struct leat_table {
     char *name; struct leat_place place;
-    char *sql; struct leat_place sql_place; /* as in leat_view */
+    char *sql; struct leat_place sql_place; struct leat_sql_map sql_map; /* as in leat_view */
+    struct leat_object_ref *inputs; size_t input_count;
     char **primary_key; size_t primary_key_count; /* column names; may be none */
     int64_t freshness_us;           /* >0: continuous; 0: not given (schedule) */
     bool downstream;                /* FRESHNESS = DOWNSTREAM */
@@ -51,10 +72,7 @@ struct leat_table {
     enum leat_refresh_mode mode;
     struct leat_constraint *constraints; size_t constraint_count;
 };
-struct leat_setting { char *name, *value; struct leat_place place; };
-
-enum leat_object_kind { LEAT_OBJECT_SOURCE, LEAT_OBJECT_VIEW, LEAT_OBJECT_TABLE };
-struct leat_object_ref { enum leat_object_kind kind; size_t index; };
+struct leat_setting { char *name, *value; struct leat_place place; bool secret; }; /* value as in leat_option */
 
 struct leat_project {
     char *dir;
@@ -62,9 +80,10 @@ struct leat_project {
     struct leat_view *views; size_t view_count;
     struct leat_table *tables; size_t table_count;
     struct leat_setting *settings; size_t setting_count;
-    struct leat_object_ref *order; size_t order_count; /* topological: inputs first */
+    struct leat_object_ref *order; size_t order_count; /* topological: inputs first; without the members of cycles */
+    struct leat_text_file **files; size_t file_count;
 };
-/* One finding of check; all of a project are collected in one run. */
+/* One finding of check; all of a project are collected in one run. The diagnostics own copies of all they show. */
 struct leat_diagnostic {
     struct leat_place place;
     char *message;      /* what is wrong, names quoted */
@@ -74,14 +93,25 @@ struct leat_diagnostic {
 struct leat_diagnostics { struct leat_diagnostic *items; size_t count; };
 void leat_diagnose(struct leat_diagnostics *, struct leat_place, bool warning, const char *suggestion, const char *format, ...) LEAT_PRINTF(5, 6);
 void leat_diagnostics_deinit(struct leat_diagnostics *);
+/* By file, line and column; equal places keep the order in which they were found. */
+void leat_diagnostics_sort(struct leat_diagnostics *);
+/* Number of items that are not warnings. */
+size_t leat_diagnostics_errors(const struct leat_diagnostics *);
+/* "orders.sql:3:7: error: ...\n  hint: ...\n" for each, in their order. */
+void leat_diagnostics_print(const struct leat_diagnostics *, struct leat_buffer *out);
 
 /* Reads every *.sql under dir (sorted, not below hidden folders or the work folder `.leat`), parses all statements, checks options, names,
  * references, cycles. Problems go to diags (the call is OK then, the project partial); errors: IO, LIMIT. */
 enum leat_status leat_project_load(struct leat_env *, const char *dir, struct leat_project **out, struct leat_diagnostics *diags, struct leat_error *) LEAT_MUST;
 void leat_project_free(struct leat_project *);
+/* Parses one text as if it were the only file of a project (tests, fuzzing, ALTER's candidates). `file` names it in places. */
+struct leat_project *leat_project_parse(const char *file, const char *text, size_t length, struct leat_diagnostics *diags);
+const char *leat_project_object_name(const struct leat_project *, struct leat_object_ref);
+struct leat_place leat_project_object_place(const struct leat_project *, struct leat_object_ref);
 /* Looks a name up; false if unknown. */
 bool leat_project_find(const struct leat_project *, const char *name, struct leat_object_ref *out);
-/* Value of a setting or its default from the settings table (project/settings.c); intervals in microseconds. */
+/* Value of a setting or its default from the settings table (project/settings.c), in the normal form of leat_option;
+ * as a number: an integer, bytes, microseconds, booleans 0 or 1. An unknown name is a programming error: aborts. */
 const char *leat_setting_text(const struct leat_project *, const char *name);
 int64_t leat_setting_int(const struct leat_project *, const char *name);
 

@@ -1,0 +1,127 @@
+/* The options of each connector: what may stand in WITH (...). The connectors read them by leat_source_option. */
+#include "project/tables.h"
+
+#include <strings.h>
+
+#define DAY_US (INT64_C(86400) * 1000000)
+#define MIB (INT64_C(1) << 20)
+
+static const struct leat_option_spec file_specs[] = {
+    {.name = "connector",
+     .type = LEAT_OPTION_ENUM,
+     .choices = (const char *const[]){"file", NULL},
+     .required = true,
+     .prose = "What brings the rows."},
+    {.name = "path",
+     .type = LEAT_OPTION_PATH,
+     .required = true,
+     .prose = "A file, or a pattern with `*`, `?` and `[...]` in the names of files and folders, relative to the project's "
+              "folder. Every file that fits is a partition of the source."},
+    {.name = "format",
+     .type = LEAT_OPTION_ENUM,
+     .choices = (const char *const[]){"json", "csv", "parquet", NULL},
+     .prose = "How records are written: JSON objects one a line, CSV (RFC 4180), or Parquet files. Left out, it follows "
+              "from the path's ending (`.json`, `.jsonl`, `.ndjson`, `.csv`, `.tsv`, `.parquet`, also before `.gz` or "
+              "`.zst`)."},
+    {.name = "mode",
+     .type = LEAT_OPTION_ENUM,
+     .choices = (const char *const[]){"tail", "once", NULL},
+     .default_text = "tail",
+     .prose = "`tail` follows files as they grow and new files as they come; `once` reads each file to its end, and the "
+              "source is then complete (its watermark is plus infinity)."},
+    {.name = "refresh",
+     .type = LEAT_OPTION_INTERVAL,
+     .min = 100000,
+     .max = 3650 * DAY_US,
+     .prose = "Makes the source a reference: it is read whole at this interval, and what differs from the last version is "
+              "its change."},
+    {.name = "compression",
+     .type = LEAT_OPTION_ENUM,
+     .choices = (const char *const[]){"auto", "none", "gzip", "zstd", NULL},
+     .default_text = "auto",
+     .prose = "`auto` follows each file's first bytes. A compressed file is read when it is complete and does not grow."},
+    {.name = "encoding",
+     .type = LEAT_OPTION_ENUM,
+     .choices = (const char *const[]){"utf-8", "latin-1", "windows-1252", "utf-16", NULL},
+     .default_text = "utf-8",
+     .prose = "Character encoding of the files. Bytes that are not valid UTF-8 make a record a dead letter."},
+    {.name = "delimiter",
+     .type = LEAT_OPTION_TEXT,
+     .default_text = ",",
+     .prose = "Character between the fields. For a path that ends in `.tsv` the default is a tab (`'\\t'`)."},
+    {.name = "quote",
+     .type = LEAT_OPTION_TEXT,
+     .default_text = "\"",
+     .prose = "Character around fields that hold delimiters or line ends; doubled inside, it stands for itself."},
+    {.name = "header",
+     .type = LEAT_OPTION_BOOL,
+     .default_text = "true",
+     .prose = "The first line of each file names its fields, and columns are found by name. `false`: columns are taken in "
+              "the order of their declaration."},
+    {.name = "null_string",
+     .type = LEAT_OPTION_TEXT,
+     .default_text = "",
+     .prose = "An unquoted field equal to this text is NULL."},
+    {.name = "max_line_bytes",
+     .type = LEAT_OPTION_SIZE,
+     .unit = "bytes",
+     .min = 1024,
+     .max = 16 * MIB,
+     .default_text = "1 MiB",
+     .prose = "A longer record is a dead letter (its beginning is kept)."},
+    {.name = "max_decompressed_ratio",
+     .type = LEAT_OPTION_INT,
+     .min = 1,
+     .max = 100000,
+     .default_text = "200",
+     .prose = "A compressed file that grows by more than this factor is refused as damaged or hostile."},
+    {.name = "poll_interval",
+     .type = LEAT_OPTION_INTERVAL,
+     .min = 1000,
+     .max = DAY_US,
+     .default_text = "1 second",
+     .prose = "How often the path is looked at for new files and growth where the system does not tell (network file "
+              "systems)."},
+};
+
+static const struct leat_option_table file_table = {
+    .name = "file",
+    .prose = "Files on this machine: followed like a stream, read once, or kept as a reference table.",
+    .specs = file_specs,
+    .count = sizeof file_specs / sizeof *file_specs,
+};
+
+const struct leat_option_table *const leat_connector_tables[] = {&file_table};
+const size_t leat_connector_table_count = sizeof leat_connector_tables / sizeof *leat_connector_tables;
+
+const struct leat_option_table *leat_connector_table(const char *connector) {
+    for (size_t i = 0; i < leat_connector_table_count; i++)
+        if (strcasecmp(leat_connector_tables[i]->name, connector) == 0)
+            return leat_connector_tables[i];
+    return NULL;
+}
+
+#define TEXT_FORMATS (1u << LEAT_FORMAT_JSON | 1u << LEAT_FORMAT_CSV)
+#define CSV_FORMAT (1u << LEAT_FORMAT_CSV)
+
+unsigned leat_connector_option_formats(const struct leat_option_table *table, const char *option) {
+    static const struct {
+        const char *name;
+        unsigned formats;
+    } limited[] = {
+        {"mode", TEXT_FORMATS},
+        {"compression", TEXT_FORMATS},
+        {"encoding", TEXT_FORMATS},
+        {"max_line_bytes", TEXT_FORMATS},
+        {"max_decompressed_ratio", TEXT_FORMATS},
+        {"poll_interval", TEXT_FORMATS},
+        {"delimiter", CSV_FORMAT},
+        {"quote", CSV_FORMAT},
+        {"header", CSV_FORMAT},
+        {"null_string", CSV_FORMAT},
+    };
+    for (size_t i = 0; table == &file_table && i < sizeof limited / sizeof *limited; i++)
+        if (strcasecmp(limited[i].name, option) == 0)
+            return limited[i].formats;
+    return ~0u;
+}

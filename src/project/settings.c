@@ -1,0 +1,133 @@
+/* The settings of a project: SET name = value. */
+#include "project/tables.h"
+#include "project/project.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#define DAY_US (INT64_C(86400) * 1000000)
+#define MIB (INT64_C(1) << 20)
+#define GIB (INT64_C(1) << 30)
+
+static const struct leat_option_spec specs[] = {
+    {.name = "time_zone",
+     .type = LEAT_OPTION_TEXT,
+     .default_text = "UTC",
+     .prose = "Time zone (an IANA name such as `Europe/Berlin`) in which SQL reads and prints `TIMESTAMP WITH TIME ZONE` "
+              "and casts it to dates. Never taken from the machine."},
+    {.name = "max_future",
+     .type = LEAT_OPTION_INTERVAL,
+     .min = 0,
+     .max = (36525 * DAY_US),
+     .default_text = "1 day",
+     .prose = "A record whose event time lies further than this ahead of its arrival is a dead letter and never moves a "
+              "watermark."},
+    {.name = "commit_interval",
+     .type = LEAT_OPTION_INTERVAL,
+     .min = 0,
+     .max = DAY_US,
+     .default_text = "10 seconds",
+     .prose = "Continuous tables collect their changes this long before a Delta commit; a table whose freshness is longer "
+              "commits once a step. Live reads do not wait for it."},
+    {.name = "bronze_interval",
+     .type = LEAT_OPTION_INTERVAL,
+     .min = 0,
+     .max = DAY_US,
+     .default_text = "10 seconds",
+     .prose = "Sources collect records this long before they are archived in the lake. Records are durable in the log "
+              "before that."},
+    {.name = "checkpoint_records",
+     .type = LEAT_OPTION_INT,
+     .unit = "records",
+     .min = 1,
+     .max = INT64_C(1000000000000),
+     .default_text = "2000000",
+     .prose = "The state of the tables is saved after at most so many source records; recovery runs at most so many "
+              "again."},
+    {.name = "max_step_rows",
+     .type = LEAT_OPTION_INT,
+     .unit = "rows",
+     .min = 1,
+     .max = 100000000,
+     .default_text = "500000",
+     .prose = "A step takes at most so many source records; a backlog is worked off in several steps."},
+    {.name = "memory_limit",
+     .type = LEAT_OPTION_SIZE,
+     .min = 64 * MIB,
+     .max = INT64_C(1) << 50,
+     .default_text = "4 GB",
+     .prose = "Memory that DuckDB may use for scheduled and full runs before it spills to disk."},
+    {.name = "threads",
+     .type = LEAT_OPTION_INT,
+     .min = 0,
+     .max = 1024,
+     .default_text = "0",
+     .prose = "Threads for scheduled and full runs. 0: one a processor core."},
+    {.name = "idle_timeout",
+     .type = LEAT_OPTION_INTERVAL,
+     .min = 0,
+     .max = 365 * DAY_US,
+     .default_text = "0 seconds",
+     .prose = "A partition of a source that is caught up and has given nothing for this long no longer holds the watermark "
+              "back. 0: partitions wait for ever."},
+    {.name = "retry_backoff",
+     .type = LEAT_OPTION_INTERVAL,
+     .min = 1000,
+     .max = (DAY_US / 24),
+     .default_text = "1 second",
+     .prose = "First wait after a failed attempt that may be repeated; it doubles up to a minute or, if longer, this."},
+    {.name = "compact_files",
+     .type = LEAT_OPTION_INT,
+     .unit = "files",
+     .min = 0,
+     .max = 1000000,
+     .default_text = "64",
+     .prose = "A table of the lake with so many small files is compacted. 0: never."},
+    {.name = "segment_size",
+     .type = LEAT_OPTION_SIZE,
+     .min = MIB,
+     .max = 4 * GIB,
+     .default_text = "64 MiB",
+     .prose = "Size at which a source's log starts a new segment. Segments are removed whole."},
+    {.name = "sql_timeout",
+     .type = LEAT_OPTION_INTERVAL,
+     .min = 1000,
+     .max = DAY_US,
+     .default_text = "1 minute",
+     .prose = "An ad-hoc query (`leat sql`) is stopped after this long."},
+    {.name = "sql_memory",
+     .type = LEAT_OPTION_SIZE,
+     .min = 16 * MIB,
+     .max = INT64_C(1) << 50,
+     .default_text = "1 GB",
+     .prose = "Memory that one ad-hoc query may use."},
+};
+
+const struct leat_option_table leat_settings_table = {
+    .name = "settings",
+    .prose = "Settings hold for the whole project. `SET name = value;` may stand in any of its files, once a name.",
+    .specs = specs,
+    .count = sizeof specs / sizeof *specs,
+};
+
+const char *leat_setting_text(const struct leat_project *project, const char *name) {
+    for (size_t i = 0; i < project->setting_count; i++)
+        if (strcasecmp(project->settings[i].name, name) == 0)
+            return project->settings[i].value;
+    const struct leat_option_spec *spec = leat_option_find(specs, leat_settings_table.count, name);
+    if (!spec) {
+        fprintf(stderr, "leat: there is no setting '%s'\n", name);
+        abort();
+    }
+    return spec->default_text;
+}
+
+int64_t leat_setting_int(const struct leat_project *project, const char *name) {
+    const char *text = leat_setting_text(project, name);
+    const struct leat_option_spec *spec = leat_option_find(specs, leat_settings_table.count, name);
+    struct leat_option_value value = {0};
+    if (leat_option_parse(spec, text, &value, NULL) != LEAT_OK) /* checked when it was set */
+        abort();
+    return value.number;
+}

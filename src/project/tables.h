@@ -1,0 +1,27 @@
+/* The option tables of a project: settings (SET) and what each connector takes in WITH. Parsing, messages, defaults
+ * and the reference pages come from them. Tables are constant. */
+#ifndef LEAT_PROJECT_TABLES_H
+#define LEAT_PROJECT_TABLES_H
+
+#include "base/options.h"
+#include "project/project.h"
+
+struct leat_option_table {
+    const char *name;  /* the connector's, or "settings" */
+    const char *prose; /* Markdown */
+    const struct leat_option_spec *specs;
+    size_t count;
+};
+extern const struct leat_option_table leat_settings_table;
+extern const struct leat_option_table *const leat_connector_tables[];
+extern const size_t leat_connector_table_count;
+const struct leat_option_table *leat_connector_table(const char *connector); /* NULL: not one of this version's */
+
+/* Formats for which a connector's option means something, as bits 1 << enum leat_format; ~0u: all. */
+unsigned leat_connector_option_formats(const struct leat_option_table *table, const char *option);
+
+/* Markdown reference pages of all settings and of all connectors. */
+void leat_reference_settings(struct leat_buffer *out);
+void leat_reference_connectors(struct leat_buffer *out);
+
+#endif
