@@ -1,5 +1,6 @@
 /* The options of each connector: what may stand in WITH (...). The connectors read them by leat_source_option. */
 #include "project/tables.h"
+#include "base/limits.h"
 
 #include <strings.h>
 
@@ -66,7 +67,7 @@ static const struct leat_option_spec file_specs[] = {
      .type = LEAT_OPTION_SIZE,
      .unit = "bytes",
      .min = 1024,
-     .max = 16 * MIB,
+     .max = LEAT_RECORD_BYTES_MAX,
      .default_text = "1 MiB",
      .prose = "A longer record is a dead letter (its beginning is kept)."},
     {.name = "max_decompressed_ratio",

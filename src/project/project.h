@@ -8,8 +8,9 @@
 
 struct leat_place { const char *file; int line, column; }; /* 1-based; file relative to the project */
 /* value: normal form by the option's type: text with ${NAME} resolved, "true"/"false", integers and byte sizes as digits,
- * intervals as microseconds with "us" ("3600000000us"). secret: never print the value (it came from the environment). */
-struct leat_option { char *name, *value; struct leat_place place; bool secret; };
+ * intervals as microseconds with "us" ("3600000000us"). secret: never print the value (it came from the environment). given:
+ * by a statement; the others are defaults, which a loaded project lists too. */
+struct leat_option { char *name, *value; struct leat_place place; bool secret, given; };
 
 /* One .sql file as read; name relative to the project. Kept for the places and for showing lines. */
 struct leat_text_file { char *name, *text; size_t length; };
@@ -72,7 +73,7 @@ struct leat_table {
     enum leat_refresh_mode mode;
     struct leat_constraint *constraints; size_t constraint_count;
 };
-struct leat_setting { char *name, *value; struct leat_place place; bool secret; }; /* value as in leat_option */
+struct leat_setting { char *name, *value; struct leat_place place; bool secret, given; }; /* as leat_option */
 
 struct leat_project {
     char *dir;

@@ -1,6 +1,7 @@
 /* Five-field cron expressions (minute hour day month weekday; lists, ranges, steps, names, @daily ...) in an IANA time
  * zone, with the usual rule for clock changes: a time that does not exist runs at the next one that does, a time that
- * exists twice runs once. Zone data is read through the caller's function (DuckDB's ICU). */
+ * exists twice runs once. A schedule for every hour ("30 * * * *") follows elapsed time instead: it runs in both showings of a
+ * repeated hour and not for a skipped one, as Vixie cron does; else an hourly table would pause for two hours. Zone data is read through the caller's function (DuckDB's ICU). */
 #ifndef LEAT_SCHEDULE_CRON_H
 #define LEAT_SCHEDULE_CRON_H
 #include <stdint.h>

@@ -1,0 +1,129 @@
+/* Files into statements, statements to the function that reads them; what the language has but this version does not
+ * run is refused here by name. */
+#include "project/parse.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void unsupported(struct leat_parser *p, size_t token, const char *what, const char *suggestion) {
+    leat_parser_error(p, token, suggestion, "this version of leat does not run %s", what);
+}
+
+/* [OR REPLACE | OR ALTER]: a project says how things are, so both are the same as plain CREATE. */
+static bool skip_or_replace(struct leat_parser *p) {
+    if (!leat_parser_accept(p, "OR"))
+        return true;
+    if (leat_parser_accept(p, "REPLACE") || leat_parser_accept(p, "ALTER"))
+        return true;
+    return leat_parser_expected(p, "REPLACE or ALTER");
+}
+
+static bool skip_if_not_exists(struct leat_parser *p) {
+    if (!leat_parser_is(p, "IF") || !leat_parser_is_at(p, p->at + 1, "NOT"))
+        return true;
+    p->at += 2;
+    return leat_parser_expect(p, "EXISTS");
+}
+
+static void parse_create(struct leat_parser *p) {
+    static const char *const kinds[] = {"SOURCE", "VIEW", "MATERIALIZED", "SINK", "CHECK", NULL};
+    if (!skip_or_replace(p))
+        return;
+    size_t at = p->at;
+    if (leat_parser_accept(p, "SOURCE")) {
+        if (skip_if_not_exists(p))
+            leat_parser_source(p);
+    } else if (leat_parser_accept(p, "VIEW")) {
+        if (skip_if_not_exists(p))
+            leat_parser_view(p);
+    } else if (leat_parser_accept(p, "MATERIALIZED")) {
+        if (leat_parser_is(p, "VIEW"))
+            leat_parser_error(p, p->at, "say CREATE MATERIALIZED TABLE name FRESHNESS = INTERVAL ... AS SELECT ...",
+                              "leat has materialized tables, not materialized views");
+        else if (leat_parser_expect(p, "TABLE") && skip_if_not_exists(p))
+            leat_parser_table(p);
+    } else if (leat_parser_is(p, "SINK")) {
+        unsupported(p, at, "CREATE SINK", "read the table's Delta folder, or leave the sink out");
+    } else if (leat_parser_is(p, "CHECK")) {
+        unsupported(p, at, "CREATE CHECK", "use CONSTRAINT name EXPECT (condition) ON VIOLATION ... on the table");
+    } else if (leat_parser_is(p, "TABLE")) {
+        leat_parser_error(p, at, "say CREATE SOURCE for input, CREATE MATERIALIZED TABLE ... AS SELECT for results",
+                          "a project has no plain tables");
+    } else {
+        const char *nearest = leat_parser_nearest(p, at, kinds);
+        char found[64];
+        leat_parser_show(p, at, found);
+        char *hint = nearest ? leat_asprintf("did you mean %s?", nearest) : NULL;
+        leat_parser_error(p, at, hint, "expected SOURCE, VIEW or MATERIALIZED TABLE after CREATE, found %s", found);
+        free(hint);
+    }
+}
+
+static void parse_statement(struct leat_parser *p) {
+    static const char *const verbs[] = {"CREATE", "SET", "ALTER", NULL};
+    size_t at = p->at;
+    if (leat_parser_accept(p, "CREATE")) {
+        parse_create(p);
+    } else if (leat_parser_accept(p, "SET")) {
+        leat_parser_set(p);
+    } else if (leat_parser_is(p, "ALTER")) {
+        unsupported(p, at, "ALTER", "change the CREATE statement itself; content that still holds is kept");
+    } else if (leat_parser_is(p, "AUTO")) {
+        unsupported(p, at, "AUTO CDC", "build the current rows with arg_max(column, sequence) and GROUP BY key");
+    } else {
+        const char *nearest = leat_parser_nearest(p, at, verbs);
+        char found[64];
+        leat_parser_show(p, at, found);
+        char *hint = nearest ? leat_asprintf("did you mean %s?", nearest) : NULL;
+        leat_parser_error(p, at, hint ? hint : "a project holds CREATE and SET statements; queries are for `leat sql`",
+                          "expected CREATE or SET, found %s", found);
+        free(hint);
+    }
+}
+
+static void report_problems(struct leat_parser *p) {
+    for (size_t i = 0; i < p->tokens.problem_count; i++) {
+        const struct leat_lex_problem *problem = &p->tokens.problems[i];
+        char *hint = problem->suspect_line ? leat_asprintf("the string that begins in line %d runs over the line's end; "
+                                                           "perhaps its closing ' is missing",
+                                                           problem->suspect_line)
+                                           : NULL;
+        leat_diagnose(p->diags,
+                      (struct leat_place){.file = p->file->name, .line = problem->line, .column = problem->column}, false,
+                      hint, "%s", problem->message);
+        free(hint);
+    }
+}
+
+void leat_parser_file(struct leat_parser *p, const struct leat_text_file *file) {
+    struct leat_statement *statements;
+    p->file = file;
+    leat_lex(file->text, file->length, &p->tokens);
+    report_problems(p);
+    size_t count = leat_lex_statements(&p->tokens, &statements);
+    for (size_t i = 0; i < count; i++) {
+        p->at = statements[i].first;
+        p->end = statements[i].first + statements[i].count;
+        size_t before = p->diags->count;
+        parse_statement(p);
+        /* what else is wrong with a statement whose string never ends follows from that */
+        if (statements[i].broken)
+            leat_diagnostics_truncate(p->diags, before);
+    }
+    free(statements);
+    leat_tokens_deinit(&p->tokens);
+}
+
+void leat_parser_deinit(struct leat_parser *p) {
+    for (size_t i = 0; i < p->query_count; i++) {
+        struct leat_query *query = &p->queries[i];
+        for (size_t r = 0; r < query->reference_count; r++) {
+            free(query->references[r].name);
+            free(query->references[r].time_column);
+        }
+        free(query->references);
+    }
+    free(p->queries);
+    free(p->broken);
+}

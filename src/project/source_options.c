@@ -1,0 +1,244 @@
+/* A source's options: WITH against the connector's table, defaults, and what follows from them. */
+#include "project/parse.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const struct leat_given *find_given(const struct leat_given_list *list, const char *name) {
+    for (size_t i = 0; i < list->count; i++)
+        if (strcasecmp(list->items[i].name, name) == 0)
+            return &list->items[i];
+    return NULL;
+}
+
+const char *leat_source_option(const struct leat_source *source, const char *name) {
+    for (size_t i = 0; i < source->option_count; i++)
+        if (strcasecmp(source->options[i].name, name) == 0)
+            return source->options[i].value;
+    const struct leat_option_table *table = source->connector ? leat_connector_table(source->connector) : NULL;
+    const struct leat_option_spec *spec = table ? leat_option_find(table->specs, table->count, name) : NULL;
+    return spec ? spec->default_text : NULL;
+}
+
+int64_t leat_source_option_int(const struct leat_source *source, const char *name, int64_t missing) {
+    const struct leat_option_table *table = source->connector ? leat_connector_table(source->connector) : NULL;
+    const struct leat_option_spec *spec = table ? leat_option_find(table->specs, table->count, name) : NULL;
+    const char *text = leat_source_option(source, name);
+    struct leat_option_value value;
+    if (!spec || !text || leat_option_parse(spec, text, &value, NULL) != LEAT_OK)
+        return missing;
+    return value.number;
+}
+
+/* The connector's table, or NULL with the reason reported. */
+static const struct leat_option_table *find_connector(struct leat_parser *p, const struct leat_source *source,
+                                                      const struct leat_given *given) {
+    static const char *const later[] = {"kafka", "http", "postgres", "cassandra", "webhook", "mqtt", "s3", "azure"};
+    if (!given) {
+        leat_diagnose(p->diags, source->place, false, "say WITH (connector = 'file', path = '...')",
+                      "source '%s' has no connector", source->name);
+        return NULL;
+    }
+    if (given->secret) {
+        leat_diagnose(p->diags, given->value_place, false, NULL, "the connector must be named in the statement itself");
+        return NULL;
+    }
+    const struct leat_option_table *table = leat_connector_table(given->text);
+    if (table)
+        return table;
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
+        if (strcasecmp(later[i], given->text) == 0) {
+            leat_diagnose(p->diags, given->value_place, false, "this version has: file",
+                          "this version of leat does not run the connector '%s'", later[i]);
+            return NULL;
+        }
+    }
+    const char *names[8];
+    size_t count = 0;
+    for (; count < leat_connector_table_count && count < 8; count++)
+        names[count] = leat_connector_tables[count]->name;
+    const char *nearest = leat_nearest(given->text, names, count);
+    char *hint = nearest ? leat_asprintf("did you mean '%s'?", nearest) : leat_strdup("this version has: file");
+    leat_diagnose(p->diags, given->value_place, false, hint, "there is no connector '%s'", given->text);
+    free(hint);
+    return NULL;
+}
+
+static bool ends_with(const char *text, size_t length, const char *ending) {
+    size_t n = strlen(ending);
+    return length >= n && strncasecmp(text + length - n, ending, n) == 0;
+}
+
+/* Length of a path without the ending that compression adds. */
+static size_t plain_length(const char *path) {
+    size_t length = strlen(path);
+    if (ends_with(path, length, ".gz"))
+        return length - 3;
+    if (ends_with(path, length, ".zst"))
+        return length - 4;
+    return length;
+}
+
+static const char *format_of_path(const char *path) {
+    static const struct {
+        const char *ending, *format;
+    } endings[] = {{".json", "json"}, {".jsonl", "json"}, {".ndjson", "json"}, {".csv", "csv"}, {".tsv", "csv"}, {".parquet", "parquet"}};
+    size_t length = plain_length(path);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (ends_with(path, length, endings[i].ending))
+            return endings[i].format;
+    return NULL;
+}
+
+static bool choose_format(struct leat_parser *p, struct leat_source *source, const struct leat_given_list *given,
+                          const char *encode) {
+    static const char *const names[] = {"json", "csv", "parquet"};
+    static const char *const later[] = {"avro", "protobuf", "debezium-json", "debezium", "xml", "orc", "text", "raw"};
+    const struct leat_given *said = find_given(given, "format");
+    const struct leat_given *path = find_given(given, "path");
+    if (said && encode) {
+        leat_diagnose(p->diags, said->place, false, "keep one of the two", "the format is said twice: by the option and by ENCODE");
+        return false;
+    }
+    const char *format = encode ? encode : said ? said->text : path ? format_of_path(path->text) : NULL;
+    if (!format) {
+        if (path)
+            leat_diagnose(p->diags, path->value_place, false, "say format = 'json', 'csv' or 'parquet'",
+                          "the format does not follow from the path's ending");
+        return false;
+    }
+    for (size_t i = 0; i < 3; i++) {
+        if (strcasecmp(format, names[i]) == 0) {
+            source->format = (enum leat_format)i;
+            return true;
+        }
+    }
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
+        if (strcasecmp(format, later[i]) == 0) {
+            leat_diagnose(p->diags, said->value_place, false, "this version has: json, csv, parquet",
+                          "this version of leat does not run the format '%s'", later[i]);
+            return false;
+        }
+    }
+    return false; /* the option's own check says what is right */
+}
+
+static bool check_character(struct leat_parser *p, const struct leat_given *given, char **value) {
+    if (strcmp(*value, "\\t") == 0 || strcasecmp(*value, "tab") == 0) {
+        free(*value);
+        *value = leat_strdup("\t");
+    }
+    unsigned char c = (unsigned char)**value;
+    if (strlen(*value) == 1 && c < 0x80 && !isalnum(c) && c != '\n' && c != '\r' && c != ' ')
+        return true;
+    leat_diagnose(p->diags, given->value_place, false, "for example ';' or '\\t'",
+                  "option '%s' must be one ASCII character that is no letter, digit, space or line end", given->name);
+    return false;
+}
+
+static void add_option(struct leat_source *source, const char *name, char *value, const struct leat_given *given) {
+    source->options = leat_realloc(source->options, (source->option_count + 1) * sizeof *source->options);
+    source->options[source->option_count++] = (struct leat_option){
+        .name = leat_strdup(name),
+        .value = value,
+        .place = given ? given->place : source->place,
+        .secret = given && given->secret,
+        .given = given != NULL,
+    };
+}
+
+static bool check_option(struct leat_parser *p, struct leat_source *source, const struct leat_option_table *table,
+                         const struct leat_given *given, bool format_known) {
+    static const char *const format_names[] = {"json", "csv", "parquet"};
+    const struct leat_option_spec *spec = leat_option_find(table->specs, table->count, given->name);
+    if (!spec) {
+        const char *nearest = leat_option_nearest(table->specs, table->count, given->name);
+        char *hint = nearest ? leat_asprintf("did you mean '%s'?", nearest) : NULL;
+        leat_diagnose(p->diags, given->place, false, hint, "the connector '%s' has no option '%s'", table->name, given->name);
+        free(hint);
+        return false;
+    }
+    for (size_t i = 0; i < source->option_count; i++) {
+        if (strcmp(source->options[i].name, spec->name) == 0) {
+            leat_diagnose(p->diags, given->place, false, NULL, "option '%s' is given twice", spec->name);
+            return false;
+        }
+    }
+    unsigned formats = leat_connector_option_formats(table, spec->name);
+    if (format_known && !(formats & 1u << source->format)) {
+        leat_diagnose(p->diags, given->place, false, "leave it out", "option '%s' means nothing for format %s", spec->name,
+                      format_names[source->format]);
+        return false;
+    }
+    char *value = leat_given_normalise(p, spec, given);
+    bool character = strcmp(spec->name, "delimiter") == 0 || strcmp(spec->name, "quote") == 0;
+    if (value && character && !check_character(p, given, &value)) {
+        free(value);
+        value = NULL;
+    }
+    if (!value)
+        return false;
+    add_option(source, spec->name, value, given);
+    return true;
+}
+
+static bool add_defaults(struct leat_parser *p, struct leat_source *source, const struct leat_option_table *table,
+                         const struct leat_given_list *given, bool format_known) {
+    bool ok = true;
+    const struct leat_given *path = find_given(given, "path");
+    for (size_t i = 0; i < table->count; i++) {
+        const struct leat_option_spec *spec = &table->specs[i];
+        if (find_given(given, spec->name))
+            continue;
+        if (spec->required) {
+            leat_diagnose(p->diags, source->place, false, NULL, "source '%s' lacks the option '%s' of the connector '%s'",
+                          source->name, spec->name, table->name);
+            ok = false;
+            continue;
+        }
+        bool applies = leat_connector_option_formats(table, spec->name) & 1u << source->format;
+        if (!spec->default_text || !format_known || !applies)
+            continue;
+        bool tab = strcmp(spec->name, "delimiter") == 0 && path && ends_with(path->text, plain_length(path->text), ".tsv");
+        add_option(source, spec->name, tab ? leat_strdup("\t") : leat_option_default_text(spec), NULL);
+    }
+    return ok;
+}
+
+static bool check_together(struct leat_parser *p, struct leat_source *source, const struct leat_given_list *given) {
+    const char *delimiter = leat_source_option(source, "delimiter"), *quote = leat_source_option(source, "quote");
+    const struct leat_given *mode = find_given(given, "mode"), *refresh = find_given(given, "refresh");
+    if (source->format == LEAT_FORMAT_CSV && delimiter && quote && strcmp(delimiter, quote) == 0) {
+        leat_diagnose(p->diags, source->place, false, NULL, "delimiter and quote of source '%s' are the same character",
+                      source->name);
+        return false;
+    }
+    if (mode && refresh) {
+        leat_diagnose(p->diags, mode->place, false, "leave out one of the two",
+                      "mode is for files that are followed, refresh for a reference that is read whole");
+        return false;
+    }
+    return true;
+}
+
+bool leat_parser_source_options(struct leat_parser *p, struct leat_source *source, const struct leat_given_list *given,
+                                const char *encode) {
+    const struct leat_option_table *table = find_connector(p, source, find_given(given, "connector"));
+    if (!table)
+        return false;
+    source->connector = leat_strdup(table->name);
+    size_t before = leat_diagnostics_errors(p->diags);
+    bool format_known = choose_format(p, source, given, encode);
+    bool reported = leat_diagnostics_errors(p->diags) > before;
+    bool ok = format_known;
+    for (size_t i = 0; i < given->count; i++) {
+        bool format = strcasecmp(given->items[i].name, "format") == 0;
+        if (!(format && reported))
+            ok &= check_option(p, source, table, &given->items[i], format_known);
+    }
+    ok &= add_defaults(p, source, table, given, format_known);
+    source->refresh_us = leat_source_option_int(source, "refresh", 0);
+    return ok && check_together(p, source, given);
+}
