@@ -41,6 +41,10 @@ enum leat_status leat_engine_run(struct leat_engine *, const volatile int *stop,
 
 /* Promise 1 for one table (all when NULL): prints differing rows to out; *differing their number. */
 enum leat_status leat_engine_verify(struct leat_engine *, const char *table, size_t max_rows, struct leat_buffer *out, uint64_t *differing, struct leat_error *) LEAT_MUST;
+/* Called now and then during run_once with the records just read. */
+void leat_engine_on_progress(struct leat_engine *, void (*progress)(void *, uint64_t records), void *context);
+const char *leat_engine_lake_dir(const struct leat_engine *);
+uint64_t leat_engine_failed_runs(const struct leat_engine *); /* batch tables whose last run failed */
 /* Status as JSON. */
 enum leat_status leat_engine_status(struct leat_engine *, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
 /* A connection on which every source (its bronze), reference, table, <table>__late and <source>__dead is a view at one frontier. */

@@ -200,3 +200,18 @@ const struct leat_project *leat_engine_project(const struct leat_engine *engine)
 const struct leat_plan *leat_engine_plan(const struct leat_engine *engine, size_t table) {
     return engine->tables[table].plan;
 }
+
+void leat_engine_on_progress(struct leat_engine *engine, void (*progress)(void *, uint64_t records), void *context) {
+    engine->progress = progress;
+    engine->progress_context = context;
+}
+
+uint64_t leat_engine_failed_runs(const struct leat_engine *engine) {
+    uint64_t failed = 0;
+    for (size_t t = 0; t < engine->project->table_count; t++) failed += engine->tables[t].failures > 0;
+    return failed;
+}
+
+const char *leat_engine_lake_dir(const struct leat_engine *engine) {
+    return engine->lake_dir;
+}

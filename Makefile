@@ -1,0 +1,51 @@
+# leat: `make demo` and `make test` are all a newcomer needs; both install what is missing first.
+.POSIX:
+.PHONY: help bootstrap build release demo test test-peers soak bench asan tsan fuzz clean
+JOBS = 2
+
+help:
+	@echo "make demo        build and run the retail example, stream and batch compared"
+	@echo "make test        every test that needs no other server (minutes)"
+	@echo "make test-peers  tests against independent readers (delta-rs, DuckDB)"
+	@echo "make bench       figures beside their peers, build/bench.json"
+	@echo "make soak        the long versions of the tests"
+	@echo "make asan|tsan   the unit tests under sanitizers;  make fuzz  each fuzz target for a minute"
+
+bootstrap:
+	@scripts/bootstrap
+
+build: bootstrap
+	@cmake --preset dev >build-dev.log 2>&1 || (cat build-dev.log; exit 1)
+	@rm -f build-dev.log
+	@cmake --build --preset dev -j $(JOBS)
+
+release: bootstrap
+	@mkdir -p build
+	@cmake --preset release >build/release.log 2>&1 || (cat build/release.log; exit 1)
+	@cmake --build --preset release -j $(JOBS)
+
+demo: release
+	@examples/retail/demo build/release/leat
+
+test: build
+	@ctest --preset dev -j $(JOBS)
+
+test-peers: build
+	@scripts/bootstrap --peers
+	@LEAT=build/dev/leat .deps/venv/bin/python -m pytest -q tests/peers
+
+soak: build
+	@scripts/soak
+
+bench: release
+	@scripts/bootstrap --peers
+	@.deps/venv/bin/python bench/bench.py --leat build/release/leat --out build/bench.json
+
+asan tsan: bootstrap
+	@cmake --preset $@ >/dev/null && cmake --build --preset $@ -j $(JOBS) && ctest --preset $@ -j $(JOBS)
+
+fuzz: bootstrap
+	@scripts/fuzz
+
+clean:
+	rm -rf build

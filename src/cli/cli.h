@@ -1,0 +1,42 @@
+/* The command line: one file per command, one descriptor each; main.c parses by the option tables.
+ *
+ * Exit codes: 0 done; 1 the answer is no (check found errors, verify found differing rows); 2 wrong usage;
+ * 3 failed (disk, data, DuckDB); 4 another leat holds the project. */
+#ifndef LEAT_CLI_CLI_H
+#define LEAT_CLI_CLI_H
+
+#include "base/env.h"
+#include "base/options.h"
+#include "engine/engine.h"
+
+enum { LEAT_EXIT_OK = 0, LEAT_EXIT_NO = 1, LEAT_EXIT_USAGE = 2, LEAT_EXIT_FAILED = 3, LEAT_EXIT_BUSY = 4 };
+
+struct leat_cli {
+    struct leat_env env;
+    const char *project;                   /* --project DIR, default "." */
+    bool json;                             /* --json */
+    const struct leat_option_value *values; /* in the order of the command's options; defaults filled in */
+    const bool *given;
+    const char *const *arguments;          /* positional */
+    int argument_count;
+};
+struct leat_command {
+    const char *name, *arguments, *summary; /* arguments: "[TABLE]" for the usage line */
+    int min_arguments, max_arguments;
+    const struct leat_option_spec *options;
+    size_t option_count;
+    const char *prose;                     /* what --help says below the usage line */
+    int (*run)(struct leat_cli *);
+};
+extern const struct leat_command leat_command_check, leat_command_explain, leat_command_run, leat_command_status, leat_command_sql,
+    leat_command_verify, leat_command_feed, leat_command_generate, leat_command_reference;
+
+/* Prints the error, returns the exit code for it. */
+int leat_cli_failed(const struct leat_error *);
+/* Prints diagnostics file:line:column; returns how many are errors. */
+size_t leat_cli_diagnostics(const struct leat_cli *, const struct leat_diagnostics *);
+/* Opens the engine, printing what is wrong: LEAT_EXIT_OK or the exit code. */
+int leat_cli_open(struct leat_cli *, const struct leat_engine_options *, struct leat_engine **out);
+bool leat_cli_is_terminal(int fd);
+
+#endif

@@ -1,0 +1,176 @@
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+static const struct leat_command *const COMMANDS[] = {
+    &leat_command_check, &leat_command_explain, &leat_command_run, &leat_command_status, &leat_command_sql,
+    &leat_command_verify, &leat_command_feed, &leat_command_generate, &leat_command_reference,
+};
+enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS, OPTIONS_MAX = 64, ARGUMENTS_MAX = 64 };
+
+static const struct leat_option_spec GLOBAL[] = {
+    {.name = "project", .type = LEAT_OPTION_PATH, .default_text = ".", .prose = "The project's folder."},
+    {.name = "json", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "Print JSON for programs instead of text for people."},
+    {.name = "verbose", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "Say more about what happens."},
+    {.name = "help", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "Show this help."},
+};
+enum { GLOBAL_PROJECT, GLOBAL_JSON, GLOBAL_VERBOSE, GLOBAL_HELP, GLOBAL_COUNT };
+
+bool leat_cli_is_terminal(int fd) {
+    return isatty(fd) == 1;
+}
+
+int leat_cli_failed(const struct leat_error *err) {
+    fprintf(stderr, "leat: %s\n", err->text);
+    if (err->status == LEAT_BUSY) return LEAT_EXIT_BUSY;
+    return err->status == LEAT_INVALID || err->status == LEAT_NOT_FOUND ? LEAT_EXIT_USAGE : LEAT_EXIT_FAILED;
+}
+
+size_t leat_cli_diagnostics(const struct leat_cli *cli, const struct leat_diagnostics *diags) {
+    size_t errors = 0;
+    for (size_t i = 0; i < diags->count; i++) {
+        const struct leat_diagnostic *d = &diags->items[i];
+        errors += !d->warning;
+        if (cli->json) continue;
+        fprintf(stderr, "%s:%d:%d: %s: %s\n", d->place.file ? d->place.file : cli->project, d->place.line, d->place.column,
+                d->warning ? "warning" : "error", d->message);
+        if (d->suggestion) fprintf(stderr, "    %s\n", d->suggestion);
+    }
+    return errors;
+}
+
+int leat_cli_open(struct leat_cli *cli, const struct leat_engine_options *given, struct leat_engine **out) {
+    struct leat_engine_options options = *given;
+    struct leat_diagnostics diags = {0};
+    struct leat_error err = {0};
+    options.project_dir = cli->project;
+    enum leat_status st = leat_engine_open(&cli->env, &options, &diags, out, &err);
+    size_t errors = leat_cli_diagnostics(cli, &diags);
+    leat_diagnostics_deinit(&diags);
+    if (st == LEAT_OK) return LEAT_EXIT_OK;
+    return errors ? LEAT_EXIT_NO : leat_cli_failed(&err);
+}
+
+static void print_usage(FILE *to) {
+    fputs("leat keeps SQL tables as fresh as the business needs them, as nightly batch, as a stream, or between.\n\n"
+          "Usage: leat COMMAND [options]\n\nCommands:\n", to);
+    for (int i = 0; i < COMMAND_COUNT; i++) fprintf(to, "  %-10s %s\n", COMMANDS[i]->name, COMMANDS[i]->summary);
+    fputs("\n'leat COMMAND --help' says more about one. Exit codes: 0 done, 1 the answer is no (errors or differences found),\n"
+          "2 wrong usage, 3 failed, 4 another leat holds the project.\n", to);
+}
+
+static void print_help(const struct leat_command *command) {
+    struct leat_buffer text = {0};
+    printf("Usage: leat %s [options]%s%s\n\n%s\n", command->name, command->arguments[0] ? " " : "", command->arguments, command->prose);
+    leat_put(&text, "\nOptions:\n");
+    leat_options_help(command->options, command->option_count, &text);
+    leat_options_help(GLOBAL, GLOBAL_COUNT, &text);
+    fputs(text.data, stdout);
+    leat_buffer_deinit(&text);
+}
+
+struct parse {
+    const struct leat_command *command;
+    struct leat_option_value values[OPTIONS_MAX], global[GLOBAL_COUNT];
+    bool given[OPTIONS_MAX];
+    const char *arguments[ARGUMENTS_MAX];
+    int argument_count;
+};
+
+static int parse_option(struct parse *p, char **argv, int argc, int *at) {
+    char name[64];
+    const char *text = argv[*at] + 2, *equals = strchr(text, '=');
+    size_t length = equals ? (size_t)(equals - text) : strlen(text);
+    struct leat_error err = {0};
+    if (length >= sizeof name) length = sizeof name - 1;
+    memcpy(name, text, length);
+    name[length] = 0;
+    const struct leat_option_spec *spec = leat_option_find(p->command->options, p->command->option_count, name);
+    struct leat_option_value *into = spec ? &p->values[spec - p->command->options] : NULL;
+    if (!spec && (spec = leat_option_find(GLOBAL, GLOBAL_COUNT, name))) into = &p->global[spec - GLOBAL];
+    if (!spec) {
+        const char *nearest = leat_option_nearest(p->command->options, p->command->option_count, name);
+        fprintf(stderr, "leat %s: unknown option --%s", p->command->name, name);
+        fprintf(stderr, nearest ? "; did you mean --%s?\n" : "\n", nearest);
+        return LEAT_EXIT_USAGE;
+    }
+    const char *value = equals ? equals + 1 : NULL;
+    if (!value && spec->type == LEAT_OPTION_BOOL) value = "true";
+    if (!value && *at + 1 < argc) value = argv[++*at];
+    if (!value) {
+        fprintf(stderr, "leat %s: --%s needs a value\n", p->command->name, spec->name);
+        return LEAT_EXIT_USAGE;
+    }
+    if (into >= p->values && into < p->values + OPTIONS_MAX) p->given[into - p->values] = true;
+    if (leat_option_parse(spec, value, into, &err) != LEAT_OK) {
+        fprintf(stderr, "leat %s: --%s\n", p->command->name, err.text);
+        return LEAT_EXIT_USAGE;
+    }
+    return LEAT_EXIT_OK;
+}
+
+static int parse_line(struct parse *p, int argc, char **argv) {
+    for (size_t i = 0; i < p->command->option_count; i++) p->values[i] = leat_option_default(&p->command->options[i]);
+    for (int i = 0; i < GLOBAL_COUNT; i++) p->global[i] = leat_option_default(&GLOBAL[i]);
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "-h") == 0) {
+            p->global[GLOBAL_HELP].number = 1;
+        } else if (argv[i][0] == '-' && argv[i][1] == '-' && argv[i][2]) {
+            int code = parse_option(p, argv, argc, &i);
+            if (code != LEAT_EXIT_OK) return code;
+        } else if (p->argument_count < ARGUMENTS_MAX) {
+            p->arguments[p->argument_count++] = argv[i];
+        }
+    }
+    if (p->global[GLOBAL_HELP].number) return LEAT_EXIT_OK;
+    if (p->argument_count < p->command->min_arguments || p->argument_count > p->command->max_arguments) {
+        fprintf(stderr, "Usage: leat %s [options] %s\n", p->command->name, p->command->arguments);
+        return LEAT_EXIT_USAGE;
+    }
+    return LEAT_EXIT_OK;
+}
+
+int main(int argc, char **argv) {
+    static struct parse p;
+    const char *names[COMMAND_COUNT];
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_usage(argc < 2 ? stderr : stdout);
+        return argc < 2 ? LEAT_EXIT_USAGE : LEAT_EXIT_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("leat " LEAT_VERSION);
+        return LEAT_EXIT_OK;
+    }
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        names[i] = COMMANDS[i]->name;
+        if (strcmp(argv[1], COMMANDS[i]->name) == 0) p.command = COMMANDS[i];
+    }
+    if (!p.command) {
+        const char *nearest = leat_nearest(argv[1], names, COMMAND_COUNT);
+        fprintf(stderr, "leat: unknown command '%s'", argv[1]);
+        fprintf(stderr, nearest ? "; did you mean '%s'?\n" : "; see 'leat --help'\n", nearest);
+        return LEAT_EXIT_USAGE;
+    }
+    int code = parse_line(&p, argc, argv);
+    if (code != LEAT_EXIT_OK) return code;
+    if (p.global[GLOBAL_HELP].number) {
+        print_help(p.command);
+        return LEAT_EXIT_OK;
+    }
+    struct leat_cli cli = {.project = p.global[GLOBAL_PROJECT].text,
+                           .json = p.global[GLOBAL_JSON].number,
+                           .values = p.values,
+                           .given = p.given,
+                           .arguments = p.arguments,
+                           .argument_count = p.argument_count};
+    leat_env_real(&cli.env);
+    cli.env.log_level = p.global[GLOBAL_VERBOSE].number ? LEAT_LOG_INFO : LEAT_LOG_WARN;
+    signal(SIGPIPE, SIG_IGN);
+    code = p.command->run(&cli);
+    if (fflush(stdout) != 0 && code == LEAT_EXIT_OK) code = LEAT_EXIT_FAILED;
+    return code;
+}

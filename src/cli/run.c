@@ -1,0 +1,66 @@
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+enum { OPTION_ONCE, OPTION_ALL, OPTION_FINAL, OPTION_STEP_ROWS };
+static const struct leat_option_spec OPTIONS[] = {
+    {.name = "once", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "Bring everything due up to date, then exit."},
+    {.name = "all", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "With --once: also run what is not due yet."},
+    {.name = "final", .type = LEAT_OPTION_BOOL, .default_text = "false",
+     .prose = "With --once: event time ends here; windows close and watermarks go to infinity."},
+    {.name = "max-step-rows", .type = LEAT_OPTION_INT, .unit = "records", .min = 1, .max = 100000000,
+     .prose = "The largest number of records of a source in one step, instead of the project's setting."},
+};
+
+static volatile int stop;
+
+static void on_signal(int signal_number) {
+    (void)signal_number;
+    stop = 1;
+}
+
+static void on_progress(void *context, uint64_t records) {
+    uint64_t *total = context;
+    *total += records;
+    if (records) fprintf(stderr, "\r%llu records", (unsigned long long)*total);
+}
+
+static int run(struct leat_cli *cli) {
+    struct leat_engine_options options = {.max_step_rows = cli->given[OPTION_STEP_ROWS] ? (uint64_t)cli->values[OPTION_STEP_ROWS].number : 0};
+    struct leat_engine *engine;
+    struct leat_error err = {0};
+    uint64_t total = 0;
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal; /* no SA_RESTART: a sleep ends at once */
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    int code = leat_cli_open(cli, &options, &engine);
+    if (code != LEAT_EXIT_OK) return code;
+    enum leat_status st;
+    if (cli->values[OPTION_ONCE].number) {
+        if (leat_cli_is_terminal(2)) leat_engine_on_progress(engine, on_progress, &total);
+        st = leat_engine_run_once(engine, cli->values[OPTION_ALL].number, cli->values[OPTION_FINAL].number, &err);
+        if (total) fputc('\n', stderr);
+    } else {
+        if (leat_cli_is_terminal(2)) fputs("leat is running; Ctrl-C brings everything up to date and stops\n", stderr);
+        st = leat_engine_run(engine, &stop, &err);
+    }
+    if (st == LEAT_OK && cli->values[OPTION_ONCE].number && leat_engine_failed_runs(engine)) {
+        fprintf(stderr, "leat: %llu scheduled run(s) failed; 'leat status' says why\n",
+                (unsigned long long)leat_engine_failed_runs(engine));
+        code = LEAT_EXIT_FAILED;
+    }
+    leat_engine_close(engine);
+    return st == LEAT_OK ? code : leat_cli_failed(&err);
+}
+
+const struct leat_command leat_command_run = {
+    .name = "run", .arguments = "", .summary = "keep all tables fresh; --once: bring them up to date and exit",
+    .options = OPTIONS, .option_count = sizeof OPTIONS / sizeof *OPTIONS,
+    .prose = "Reads the sources, keeps every table as fresh as it asks, commits to the lake. Stops cleanly on Ctrl-C or SIGTERM;\n"
+             "after a kill the next start recovers. With --once it does everything that is due and exits, so that a timer can call it.",
+    .run = run,
+};
