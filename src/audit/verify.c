@@ -86,6 +86,7 @@ static enum leat_status read_totals(struct leat_conn *c, struct leat_verify_resu
     for (size_t i = 0; i < 4; i++)
         *totals[i] = ((const int64_t *)r.rows.columns[i].data)[0];
     leat_result_deinit(&r);
+    out->differing = (uint64_t)out->missing_rows + (uint64_t)out->extra_rows;
     return LEAT_OK;
 }
 
@@ -115,7 +116,7 @@ static enum leat_status read_examples(struct leat_conn *c, size_t limit, struct 
     return LEAT_OK;
 }
 
-enum leat_status leat_verify_compare(struct leat_conn *batch, const char *oracle_sql, const char *table_sql, size_t limit,
+enum leat_status leat_verify(struct leat_conn *batch, const char *oracle_sql, const char *table_sql, size_t limit,
                                      struct leat_verify_result *out, struct leat_error *err) {
     struct leat_schema oracle = {0}, table = {0};
     struct leat_error ignored;
@@ -142,11 +143,11 @@ enum leat_status leat_verify_compare(struct leat_conn *batch, const char *oracle
 out:
     leat_schema_deinit(&oracle);
     leat_schema_deinit(&table);
-    if (status) leat_verify_deinit(out);
+    if (status) leat_verify_result_deinit(out);
     return status;
 }
 
-void leat_verify_deinit(struct leat_verify_result *r) {
+void leat_verify_result_deinit(struct leat_verify_result *r) {
     for (size_t row = 0; row < r->example_count; row++) {
         for (size_t i = 0; i < r->column_count; i++)
             free(r->examples[row].values[i]);
@@ -187,7 +188,7 @@ static void trim_line(struct leat_buffer *out) {
 }
 
 void leat_verify_print(const struct leat_verify_result *r, struct leat_buffer *out) {
-    if (!r->missing_rows && !r->extra_rows) {
+    if (!r->differing) {
         leat_putf(out, "equal: %" PRId64 " rows\n", r->table_rows);
         return;
     }

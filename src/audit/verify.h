@@ -9,8 +9,9 @@ struct leat_verify_row {
     char **values;  /* column_count texts, NULL for SQL NULL */
 };
 struct leat_verify_result {
+    uint64_t differing;               /* missing_rows + extra_rows; 0: equal */
     int64_t oracle_rows, table_rows;  /* of each query */
-    int64_t missing_rows, extra_rows; /* in the oracle alone; in the table alone; both 0: equal */
+    int64_t missing_rows, extra_rows; /* in the oracle alone; in the table alone */
     char **columns;                   /* names, as the oracle's query gives them */
     size_t column_count;
     struct leat_verify_row *examples; /* the first `limit` differing rows in the order of their columns */
@@ -20,11 +21,11 @@ struct leat_verify_result {
  * NULL = NULL). Column names may differ, types must not (a nested type may stand against its text).
  * batch        borrowed; a BATCH connection, nothing else running on it
  * limit        examples wanted at most
- * out          owned by the caller, empty unless LEAT_OK; leat_verify_deinit
+ * out          owned by the caller, empty unless LEAT_OK; leat_verify_result_deinit
  * Errors       INVALID other columns or types, named; SQL, NO_MEMORY from DuckDB */
-enum leat_status leat_verify_compare(struct leat_conn *batch, const char *oracle_sql, const char *table_sql, size_t limit,
+enum leat_status leat_verify(struct leat_conn *batch, const char *oracle_sql, const char *table_sql, size_t limit,
                                      struct leat_verify_result *out, struct leat_error *) LEAT_MUST;
-void leat_verify_deinit(struct leat_verify_result *);
+void leat_verify_result_deinit(struct leat_verify_result *);
 /* The result for people: a summary line, then the examples as aligned columns. */
 void leat_verify_print(const struct leat_verify_result *, struct leat_buffer *out);
 

@@ -366,6 +366,41 @@ static void test_error_classes(void **state) {
     leat_duck_close(d);
 }
 
+/* Invalid UTF-8, which callers must never hand over, invalidates a database: err says fatal, a new instance works. */
+static void test_fatal_errors(void **state) {
+    (void)state;
+    struct leat_duck *d = open_duck(LEAT_DUCK_STEP);
+    struct leat_conn *c = open_conn(d);
+    struct leat_schema schema = {0};
+    leat_schema_add(&schema, "s", (struct leat_type){.kind = LEAT_VARCHAR}, false);
+    struct leat_changes batch, out;
+    leat_changes_init(&batch, &schema);
+    leat_changes_init(&out, &schema);
+    leat_changes_reserve(&batch, 1);
+    ((struct leat_string *)batch.columns[0].data)[0] = leat_string_of("\xff", 1);
+    batch.row_count = 1;
+    OK(leat_conn_input(c, "in", &schema, false, &err));
+    leat_conn_bind(c, "in", &batch);
+    struct leat_stage *s;
+    OK(leat_stage_prepare(c, "SELECT upper(c0) AS s FROM leat_input('in')", &s, &err));
+    assert_int_equal(leat_stage_run(s, &out, NULL, &err), LEAT_SQL);
+    assert_true(err.fatal);
+    assert_false(err.bad_data);
+    assert_int_equal(leat_stage_run(s, &out, NULL, &err), LEAT_SQL);
+    assert_true(err.fatal);
+    leat_stage_free(s);
+    leat_changes_deinit(&out);
+    leat_changes_deinit(&batch);
+    leat_schema_deinit(&schema);
+    leat_conn_close(c);
+    leat_duck_close(d);
+    d = open_duck(LEAT_DUCK_STEP);
+    c = open_conn(d);
+    expect_text(c, "SELECT 1", "1");
+    leat_conn_close(c);
+    leat_duck_close(d);
+}
+
 static void test_failed_run_leaves_target(void **state) {
     (void)state;
     struct leat_duck *d = open_duck(LEAT_DUCK_STEP);
@@ -701,6 +736,7 @@ int main(void) {
         cmocka_unit_test(test_stage_weights_and_rows),
         cmocka_unit_test(test_bad_statements),
         cmocka_unit_test(test_error_classes),
+        cmocka_unit_test(test_fatal_errors),
         cmocka_unit_test(test_failed_run_leaves_target),
         cmocka_unit_test(test_many_runs_keep_memory_flat),
         cmocka_unit_test(test_interrupt),

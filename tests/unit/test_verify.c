@@ -28,15 +28,15 @@ static int close_all(void **state) {
 }
 
 static void compare(const char *oracle, const char *table, size_t limit, struct leat_verify_result *out) {
-    if (leat_verify_compare(conn, oracle, table, limit, out, &err)) fail_msg("%s", err.text);
+    if (leat_verify(conn, oracle, table, limit, out, &err)) fail_msg("%s", err.text);
 }
 
 static void expect_equal(const char *oracle, const char *table) {
     struct leat_verify_result r;
     compare(oracle, table, 10, &r);
-    if (r.missing_rows || r.extra_rows || r.example_count) fail_msg("%s differs from %s", oracle, table);
+    if (r.differing || r.missing_rows || r.extra_rows || r.example_count) fail_msg("%s differs from %s", oracle, table);
     assert_int_equal(r.oracle_rows, r.table_rows);
-    leat_verify_deinit(&r);
+    leat_verify_result_deinit(&r);
 }
 
 static void test_equal(void **state) {
@@ -60,12 +60,13 @@ static void test_different(void **state) {
     assert_int_equal(r.table_rows, 5);
     assert_int_equal(r.missing_rows, 2);
     assert_int_equal(r.extra_rows, 3);
+    assert_int_equal(r.differing, 5);
     assert_int_equal(r.example_count, 2);
     assert_int_equal(r.examples[0].copies, 1);
     assert_string_equal(r.examples[0].values[0], "1");
     assert_string_equal(r.examples[1].values[0], "2");
     assert_null(r.examples[1].values[1]);
-    leat_verify_deinit(&r);
+    leat_verify_result_deinit(&r);
     compare("SELECT * FROM (VALUES (1, 'a'), (1, 'a'), (2, NULL)) t(id, name)", "SELECT 5, 'a text with\na line break and more than forty characters'", 10, &r);
     struct leat_buffer text = {0};
     leat_verify_print(&r, &text);
@@ -75,27 +76,27 @@ static void test_different(void **state) {
                                    "      +1  2   NULL\n"
                                    "      -1  5   a text with a line break and more than f\n");
     leat_buffer_deinit(&text);
-    leat_verify_deinit(&r);
+    leat_verify_result_deinit(&r);
     compare("SELECT 1", "SELECT 2", 0, &r);
     assert_int_equal(r.missing_rows + r.extra_rows, 2);
     assert_int_equal(r.example_count, 0);
-    leat_verify_deinit(&r);
+    leat_verify_result_deinit(&r);
     compare("SELECT 1", "SELECT 1", 5, &r);
     leat_verify_print(&r, &text);
     assert_string_equal(text.data, "equal: 1 rows\n");
     leat_buffer_deinit(&text);
-    leat_verify_deinit(&r);
+    leat_verify_result_deinit(&r);
 }
 
 static void test_refused(void **state) {
     (void)state;
     struct leat_verify_result r;
-    assert_int_equal(leat_verify_compare(conn, "SELECT 1", "SELECT 1, 2", 1, &r, &err), LEAT_INVALID);
-    assert_int_equal(leat_verify_compare(conn, "SELECT 1 AS a", "SELECT 1::BIGINT AS b", 1, &r, &err), LEAT_INVALID);
+    assert_int_equal(leat_verify(conn, "SELECT 1", "SELECT 1, 2", 1, &r, &err), LEAT_INVALID);
+    assert_int_equal(leat_verify(conn, "SELECT 1 AS a", "SELECT 1::BIGINT AS b", 1, &r, &err), LEAT_INVALID);
     assert_string_equal(err.text, "column \"a\" is INTEGER in the oracle, but \"b\" is BIGINT in the table");
-    assert_int_equal(leat_verify_compare(conn, "SELECT nope", "SELECT 1", 1, &r, &err), LEAT_SQL);
+    assert_int_equal(leat_verify(conn, "SELECT nope", "SELECT 1", 1, &r, &err), LEAT_SQL);
     assert_non_null(strstr(err.text, "the oracle's query: "));
-    assert_int_equal(leat_verify_compare(conn, "SELECT 1", "SELECT CAST('x' || range AS INTEGER) FROM range(3)", 1, &r, &err), LEAT_SQL);
+    assert_int_equal(leat_verify(conn, "SELECT 1", "SELECT CAST('x' || range AS INTEGER) FROM range(3)", 1, &r, &err), LEAT_SQL);
     assert_true(err.bad_data);
     assert_null(r.columns);
     expect_equal("SELECT 1", "SELECT 1");
