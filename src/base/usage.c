@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 int64_t leat_usage_cpu_us(void) {
     struct rusage usage;
@@ -24,4 +25,9 @@ int64_t leat_usage_written_bytes(void) {
         if (sscanf(line, "wchar: %lld", &written) == 1) break;
     fclose(file);
     return written;
+}
+
+int leat_usage_processors(void) {
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : (int)n;
 }

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/usage.h"
 #include "engine/internal.h"
 
 int64_t leat_engine_now(struct leat_engine *engine) {
@@ -62,10 +63,11 @@ out:
 
 static enum leat_status open_duck(struct leat_engine *engine, const struct leat_engine_options *options, struct leat_error *err) {
     const char *zone = leat_setting_text(engine->project, "time_zone");
+    int threads = (int)leat_setting_int(engine->project, "threads");
     struct leat_duck_options step = {.use = LEAT_DUCK_STEP, .threads = 1, .time_zone = zone};
     struct leat_duck_options plan = {.use = LEAT_DUCK_PLAN, .threads = 1, .time_zone = zone};
     struct leat_duck_options batch = {.use = LEAT_DUCK_BATCH,
-                                      .threads = (int)leat_setting_int(engine->project, "threads"),
+                                      .threads = threads ? threads : leat_usage_processors(),
                                       .memory_limit_bytes = (uint64_t)leat_setting_int(engine->project, "memory_limit"),
                                       .temp_dir = engine->scratch_dir,
                                       .time_zone = zone};
