@@ -19,15 +19,15 @@ static enum leat_status verify_table(struct leat_engine *engine, struct leat_gta
     json_decref(frontier);
     if (st == LEAT_OK) {
         leat_delta_select(dir, leat_delta_current(table->delta), &table->plan->schema, NULL, &content);
-        st = leat_verify_compare(engine->batch_conn, table->plan->completed_sql, content.data, max_rows, &result, err);
+        st = leat_verify(engine->batch_conn, table->plan->completed_sql, content.data, max_rows, &result, err);
     }
     if (st == LEAT_OK) {
-        uint64_t rows = (uint64_t)(result.missing_rows + result.extra_rows);
+        uint64_t rows = result.differing;
         *differing += rows;
         leat_putf(out, "%s: %llu differing rows\n", table->def->name, (unsigned long long)rows);
         if (rows) leat_verify_print(&result, out);
     }
-    leat_verify_deinit(&result);
+    leat_verify_result_deinit(&result);
     leat_buffer_deinit(&content);
     free(dir);
     return st == LEAT_OK ? st : leat_prepend(err, "verify \"%s\"", table->def->name);
