@@ -20,7 +20,7 @@ void leat_parser_view(struct leat_parser *p) {
     if (leat_parser_is_operator(p, "("))
         leat_parser_error(p, p->at, "name the columns in the SELECT by AS", "a view has no column list here");
     else
-        ok = leat_parser_expect(p, "AS") && leat_parser_query(p, object, &view.sql, &view.sql_place, &view.sql_map);
+        ok = leat_parser_expect(p, "AS") && leat_parser_query(p, object, &view.sql, &view.sql_place, &view.map);
     if (!fresh) {
         leat_view_deinit(&view);
         return;
@@ -198,6 +198,7 @@ static bool parse_schedule(struct leat_parser *p, struct leat_table *table) {
         return false;
     at = p->at;
     free(table->time_zone);
+    table->time_zone_place = leat_parser_place(p, at);
     table->time_zone = leat_parser_string(p, "the time zone, such as 'Europe/Berlin'");
     if (table->time_zone && !plausible_zone(table->time_zone)) {
         leat_parser_error(p, at, "for example 'UTC' or 'Europe/Berlin'", "'%s' is not the name of a time zone",
@@ -359,7 +360,7 @@ void leat_parser_table(struct leat_parser *p) {
     bool clauses_ok = ok;
     if (leat_parser_expect(p, "AS")) {
         strip_trailing_emit(p, &draft);
-        ok &= leat_parser_query(p, object, &table->sql, &table->sql_place, &table->sql_map);
+        ok &= leat_parser_query(p, object, &table->sql, &table->sql_place, &table->map);
     } else {
         ok = false;
     }

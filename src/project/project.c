@@ -39,14 +39,14 @@ void leat_source_deinit(struct leat_source *source) {
 }
 
 void leat_view_deinit(struct leat_view *view) {
-    inputs_deinit(&view->inputs, &view->input_count, &view->sql_map);
+    inputs_deinit(&view->inputs, &view->input_count, &view->map);
     free(view->name);
     free(view->sql);
     *view = (struct leat_view){0};
 }
 
 void leat_table_deinit(struct leat_table *table) {
-    inputs_deinit(&table->inputs, &table->input_count, &table->sql_map);
+    inputs_deinit(&table->inputs, &table->input_count, &table->map);
     for (size_t i = 0; i < table->constraint_count; i++) {
         free(table->constraints[i].name);
         free(table->constraints[i].expression);

@@ -18,9 +18,8 @@ struct leat_text_file { char *name, *text; size_t length; };
  * text keeps its distance from file_offset, written text (TUMBLE's) stands for the one token at file_offset. */
 struct leat_sql_piece { uint32_t sql_offset, file_offset; bool copied; };
 struct leat_sql_map { const struct leat_text_file *file; struct leat_sql_piece *pieces; size_t piece_count; };
-/* Where byte `sql_offset` of a query stands in its file (DuckDB's error positions are such offsets). Without a map or
- * with an offset below 0: sql_place itself. */
-struct leat_place leat_sql_place(const struct leat_place *sql_place, const struct leat_sql_map *map, int64_t sql_offset);
+/* Where byte `sql_offset` of a query stands in its file (DuckDB's error positions are such offsets); sql_place without a map. */
+struct leat_place leat_sql_place(const struct leat_sql_map *map, const struct leat_place *sql_place, size_t sql_offset);
 
 enum leat_format { LEAT_FORMAT_JSON, LEAT_FORMAT_CSV, LEAT_FORMAT_PARQUET };
 
@@ -53,7 +52,7 @@ struct leat_view {
     char *name; struct leat_place place;
     char *sql;                      /* after the rewriting of TUMBLE into leat_tumble */
     struct leat_place sql_place;    /* where the query's first character stands */
-    struct leat_sql_map sql_map;
+    struct leat_sql_map map;
     struct leat_object_ref *inputs; size_t input_count; /* relations named in FROM, each once */
 };
 enum leat_refresh_mode { LEAT_MODE_AUTO, LEAT_MODE_INCREMENTAL, LEAT_MODE_FULL };
@@ -62,12 +61,13 @@ enum leat_violation { LEAT_ON_DROP_ROW, LEAT_ON_QUARANTINE, LEAT_ON_FAIL_UPDATE 
 struct leat_constraint { char *name; char *expression; enum leat_violation action; struct leat_place place, expression_place; };
 struct leat_table {
     char *name; struct leat_place place;
-    char *sql; struct leat_place sql_place; struct leat_sql_map sql_map; /* as in leat_view */
+    char *sql; struct leat_place sql_place; struct leat_sql_map map; /* as in leat_view */
     struct leat_object_ref *inputs; size_t input_count;
     char **primary_key; size_t primary_key_count; /* column names; may be none */
     int64_t freshness_us;           /* >0: continuous; 0: not given (schedule) */
     bool downstream;                /* FRESHNESS = DOWNSTREAM */
     char *cron, *time_zone;         /* NULL: continuous */
+    struct leat_place time_zone_place;
     int64_t lateness_us; bool lateness_given;
     bool emit_on_window_close;
     enum leat_refresh_mode mode;
@@ -115,5 +115,9 @@ bool leat_project_find(const struct leat_project *, const char *name, struct lea
  * as a number: an integer, bytes, microseconds, booleans 0 or 1. An unknown name is a programming error: aborts. */
 const char *leat_setting_text(const struct leat_project *, const char *name);
 int64_t leat_setting_int(const struct leat_project *, const char *name);
+
+struct leat_conn;
+/* Checks what only DuckDB knows: that the time zones of schedules and of the project exist. Findings go to diags. */
+enum leat_status leat_project_check_zones(const struct leat_project *, struct leat_conn *, struct leat_diagnostics *diags, struct leat_error *) LEAT_MUST;
 
 #endif

@@ -81,16 +81,16 @@ static void put_token(struct walk *w, size_t token) {
     leat_putn(&w->sql, w->p->tokens.text + token_at(w, token)->offset, token_at(w, token)->length);
 }
 
-struct leat_place leat_sql_place(const struct leat_place *sql_place, const struct leat_sql_map *map, int64_t sql_offset) {
-    if (!map || !map->file || map->piece_count == 0 || sql_offset < 0)
+struct leat_place leat_sql_place(const struct leat_sql_map *map, const struct leat_place *sql_place, size_t sql_offset) {
+    if (!map->file || map->piece_count == 0)
         return *sql_place;
     size_t i = map->piece_count - 1;
-    while (i > 0 && map->pieces[i].sql_offset > (uint64_t)sql_offset)
+    while (i > 0 && map->pieces[i].sql_offset > sql_offset)
         i--;
     const struct leat_sql_piece *piece = &map->pieces[i];
     size_t offset = piece->file_offset;
     if (piece->copied)
-        offset += (size_t)sql_offset - piece->sql_offset;
+        offset += sql_offset - piece->sql_offset;
     struct leat_place place = {.file = map->file->name};
     leat_text_place(map->file->text, map->file->length, offset, &place.line, &place.column);
     return place;

@@ -1,7 +1,6 @@
 /* A source's options: WITH against the connector's table, defaults, and what follows from them. */
 #include "project/parse.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -125,16 +124,14 @@ static bool choose_format(struct leat_parser *p, struct leat_source *source, con
     return false; /* the option's own check says what is right */
 }
 
-static bool check_character(struct leat_parser *p, const struct leat_given *given, char **value) {
+static bool check_delimiter(struct leat_parser *p, const struct leat_given *given, char **value) {
     if (strcmp(*value, "\\t") == 0 || strcasecmp(*value, "tab") == 0) {
         free(*value);
         *value = leat_strdup("\t");
     }
-    unsigned char c = (unsigned char)**value;
-    if (strlen(*value) == 1 && c < 0x80 && !isalnum(c) && c != '\n' && c != '\r' && c != ' ')
+    if (strlen(*value) == 1 && strchr(",;|\t", **value))
         return true;
-    leat_diagnose(p->diags, given->value_place, false, "for example ';' or '\\t'",
-                  "option '%s' must be one ASCII character that is no letter, digit, space or line end", given->name);
+    leat_diagnose(p->diags, given->value_place, false, NULL, "option '%s' must be ',' ';' '|' or a tab ('\\t')", given->name);
     return false;
 }
 
@@ -173,8 +170,7 @@ static bool check_option(struct leat_parser *p, struct leat_source *source, cons
         return false;
     }
     char *value = leat_given_normalise(p, spec, given);
-    bool character = strcmp(spec->name, "delimiter") == 0 || strcmp(spec->name, "quote") == 0;
-    if (value && character && !check_character(p, given, &value)) {
+    if (value && strcmp(spec->name, "delimiter") == 0 && !check_delimiter(p, given, &value)) {
         free(value);
         value = NULL;
     }
@@ -207,14 +203,8 @@ static bool add_defaults(struct leat_parser *p, struct leat_source *source, cons
     return ok;
 }
 
-static bool check_together(struct leat_parser *p, struct leat_source *source, const struct leat_given_list *given) {
-    const char *delimiter = leat_source_option(source, "delimiter"), *quote = leat_source_option(source, "quote");
+static bool check_together(struct leat_parser *p, const struct leat_given_list *given) {
     const struct leat_given *mode = find_given(given, "mode"), *refresh = find_given(given, "refresh");
-    if (source->format == LEAT_FORMAT_CSV && delimiter && quote && strcmp(delimiter, quote) == 0) {
-        leat_diagnose(p->diags, source->place, false, NULL, "delimiter and quote of source '%s' are the same character",
-                      source->name);
-        return false;
-    }
     if (mode && refresh) {
         leat_diagnose(p->diags, mode->place, false, "leave out one of the two",
                       "mode is for files that are followed, refresh for a reference that is read whole");
@@ -240,5 +230,5 @@ bool leat_parser_source_options(struct leat_parser *p, struct leat_source *sourc
     }
     ok &= add_defaults(p, source, table, given, format_known);
     source->refresh_us = leat_source_option_int(source, "refresh", 0);
-    return ok && check_together(p, source, given);
+    return ok && check_together(p, given);
 }

@@ -45,11 +45,11 @@ static enum leat_status read_value(const struct field *field, const char **at, c
             if (*at - s == 3 && strncasecmp(s, field->names[i], 3) == 0)
                 found = i;
         if (found < 0)
-            return leat_fail(err, LEAT_INVALID, "'%.*s' is not a %s", (int)(end - s > 20 ? 20 : end - s), s, field->name);
+            return leat_fail(err, LEAT_INVALID, "'%.*s' cannot be the %s", (int)(end - s > 20 ? 20 : end - s), s, field->name);
         *out = found + field->min;
     }
     if (*out < field->min || *out > field->max)
-        return leat_fail(err, LEAT_INVALID, "%d is not a %s (%d to %d)", *out, field->name, field->min, field->max);
+        return leat_fail(err, LEAT_INVALID, "%d is out of range for the %s (%d to %d)", *out, field->name, field->min, field->max);
     return LEAT_OK;
 }
 
@@ -172,12 +172,16 @@ static bool day_matches(const struct leat_cron *cron, int64_t days) {
     return cron->day_any || cron->weekday_any ? by_day && by_weekday : by_day || by_weekday;
 }
 
+static int zone_offset(struct leat_zone *zone, int64_t utc_s) {
+    return zone ? zone->offset_at(zone, utc_s) : 0;
+}
+
 /* First second from which the zone's offset is not `offset`, within (from, to]; the offset at `from` is `offset`, at `to` it
  * is not. */
 static int64_t find_transition(struct leat_zone *zone, int64_t from, int64_t to, int offset) {
     while (to - from > 1) {
         int64_t middle = from + (to - from) / 2;
-        if (zone->offset_at(zone, middle) == offset)
+        if (zone_offset(zone, middle) == offset)
             from = middle;
         else
             to = middle;
@@ -188,12 +192,12 @@ static int64_t find_transition(struct leat_zone *zone, int64_t from, int64_t to,
 /* The instants (UTC seconds) at which the zone's clocks show local second `local`: one, two, or, for a time that the clocks
  * skip, none; then instants[0] is the end of the gap. */
 static int local_instants(struct leat_zone *zone, int64_t local, int64_t instants[2]) {
-    int before = zone->offset_at(zone, local - DAY_S), after = zone->offset_at(zone, local + DAY_S);
+    int before = zone_offset(zone, local - DAY_S), after = zone_offset(zone, local + DAY_S);
     int count = 0;
     int64_t first = local - before, second = local - after;
-    if (zone->offset_at(zone, first) == before)
+    if (zone_offset(zone, first) == before)
         instants[count++] = first;
-    if (after != before && zone->offset_at(zone, second) == after)
+    if (after != before && zone_offset(zone, second) == after)
         instants[count++] = second;
     if (count == 2 && instants[0] > instants[1]) {
         int64_t swap = instants[0];
@@ -207,7 +211,7 @@ static int local_instants(struct leat_zone *zone, int64_t local, int64_t instant
 
 int64_t leat_cron_next(const struct leat_cron *cron, struct leat_zone *zone, int64_t after_us) {
     int64_t after_s = after_us >= 0 ? after_us / 1000000 : -((-after_us + 999999) / 1000000);
-    int64_t local_after = after_s + zone->offset_at(zone, after_s);
+    int64_t local_after = after_s + zone_offset(zone, after_s);
     int64_t first_day = (local_after >= 0 ? local_after : local_after - DAY_S + 1) / DAY_S - 1;
     /* every hour: the schedule follows elapsed time, so that it neither pauses in a repeated hour nor runs for a skipped one */
     bool hourly = cron->hours == ALL_HOURS;

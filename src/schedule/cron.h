@@ -10,6 +10,6 @@ struct leat_cron { uint64_t minutes; uint32_t hours, days; uint16_t months; uint
 enum leat_status leat_cron_parse(const char *text, struct leat_cron *out, struct leat_error *) LEAT_MUST;
 /* UTC offset in seconds that `zone` has at UTC second t. */
 struct leat_zone { int (*offset_at)(struct leat_zone *, int64_t utc_s); void *context; };
-/* Smallest due time > after_us; INT64_MAX when there is none within 8 years. */
+/* Smallest due time > after_us (zone NULL: UTC); INT64_MAX when there is none within 8 years. */
 int64_t leat_cron_next(const struct leat_cron *, struct leat_zone *, int64_t after_us);
 #endif
