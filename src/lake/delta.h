@@ -52,8 +52,10 @@ const struct leat_delta_snapshot *leat_delta_current(const struct leat_delta *);
 /* The type a column has in Parquet: HUGEINT, UBIGINT, UHUGEINT -> DECIMAL(38|20|38,0); unsigned -> next wider signed; TIME,
  * INTERVAL, UUID, NESTED -> VARCHAR; others unchanged. */
 struct leat_type leat_delta_storage_type(struct leat_type t);
+/* The table's columns by its own schema, as leat types (nested ones NESTED). out is initialised by the call. */
+enum leat_status leat_delta_snapshot_schema(const struct leat_delta_snapshot *, struct leat_schema *out, struct leat_error *) LEAT_MUST;
 /* SQL text reading a snapshot with the logical schema: "SELECT CAST(..) AS a, ... FROM read_parquet([...])", empty tables too.
- * extra_where: NULL or a predicate. */
+ * Columns of `logical` are found by name; NULL: all columns of the table. extra_where: NULL or a predicate. */
 void leat_delta_select(const char *table_dir, const struct leat_delta_snapshot *, const struct leat_schema *logical,
                        const char *extra_where, struct leat_buffer *out_sql);
 

@@ -1,0 +1,211 @@
+/* What the files of lake/delta_*.c share. Nothing here is for other folders.
+ *
+ *   delta_action.c      one line of the log <-> an action
+ *   delta_state.c       action reconciliation: the live files, tombstones, txns of one version
+ *   delta_log.c         finds checkpoints and commits, replays them into a state
+ *   delta_schema.c      schemaString <-> columns, the types columns have in Parquet
+ *   delta_select.c      SQL that reads a snapshot
+ *   delta_stats.c       DuckDB's COPY statistics -> Delta statistics; bounds for file skipping
+ *   delta_write.c       data files: COPY to scratch, adopt; append, overwrite
+ *   delta_commit.c      open, create, commit with conflict handling
+ *   delta_checkpoint.c  checkpoint and _last_checkpoint
+ *   delta_apply.c       weighted changes
+ *   delta_maintain.c    compaction, vacuum */
+#ifndef LEAT_LAKE_DELTA_INTERNAL_H
+#define LEAT_LAKE_DELTA_INTERNAL_H
+
+#include "lake/delta.h"
+
+#define LEAT_DELTA_LOG_DIR "_delta_log"
+#define LEAT_DELTA_COMMIT_MAX_BYTES ((size_t)1 << 30) /* a commit file larger than this is refused */
+#define LEAT_DELTA_PATH_MAX 4096
+#define LEAT_DELTA_FILE_PREFIX "leat-" /* data files of this prefix have every column of the schema */
+#define LEAT_DELTA_CHECKPOINT_EVERY 10
+
+/* ---- actions (delta_action.c) ---- */
+
+enum leat_delta_action_kind {
+    LEAT_DELTA_NO_ACTION, /* an action this reader may ignore */
+    LEAT_DELTA_ADD,
+    LEAT_DELTA_REMOVE,
+    LEAT_DELTA_METADATA,
+    LEAT_DELTA_PROTOCOL,
+    LEAT_DELTA_TXN,
+    LEAT_DELTA_COMMIT_INFO,
+};
+struct leat_delta_tombstone {
+    char *path; /* first, as in struct leat_delta_file: the map compares it */
+    char *partition_json;
+    uint64_t size_bytes;
+    int64_t deleted_ms;
+};
+struct leat_delta_metadata {
+    char *id, *name, *description, *schema_json, *configuration_json;
+    char **partition_columns;
+    size_t partition_column_count;
+    int64_t created_ms;
+};
+struct leat_delta_protocol {
+    int64_t reader, writer;
+    char **reader_features, **writer_features;
+    size_t reader_feature_count, writer_feature_count;
+};
+struct leat_delta_action {
+    enum leat_delta_action_kind kind;
+    struct leat_delta_file file;           /* ADD */
+    struct leat_delta_tombstone tombstone; /* REMOVE */
+    struct leat_delta_metadata metadata;
+    struct leat_delta_protocol protocol;
+    struct leat_delta_txn txn;
+    int64_t timestamp_ms; /* COMMIT_INFO, TXN (lastUpdated); -1: none */
+    char *commit_id;      /* COMMIT_INFO: txnId */
+    char *frontier_json;  /* COMMIT_INFO */
+};
+/* One JSON document. CORRUPT with the reason; UNSUPPORTED for a deletion vector. out is always safe to deinit. */
+enum leat_status leat_delta_action_parse(const char *line, size_t length, struct leat_delta_action *out, struct leat_error *err) LEAT_MUST;
+void leat_delta_action_deinit(struct leat_delta_action *);
+void leat_delta_metadata_deinit(struct leat_delta_metadata *);
+void leat_delta_protocol_deinit(struct leat_delta_protocol *);
+void leat_delta_file_deinit(struct leat_delta_file *);
+
+/* Each appends one line with its newline. */
+void leat_delta_put_add(struct leat_buffer *, const struct leat_delta_file *, bool data_change);
+void leat_delta_put_remove(struct leat_buffer *, const struct leat_delta_file *, int64_t now_ms, bool data_change);
+void leat_delta_put_txn(struct leat_buffer *, const struct leat_delta_txn *, int64_t now_ms);
+void leat_delta_put_metadata(struct leat_buffer *, const struct leat_delta_metadata *);
+void leat_delta_put_protocol(struct leat_buffer *, const struct leat_delta_protocol *);
+void leat_delta_put_path(struct leat_buffer *, const char *path); /* percent-encoded as a URI path, no quotes */
+
+/* ---- state (delta_state.c) ---- */
+
+/* Index of strings that are the first member of array elements. */
+struct leat_delta_map {
+    uint32_t *slots; /* element index + 1; 0: free */
+    size_t capacity, count;
+};
+struct leat_delta_bounds; /* parsed statistics of one file (delta_stats.c) */
+
+struct leat_delta_state {
+    struct leat_delta_snapshot snapshot;
+    size_t file_capacity, txn_capacity;
+    struct leat_delta_bounds **bounds; /* of each file, NULL until asked for */
+    int64_t *txn_updated_ms;
+    struct leat_delta_map file_map;
+    struct leat_delta_tombstone *tombstones;
+    size_t tombstone_count, tombstone_capacity;
+    struct leat_delta_map tombstone_map;
+    struct leat_delta_protocol protocol;
+    struct leat_delta_metadata metadata;
+    bool has_protocol, has_metadata;
+    uint64_t live_bytes;
+};
+void leat_delta_state_init(struct leat_delta_state *); /* version -1 */
+void leat_delta_state_deinit(struct leat_delta_state *);
+/* Moves what it needs out of the action. */
+void leat_delta_state_apply(struct leat_delta_state *, struct leat_delta_action *);
+int64_t leat_delta_state_find(const struct leat_delta_state *, const char *path); /* index of a live file or -1 */
+/* Forgets the tombstones deleted before `before_ms`, or whose file `gone` says is no longer there (NULL: none). */
+void leat_delta_state_expire(struct leat_delta_state *, int64_t before_ms);
+void leat_delta_state_forget_tombstone(struct leat_delta_state *, const char *path);
+/* Copies metadata into the public snapshot and checks that there is a protocol leat can read. */
+enum leat_status leat_delta_state_finish(struct leat_delta_state *, const char *table_dir, struct leat_error *err) LEAT_MUST;
+enum leat_status leat_delta_check_writer(const struct leat_delta_state *, const char *table_dir, struct leat_error *err) LEAT_MUST;
+
+/* ---- log (delta_log.c) ---- */
+
+char *leat_delta_commit_path(const char *table_dir, int64_t version);
+/* Parses and applies one commit file. NOT_FOUND when it is not there. commit_id_out (may be NULL): its txnId, malloc'd
+ * or NULL. */
+enum leat_status leat_delta_read_commit(struct leat_env *, const char *table_dir, int64_t version, struct leat_delta_state *,
+                                        char **commit_id_out, struct leat_error *err) LEAT_MUST;
+/* Reads commits after state->snapshot.version until none follows. */
+enum leat_status leat_delta_catch_up(struct leat_env *, const char *table_dir, struct leat_delta_state *, struct leat_error *err) LEAT_MUST;
+enum leat_status leat_delta_replay(struct leat_env *, struct leat_conn *, const char *table_dir, int64_t version,
+                                   struct leat_delta_state *out, int64_t *out_checkpoint_version, struct leat_error *err) LEAT_MUST;
+
+/* ---- schema (delta_schema.c) ---- */
+
+struct leat_delta_column {
+    char *name;
+    char *duck_type;          /* of the column as the table's schema says, DuckDB's spelling */
+    struct leat_type storage; /* NESTED for arrays, maps, structs */
+    struct leat_type logical; /* "leat.type", or the storage type */
+    bool nullable, has_leat_type, is_partition, is_timestamp;
+};
+struct leat_delta_columns {
+    struct leat_delta_column *items;
+    size_t count;
+    bool ours; /* every column has leat.type and none is a partition column */
+    bool has_invariants;
+};
+enum leat_status leat_delta_columns_parse(const char *schema_json, char *const *partition_columns, size_t partition_column_count,
+                                          struct leat_delta_columns *out, struct leat_error *err) LEAT_MUST;
+void leat_delta_columns_deinit(struct leat_delta_columns *);
+/* schemaString for a logical schema. INVALID for names that differ only in case. */
+enum leat_status leat_delta_schema_json(const struct leat_schema *, struct leat_buffer *out, struct leat_error *err) LEAT_MUST;
+
+/* ---- statistics (delta_stats.c) ---- */
+
+/* Converts the text of COPY's column_statistics into Delta statistics JSON. INVALID when a NOT NULL column has NULLs. */
+enum leat_status leat_delta_stats_json(const struct leat_schema *logical, const char *duck_text, size_t length, uint64_t row_count,
+                                       struct leat_buffer *out, struct leat_error *err) LEAT_MUST;
+struct leat_delta_bound {
+    bool has_range, is_text, has_null_count;
+    int64_t low, high; /* integers, dates (days), timestamps (microseconds) */
+    char *low_text, *high_text;
+    int64_t null_count;
+};
+struct leat_delta_bounds {
+    int64_t row_count;
+    size_t count;
+    struct leat_delta_bound columns[]; /* by logical column */
+};
+struct leat_delta_bounds *leat_delta_bounds_parse(const struct leat_schema *logical, const char *stats_json);
+void leat_delta_bounds_free(struct leat_delta_bounds *);
+
+/* ---- the writer (delta_commit.c, delta_write.c) ---- */
+
+struct leat_delta {
+    struct leat_env *env;
+    struct leat_conn *conn;
+    char *table_dir, *scratch_dir;
+    char *input_name;           /* of leat_conn_input, this writer's own */
+    bool input_declared;
+    struct leat_schema schema;  /* logical */
+    struct leat_delta_state state;
+    bool stale;                 /* a commit's outcome is unknown: read the log before anything else */
+    int checkpoint_every;
+    int64_t checkpoint_version; /* newest one known, -1: none */
+};
+
+struct leat_delta_commit {
+    const struct leat_delta_commit_info *info; /* borrowed */
+    struct leat_delta_file *added;             /* moved into the state on success */
+    size_t added_count, added_capacity;
+    char **removed; /* paths of live files */
+    size_t removed_count, removed_capacity;
+    bool data_change, blind_append;
+};
+void leat_delta_commit_deinit(struct leat_delta_commit *);
+void leat_delta_commit_remove(struct leat_delta_commit *, const char *path);
+/* Brings the state up to date if it is stale, then answers whether info's txns are already in the table (*past). */
+enum leat_status leat_delta_begin(struct leat_delta *, const struct leat_delta_commit_info *, bool *past, struct leat_error *err) LEAT_MUST;
+/* Writes the next version. *done false: its txns are already there (a blind append lost a race against itself). On
+ * CONFLICT the state is that of the winner and added files are gone. */
+enum leat_status leat_delta_commit(struct leat_delta *, struct leat_delta_commit *, bool *done, struct leat_error *err) LEAT_MUST;
+enum leat_status leat_delta_checkpoint(struct leat_delta *, struct leat_error *err) LEAT_MUST;
+int64_t leat_delta_now_ms(const struct leat_delta *);
+
+/* COPYs `storage_sql` (columns of the storage types, in order) to scratch, adopts the file, and appends it to
+ * commit->added, unless it has no rows. out_rows may be NULL. */
+enum leat_status leat_delta_write_data(struct leat_delta *, const char *storage_sql, struct leat_delta_commit *, uint64_t *out_rows,
+                                       struct leat_error *err) LEAT_MUST;
+/* "CAST(prefix.name AS T) AS name, ..." from logical values to storage. by_position: prefix.cN instead of names. */
+void leat_delta_put_storage_columns(const struct leat_schema *, const char *prefix, bool by_position, struct leat_buffer *out);
+/* A path as an SQL string that DuckDB does not take for a pattern. */
+void leat_delta_put_file_literal(struct leat_buffer *, const char *path);
+/* "read_parquet([...], ...)" over the chosen live files (indexes NULL: the first `count`). */
+void leat_delta_put_scan(const char *table_dir, const struct leat_delta_file *files, const size_t *indexes, size_t count, bool by_name,
+                         struct leat_buffer *out);
+
+#endif

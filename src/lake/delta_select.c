@@ -1,0 +1,211 @@
+/* SQL that reads a snapshot.
+ *
+ * Files that leat wrote have every column of the schema in its storage type: one read_parquet with casts. Other files
+ * may lack columns, have more, or hold timestamps as INT96, which DuckDB reads without a zone; partition columns are
+ * in the log, not in the file. Those are read by name, a group of equal partition values at a time, below a row-less
+ * template that supplies missing columns as NULL. */
+#include "lake/delta_internal.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+/* DuckDB expands patterns in paths; a bracket around a special character makes it plain. */
+void leat_delta_put_file_literal(struct leat_buffer *b, const char *path)
+{
+    struct leat_buffer safe = {0};
+    for (const char *p = path; *p; p++) {
+        if (*p == '*' || *p == '?' || *p == '[') leat_putf(&safe, "[%c]", *p);
+        else leat_putn(&safe, p, 1);
+    }
+    leat_put_sql_string(b, safe.data ? safe.data : "");
+    leat_buffer_deinit(&safe);
+}
+
+void leat_delta_put_scan(const char *table_dir, const struct leat_delta_file *files, const size_t *indexes, size_t count, bool by_name,
+                         struct leat_buffer *out)
+{
+    struct leat_buffer path = {0};
+    leat_put(out, "read_parquet([");
+    for (size_t i = 0; i < count; i++) {
+        leat_buffer_reset(&path);
+        leat_putf(&path, "%s/%s", table_dir, files[indexes ? indexes[i] : i].path);
+        if (i) leat_put(out, ", ");
+        leat_delta_put_file_literal(out, path.data);
+    }
+    leat_putf(out, "], hive_partitioning = false%s)", by_name ? ", union_by_name = true" : "");
+    leat_buffer_deinit(&path);
+}
+
+static const struct leat_delta_column *find_column(const struct leat_delta_columns *columns, const char *name)
+{
+    for (size_t i = 0; i < columns->count; i++)
+        if (strcasecmp(columns->items[i].name, name) == 0) return &columns->items[i];
+    return NULL;
+}
+
+/* One output column: the stored column cast to `wanted` (NULL: to the table's own logical type). */
+static void put_output_column(const struct leat_delta_columns *columns, const char *name, const struct leat_type *wanted, struct leat_buffer *out)
+{
+    const struct leat_delta_column *c = find_column(columns, name);
+    char type[32];
+    struct leat_type target = wanted ? *wanted : c->logical;
+    bool nested = target.kind == LEAT_NESTED;
+    if (!nested) leat_type_print(target, type);
+    if (!c) {
+        leat_putf(out, "CAST(NULL AS %s)", nested ? "VARCHAR" : type);
+    } else {
+        bool foreign_time = c->is_timestamp && !columns->ours;
+        bool cast = !nested && (!leat_type_equal(target, c->storage) || !columns->ours);
+        if (nested && !columns->ours) leat_put(out, "CAST(");
+        if (cast) leat_put(out, "CAST(");
+        if (foreign_time) leat_put(out, "make_timestamptz(epoch_us(");
+        leat_put_sql_name(out, c->name);
+        if (foreign_time) leat_put(out, "))");
+        if (cast) leat_putf(out, " AS %s)", type);
+        if (nested && !columns->ours) leat_putf(out, " AS %s)", c->duck_type);
+    }
+    leat_put(out, " AS ");
+    leat_put_sql_name(out, name);
+}
+
+static void put_output_columns(const struct leat_delta_columns *columns, const struct leat_schema *logical, struct leat_buffer *out)
+{
+    size_t count = logical ? logical->field_count : columns->count;
+    for (size_t i = 0; i < count; i++) {
+        if (i) leat_put(out, ", ");
+        if (logical) put_output_column(columns, logical->fields[i].name, &logical->fields[i].type, out);
+        else put_output_column(columns, columns->items[i].name, NULL, out);
+    }
+}
+
+/* A row-less select of every stored column; timestamps without zone, see the top of the file. */
+static void put_template(const struct leat_delta_columns *columns, struct leat_buffer *out)
+{
+    leat_put(out, "SELECT ");
+    for (size_t i = 0; i < columns->count; i++) {
+        const struct leat_delta_column *c = &columns->items[i];
+        leat_putf(out, "%sCAST(NULL AS %s) AS ", i ? ", " : "", c->is_timestamp && !columns->ours ? "TIMESTAMP" : c->duck_type);
+        leat_put_sql_name(out, c->name);
+    }
+    leat_put(out, " WHERE false");
+}
+
+/* A partition value as a literal of the column's type; the empty string is NULL.
+ * Source: PROTOCOL.md, "Partition Value Serialization". */
+static void put_partition_value(const struct leat_delta_column *c, json_t *value, struct leat_buffer *out)
+{
+    char number[64];
+    const char *text = json_string_value(value);
+    if (json_is_integer(value)) {
+        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
+        text = number;
+    } else if (json_is_boolean(value)) {
+        text = json_is_true(value) ? "true" : "false";
+    }
+    if (!text || !text[0]) {
+        leat_putf(out, "CAST(NULL AS %s)", c->is_timestamp ? "TIMESTAMP" : c->duck_type);
+    } else if (c->storage.kind == LEAT_BLOB) {
+        leat_put(out, "'");
+        for (const unsigned char *p = (const unsigned char *)text; *p; p++) leat_putf(out, "\\x%02X", *p);
+        leat_put(out, "'::BLOB");
+    } else {
+        leat_put(out, "CAST(");
+        leat_put_sql_string(out, text);
+        leat_putf(out, " AS %s)", c->is_timestamp ? "TIMESTAMP" : c->duck_type);
+    }
+}
+
+static void put_partition_group(const char *table_dir, const struct leat_delta_snapshot *snapshot, const struct leat_delta_columns *columns,
+                                const size_t *indexes, size_t count, struct leat_buffer *out)
+{
+    json_error_t ignored;
+    leat_put(out, " UNION ALL BY NAME SELECT ");
+    if (snapshot->partition_column_count == 0) {
+        leat_put(out, "*");
+    } else { /* some writers put partition columns into the file too; the log's value counts */
+        leat_put(out, "COLUMNS(c -> lower(c) NOT IN (");
+        for (size_t i = 0; i < snapshot->partition_column_count; i++) {
+            leat_put(out, i ? ", lower(" : "lower(");
+            leat_put_sql_string(out, snapshot->partition_columns[i]);
+            leat_put(out, ")");
+        }
+        leat_put(out, "))");
+        json_t *values = json_loads(snapshot->files[indexes[0]].partition_json, 0, &ignored);
+        for (size_t i = 0; i < columns->count; i++) {
+            if (!columns->items[i].is_partition) continue;
+            leat_put(out, ", ");
+            put_partition_value(&columns->items[i], json_object_get(values, columns->items[i].name), out);
+            leat_put(out, " AS ");
+            leat_put_sql_name(out, columns->items[i].name);
+        }
+        json_decref(values);
+    }
+    leat_put(out, " FROM ");
+    leat_delta_put_scan(table_dir, snapshot->files, indexes, count, true, out);
+}
+
+static int compare_partitions(const void *a, const void *b, void *context)
+{
+    const struct leat_delta_snapshot *snapshot = context;
+    size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    int order = strcmp(snapshot->files[x].partition_json, snapshot->files[y].partition_json);
+    return order ? order : x < y ? -1 : 1;
+}
+
+static void put_foreign_source(const char *table_dir, const struct leat_delta_snapshot *snapshot, const struct leat_delta_columns *columns,
+                               struct leat_buffer *out)
+{
+    size_t *order = leat_alloc(snapshot->file_count * sizeof *order);
+    for (size_t i = 0; i < snapshot->file_count; i++) order[i] = i;
+    qsort_r(order, snapshot->file_count, sizeof *order, compare_partitions, (void *)(uintptr_t)snapshot);
+    leat_put(out, "(");
+    put_template(columns, out);
+    for (size_t from = 0, to; from < snapshot->file_count; from = to) {
+        const char *partition = snapshot->files[order[from]].partition_json;
+        for (to = from + 1; to < snapshot->file_count && strcmp(snapshot->files[order[to]].partition_json, partition) == 0;) to++;
+        put_partition_group(table_dir, snapshot, columns, order + from, to - from, out);
+    }
+    leat_put(out, ")");
+    free(order);
+}
+
+static bool written_by_leat(const struct leat_delta_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->file_count; i++)
+        if (strncmp(snapshot->files[i].path, LEAT_DELTA_FILE_PREFIX, strlen(LEAT_DELTA_FILE_PREFIX)) != 0) return false;
+    return true;
+}
+
+void leat_delta_select(const char *table_dir, const struct leat_delta_snapshot *snapshot, const struct leat_schema *logical,
+                       const char *extra_where, struct leat_buffer *out_sql)
+{
+    struct leat_delta_columns columns = {0};
+    struct leat_error err;
+    bool exists = snapshot->schema_json != NULL;
+    if (exists && leat_delta_columns_parse(snapshot->schema_json, snapshot->partition_columns, snapshot->partition_column_count, &columns, &err) != LEAT_OK) {
+        leat_put(out_sql, "SELECT error("); /* the reason reaches whoever runs the statement */
+        leat_put_sql_string(out_sql, err.text);
+        leat_put(out_sql, ")");
+        return;
+    }
+    columns.ours = columns.ours && written_by_leat(snapshot);
+    if (extra_where) leat_put(out_sql, "SELECT * FROM (");
+    leat_put(out_sql, "SELECT ");
+    put_output_columns(&columns, logical, out_sql);
+    leat_put(out_sql, exists ? " FROM " : " WHERE false");
+    if (!exists) {
+        /* the NULLs of put_output_column are typed */
+    } else if (snapshot->file_count == 0) {
+        leat_put(out_sql, "(");
+        put_template(&columns, out_sql);
+        leat_put(out_sql, ")");
+    } else if (columns.ours) {
+        leat_delta_put_scan(table_dir, snapshot->files, NULL, snapshot->file_count, false, out_sql);
+    } else {
+        put_foreign_source(table_dir, snapshot, &columns, out_sql);
+    }
+    if (extra_where) leat_putf(out_sql, ") WHERE %s", extra_where);
+    leat_delta_columns_deinit(&columns);
+}
