@@ -179,17 +179,6 @@ static enum leat_status refuse_deletion_vector(json_t *object, struct leat_error
     return LEAT_OK;
 }
 
-static int64_t stats_row_count(const char *stats_json)
-{
-    json_error_t ignored;
-    int64_t rows = -1;
-    json_t *stats = json_loads(stats_json, 0, &ignored);
-    json_t *value = json_object_get(stats, "numRecords");
-    if (json_is_integer(value) && json_integer_value(value) >= 0) rows = (int64_t)json_integer_value(value);
-    json_decref(stats);
-    return rows;
-}
-
 static enum leat_status parse_add(json_t *object, struct leat_delta_action *out, struct leat_error *err)
 {
     struct leat_delta_file *file = &out->file;
@@ -202,7 +191,7 @@ static enum leat_status parse_add(json_t *object, struct leat_delta_action *out,
     if (status == LEAT_OK) status = take_text(object, "add", "stats", false, &file->stats_json, err);
     if (status == LEAT_OK) status = take_map(object, "add", "partitionValues", &file->partition_json, err);
     file->size_bytes = (uint64_t)size;
-    file->row_count = file->stats_json ? stats_row_count(file->stats_json) : -1;
+    file->row_count = file->stats_json ? leat_delta_stats_row_count(file->stats_json) : -1;
     return status;
 }
 

@@ -104,7 +104,9 @@ void leat_delta_state_deinit(struct leat_delta_state *);
 /* Moves what it needs out of the action. */
 void leat_delta_state_apply(struct leat_delta_state *, struct leat_delta_action *);
 int64_t leat_delta_state_find(const struct leat_delta_state *, const char *path); /* index of a live file or -1 */
-/* Forgets the tombstones deleted before `before_ms`, or whose file `gone` says is no longer there (NULL: none). */
+int64_t leat_delta_state_deleted_ms(const struct leat_delta_state *, const char *path); /* of its tombstone; -1: none */
+bool leat_delta_is_own_file(const struct leat_delta_file *);                                 /* leat wrote it */
+/* Forgets tombstones older than `before_ms`; one tombstone. */
 void leat_delta_state_expire(struct leat_delta_state *, int64_t before_ms);
 void leat_delta_state_forget_tombstone(struct leat_delta_state *, const char *path);
 /* Copies metadata into the public snapshot and checks that there is a protocol leat can read. */
@@ -146,9 +148,10 @@ enum leat_status leat_delta_schema_json(const struct leat_schema *, struct leat_
 
 /* ---- statistics (delta_stats.c) ---- */
 
-/* Converts the text of COPY's column_statistics into Delta statistics JSON. INVALID when a NOT NULL column has NULLs. */
-enum leat_status leat_delta_stats_json(const struct leat_schema *logical, const char *duck_text, size_t length, uint64_t row_count,
-                                       struct leat_buffer *out, struct leat_error *err) LEAT_MUST;
+/* Delta statistics JSON of a file DuckDB wrote. INVALID when a NOT NULL column has NULLs. */
+enum leat_status leat_delta_stats_json(const struct leat_schema *logical, const struct leat_copied_file *, struct leat_buffer *out,
+                                       struct leat_error *err) LEAT_MUST;
+int64_t leat_delta_stats_row_count(const char *stats_json); /* numRecords, -1: not told */
 struct leat_delta_bound {
     bool has_range, is_text, has_null_count;
     int64_t low, high; /* integers, dates (days), timestamps (microseconds) */

@@ -199,16 +199,25 @@ static bool struct_has(const char *type, const char *name)
     return false;
 }
 
+/* Type text of a column in the answer of DESCRIBE, malloc'd; NULL: there is none. */
+static char *column_type(const struct leat_result *columns, const char *name)
+{
+    const struct leat_string *names = columns->rows.columns[0].data, *types = columns->rows.columns[1].data;
+    for (size_t i = 0; i < columns->rows.row_count; i++)
+        if (names[i].length == strlen(name) && memcmp(leat_string_data(&names[i]), name, names[i].length) == 0)
+            return leat_strndup(leat_string_data(&types[i]), types[i].length);
+    return NULL;
+}
+
 /* SQL giving one JSON action a row: {"add":{...}}, from whatever columns this checkpoint has. */
-static void put_checkpoint_sql(const struct leat_schema *columns, char *const *types, const char *scan, struct leat_buffer *sql)
+static void put_checkpoint_sql(const struct leat_result *columns, const char *scan, struct leat_buffer *sql)
 {
     static const char *const kinds[] = {"txn", "metaData", "protocol", "remove", "add"};
     static const char *const add_members[] = {"path", "partitionValues", "size", "modificationTime", "dataChange", "deletionVector"};
     bool first = true;
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-        int index = leat_schema_find(columns, kinds[k]);
-        if (index < 0) continue;
-        const char *type = types[index];
+        char *type = column_type(columns, kinds[k]);
+        if (!type) continue;
         leat_putf(sql, "%sSELECT '{\"%s\":' || ", first ? "" : " UNION ALL ", kinds[k]);
         first = false;
         if (strcmp(kinds[k], "add") == 0) {
@@ -228,6 +237,7 @@ static void put_checkpoint_sql(const struct leat_schema *columns, char *const *t
             leat_putf(sql, "to_json(r.\"%s\")", kinds[k]);
         }
         leat_putf(sql, "::VARCHAR || '}' AS line FROM %s r WHERE r.\"%s\" IS NOT NULL", scan, kinds[k]);
+        free(type);
     }
     if (first) leat_put(sql, "SELECT '' AS line WHERE false");
 }
@@ -253,8 +263,7 @@ static enum leat_status read_checkpoint(struct leat_conn *conn, const char *tabl
                                         struct leat_delta_state *state, struct leat_error *err)
 {
     struct leat_buffer scan = {0}, sql = {0};
-    struct leat_schema columns = {0};
-    char **types = NULL;
+    struct leat_result columns = {0};
     enum leat_status status;
     if (!conn) return leat_fail(err, LEAT_INVALID, "table %s: reading a checkpoint needs a DuckDB connection", table_dir);
     leat_put(&scan, "read_parquet([");
@@ -267,17 +276,15 @@ static enum leat_status read_checkpoint(struct leat_conn *conn, const char *tabl
         free(path);
     }
     leat_put(&scan, "], hive_partitioning = false, union_by_name = true)");
-    leat_putf(&sql, "SELECT * FROM %s", scan.data);
-    status = leat_conn_describe(conn, sql.data, &columns, &types, err);
+    leat_putf(&sql, "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM %s)", scan.data);
+    status = leat_conn_query(conn, sql.data, &columns, err);
     if (status != LEAT_OK) goto out;
     leat_buffer_reset(&sql);
-    put_checkpoint_sql(&columns, types, scan.data, &sql);
+    put_checkpoint_sql(&columns, scan.data, &sql);
     status = apply_checkpoint_rows(conn, sql.data, state, err);
     if (status == LEAT_OK) state->snapshot.version = c->version;
 out:
-    for (size_t i = 0; types && i < columns.field_count; i++) free(types[i]);
-    free(types);
-    leat_schema_deinit(&columns);
+    leat_result_deinit(&columns);
     leat_buffer_deinit(&scan);
     leat_buffer_deinit(&sql);
     return status;

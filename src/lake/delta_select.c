@@ -125,7 +125,7 @@ static void put_partition_group(const char *table_dir, const struct leat_delta_s
     if (snapshot->partition_column_count == 0) {
         leat_put(out, "*");
     } else { /* some writers put partition columns into the file too; the log's value counts */
-        leat_put(out, "COLUMNS(c -> lower(c) NOT IN (");
+        leat_put(out, "COLUMNS(lambda c: lower(c) NOT IN (");
         for (size_t i = 0; i < snapshot->partition_column_count; i++) {
             leat_put(out, i ? ", lower(" : "lower(");
             leat_put_sql_string(out, snapshot->partition_columns[i]);
@@ -174,7 +174,7 @@ static void put_foreign_source(const char *table_dir, const struct leat_delta_sn
 static bool written_by_leat(const struct leat_delta_snapshot *snapshot)
 {
     for (size_t i = 0; i < snapshot->file_count; i++)
-        if (strncmp(snapshot->files[i].path, LEAT_DELTA_FILE_PREFIX, strlen(LEAT_DELTA_FILE_PREFIX)) != 0) return false;
+        if (!leat_delta_is_own_file(&snapshot->files[i])) return false;
     return true;
 }
 

@@ -116,6 +116,17 @@ int64_t leat_delta_state_find(const struct leat_delta_state *s, const char *path
     return slot == SIZE_MAX ? -1 : (int64_t)s->file_map.slots[slot] - 1;
 }
 
+int64_t leat_delta_state_deleted_ms(const struct leat_delta_state *s, const char *path)
+{
+    size_t slot = map_slot(&s->tombstone_map, s->tombstones, sizeof *s->tombstones, path);
+    return slot == SIZE_MAX ? -1 : s->tombstones[s->tombstone_map.slots[slot] - 1].deleted_ms;
+}
+
+bool leat_delta_is_own_file(const struct leat_delta_file *file)
+{
+    return strncmp(file->path, LEAT_DELTA_FILE_PREFIX, strlen(LEAT_DELTA_FILE_PREFIX)) == 0;
+}
+
 void leat_delta_state_forget_tombstone(struct leat_delta_state *s, const char *path)
 {
     size_t slot = map_slot(&s->tombstone_map, s->tombstones, sizeof *s->tombstones, path);

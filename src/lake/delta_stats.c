@@ -1,8 +1,5 @@
-/* Statistics of data files.
+/* Statistics of data files: DuckDB's, in its text form, to Delta's JSON, and back to bounds.
  *
- * DuckDB's COPY ... RETURN_STATS answers with MAP(column, MAP(statistic, text)), which arrives as DuckDB's text of a map:
- *   {'"a"'={max=99, min=0, null_count=0}, ...}   names are SQL-quoted; a text with special characters stands in
- *   single quotes, in which \ escapes ' and \ ; NULL is a bare word.
  * Delta wants JSON: numRecords, minValues, maxValues, nullCount. Left out, because a wrong bound loses rows in a
  * reader: floats of a file with NaN, infinities, dates outside years 1-9999, booleans and binaries (no engine writes
  * them). Strings are cut to 32 characters; a cut maximum is rounded up.
@@ -16,91 +13,6 @@
 #include <stdlib.h>
 
 #define STRING_PREFIX_CHARACTERS 32
-
-/* ---- DuckDB's text of a map ---- */
-
-struct cursor {
-    const char *at, *end;
-};
-
-static bool skip_char(struct cursor *c, char wanted)
-{
-    while (c->at < c->end && *c->at == ' ') c->at++;
-    if (c->at == c->end || *c->at != wanted) return false;
-    c->at++;
-    return true;
-}
-
-/* A key or a value into out (emptied first). *is_null: the bare word NULL. */
-static bool take_item(struct cursor *c, struct leat_buffer *out, bool *is_null)
-{
-    leat_buffer_reset(out);
-    leat_put(out, "");
-    *is_null = false;
-    while (c->at < c->end && *c->at == ' ') c->at++;
-    if (c->at < c->end && *c->at == '\'') {
-        for (c->at++; c->at < c->end && *c->at != '\''; c->at++) {
-            if (*c->at == '\\' && ++c->at == c->end) return false;
-            leat_putn(out, c->at, 1);
-        }
-        if (c->at == c->end) return false;
-        c->at++;
-        return true;
-    }
-    const char *start = c->at;
-    while (c->at < c->end && !strchr("=,{}", *c->at)) c->at++;
-    leat_putn(out, start, (size_t)(c->at - start));
-    *is_null = out->length == 4 && memcmp(out->data, "NULL", 4) == 0;
-    return true;
-}
-
-struct raw_stats {
-    struct leat_buffer low, high;
-    bool has_low, has_high, has_nan, nan_known;
-    int64_t null_count; /* -1: not told */
-};
-
-static bool take_column(struct cursor *c, struct leat_buffer *key, struct leat_buffer *value, struct raw_stats *out)
-{
-    bool is_null;
-    out->has_low = out->has_high = out->has_nan = out->nan_known = false;
-    out->null_count = -1;
-    if (!skip_char(c, '{')) return false;
-    if (skip_char(c, '}')) return true;
-    do {
-        if (!take_item(c, key, &is_null) || !skip_char(c, '=') || !take_item(c, value, &is_null)) return false;
-        if (is_null) continue;
-        if (strcmp(key->data, "min") == 0 || strcmp(key->data, "max") == 0) {
-            struct leat_buffer *into = key->data[1] == 'i' ? &out->low : &out->high;
-            leat_buffer_reset(into);
-            leat_putn(into, value->data, value->length);
-            *(key->data[1] == 'i' ? &out->has_low : &out->has_high) = true;
-        } else if (strcmp(key->data, "null_count") == 0) {
-            out->null_count = strtoll(value->data, NULL, 10);
-        } else if (strcmp(key->data, "has_nan") == 0) {
-            out->nan_known = true;
-            out->has_nan = strcmp(value->data, "false") != 0;
-        }
-    } while (skip_char(c, ','));
-    return skip_char(c, '}');
-}
-
-/* "a""b" -> a"b, in place; false for a nested path ("a"."b"). */
-static bool unquote_name(struct leat_buffer *name)
-{
-    size_t n = 0;
-    if (name->length < 2 || name->data[0] != '"' || name->data[name->length - 1] != '"') return true;
-    for (size_t i = 1; i + 1 < name->length; i++) {
-        if (name->data[i] == '"') {
-            if (name->data[i + 1] != '"' || i + 2 >= name->length) return false;
-            i++;
-        }
-        name->data[n++] = name->data[i];
-    }
-    name->length = n;
-    name->data[n] = '\0';
-    return true;
-}
 
 /* ---- values as JSON ---- */
 
@@ -224,10 +136,10 @@ static bool put_string_bound(struct leat_buffer *out, const char *text, size_t l
     return true;
 }
 
-static bool put_bound(struct leat_buffer *out, struct leat_type storage, const struct raw_stats *raw, bool is_high)
+static bool put_bound(struct leat_buffer *out, struct leat_type storage, const struct leat_copied_column *raw, bool is_high)
 {
-    const char *text = is_high ? raw->high.data : raw->low.data;
-    size_t length = is_high ? raw->high.length : raw->low.length;
+    const char *text = is_high ? raw->high : raw->low;
+    size_t length = is_high ? raw->high_length : raw->low_length;
     switch (storage.kind) {
     case LEAT_VARCHAR:
         return put_string_bound(out, text, length, is_high);
@@ -240,7 +152,7 @@ static bool put_bound(struct leat_buffer *out, struct leat_type storage, const s
         return put_timestamp(out, text, length, storage.kind == LEAT_TIMESTAMPTZ);
     case LEAT_FLOAT:
     case LEAT_DOUBLE:
-        if (raw->has_nan || !raw->nan_known || !is_json_number(text)) return false;
+        if (raw->has_nan != 0 || !is_json_number(text)) return false;
         if (strtod(text, NULL) == 0) text = is_high ? "0.0" : "-0.0"; /* the file may hold both zeros */
         leat_put(out, text);
         return true;
@@ -266,7 +178,7 @@ static void put_member(struct leat_buffer *into, const char *name, const struct 
 }
 
 /* Both bounds or none: a reader may take a lone one for a whole range. */
-static void put_column_stats(const struct leat_field *field, const struct raw_stats *raw, struct leat_buffer *value, struct leat_buffer *lows,
+static void put_column_stats(const struct leat_field *field, const struct leat_copied_column *raw, struct leat_buffer *value, struct leat_buffer *lows,
                              struct leat_buffer *highs, struct leat_buffer *nulls)
 {
     struct leat_type storage = leat_delta_storage_type(field->type);
@@ -275,7 +187,7 @@ static void put_column_stats(const struct leat_field *field, const struct raw_st
         leat_putf(value, "%" PRId64, raw->null_count);
         put_member(nulls, field->name, value);
     }
-    if (!raw->has_low || !raw->has_high) return;
+    if (!raw->low || !raw->high) return;
     struct leat_buffer high = {0};
     leat_buffer_reset(value);
     if (put_bound(value, storage, raw, false) && put_bound(&high, storage, raw, true)) {
@@ -285,49 +197,63 @@ static void put_column_stats(const struct leat_field *field, const struct raw_st
     leat_buffer_deinit(&high);
 }
 
-enum leat_status leat_delta_stats_json(const struct leat_schema *logical, const char *duck_text, size_t length, uint64_t row_count,
-                                       struct leat_buffer *out, struct leat_error *err)
+enum leat_status leat_delta_stats_json(const struct leat_schema *logical, const struct leat_copied_file *copied, struct leat_buffer *out,
+                                       struct leat_error *err)
 {
-    struct cursor c = {duck_text, duck_text + length};
-    struct leat_buffer name = {0}, key = {0}, value = {0}, lows = {0}, highs = {0}, nulls = {0};
-    struct raw_stats raw = {0};
+    struct leat_buffer value = {0}, lows = {0}, highs = {0}, nulls = {0};
     enum leat_status status = LEAT_OK;
-    bool is_null, ok = skip_char(&c, '{'), more = ok && !skip_char(&c, '}');
-    while (ok && more) {
-        ok = take_item(&c, &name, &is_null) && skip_char(&c, '=') && take_column(&c, &key, &value, &raw);
-        int index = ok && unquote_name(&name) ? leat_schema_find(logical, name.data) : -1;
-        if (index >= 0) {
-            const struct leat_field *field = &logical->fields[index];
-            if (field->not_null && raw.null_count > 0) {
-                status = leat_fail(err, LEAT_INVALID, "column \"%.64s\" is NOT NULL, but %" PRId64 " of the rows to be written have NULL there",
-                                   field->name, raw.null_count);
-                goto out;
-            }
-            put_column_stats(field, &raw, &value, &lows, &highs, &nulls);
+    for (size_t i = 0; i < copied->column_count; i++) {
+        const struct leat_copied_column *raw = &copied->columns[i];
+        int index = leat_schema_find(logical, raw->name);
+        if (index < 0) continue;
+        const struct leat_field *field = &logical->fields[index];
+        if (field->not_null && raw->null_count > 0) {
+            status = leat_fail(err, LEAT_INVALID, "column \"%.64s\" is NOT NULL, but %" PRId64 " of the rows to be written have NULL there",
+                               field->name, raw->null_count);
+            goto out;
         }
-        more = ok && skip_char(&c, ',');
-        ok = ok && (more || skip_char(&c, '}'));
+        put_column_stats(field, raw, &value, &lows, &highs, &nulls);
     }
-    if (!ok) { /* a file without bounds is correct, only slower to read */
-        leat_buffer_reset(&lows);
-        leat_buffer_reset(&highs);
-        leat_buffer_reset(&nulls);
-    }
-    leat_putf(out, "{\"numRecords\":%" PRIu64 ",\"minValues\":{%s},\"maxValues\":{%s},\"nullCount\":{%s}}", row_count,
+    leat_putf(out, "{\"numRecords\":%" PRIu64 ",\"minValues\":{%s},\"maxValues\":{%s},\"nullCount\":{%s}}", copied->row_count,
               lows.data ? lows.data : "", highs.data ? highs.data : "", nulls.data ? nulls.data : "");
 out:
-    leat_buffer_deinit(&name);
-    leat_buffer_deinit(&key);
     leat_buffer_deinit(&value);
     leat_buffer_deinit(&lows);
     leat_buffer_deinit(&highs);
     leat_buffer_deinit(&nulls);
-    leat_buffer_deinit(&raw.low);
-    leat_buffer_deinit(&raw.high);
     return status;
 }
 
-/* ---- bounds for skipping files ---- */
+/* ---- reading statistics ---- */
+
+/* A decimal or hugeint bound may be larger than 64 bits, which the strict reading refuses. */
+static json_t *load_stats(const char *text)
+{
+    json_error_t ignored;
+    json_t *root = json_loads(text, 0, &ignored);
+    return root ? root : json_loads(text, JSON_DECODE_INT_AS_REAL, &ignored);
+}
+
+static bool integer_of(const json_t *value, int64_t *out)
+{
+    if (json_is_integer(value)) {
+        *out = (int64_t)json_integer_value(value);
+        return true;
+    }
+    double real = json_real_value(value);
+    if (!json_is_real(value) || fabs(real) > 9007199254740992.0 || real != floor(real)) return false;
+    *out = (int64_t)real;
+    return true;
+}
+
+int64_t leat_delta_stats_row_count(const char *stats_json)
+{
+    json_t *root = load_stats(stats_json);
+    int64_t rows;
+    if (!integer_of(json_object_get(root, "numRecords"), &rows) || rows < 0) rows = -1;
+    json_decref(root);
+    return rows;
+}
 
 static int64_t days_from_civil(int64_t year, int64_t month, int64_t day)
 {
@@ -366,10 +292,7 @@ static bool parse_bound(struct leat_type storage, json_t *low, json_t *high, str
     case LEAT_SMALLINT:
     case LEAT_INTEGER:
     case LEAT_BIGINT:
-        if (!json_is_integer(low) || !json_is_integer(high)) return false;
-        out->low = (int64_t)json_integer_value(low);
-        out->high = (int64_t)json_integer_value(high);
-        return true;
+        return integer_of(low, &out->low) && integer_of(high, &out->high);
     case LEAT_VARCHAR:
         if (!low_text || !high_text) return false;
         out->is_text = true;
@@ -392,20 +315,16 @@ static bool parse_bound(struct leat_type storage, json_t *low, json_t *high, str
 
 struct leat_delta_bounds *leat_delta_bounds_parse(const struct leat_schema *logical, const char *stats_json)
 {
-    json_error_t ignored;
     struct leat_delta_bounds *b = leat_alloc(sizeof *b + logical->field_count * sizeof b->columns[0]);
-    json_t *root = stats_json ? json_loads(stats_json, 0, &ignored) : NULL;
+    json_t *root = stats_json ? load_stats(stats_json) : NULL;
     json_t *lows = json_object_get(root, "minValues"), *highs = json_object_get(root, "maxValues"), *nulls = json_object_get(root, "nullCount");
-    json_t *rows = json_object_get(root, "numRecords");
-    b->row_count = json_is_integer(rows) ? (int64_t)json_integer_value(rows) : -1;
+    if (!integer_of(json_object_get(root, "numRecords"), &b->row_count)) b->row_count = -1;
     b->count = logical->field_count;
     for (size_t i = 0; i < b->count; i++) {
         const struct leat_field *f = &logical->fields[i];
-        json_t *null_count = json_object_get(nulls, f->name);
-        b->columns[i].has_null_count = json_is_integer(null_count);
-        b->columns[i].null_count = json_is_integer(null_count) ? (int64_t)json_integer_value(null_count) : 0;
-        b->columns[i].has_range =
-            parse_bound(leat_delta_storage_type(f->type), json_object_get(lows, f->name), json_object_get(highs, f->name), &b->columns[i]);
+        struct leat_delta_bound *bound = &b->columns[i];
+        bound->has_null_count = integer_of(json_object_get(nulls, f->name), &bound->null_count);
+        bound->has_range = parse_bound(leat_delta_storage_type(f->type), json_object_get(lows, f->name), json_object_get(highs, f->name), bound);
     }
     json_decref(root);
     return b;

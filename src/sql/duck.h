@@ -56,6 +56,13 @@ void leat_result_deinit(struct leat_result *);
 /* First column of the first row as text, malloc'd; NULL text for SQL NULL; NOT_FOUND when no row. */
 enum leat_status leat_conn_text(struct leat_conn *, const char *sql, char **out, struct leat_error *) LEAT_MUST;
 enum leat_status leat_conn_int(struct leat_conn *, const char *sql, int64_t *out, struct leat_error *) LEAT_MUST;
+/* Runs a COPY ... TO with the option RETURN_STATS: the files written and their columns' statistics (DuckDB's text of the
+ * values; NULL: none). has_nan: -1 unknown, 0, 1. null_count: -1 unknown. Columns inside nested ones are left out. */
+struct leat_copied_column { char *name, *low, *high; size_t low_length, high_length; int64_t null_count; int has_nan; };
+struct leat_copied_file { char *path; uint64_t row_count, size_bytes; struct leat_copied_column *columns; size_t column_count; };
+struct leat_copied { struct leat_copied_file *files; size_t file_count; };
+enum leat_status leat_conn_copy(struct leat_conn *, const char *sql, struct leat_copied *out, struct leat_error *) LEAT_MUST;
+void leat_copied_deinit(struct leat_copied *);
 /* Names and types of a query's result without running it. NESTED kinds stay NESTED. */
 enum leat_status leat_conn_describe(struct leat_conn *, const char *sql, struct leat_schema *out, struct leat_error *) LEAT_MUST;
 /* Stops a running statement from another thread. */

@@ -1,0 +1,351 @@
+/* Opening a table and committing to it.
+ *
+ * A version is the file _delta_log/N.json, made whole under a temporary name and linked, so that it is there entirely or
+ * not at all and is never overwritten. Order: data files durable, then the link, then the directory. When N exists already,
+ * its txnId tells whether it is this very commit (a link that reported failure and yet happened); otherwise somebody else
+ * won: a blind append goes on to the next version, everything else is a CONFLICT, after which the state is the winner's.
+ * After any other failure the outcome is unknown and the next operation reads the log first.
+ * Source: Delta PROTOCOL.md, "Creation of New Log Entries", "Commit Provenance Information". */
+#include "lake/delta_internal.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <xxhash.h>
+
+#define COMMIT_TRIES 100
+
+int64_t leat_delta_now_ms(const struct leat_delta *d)
+{
+    return d->env->clock->now_us(d->env->clock) / 1000;
+}
+
+void leat_delta_commit_deinit(struct leat_delta_commit *c)
+{
+    for (size_t i = 0; i < c->added_count; i++) leat_delta_file_deinit(&c->added[i]);
+    for (size_t i = 0; i < c->removed_count; i++) free(c->removed[i]);
+    free(c->added);
+    free(c->removed);
+    c->added = NULL;
+    c->removed = NULL;
+    c->added_count = c->removed_count = c->added_capacity = c->removed_capacity = 0;
+}
+
+void leat_delta_commit_remove(struct leat_delta_commit *c, const char *path)
+{
+    if (c->removed_count == c->removed_capacity) {
+        c->removed_capacity = c->removed_capacity ? c->removed_capacity * 2 : 8;
+        c->removed = leat_realloc(c->removed, c->removed_capacity * sizeof *c->removed);
+    }
+    c->removed[c->removed_count++] = leat_strdup(path);
+}
+
+/* ---- begin ---- */
+
+/* Are info's txns in the table? All at or past: *past. Some past and some not: the caller's books and the table's
+ * disagree. */
+static enum leat_status check_txns(const struct leat_delta *d, const struct leat_delta_commit_info *info, bool *past, struct leat_error *err)
+{
+    size_t at_or_past = 0, beyond = 0;
+    *past = false;
+    for (size_t i = 0; info && i < info->txn_count; i++) {
+        int64_t version = leat_delta_txn_version(&d->state.snapshot, info->txns[i].app_id);
+        at_or_past += version >= info->txns[i].version;
+        beyond += version > info->txns[i].version;
+    }
+    if (at_or_past == 0) return LEAT_OK;
+    *past = at_or_past == info->txn_count;
+    if (!*past && beyond)
+        return leat_fail(err, LEAT_CONFLICT, "table %s holds later transactions of some, but not all, of the inputs of this commit", d->table_dir);
+    return LEAT_OK;
+}
+
+static enum leat_status refresh(struct leat_delta *d, struct leat_error *err)
+{
+    char *id = d->state.snapshot.table_id ? leat_strdup(d->state.snapshot.table_id) : NULL;
+    enum leat_status status = leat_delta_catch_up(d->env, d->table_dir, &d->state, err);
+    if (status == LEAT_OK) status = leat_delta_state_finish(&d->state, d->table_dir, err);
+    if (status == LEAT_OK && id && strcmp(id, d->state.snapshot.table_id) != 0)
+        status = leat_fail(err, LEAT_CONFLICT, "table %s was replaced by another one (its id changed)", d->table_dir);
+    d->stale = status != LEAT_OK;
+    free(id);
+    return status;
+}
+
+enum leat_status leat_delta_begin(struct leat_delta *d, const struct leat_delta_commit_info *info, bool *past, struct leat_error *err)
+{
+    *past = false;
+    if (d->stale) {
+        enum leat_status status = refresh(d, err);
+        if (status != LEAT_OK) return status;
+    }
+    return check_txns(d, info, past, err);
+}
+
+/* ---- commit ---- */
+
+static enum leat_status put_commit_info(const struct leat_delta *d, const struct leat_delta_commit *commit, const char *commit_id,
+                                        struct leat_buffer *out, struct leat_error *err)
+{
+    const char *operation = commit->info && commit->info->operation ? commit->info->operation : "WRITE";
+    const char *frontier = commit->info && commit->info->frontier_json ? commit->info->frontier_json : d->state.snapshot.frontier_json;
+    leat_putf(out, "{\"commitInfo\":{\"timestamp\":%" PRId64 ",\"operation\":", leat_delta_now_ms(d));
+    leat_put_json_string(out, operation, strlen(operation));
+    leat_put(out, ",\"operationParameters\":{}");
+    if (d->state.snapshot.version >= 0) leat_putf(out, ",\"readVersion\":%" PRId64, d->state.snapshot.version);
+    leat_putf(out, ",\"isBlindAppend\":%s,\"engineInfo\":\"leat/" LEAT_VERSION "\",\"txnId\":\"%s\"", commit->blind_append ? "true" : "false",
+              commit_id);
+    if (frontier) { /* carried on by commits that do not change it, so that the newest commit has it */
+        json_error_t at;
+        json_t *parsed = json_loads(frontier, JSON_DECODE_ANY, &at);
+        char *compact = parsed ? json_dumps(parsed, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+        json_decref(parsed);
+        if (!compact) return leat_fail(err, LEAT_INVALID, "the frontier to be committed is not JSON: %s", at.text);
+        leat_putf(out, ",\"leat.frontier\":%s", compact);
+        free(compact);
+    }
+    leat_put(out, "}}\n");
+    return LEAT_OK;
+}
+
+static enum leat_status put_actions(const struct leat_delta *d, const struct leat_delta_commit *commit, const char *commit_id,
+                                    struct leat_buffer *out, struct leat_error *err)
+{
+    int64_t now_ms = leat_delta_now_ms(d);
+    enum leat_status status = put_commit_info(d, commit, commit_id, out, err);
+    if (status != LEAT_OK) return status;
+    for (size_t i = 0; commit->info && i < commit->info->txn_count; i++) leat_delta_put_txn(out, &commit->info->txns[i], now_ms);
+    for (size_t i = 0; i < commit->removed_count; i++) {
+        int64_t index = leat_delta_state_find(&d->state, commit->removed[i]);
+        if (index < 0) return leat_fail(err, LEAT_CONFLICT, "table %s: file %s is no longer in it", d->table_dir, commit->removed[i]);
+        leat_delta_put_remove(out, &d->state.snapshot.files[index], now_ms, commit->data_change);
+    }
+    for (size_t i = 0; i < commit->added_count; i++) leat_delta_put_add(out, &commit->added[i], commit->data_change);
+    return LEAT_OK;
+}
+
+/* The same change in memory, by the very code that replays the log. */
+static enum leat_status apply_own(struct leat_delta *d, const struct leat_buffer *text, int64_t version, struct leat_error *err)
+{
+    for (const char *line = text->data; *line;) {
+        const char *newline = strchr(line, '\n');
+        struct leat_delta_action action;
+        enum leat_status status = leat_delta_action_parse(line, (size_t)(newline - line), &action, err);
+        if (status == LEAT_OK) leat_delta_state_apply(&d->state, &action);
+        leat_delta_action_deinit(&action);
+        if (status != LEAT_OK) return status;
+        line = newline + 1;
+    }
+    d->state.snapshot.version = version;
+    return LEAT_OK;
+}
+
+static void drop_added(struct leat_delta *d, struct leat_delta_commit *commit)
+{
+    for (size_t i = 0; i < commit->added_count; i++) {
+        char *path = leat_asprintf("%s/%s", d->table_dir, commit->added[i].path);
+        d->env->io->ops->unlink(d->env->io, path, NULL);
+        free(path);
+    }
+}
+
+/* Version `version` is taken. *ours: by this very commit. The state is then that version's. */
+static enum leat_status look_at_winner(struct leat_delta *d, int64_t version, const char *commit_id, bool *ours, struct leat_error *err)
+{
+    char *winner = NULL;
+    enum leat_status status = leat_delta_read_commit(d->env, d->table_dir, version, &d->state, &winner, err);
+    if (status == LEAT_OK) {
+        *ours = winner && strcmp(winner, commit_id) == 0;
+        char *log_dir = leat_asprintf("%s/" LEAT_DELTA_LOG_DIR, d->table_dir);
+        if (*ours) status = d->env->io->ops->sync_dir(d->env->io, log_dir, err); /* what failed may have been this */
+        free(log_dir);
+    }
+    free(winner);
+    return status;
+}
+
+/* Somebody else's commits are in between: may this one still go on? */
+static enum leat_status may_retry(struct leat_delta *d, const struct leat_delta_commit *commit, const char *schema_before, bool *past,
+                                  struct leat_error *err)
+{
+    enum leat_status status = refresh(d, err);
+    if (status != LEAT_OK) return status;
+    if (strcmp(schema_before, d->state.metadata.schema_json) != 0)
+        status = leat_fail(err, LEAT_CONFLICT, "table %s: somebody else changed its columns", d->table_dir);
+    if (status == LEAT_OK) status = leat_delta_check_writer(&d->state, d->table_dir, err);
+    if (status == LEAT_OK) status = check_txns(d, commit->info, past, err);
+    if (status == LEAT_OK && !*past && !commit->blind_append) {
+        status = leat_fail(err, LEAT_CONFLICT, "table %s: somebody else committed version %" PRId64 " meanwhile; try again on top of it",
+                           d->table_dir, d->state.snapshot.version);
+        if (err) err->retriable = true;
+    }
+    return status;
+}
+
+static void checkpoint_when_due(struct leat_delta *d)
+{
+    /* A checkpoint holds every live file: the more there are, the rarer, so that its cost per commit is bounded. */
+    int64_t entries = (int64_t)(d->state.snapshot.file_count + d->state.tombstone_count);
+    int64_t every = d->checkpoint_every;
+    if (entries / 500 > every) every = entries / 500;
+    if (d->state.snapshot.version - d->checkpoint_version < every) return;
+    struct leat_error err;
+    if (leat_delta_checkpoint(d, &err) != LEAT_OK) /* the commits stand without it */
+        leat_log(d->env, LEAT_LOG_WARN, "table %s: no checkpoint at version %" PRId64 ": %s", d->table_dir, d->state.snapshot.version, err.text);
+}
+
+enum leat_status leat_delta_commit(struct leat_delta *d, struct leat_delta_commit *commit, bool *done, struct leat_error *err)
+{
+    struct leat_buffer text = {0};
+    char commit_id[37];
+    char *schema_before = leat_strdup(d->state.metadata.schema_json);
+    bool ours = false, past = false;
+    enum leat_status status = LEAT_OK;
+    if (done) *done = false;
+    leat_random_uuid(&d->env->random, commit_id);
+    for (int i = 0; i < COMMIT_TRIES; i++) {
+        int64_t version = d->state.snapshot.version + 1;
+        leat_buffer_reset(&text);
+        status = put_actions(d, commit, commit_id, &text, err);
+        if (status != LEAT_OK) break;
+        char *path = leat_delta_commit_path(d->table_dir, version);
+        status = leat_io_write_durable(d->env->io, path, text.data, text.length, false, err);
+        free(path);
+        if (status == LEAT_OK) {
+            status = apply_own(d, &text, version, err);
+            ours = status == LEAT_OK;
+            d->stale = status != LEAT_OK;
+            break;
+        }
+        d->stale = true;
+        if (status != LEAT_EXISTS) break;
+        status = look_at_winner(d, version, commit_id, &ours, err);
+        if (status != LEAT_OK) break;
+        if (ours) {
+            d->stale = false;
+            break;
+        }
+        status = may_retry(d, commit, schema_before, &past, err);
+        if (status != LEAT_OK || past) break;
+    }
+    /* Lost for certain: every version up to the state's is known not to be this commit. */
+    if (!ours && !d->stale) drop_added(d, commit);
+    if (done) *done = ours;
+    if (ours) checkpoint_when_due(d);
+    free(schema_before);
+    leat_buffer_deinit(&text);
+    return status;
+}
+
+/* ---- open ---- */
+
+static enum leat_status create(struct leat_delta *d, const struct leat_delta_options *options, struct leat_error *err)
+{
+    struct leat_buffer schema = {0}, text = {0}, configuration = {0};
+    struct leat_delta_commit empty = {.info = &(struct leat_delta_commit_info){.operation = "CREATE TABLE"}, .blind_append = true};
+    static char *ntz[] = {"timestampNtz"};
+    struct leat_delta_protocol protocol = {.reader = 1, .writer = 2};
+    char id[37], commit_id[37];
+    enum leat_status status = leat_delta_schema_json(options->schema, &schema, err);
+    if (status != LEAT_OK) goto out;
+    for (size_t i = 0; i < options->schema->field_count; i++)
+        if (options->schema->fields[i].type.kind == LEAT_TIMESTAMP)
+            protocol = (struct leat_delta_protocol){3, 7, ntz, ntz, 1, 1};
+    leat_random_uuid(&d->env->random, id);
+    leat_random_uuid(&d->env->random, commit_id);
+    leat_put(&configuration, "{\"delta.deletedFileRetentionDuration\":\"interval 1 days\"");
+    if (options->primary_key) {
+        leat_put(&configuration, ",\"leat.primaryKey\":");
+        leat_put_json_string(&configuration, options->primary_key, strlen(options->primary_key));
+    }
+    leat_put(&configuration, "}");
+    struct leat_delta_metadata metadata = {.id = id, .name = (char *)(uintptr_t)options->name, .schema_json = schema.data,
+                                           .configuration_json = configuration.data, .created_ms = leat_delta_now_ms(d)};
+    status = put_commit_info(d, &empty, commit_id, &text, err);
+    if (status != LEAT_OK) goto out;
+    leat_delta_put_protocol(&text, &protocol);
+    leat_delta_put_metadata(&text, &metadata);
+    char *path = leat_delta_commit_path(d->table_dir, 0);
+    status = leat_io_write_durable(d->env->io, path, text.data, text.length, false, err);
+    free(path);
+out:
+    leat_buffer_deinit(&schema);
+    leat_buffer_deinit(&configuration);
+    leat_buffer_deinit(&text);
+    return status;
+}
+
+static enum leat_status check_same_schema(const struct leat_delta *d, const struct leat_schema *wanted, struct leat_error *err)
+{
+    struct leat_delta_columns columns;
+    const struct leat_delta_metadata *m = &d->state.metadata;
+    enum leat_status status =
+        leat_delta_columns_parse(m->schema_json, m->partition_columns, m->partition_column_count, &columns, err);
+    if (status != LEAT_OK) return leat_prepend(err, "table %s", d->table_dir);
+    if (columns.has_invariants)
+        status = leat_fail(err, LEAT_UNSUPPORTED, "table %s has column invariants, which leat cannot check when it writes", d->table_dir);
+    else if (columns.count != wanted->field_count)
+        status = leat_fail(err, LEAT_CONFLICT, "table %s has %zu columns, not the %zu wanted", d->table_dir, columns.count, wanted->field_count);
+    for (size_t i = 0; status == LEAT_OK && i < columns.count; i++) {
+        const struct leat_delta_column *c = &columns.items[i];
+        const struct leat_field *f = &wanted->fields[i];
+        struct leat_type have = c->has_leat_type ? c->logical : c->storage;
+        struct leat_type want = c->has_leat_type && f->type.kind != LEAT_NESTED ? f->type : leat_delta_storage_type(f->type);
+        if (strcmp(c->name, f->name) == 0 && leat_type_equal(have, want) && c->nullable == !f->not_null) continue;
+        char type[32];
+        leat_type_print(f->type, type);
+        status = leat_fail(err, LEAT_CONFLICT, "column %zu of table %s is \"%.64s\" %s%s, not \"%.64s\" %s%s", i + 1, d->table_dir, c->name,
+                           c->duck_type, c->nullable ? "" : " NOT NULL", f->name, type, f->not_null ? " NOT NULL" : "");
+    }
+    leat_delta_columns_deinit(&columns);
+    return status;
+}
+
+enum leat_status leat_delta_open(struct leat_env *env, struct leat_conn *batch, const char *table_dir, const char *scratch_dir,
+                                 const struct leat_delta_options *options, struct leat_delta **out, struct leat_error *err)
+{
+    *out = NULL;
+    struct leat_delta *d = leat_alloc(sizeof *d);
+    char *log_dir = leat_asprintf("%s/" LEAT_DELTA_LOG_DIR, table_dir);
+    d->env = env;
+    d->conn = batch;
+    d->table_dir = leat_strdup(table_dir);
+    d->scratch_dir = leat_strdup(scratch_dir);
+    d->input_name = leat_asprintf("delta_%016" PRIx64, (uint64_t)XXH3_64bits(table_dir, strlen(table_dir)));
+    d->checkpoint_every = options->checkpoint_every > 0 ? options->checkpoint_every : LEAT_DELTA_CHECKPOINT_EVERY;
+    d->checkpoint_version = -1;
+    leat_schema_copy(&d->schema, options->schema);
+    leat_delta_state_init(&d->state);
+    enum leat_status status = leat_io_mkdirs(env->io, log_dir, err);
+    if (status == LEAT_OK) status = leat_io_mkdirs(env->io, scratch_dir, err);
+    if (status == LEAT_OK) status = leat_delta_replay(env, batch, table_dir, -1, &d->state, &d->checkpoint_version, err);
+    if (status == LEAT_OK && d->state.snapshot.version < 0) {
+        status = create(d, options, err);
+        if (status == LEAT_OK || status == LEAT_EXISTS) /* another writer may have been first */
+            status = leat_delta_replay(env, batch, table_dir, -1, &d->state, &d->checkpoint_version, err);
+    }
+    if (status == LEAT_OK) status = leat_delta_check_writer(&d->state, table_dir, err);
+    if (status == LEAT_OK) status = check_same_schema(d, options->schema, err);
+    free(log_dir);
+    if (status == LEAT_OK) *out = d;
+    else leat_delta_close(d);
+    return status;
+}
+
+void leat_delta_close(struct leat_delta *d)
+{
+    if (!d) return;
+    if (d->input_declared) leat_conn_bind(d->conn, d->input_name, NULL);
+    leat_delta_state_deinit(&d->state);
+    leat_schema_deinit(&d->schema);
+    free(d->table_dir);
+    free(d->scratch_dir);
+    free(d->input_name);
+    free(d);
+}
+
+const struct leat_delta_snapshot *leat_delta_current(const struct leat_delta *d)
+{
+    return &d->state.snapshot;
+}

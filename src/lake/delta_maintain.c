@@ -1,0 +1,183 @@
+/* Upkeep: joining small files, deleting files nobody can need.
+ *
+ * Compaction is meant to be asked for often and to answer quickly. Files below SMALL_BYTES cost a reader more to open
+ * than to read: they are joined as soon as CHAIN_MIN of them have sizes near each other (each at most twice what the smaller ones of the
+ * chain add up to), which rewrites a row about log2(SMALL_BYTES / commit size) times over its life and leaves a number of
+ * files logarithmic in the number of commits. Files from SMALL_BYTES to half the target wait until together they make
+ * one file of the target's size, so their rows are rewritten once. */
+#include "lake/delta_internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define SMALL_BYTES ((uint64_t)1 << 20)
+#define CHAIN_MIN 8
+#define FILES_MAX 1000       /* joined in one go */
+#define MEDIUM_COUNT_MAX 64  /* joined although they do not fill a file */
+#define DEFAULT_TARGET_BYTES ((uint64_t)128 << 20)
+
+/* ---- compaction ---- */
+
+static int compare_sizes(const void *a, const void *b, void *context)
+{
+    const struct leat_delta_file *files = context;
+    size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    if (files[x].size_bytes != files[y].size_bytes) return files[x].size_bytes < files[y].size_bytes ? -1 : 1;
+    return x < y ? -1 : x > y;
+}
+
+/* The longest chain of files of like size in sizes[0..count), ascending; 0 when none is long enough. */
+static size_t choose_small(const struct leat_delta_file *files, const size_t *order, size_t count, uint64_t target_bytes, size_t *out_from)
+{
+    for (size_t from = 0; from + CHAIN_MIN <= count;) {
+        uint64_t sum = files[order[from]].size_bytes;
+        size_t to = from + 1;
+        while (to < count && to - from < FILES_MAX && files[order[to]].size_bytes <= 2 * sum && sum < target_bytes)
+            sum += files[order[to++]].size_bytes;
+        if (to - from >= CHAIN_MIN) {
+            *out_from = from;
+            return to - from;
+        }
+        from = to;
+    }
+    return 0;
+}
+
+static size_t choose_medium(const struct leat_delta_file *files, const size_t *order, size_t count, uint64_t target_bytes)
+{
+    uint64_t sum = 0;
+    size_t n = 0;
+    while (n < count && n < FILES_MAX && sum < target_bytes) sum += files[order[n++]].size_bytes;
+    return n > 1 && (sum >= target_bytes || n >= MEDIUM_COUNT_MAX) ? n : 0;
+}
+
+static enum leat_status join_files(struct leat_delta *d, const size_t *indexes, size_t count, bool *done, struct leat_error *err)
+{
+    static const struct leat_delta_commit_info info = {.operation = "OPTIMIZE"};
+    struct leat_delta_commit commit = {.info = &info, .data_change = false};
+    struct leat_buffer sql = {0};
+    uint64_t written = 0, expected = 0;
+    bool known = true;
+    for (size_t i = 0; i < count; i++) {
+        const struct leat_delta_file *f = &d->state.snapshot.files[indexes[i]];
+        leat_delta_commit_remove(&commit, f->path);
+        known = known && f->row_count >= 0;
+        expected += (uint64_t)f->row_count;
+    }
+    leat_put(&sql, "SELECT ");
+    leat_delta_put_storage_columns(&d->schema, "t", false, &sql);
+    leat_put(&sql, " FROM ");
+    leat_delta_put_scan(d->table_dir, d->state.snapshot.files, indexes, count, false, &sql);
+    leat_put(&sql, " t");
+    enum leat_status status = leat_delta_write_data(d, sql.data, &commit, &written, err);
+    if (status == LEAT_OK && known && written != expected)
+        status = leat_fail(err, LEAT_CORRUPT, "table %s: joining %zu files gave %" PRIu64 " rows where the log says %" PRIu64, d->table_dir, count,
+                           written, expected);
+    if (status == LEAT_OK) {
+        status = leat_delta_commit(d, &commit, done, err);
+        if (status == LEAT_CONFLICT) status = LEAT_OK; /* there will be another occasion */
+    }
+    leat_delta_commit_deinit(&commit);
+    leat_buffer_deinit(&sql);
+    return status;
+}
+
+enum leat_status leat_delta_compact(struct leat_delta *d, uint64_t target_bytes, bool *done, struct leat_error *err)
+{
+    const struct leat_delta_snapshot *snapshot = &d->state.snapshot;
+    bool past;
+    if (done) *done = false;
+    if (target_bytes == 0) target_bytes = DEFAULT_TARGET_BYTES;
+    enum leat_status status = leat_delta_begin(d, NULL, &past, err);
+    if (status != LEAT_OK || snapshot->file_count < CHAIN_MIN) return status;
+    uint64_t small_bytes = SMALL_BYTES < target_bytes / 2 ? SMALL_BYTES : target_bytes / 2;
+    size_t *order = leat_alloc(snapshot->file_count * sizeof *order), small = 0, medium = 0, from = 0, count = 0;
+    for (size_t i = 0; i < snapshot->file_count; i++)
+        if (snapshot->files[i].size_bytes < target_bytes / 2 && leat_delta_is_own_file(&snapshot->files[i])) order[medium++] = i;
+    qsort_r(order, medium, sizeof *order, compare_sizes, snapshot->files);
+    while (small < medium && snapshot->files[order[small]].size_bytes < small_bytes) small++;
+    count = choose_small(snapshot->files, order, small, target_bytes, &from);
+    if (!count) {
+        from = small;
+        count = choose_medium(snapshot->files, order + small, medium - small, target_bytes);
+    }
+    if (count) status = join_files(d, order + from, count, done, err);
+    free(order);
+    return status;
+}
+
+/* ---- vacuum ---- */
+
+struct names {
+    char **items;
+    size_t count, capacity;
+};
+
+static bool keep_name(void *context, const char *name)
+{
+    struct names *n = context;
+    size_t length = strlen(name);
+    bool data = name[0] != '_' && name[0] != '.' && length > 8 && strcmp(name + length - 8, ".parquet") == 0;
+    if (!data && !leat_io_is_temp_name(name)) return true;
+    if (n->count == n->capacity) {
+        n->capacity = n->capacity ? n->capacity * 2 : 64;
+        n->items = leat_realloc(n->items, n->capacity * sizeof *n->items);
+    }
+    n->items[n->count++] = leat_strdup(name);
+    return true;
+}
+
+static void names_deinit(struct names *n)
+{
+    for (size_t i = 0; i < n->count; i++) free(n->items[i]);
+    free(n->items);
+}
+
+/* Removed from the table before `before_ms`; a file the log does not know at all counts from when it was written. */
+static bool may_go(const struct leat_delta *d, const char *path, const char *name, int64_t before_ms)
+{
+    struct leat_stat st;
+    if (leat_delta_state_find(&d->state, name) >= 0) return false;
+    int64_t deleted_ms = leat_delta_state_deleted_ms(&d->state, name);
+    if (deleted_ms >= 0) return deleted_ms <= before_ms;
+    if (d->env->io->ops->stat(d->env->io, path, &st, NULL) != LEAT_OK || st.is_dir) return false;
+    return st.modified_us / 1000 <= before_ms;
+}
+
+static enum leat_status clean_directory(struct leat_delta *d, const char *dir, bool data, int64_t before_ms, size_t *removed, struct leat_error *err)
+{
+    struct names names = {0};
+    enum leat_status status = d->env->io->ops->list(d->env->io, dir, keep_name, &names, err);
+    for (size_t i = 0; status == LEAT_OK && i < names.count; i++) {
+        const char *name = names.items[i];
+        if (!data && !leat_io_is_temp_name(name)) continue; /* the log's own checkpoints */
+        char *path = leat_asprintf("%s/%s", dir, name);
+        if (may_go(d, path, name, before_ms)) {
+            status = d->env->io->ops->unlink(d->env->io, path, err);
+            if (status == LEAT_NOT_FOUND) status = LEAT_OK;
+            else if (status == LEAT_OK) ++*removed;
+            if (status == LEAT_OK) leat_delta_state_forget_tombstone(&d->state, name);
+        }
+        free(path);
+    }
+    names_deinit(&names);
+    return status;
+}
+
+enum leat_status leat_delta_vacuum(struct leat_delta *d, int64_t keep_ms, size_t *removed, struct leat_error *err)
+{
+    bool past;
+    size_t count = 0;
+    /* Another process may have committed files this state does not know as live. */
+    d->stale = true;
+    enum leat_status status = leat_delta_begin(d, NULL, &past, err);
+    if (status == LEAT_OK) {
+        int64_t before_ms = leat_delta_now_ms(d) - (keep_ms > 0 ? keep_ms : 0);
+        char *log_dir = leat_asprintf("%s/" LEAT_DELTA_LOG_DIR, d->table_dir);
+        status = clean_directory(d, d->table_dir, true, before_ms, &count, err);
+        if (status == LEAT_OK) status = clean_directory(d, log_dir, false, before_ms, &count, err);
+        free(log_dir);
+    }
+    if (removed) *removed = count;
+    return status;
+}

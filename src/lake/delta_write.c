@@ -1,0 +1,133 @@
+/* Data files: DuckDB copies a select into scratch, the file is adopted (fsync, link, directory fsync) under the
+ * table, and its `add` waits in the commit. A crash before the commit leaves a file no version names; vacuum takes it. */
+#include "lake/delta_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define NAME_TRIES 8
+
+void leat_delta_put_storage_columns(const struct leat_schema *schema, const char *prefix, bool by_position, struct leat_buffer *out)
+{
+    for (size_t i = 0; i < schema->field_count; i++) {
+        const struct leat_field *f = &schema->fields[i];
+        struct leat_type storage = leat_delta_storage_type(f->type);
+        char type[32], name[24];
+        leat_type_print(storage, type);
+        snprintf(name, sizeof name, "c%zu", i);
+        leat_putf(out, "%sCAST(%s.", i ? ", " : "", prefix);
+        leat_put_sql_name(out, by_position ? name : f->name);
+        leat_putf(out, " AS %s) AS ", type);
+        leat_put_sql_name(out, f->name);
+    }
+}
+
+/* Names are random; where randomness is simulated one may come again and meet its own orphan. */
+static enum leat_status adopt(struct leat_delta *d, const char *scratch, struct leat_buffer *name, struct leat_error *err)
+{
+    enum leat_status status = LEAT_EXISTS;
+    for (int i = 0; i < NAME_TRIES && status == LEAT_EXISTS; i++) {
+        char uuid[37];
+        leat_random_uuid(&d->env->random, uuid);
+        leat_buffer_reset(name);
+        leat_putf(name, LEAT_DELTA_FILE_PREFIX "%s.parquet", uuid);
+        char *to = leat_asprintf("%s/%s", d->table_dir, name->data);
+        status = d->env->io->ops->adopt(d->env->io, scratch, to, err);
+        free(to);
+    }
+    return status;
+}
+
+static void add_file(struct leat_delta_commit *commit, struct leat_delta_file *file)
+{
+    if (commit->added_count == commit->added_capacity) {
+        commit->added_capacity = commit->added_capacity ? commit->added_capacity * 2 : 4;
+        commit->added = leat_realloc(commit->added, commit->added_capacity * sizeof *commit->added);
+    }
+    commit->added[commit->added_count++] = *file;
+}
+
+static enum leat_status take_file(struct leat_delta *d, const struct leat_copied_file *copied, const char *scratch,
+                                  struct leat_delta_commit *commit, struct leat_error *err)
+{
+    struct leat_buffer stats = {0}, name = {0};
+    enum leat_status status = leat_delta_stats_json(&d->schema, copied, &stats, err);
+    if (status == LEAT_OK) status = adopt(d, scratch, &name, err);
+    if (status == LEAT_OK) {
+        struct leat_delta_file file = {
+            .path = leat_strdup(name.data),
+            .size_bytes = copied->size_bytes,
+            .modified_ms = leat_delta_now_ms(d),
+            .row_count = (int64_t)copied->row_count,
+            .stats_json = leat_strdup(stats.data),
+            .partition_json = leat_strdup("{}"),
+        };
+        add_file(commit, &file);
+    }
+    leat_buffer_deinit(&stats);
+    leat_buffer_deinit(&name);
+    return status;
+}
+
+enum leat_status leat_delta_write_data(struct leat_delta *d, const char *storage_sql, struct leat_delta_commit *commit, uint64_t *out_rows,
+                                       struct leat_error *err)
+{
+    struct leat_buffer sql = {0};
+    struct leat_copied copied = {0};
+    char uuid[37];
+    uint64_t rows = 0;
+    leat_random_uuid(&d->env->random, uuid);
+    char *scratch = leat_asprintf("%s/%s.parquet", d->scratch_dir, uuid);
+    leat_putf(&sql, "COPY (%s) TO ", storage_sql);
+    leat_put_sql_string(&sql, scratch);
+    leat_put(&sql, " (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, RETURN_STATS)");
+    enum leat_status status = leat_conn_copy(d->conn, sql.data, &copied, err);
+    if (status != LEAT_OK) goto out;
+    for (size_t i = 0; status == LEAT_OK && i < copied.file_count; i++) {
+        rows += copied.files[i].row_count;
+        if (copied.files[i].row_count) status = take_file(d, &copied.files[i], scratch, commit, err);
+    }
+out:
+    if (status != LEAT_OK || rows == 0) d->env->io->ops->unlink(d->env->io, scratch, NULL);
+    if (out_rows) *out_rows = rows;
+    leat_copied_deinit(&copied);
+    leat_buffer_deinit(&sql);
+    free(scratch);
+    return status;
+}
+
+static enum leat_status write_select(struct leat_delta *d, const char *select_sql, bool replace, const struct leat_delta_commit_info *info,
+                                     bool *done, struct leat_error *err)
+{
+    struct leat_delta_commit commit = {.info = info, .data_change = true, .blind_append = !replace};
+    struct leat_buffer sql = {0};
+    bool past = false;
+    if (done) *done = false;
+    enum leat_status status = leat_delta_begin(d, info, &past, err);
+    if (status != LEAT_OK || past) return status;
+    leat_put(&sql, "SELECT ");
+    leat_delta_put_storage_columns(&d->schema, "q", false, &sql);
+    leat_putf(&sql, " FROM (%s\n) q", select_sql);
+    status = leat_delta_write_data(d, sql.data, &commit, NULL, err);
+    if (status != LEAT_OK) goto out;
+    for (size_t i = 0; replace && i < d->state.snapshot.file_count; i++) leat_delta_commit_remove(&commit, d->state.snapshot.files[i].path);
+    bool empty = commit.added_count == 0 && commit.removed_count == 0 && info->txn_count == 0 && !info->frontier_json;
+    if (!empty) status = leat_delta_commit(d, &commit, done, err);
+out:
+    leat_delta_commit_deinit(&commit);
+    leat_buffer_deinit(&sql);
+    return status;
+}
+
+enum leat_status leat_delta_append(struct leat_delta *d, const char *select_sql, const struct leat_delta_commit_info *info, bool *done,
+                                   struct leat_error *err)
+{
+    return write_select(d, select_sql, false, info, done, err);
+}
+
+enum leat_status leat_delta_overwrite(struct leat_delta *d, const char *select_sql, const struct leat_delta_commit_info *info, bool *done,
+                                      struct leat_error *err)
+{
+    return write_select(d, select_sql, true, info, done, err);
+}
