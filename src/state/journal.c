@@ -11,7 +11,7 @@
  *
  * Writing. A new file is written whole, fsynced, linked to its name, and the directory fsynced (leat_io_write_durable).
  * Records wait in memory; sync writes all of them with one write and one fdatasync. After a write that failed
- * (no space) the file is cut back to its durable length, so that the waiting records can be written again.
+ * (no space) the file is cut back to its durable length and the records are dropped.
  *
  * Reading. Lines are taken as long as they are whole and their hash holds. From the first that is not, at offset T, the rest is
  *   - damage, CORRUPT, if T lies before the end of the first line plus head_bytes, or if a valid line marked ' ' starts after T: it was
@@ -42,7 +42,7 @@ struct leat_journal {
     uint64_t durable_bytes, cut_bytes;
     struct leat_buffer waiting;
     bool broken;     /* a failure after which nothing is known: every call is refused */
-    bool cut_first;  /* a failed write may have left bytes after durable_bytes */
+    bool cut_first;  /* a failed write left bytes after durable_bytes that could not be cut off yet */
 };
 
 static char *journal_path(const char *dir, uint64_t sequence)
@@ -304,17 +304,18 @@ enum leat_status leat_journal_append(struct leat_journal *j, const char *json, s
 enum leat_status leat_journal_sync(struct leat_journal *j, struct leat_error *err)
 {
     const struct leat_io_ops *ops = j->env->io->ops;
+    enum leat_status status = LEAT_OK;
     if (j->broken) return refuse_broken(j, err);
     if (j->waiting.length == 0) return LEAT_OK;
-    if (j->cut_first) {
-        enum leat_status status = ops->truncate(j->file, j->durable_bytes, err);
-        if (status != LEAT_OK) return break_journal(j, status, err);
+    if (j->cut_first) status = ops->truncate(j->file, j->durable_bytes, err);
+    if (status == LEAT_OK) {
         j->cut_first = false;
+        status = ops->write(j->file, j->waiting.data, j->waiting.length, err);
+        if (status != LEAT_OK) j->cut_first = ops->truncate(j->file, j->durable_bytes, NULL) != LEAT_OK;
     }
-    enum leat_status status = ops->write(j->file, j->waiting.data, j->waiting.length, err);
     if (status != LEAT_OK) {
-        j->cut_first = true;
         if (err) err->retriable = true;
+        leat_buffer_reset(&j->waiting);
         return status;
     }
     status = ops->sync(j->file, err);

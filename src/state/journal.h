@@ -23,7 +23,8 @@ enum leat_status leat_journal_open(struct leat_env *, const char *dir, LEAT_JOUR
  * Errors     INVALID empty or with a newline or NUL; LIMIT record or journal too large (checkpoint and rotate) */
 enum leat_status leat_journal_append(struct leat_journal *, const char *json, size_t length, struct leat_error *) LEAT_MUST;
 /* Writes and fsyncs what was appended. After a failed fsync, err->fatal: the journal refuses every further call, and the process must
- * recover from what is on disk. Another failure (NO_SPACE) leaves the records waiting: retriable. */
+ * recover from what is on disk. After another failure (NO_SPACE) nothing of it is in the journal and nothing waits; it is retriable:
+ * append again. */
 enum leat_status leat_journal_sync(struct leat_journal *, struct leat_error *) LEAT_MUST;
 /* Starts a new journal that holds just head[0..count) (durable on return) and removes the old one. All other records,
  * synced or waiting, are gone: the caller has them in a durable checkpoint. On a failure without err->fatal the old journal goes on. */
