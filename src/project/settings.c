@@ -116,10 +116,7 @@ const char *leat_setting_text(const struct leat_project *project, const char *na
         if (strcasecmp(project->settings[i].name, name) == 0)
             return project->settings[i].value;
     const struct leat_option_spec *spec = leat_option_find(specs, leat_settings_table.count, name);
-    if (!spec) {
-        fprintf(stderr, "leat: there is no setting '%s'\n", name);
-        abort();
-    }
+    if (!spec) leat_panic("there is no setting '%s'", name);
     return spec->default_text;
 }
 
@@ -128,6 +125,6 @@ int64_t leat_setting_int(const struct leat_project *project, const char *name) {
     const struct leat_option_spec *spec = leat_option_find(specs, leat_settings_table.count, name);
     struct leat_option_value value = {0};
     if (leat_option_parse(spec, text, &value, NULL) != LEAT_OK) /* checked when it was set */
-        abort();
+        leat_panic("setting %s: '%s'", name, text);
     return value.number;
 }
