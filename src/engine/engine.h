@@ -34,6 +34,8 @@ enum leat_status leat_engine_step(struct leat_engine *, bool all, bool *did, str
 enum leat_status leat_engine_flush(struct leat_engine *, bool checkpoint, struct leat_error *) LEAT_MUST;
 /* Batch runs: due ones, or with all every scheduled table. A failing run is recorded and retried later, not an error here. */
 enum leat_status leat_engine_batch(struct leat_engine *, bool all, struct leat_error *) LEAT_MUST;
+/* Everything waiting is stepped through, committed and checkpointed. */
+enum leat_status leat_engine_drain_and_checkpoint(struct leat_engine *, struct leat_error *) LEAT_MUST;
 /* Everything due, then returns: `leat run --once`. final: event time ends, windows close. */
 enum leat_status leat_engine_run_once(struct leat_engine *, bool all, bool final, struct leat_error *) LEAT_MUST;
 /* `leat run`: until *stop becomes non-zero. */

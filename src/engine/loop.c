@@ -200,3 +200,8 @@ enum leat_status leat_engine_run(struct leat_engine *engine, const volatile int 
     if ((st = leat_engine_drain(engine, err)) != LEAT_OK) return st;
     return leat_engine_flush(engine, true, err);
 }
+
+enum leat_status leat_engine_drain_and_checkpoint(struct leat_engine *engine, struct leat_error *err) {
+    enum leat_status st = leat_engine_drain(engine, err);
+    return st == LEAT_OK ? leat_engine_flush(engine, true, err) : st;
+}

@@ -1,0 +1,67 @@
+/* Draws data: NULLs, duplicates, ties, disorder, lateness, malformed records, hostile floats and decimals, reference changes. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "property.h"
+
+static const char *const DOUBLES[] = {"0.1", "-0.1", "1e308", "-1e308", "5e-324", "-0.0", "0.0", "3.3333333333333335", "1e16", "-1e16", "1", "2.5", "123456789.125"};
+static const char *const DECIMALS[] = {"0.01", "-0.01", "0", "99999999.99", "-99999999.99", "12.5", "7", "1.10", "3.33"};
+static const char *const STRINGS[] = {"a", "b", "A", "", "longer than twelve bytes", "longer than twelve bytes!", "\\u00e4", "x y", "1", "-7", "NaN"};
+
+#define PICK(r, list) (list)[prop_below(r, sizeof(list) / sizeof *(list))]
+
+static void put_time(struct leat_buffer *b, int64_t second) {
+    leat_putf(b, "\"2026-03-%02d %02d:%02d:%02d\"", (int)(1 + second / 86400), (int)(second / 3600 % 24), (int)(second / 60 % 60), (int)(second % 60));
+}
+
+static char *draw_record(struct leat_random *r, int64_t now, unsigned disorder, unsigned keys) {
+    struct leat_buffer b = {0};
+    int64_t second = now - (prop_chance(r, disorder) ? (int64_t)prop_below(r, 400) : (int64_t)prop_below(r, 20));
+    if (second < 0) second = 0;
+    if (prop_chance(r, 2)) {
+        leat_put(&b, prop_chance(r, 50) ? "{\"id\":\"broken" : "{\"id\":\"x\",\"k\":\"not a number\",\"ts\":\"2026-03-01\"}");
+        return b.data;
+    }
+    leat_putf(&b, "{\"id\":\"e%llu\"", (unsigned long long)prop_below(r, keys * 4));
+    if (!prop_chance(r, 10)) leat_putf(&b, ",\"k\":%lld", (long long)prop_below(r, keys) - 1);
+    if (!prop_chance(r, 10)) leat_putf(&b, ",\"s\":\"%s\"", PICK(r, STRINGS));
+    if (!prop_chance(r, 10)) leat_putf(&b, ",\"v\":%lld", prop_chance(r, 3) ? 9223372036854775807LL : (long long)prop_below(r, 9) - 4);
+    if (!prop_chance(r, 10)) leat_putf(&b, ",\"d\":%s", PICK(r, DECIMALS));
+    if (!prop_chance(r, 10)) leat_putf(&b, ",\"f\":%s", PICK(r, DOUBLES));
+    if (!prop_chance(r, 10)) leat_putf(&b, ",\"b\":%s", prop_chance(r, 50) ? "true" : "false");
+    leat_put(&b, ",\"ts\":");
+    put_time(&b, second);
+    leat_put(&b, "}");
+    return b.data;
+}
+
+static char *draw_reference(struct leat_random *r, unsigned keys) {
+    struct leat_buffer b = {0};
+    leat_put(&b, "k,cat,price\n");
+    for (unsigned k = 0; k < keys; k++) {
+        if (prop_chance(r, 20)) continue;
+        leat_putf(&b, "%u,%s,%s\n", k, prop_chance(r, 10) ? "" : prop_chance(r, 50) ? "red" : "blue", PICK(r, DECIMALS));
+    }
+    return b.data;
+}
+
+void prop_draw_data(struct prop_case *c, struct leat_random *r) {
+    unsigned keys = (unsigned)(1 + prop_below(r, 8)), disorder = (unsigned)prop_below(r, 40);
+    int64_t now = 0;
+    c->round_count = 1 + prop_below(r, ROUNDS_MAX);
+    for (size_t i = 0; i < c->round_count; i++) {
+        size_t n = prop_below(r, prop_chance(r, 10) ? 300 : 40);
+        c->rounds[i].lines = leat_alloc((n + 1) * sizeof(char *));
+        for (size_t k = 0; k < n; k++) {
+            now += (int64_t)prop_below(r, 12);
+            bool again = k && prop_chance(r, 5);
+            c->rounds[i].lines[k] = again ? leat_strdup(c->rounds[i].lines[prop_below(r, k)]) : draw_record(r, now, disorder, keys);
+        }
+        c->rounds[i].count = n;
+        if (i == 0 || prop_chance(r, 40)) c->references[i] = draw_reference(r, keys);
+        c->step_rows[i] = prop_chance(r, 30) ? 1000000 : 1 + prop_below(r, 25);
+        c->restart[i] = prop_chance(r, 30);
+        c->flush[i] = prop_chance(r, 50);
+    }
+}

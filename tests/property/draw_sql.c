@@ -1,0 +1,307 @@
+/* Draws queries from a small grammar with types, so that nearly all of them bind. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "property.h"
+
+enum kind { INT, STR, DEC, DBL, BOOL, TIME, DAY };
+struct column { char name[32]; enum kind kind; };
+struct relation { char *sql; struct column columns[24]; size_t count; bool windowed; };
+
+static void add(struct relation *rel, const char *name, enum kind kind) {
+    snprintf(rel->columns[rel->count].name, sizeof rel->columns[0].name, "%s", name);
+    rel->columns[rel->count++].kind = kind;
+}
+
+static bool has_column(const struct relation *rel, const char *name) {
+    for (size_t i = 0; i < rel->count; i++)
+        if (strcmp(rel->columns[i].name, name) == 0) return true;
+    return false;
+}
+
+/* A name that neither relation has yet. */
+static void fresh_name(const struct relation *rel, const struct relation *also, const char *stem, char out[32]) {
+    for (unsigned n = 0;; n++) {
+        snprintf(out, 32, "%.20s%u", stem, n);
+        if (!has_column(rel, out) && (!also || !has_column(also, out))) return;
+    }
+}
+
+static const struct column *any(struct leat_random *r, const struct relation *rel) {
+    return &rel->columns[prop_below(r, rel->count)];
+}
+
+static const struct column *of_kind(struct leat_random *r, const struct relation *rel, enum kind kind) {
+    for (int tries = 0; tries < 12; tries++) {
+        const struct column *c = any(r, rel);
+        if (c->kind == kind) return c;
+    }
+    return NULL;
+}
+
+static void put_predicate(struct leat_random *r, const struct relation *rel, struct leat_buffer *b) {
+    const struct column *c = any(r, rel);
+    switch (c->kind) {
+    case INT: leat_putf(b, "%s %s %d", c->name, prop_chance(r, 50) ? ">" : "<>", (int)prop_below(r, 4)); break;
+    case STR: leat_putf(b, "%s %s", c->name, prop_chance(r, 50) ? "<> 'a'" : "IS NOT NULL"); break;
+    case DEC: leat_putf(b, "%s >= %d.5", c->name, (int)prop_below(r, 4) - 1); break;
+    case DBL: leat_putf(b, "%s < 1e15", c->name); break;
+    case BOOL: leat_putf(b, "%s", c->name); break;
+    case TIME: leat_putf(b, "%s >= TIMESTAMP '2026-03-01 00:0%d:00'", c->name, (int)prop_below(r, 4)); break;
+    case DAY: leat_putf(b, "%s IS NOT NULL", c->name); break;
+    }
+}
+
+static void put_columns(const struct relation *rel, struct leat_buffer *b) {
+    for (size_t i = 0; i < rel->count; i++) leat_putf(b, "%s%s", i ? ", " : "", rel->columns[i].name);
+}
+
+static struct relation source_relation(struct leat_random *r) {
+    struct relation rel = {0};
+    add(&rel, "id", STR); add(&rel, "k", INT); add(&rel, "s", STR); add(&rel, "v", INT); add(&rel, "d", DEC); add(&rel, "f", DBL);
+    add(&rel, "b", BOOL); add(&rel, "ts", TIME);
+    switch (prop_below(r, 4)) {
+    case 0: rel.sql = leat_strdup("SELECT * FROM events"); break;
+    case 1: rel.sql = leat_strdup("SELECT DISTINCT ON (id) * FROM events"); break;
+    case 2: {
+        struct leat_buffer b = {0};
+        leat_put(&b, "SELECT DISTINCT ON (id) * FROM events WHERE ");
+        put_predicate(r, &rel, &b);
+        if (prop_chance(r, 40)) leat_put(&b, " ORDER BY id, ts DESC");
+        rel.sql = b.data;
+        break;
+    }
+    default: {
+        int width = (int)(1 + prop_below(r, 5));
+        rel.sql = leat_asprintf("SELECT * FROM TUMBLE(events, ts, INTERVAL '%d' MINUTE)", width);
+        add(&rel, "window_start", TIME);
+        rel.windowed = true;
+    }
+    }
+    return rel;
+}
+
+static void wrap(struct relation *rel, struct leat_buffer *b) {
+    free(rel->sql);
+    rel->sql = b->data;
+}
+
+static void draw_filter(struct leat_random *r, struct relation *rel) {
+    struct leat_buffer b = {0};
+    leat_putf(&b, "SELECT * FROM (%s) WHERE ", rel->sql);
+    put_predicate(r, rel, &b);
+    if (prop_chance(r, 30)) {
+        leat_put(&b, prop_chance(r, 50) ? " AND " : " OR ");
+        put_predicate(r, rel, &b);
+    }
+    wrap(rel, &b);
+}
+
+static void draw_join(struct leat_random *r, struct relation *rel) {
+    struct leat_buffer b = {0};
+    const struct column *key = of_kind(r, rel, INT);
+    if (!key || rel->count > 18) return;
+    bool left = prop_chance(r, 35);
+    if (prop_chance(r, 15)) {
+        leat_putf(&b, "SELECT * FROM (%s) WHERE %s %s (SELECT k FROM things)", rel->sql, key->name, prop_chance(r, 70) ? "IN" : "IN");
+        wrap(rel, &b);
+        return;
+    }
+    leat_put(&b, "SELECT ");
+    for (size_t i = 0; i < rel->count; i++) leat_putf(&b, "l.%s, ", rel->columns[i].name);
+    char cat[32], price[32];
+    fresh_name(rel, NULL, "cat", cat);
+    fresh_name(rel, NULL, "price", price);
+    leat_putf(&b, "t.cat AS %s, t.price AS %s FROM (%s) l %s JOIN things t ON t.k = l.%s", cat, price, rel->sql, left ? "LEFT" : "", key->name);
+    wrap(rel, &b);
+    add(rel, cat, STR);
+    add(rel, price, DEC);
+}
+
+static void draw_project(struct leat_random *r, struct relation *rel) {
+    struct leat_buffer b = {0};
+    struct relation out = {.windowed = rel->windowed};
+    leat_put(&b, "SELECT ");
+    for (size_t i = 0; i < rel->count; i++) {
+        const struct column *c = &rel->columns[i];
+        if (out.count && prop_chance(r, 20) && strcmp(c->name, "window_start") != 0) continue;
+        if (out.count) leat_put(&b, ", ");
+        char name[32];
+        fresh_name(rel, &out, "p", name);
+        unsigned what = (unsigned)prop_below(r, 6);
+        if (c->kind == INT && what == 0) leat_putf(&b, "%s %% 3 AS %s", c->name, name);
+        else if (c->kind == STR && what == 0) leat_putf(&b, "upper(%s) AS %s", c->name, name);
+        else if (c->kind == DEC && what == 0) leat_putf(&b, "CASE WHEN %s > 1 THEN %s ELSE -1 END AS %s", c->name, c->name, name);
+        else if (c->kind == TIME && what == 0 && strcmp(c->name, "window_start") != 0) leat_putf(&b, "date_trunc('minute', %s) AS %s", c->name, name);
+        else { leat_put(&b, c->name); snprintf(name, sizeof name, "%s", c->name); }
+        add(&out, name, c->kind);
+    }
+    leat_putf(&b, " FROM (%s)", rel->sql);
+    if (prop_chance(r, 15)) {
+        const struct column *s = of_kind(r, &out, STR);
+        if (s && out.count < 20) {
+            struct leat_buffer c = {0}; /* a cast that some rows fail: dead letters */
+            char name[32];
+            fresh_name(&out, NULL, "cast", name);
+            leat_put(&c, "SELECT ");
+            put_columns(&out, &c);
+            leat_putf(&c, ", CAST(%s AS INTEGER) AS %s FROM (%s)", s->name, name, b.data);
+            leat_buffer_deinit(&b);
+            b = c;
+            add(&out, name, INT);
+        }
+    }
+    free(rel->sql);
+    out.sql = b.data;
+    *rel = out;
+}
+
+static void put_aggregate(struct leat_random *r, const struct relation *rel, struct relation *out, struct leat_buffer *b) {
+    char name[32];
+    const struct column *c = any(r, rel), *by = of_kind(r, rel, TIME);
+    fresh_name(out, rel, "a", name);
+    enum kind kind = INT;
+    bool filter = prop_chance(r, 20), filterable = true;
+    leat_put(b, ", ");
+    switch (prop_below(r, 9)) {
+    case 0: leat_put(b, "count(*)"); break;
+    case 1: leat_putf(b, "count(%s)", c->name); break;
+    case 2: leat_putf(b, "count(DISTINCT %s)", c->name); break;
+    case 3:
+    case 4:
+        if (c->kind == INT || c->kind == DEC || c->kind == DBL) {
+            bool average = prop_chance(r, 30);
+            leat_putf(b, "%s(%s)", average ? "avg" : "sum", c->name);
+            kind = average || c->kind == DBL ? DBL : c->kind;
+        } else {
+            leat_putf(b, "max(%s)", c->name);
+            kind = c->kind;
+        }
+        break;
+    case 5: leat_putf(b, "min(%s)", c->name); kind = c->kind; break;
+    case 6: leat_putf(b, "max(%s)", c->name); kind = c->kind; break;
+    case 7:
+        if (by) { leat_putf(b, "%s(%s, %s)", prop_chance(r, 50) ? "arg_max" : "arg_min", c->name, by->name); kind = c->kind; }
+        else { leat_putf(b, "any_value(%s)", c->name); kind = c->kind; }
+        break;
+    default:
+        if (c->kind == BOOL) { leat_putf(b, "bool_or(%s)", c->name); kind = BOOL; }
+        else if (c->kind == STR) { leat_putf(b, "string_agg(%s, ',')", c->name); kind = STR; }
+        else if (c->kind == INT) { leat_putf(b, "median(%s)", c->name); kind = DBL; }
+        else leat_put(b, "count(*)");
+    }
+    if (filter && filterable) {
+        leat_put(b, " FILTER (WHERE ");
+        put_predicate(r, rel, b);
+        leat_put(b, ")");
+    }
+    leat_putf(b, " AS %s", name);
+    add(out, name, kind);
+}
+
+static void draw_aggregate(struct leat_random *r, struct relation *rel) {
+    struct leat_buffer b = {0};
+    struct relation out = {.windowed = rel->windowed};
+    size_t keys = 1 + prop_below(r, 3);
+    leat_put(&b, "SELECT ");
+    for (size_t i = 0; i < keys; i++) {
+        const struct column *c = any(r, rel);
+        for (size_t k = 0; k < rel->count && i == 0 && rel->windowed; k++)
+            if (strcmp(rel->columns[k].name, "window_start") == 0) c = &rel->columns[k];
+        bool have = false;
+        for (size_t k = 0; k < out.count; k++) have |= strcmp(out.columns[k].name, c->name) == 0;
+        if (have || c->kind == DBL) continue;
+        leat_putf(&b, "%s%s", out.count ? ", " : "", c->name);
+        add(&out, c->name, c->kind);
+    }
+    if (!out.count) {
+        leat_put(&b, rel->columns[0].name);
+        add(&out, rel->columns[0].name, rel->columns[0].kind);
+    }
+    size_t groups = out.count, aggregates = 1 + prop_below(r, 3);
+    for (size_t i = 0; i < aggregates; i++) put_aggregate(r, rel, &out, &b);
+    leat_putf(&b, " FROM (%s) GROUP BY ", rel->sql);
+    for (size_t i = 0; i < groups; i++) leat_putf(&b, "%s%s", i ? ", " : "", out.columns[i].name);
+    if (prop_chance(r, 25)) leat_put(&b, " HAVING count(*) > 1");
+    free(rel->sql);
+    out.sql = b.data;
+    *rel = out;
+}
+
+static void draw_window(struct leat_random *r, struct relation *rel) {
+    struct leat_buffer b = {0};
+    const struct column *p = any(r, rel), *o = any(r, rel);
+    if (p->kind == DBL) return;
+    if (prop_chance(r, 60)) {
+        leat_putf(&b, "SELECT * FROM (%s) QUALIFY row_number() OVER (PARTITION BY %s ORDER BY %s DESC) <= %d", rel->sql, p->name, o->name,
+                  (int)(1 + prop_below(r, 3)));
+    } else {
+        const struct column *c = of_kind(r, rel, INT);
+        char name[32];
+        fresh_name(rel, NULL, "w", name);
+        leat_put(&b, "SELECT ");
+        put_columns(rel, &b);
+        if (c && prop_chance(r, 50)) leat_putf(&b, ", lag(%s) OVER (PARTITION BY %s ORDER BY %s) AS %s", c->name, p->name, o->name, name);
+        else { leat_putf(&b, ", count(*) OVER (PARTITION BY %s) AS %s", p->name, name); }
+        leat_putf(&b, " FROM (%s)", rel->sql);
+        if (rel->count > 20) { leat_buffer_deinit(&b); return; }
+        add(rel, name, INT);
+    }
+    wrap(rel, &b);
+}
+
+static void draw_distinct(struct leat_random *r, struct relation *rel) {
+    struct leat_buffer b = {0};
+    struct relation out = {.windowed = rel->windowed};
+    leat_put(&b, "SELECT DISTINCT ");
+    for (size_t i = 0; i < rel->count; i++) {
+        if (out.count && prop_chance(r, 60)) continue;
+        leat_putf(&b, "%s%s", out.count ? ", " : "", rel->columns[i].name);
+        add(&out, rel->columns[i].name, rel->columns[i].kind);
+    }
+    leat_putf(&b, " FROM (%s)", rel->sql);
+    free(rel->sql);
+    out.sql = b.data;
+    *rel = out;
+}
+
+void prop_draw_tables(struct prop_case *c, struct leat_random *r) {
+    struct relation made[TABLES_MAX] = {0};
+    c->source_sql = leat_asprintf(
+        "CREATE SOURCE events (id VARCHAR NOT NULL, k INTEGER, s VARCHAR, v BIGINT, d DECIMAL(10,2), f DOUBLE, b BOOLEAN, ts TIMESTAMP NOT NULL,\n"
+        "  WATERMARK FOR ts AS ts - INTERVAL '%d' SECOND)\nWITH (connector = 'file', path = 'in/events*.ndjson', format = 'json');\n"
+        "CREATE SOURCE things (k INTEGER PRIMARY KEY, cat VARCHAR, price DECIMAL(10,2))\n"
+        "WITH (connector = 'file', path = 'in/things.csv', format = 'csv', refresh = INTERVAL '1' SECOND);\n",
+        (int)prop_below(r, 300));
+    c->table_count = 1 + prop_below(r, TABLES_MAX);
+    for (size_t t = 0; t < c->table_count; t++) {
+        struct relation rel;
+        if (t && prop_chance(r, 35)) {
+            size_t from = prop_below(r, t);
+            rel = made[from];
+            rel.windowed = false;
+            rel.sql = leat_asprintf("SELECT * FROM t%zu", from);
+        } else {
+            rel = source_relation(r);
+        }
+        size_t layers = prop_below(r, 4);
+        for (size_t i = 0; i < layers; i++) {
+            switch (prop_below(r, 7)) {
+            case 0: draw_filter(r, &rel); break;
+            case 1: draw_project(r, &rel); break;
+            case 2: draw_join(r, &rel); break;
+            case 3:
+            case 4: draw_aggregate(r, &rel); break;
+            case 5: draw_window(r, &rel); break;
+            default: draw_distinct(r, &rel); break;
+            }
+        }
+        static const char *const FRESHNESS[] = {"'1' SECOND", "'1' SECOND", "'1' SECOND", "'7' SECOND"};
+        const char *lateness = rel.windowed && has_column(&rel, "window_start") && prop_chance(r, 40) ? " ALLOW LATENESS INTERVAL '2' MINUTE" : "";
+        c->tables[t] = leat_asprintf("CREATE MATERIALIZED TABLE t%zu\nFRESHNESS = INTERVAL %s%s\nAS %s;\n", t, FRESHNESS[prop_below(r, 4)], lateness, rel.sql);
+        made[t] = rel;
+        made[t].sql = NULL;
+        free(rel.sql);
+    }
+}
