@@ -36,7 +36,7 @@ void leat_node_stats(const struct leat_node *, struct leat_node_stats *out);
 
 /* Checkpoints. The state is one or more "parts" (0..parts-1), each a relation with typed key columns readable by
  * SQL. save: appends to `out` (initialised by the callee's schema via leat_node_state_schema) up to max_rows rows from *cursor; weights +1: the
- * entry is now this; -1: the entry is gone (only_dirty). END when done. only_dirty: entries changed since the last leat_node_clean. */
+ * entry is now this; -1: the entry is gone (only_dirty). END when done (then nothing was appended). only_dirty: entries changed since the last leat_node_clean. */
 size_t leat_node_state_parts(const struct leat_node *);
 const struct leat_schema *leat_node_state_schema(const struct leat_node *, size_t part);
 enum leat_status leat_node_save(struct leat_node *, size_t part, bool only_dirty, uint64_t *cursor, size_t max_rows, struct leat_changes *out, struct leat_error *) LEAT_MUST;

@@ -1,0 +1,62 @@
+/* An arrangement: the rows of a changing relation retained by key, as a multiset of encoded rows with weights.
+ *
+ * Keys are found by hash, rows by the hash of their content, both in one probe; the rows of a key form a doubly linked list. Each
+ * row costs about 56 bytes of entry, 16 of slots and its encoding. Checkpoints hold its typed columns and `copies`.
+ * Depends on state/keyed.h, heap.h, row.h. */
+#ifndef LEAT_STREAM_ARRANGEMENT_H
+#define LEAT_STREAM_ARRANGEMENT_H
+
+#include "state/heap.h"
+#include "state/keyed.h"
+#include "state/row.h"
+
+struct leat_arranged_key {
+    int64_t copies;  /* the sum of its rows' weights */
+    uint32_t head;   /* first row or LEAT_NO_ENTRY */
+    uint32_t row_count;
+};
+struct leat_arranged_row {
+    uint8_t *bytes;
+    int64_t weight;
+    uint32_t next, previous, key;
+};
+struct leat_arrangement {
+    struct leat_row_codec codec;
+    uint16_t *key_columns;   /* in the batches */
+    uint16_t *stored_keys;   /* the same among the stored columns */
+    uint16_t *stored_all;    /* 0..codec.count-1 */
+    size_t key_count;
+    struct leat_keyed keys;  /* struct leat_arranged_key */
+    struct leat_keyed rows;  /* struct leat_arranged_row */
+    struct leat_heap heap;
+    uint32_t *emptied;       /* keys that may have no rows left */
+    size_t emptied_count, emptied_capacity;
+    struct leat_schema part_schema; /* stored columns, then copies BIGINT */
+    struct leat_changes tombstones;
+};
+
+/* Batches have `schema`. columns: the stored ones, NULL: all of them; every key column must be among them. */
+void leat_arrangement_init(struct leat_arrangement *a, const struct leat_schema *schema, const uint16_t *columns,
+                           size_t column_count, const uint16_t *keys, size_t key_count);
+void leat_arrangement_deinit(struct leat_arrangement *a); /* an all-zero one is fine */
+/* Adds the batch's weights. key_hashes: row_count entries; skip (may be NULL): rows not to retain. Encoded bytes handed out before
+ * become invalid; key indexes stay until leat_arrangement_sweep. */
+void leat_arrangement_apply(struct leat_arrangement *a, const struct leat_changes *batch,
+                            const struct leat_hash128 *key_hashes, const uint8_t *skip);
+/* Drops keys without rows: once at the end of a step. */
+void leat_arrangement_sweep(struct leat_arrangement *a);
+static inline struct leat_arranged_key *leat_arranged_key_at(const struct leat_arrangement *a, uint32_t key) {
+    return leat_entry_payload(leat_keyed_at(&a->keys, key));
+}
+static inline struct leat_arranged_row *leat_arranged_row_at(const struct leat_arrangement *a, uint32_t row) {
+    return leat_entry_payload(leat_keyed_at(&a->rows, row));
+}
+uint64_t leat_arrangement_bytes(const struct leat_arrangement *a);
+
+/* Checkpoint, as in op.h. */
+enum leat_status leat_arrangement_save(struct leat_arrangement *a, bool only_dirty, uint64_t *cursor, size_t max_rows,
+                                       struct leat_changes *out);
+void leat_arrangement_clean(struct leat_arrangement *a);
+void leat_arrangement_load(struct leat_arrangement *a, const struct leat_changes *rows);
+
+#endif

@@ -1,0 +1,458 @@
+/* RECOMPUTE: DuckDB computes anew just the keys that changed.
+ *
+ * The inputs are retained by key. For the touched keys of a step, all at once, the op's query (which is partitioned by the
+ * keys) runs over their rows before and after; the output is new minus old. Rows with a weight become that many copies. A key
+ * for which the query raises is found by halving, withheld (it has no output rows), and tried again whenever it changes. */
+#include "stream/node.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "stream/arrangement.h"
+#include "stream/save.h"
+
+struct recompute_node {
+    struct leat_node base;
+    struct leat_conn *conn;
+    size_t side_count;
+    struct leat_arrangement sides[2];
+    char *names[2];
+    struct leat_stage *stage;
+    struct leat_changes merged, result; /* of op->schema */
+    struct leat_keyed withheld;         /* struct withheld_key */
+    struct leat_row_codec key_codec;    /* the key columns of side 0 */
+    struct leat_schema withheld_schema; /* key columns, reason */
+    struct leat_changes withheld_gone;
+    struct leat_heap heap;
+    bool started;                       /* without keys: the one group has given its first result */
+};
+struct withheld_key {
+    uint8_t *key;
+    struct leat_string reason;
+};
+/* The rows of the touched keys at one time: key i's rows of side s are [starts[s][i], starts[s][i+1]). */
+struct key_rows {
+    struct leat_changes rows[2];
+    size_t *starts[2];
+};
+struct touched {
+    struct leat_hash128 *hashes;
+    size_t *examples; /* a row of the step's input (side 0 first, then side 1) that has the key */
+    bool *skip_old;   /* withheld until now: had no output */
+    bool *failed;
+    size_t count;
+};
+
+static const uint16_t *side_keys(const struct leat_op *op, size_t side) {
+    return side ? op->right_keys : op->keys;
+}
+
+/* The query with its input names made this node's own. */
+static char *bind_names(struct recompute_node *r) {
+    static const char *const placeholders[2] = {"leat_input('in')", "leat_input('right')"};
+    struct leat_buffer sql = {0};
+    for (const char *at = r->base.op->sql; *at;) {
+        size_t side = 0;
+        while (side < r->side_count && strncmp(at, placeholders[side], strlen(placeholders[side])) != 0)
+            side++;
+        if (side == r->side_count) {
+            leat_putn(&sql, at++, 1);
+            continue;
+        }
+        leat_put(&sql, "leat_input(");
+        leat_put_sql_string(&sql, r->names[side]);
+        leat_put(&sql, ")");
+        at += strlen(placeholders[side]);
+    }
+    return sql.data;
+}
+
+static enum leat_status recompute_open(struct leat_node *node, struct leat_conn *conn, struct leat_error *err) {
+    struct recompute_node *r = (struct recompute_node *)node;
+    const struct leat_op *op = node->op;
+    r->conn = conn;
+    r->side_count = node->inputs[1] && op->child_count > 1 ? 2 : 1;
+    if (r->side_count == 2 && op->key_count && !op->right_keys)
+        return leat_fail(err, LEAT_INVALID, "operator %d: RECOMPUTE over two inputs needs keys of both", node->id);
+    for (size_t s = 0; s < r->side_count; s++) {
+        leat_arrangement_init(&r->sides[s], node->inputs[s], NULL, 0, side_keys(op, s), op->key_count);
+        r->names[s] = leat_asprintf("n%d_%s", node->id, s ? "right" : "in");
+        enum leat_status status = leat_conn_input(conn, r->names[s], node->inputs[s], false, err);
+        if (status) return status;
+    }
+    leat_changes_init(&r->merged, &op->schema);
+    leat_changes_init(&r->result, &op->schema);
+    leat_keyed_init(&r->withheld, sizeof(struct withheld_key));
+    leat_row_codec_init(&r->key_codec, node->inputs[0], op->keys, op->key_count);
+    for (size_t k = 0; k < op->key_count; k++) {
+        const struct leat_field *field = &node->inputs[0]->fields[op->keys[k]];
+        leat_schema_add(&r->withheld_schema, field->name, field->type, false);
+    }
+    leat_schema_add(&r->withheld_schema, "reason", (struct leat_type){.kind = LEAT_VARCHAR}, false);
+    leat_changes_init(&r->withheld_gone, &r->withheld_schema);
+    char *sql = bind_names(r);
+    enum leat_status status = leat_stage_prepare(conn, sql, &r->stage, err);
+    free(sql);
+    return status;
+}
+
+static void recompute_close(struct leat_node *node) {
+    struct recompute_node *r = (struct recompute_node *)node;
+    for (size_t s = 0; s < 2; s++) {
+        if (r->names[s]) leat_conn_bind(r->conn, r->names[s], NULL);
+        free(r->names[s]);
+        leat_arrangement_deinit(&r->sides[s]);
+    }
+    leat_stage_free(r->stage);
+    if (r->merged.schema) leat_changes_deinit(&r->merged);
+    if (r->result.schema) leat_changes_deinit(&r->result);
+    if (r->withheld_gone.schema) leat_changes_deinit(&r->withheld_gone);
+    leat_schema_deinit(&r->withheld_schema);
+    leat_keyed_deinit(&r->withheld);
+    leat_row_codec_deinit(&r->key_codec);
+    leat_heap_deinit(&r->heap);
+}
+
+/* The distinct keys of the step's inputs, in order of appearance. */
+static void list_touched(struct recompute_node *r, const struct leat_changes *const inputs[2],
+                         struct leat_hash128 *const hashes[2], struct touched *t) {
+    struct leat_keyed seen;
+    size_t most = 1, base = 0;
+    for (size_t s = 0; s < r->side_count; s++)
+        if (inputs[s]) most += inputs[s]->row_count;
+    *t = (struct touched){.hashes = leat_alloc(most * sizeof *t->hashes), .examples = leat_alloc(most * sizeof *t->examples),
+                          .skip_old = leat_alloc(most), .failed = leat_alloc(most)};
+    leat_keyed_init(&seen, 0);
+    for (size_t s = 0; s < r->side_count; s++) {
+        for (size_t i = 0; inputs[s] && i < inputs[s]->row_count; i++) {
+            uint32_t index, found;
+            leat_keyed_upsert(&seen, &hashes[s][i], 1, &index);
+            struct leat_entry *e = leat_keyed_at(&seen, index);
+            if (!(e->flags & LEAT_ENTRY_NEW)) continue;
+            e->flags &= ~(uint32_t)LEAT_ENTRY_NEW;
+            leat_keyed_find(&r->withheld, &hashes[s][i], 1, &found);
+            t->skip_old[t->count] = found != LEAT_NO_ENTRY;
+            t->examples[t->count] = base + i;
+            t->hashes[t->count++] = hashes[s][i];
+        }
+        if (inputs[s]) base += inputs[s]->row_count;
+    }
+    if (!t->count && !r->base.op->key_count) { /* the one group of a query without keys */
+        leat_key_hash(&r->merged, 0, 1, NULL, 0, &t->hashes[0]);
+        t->count = 1;
+    }
+    leat_keyed_deinit(&seen);
+}
+
+static void touched_deinit(struct touched *t) {
+    free(t->hashes);
+    free(t->examples);
+    free(t->skip_old);
+    free(t->failed);
+}
+
+/* Appends the rows of one key of a side, as many copies as their weights say. */
+static void append_key(const struct leat_arrangement *a, const struct leat_hash128 *hash, struct leat_changes *out) {
+    uint32_t found;
+    leat_keyed_find(&a->keys, hash, 1, &found);
+    if (found == LEAT_NO_ENTRY) return;
+    const struct leat_arranged_key *key = leat_arranged_key_at(a, found);
+    uint32_t left = key->row_count;
+    for (uint32_t at = key->head; left; left--) {
+        const struct leat_arranged_row *row = leat_arranged_row_at(a, at);
+        const uint8_t *bytes[1] = {row->bytes};
+        for (int64_t copy = 0; copy < row->weight; copy++) {
+            leat_changes_reserve(out, out->row_count + 1);
+            leat_row_read(&a->codec, bytes, 1, out, 0, out->row_count);
+            out->row_count++;
+        }
+        at = row->next;
+    }
+}
+
+static void collect(struct recompute_node *r, const struct touched *t, bool old, struct key_rows *k) {
+    for (size_t s = 0; s < r->side_count; s++) {
+        leat_changes_init(&k->rows[s], r->base.inputs[s]);
+        k->starts[s] = leat_alloc((t->count + 1) * sizeof *k->starts[s]);
+        for (size_t i = 0; i < t->count; i++) {
+            k->starts[s][i] = k->rows[s].row_count;
+            if (!old || !t->skip_old[i]) append_key(&r->sides[s], &t->hashes[i], &k->rows[s]);
+        }
+        k->starts[s][t->count] = k->rows[s].row_count;
+    }
+}
+
+static void key_rows_deinit(struct key_rows *k) {
+    for (size_t s = 0; s < 2; s++) {
+        if (k->rows[s].schema) leat_changes_deinit(&k->rows[s]);
+        free(k->starts[s]);
+    }
+}
+
+static void append_range(struct leat_changes *out, const struct leat_changes *from, size_t first, size_t n) {
+    leat_changes_reserve(out, n);
+    for (size_t i = 0; i < out->schema->field_count; i++)
+        leat_gather(out, i, 0, from, i, NULL, first, n);
+    out->row_count = n;
+}
+
+/* Runs the query over the rows of keys [from, to), appending to r->result; a key that raises is marked failed. */
+static enum leat_status run_keys(struct recompute_node *r, const struct key_rows *k, struct touched *t, size_t from,
+                                 size_t to, char **reasons, struct leat_error *err) {
+    struct leat_changes part[2] = {0};
+    size_t before = r->result.row_count;
+    for (size_t s = 0; s < r->side_count; s++) {
+        size_t first = k->starts[s][from], end = k->starts[s][to];
+        if (first == 0 && end == k->rows[s].row_count) {
+            leat_conn_bind(r->conn, r->names[s], &k->rows[s]);
+            continue;
+        }
+        leat_changes_init(&part[s], k->rows[s].schema);
+        append_range(&part[s], &k->rows[s], first, end - first);
+        leat_conn_bind(r->conn, r->names[s], &part[s]);
+    }
+    enum leat_status status = leat_stage_run(r->stage, &r->result, NULL, err);
+    for (size_t s = 0; s < r->side_count; s++) {
+        leat_conn_bind(r->conn, r->names[s], NULL);
+        if (part[s].schema) leat_changes_deinit(&part[s]);
+    }
+    if (status == LEAT_OK || !err->bad_data || err->fatal) return status;
+    leat_changes_truncate(&r->result, before);
+    if (to - from == 1) {
+        t->failed[from] = true;
+        if (reasons) reasons[from] = leat_strdup(err->text);
+        return LEAT_OK;
+    }
+    size_t middle = from + (to - from) / 2;
+    status = run_keys(r, k, t, from, middle, reasons, err);
+    return status ? status : run_keys(r, k, t, middle, to, reasons, err);
+}
+
+static void release_withheld(struct recompute_node *r, uint32_t index) {
+    struct leat_entry *e = leat_keyed_at(&r->withheld, index);
+    struct withheld_key *w = leat_entry_payload(e);
+    if (e->flags & LEAT_ENTRY_SAVED) {
+        const uint8_t *rows[1] = {w->key};
+        size_t at = leat_save_tombstone(&r->withheld_gone);
+        leat_row_read(&r->key_codec, rows, 1, &r->withheld_gone, 0, at);
+        leat_set_null(&r->withheld_gone, r->key_codec.count, at);
+    }
+    if (w->key) leat_heap_free(&r->heap, w->key, leat_row_stored_size(&r->key_codec, w->key));
+    leat_heap_string_free(&r->heap, &w->reason);
+    leat_keyed_remove(&r->withheld, index);
+}
+
+/* key row `row` of `rows`, whose key columns are at `columns`. */
+static void withhold(struct recompute_node *r, const struct leat_hash128 *hash, const struct leat_changes *rows,
+                     size_t row, const uint16_t *columns, const struct leat_string *reason) {
+    struct leat_row_codec codec = r->key_codec;
+    uint32_t index;
+    leat_keyed_upsert(&r->withheld, hash, 1, &index);
+    struct leat_entry *e = leat_keyed_at(&r->withheld, index);
+    struct withheld_key *w = leat_entry_payload(e);
+    codec.columns = (uint16_t *)(uintptr_t)columns;
+    if (!w->key) {
+        w->key = leat_heap_alloc(&r->heap, leat_row_size(&codec, rows, row));
+        leat_row_write(&codec, rows, row, w->key);
+    }
+    leat_heap_string_free(&r->heap, &w->reason);
+    w->reason = leat_heap_string(&r->heap, reason);
+    leat_keyed_mark_dirty(&r->withheld, e, index);
+}
+
+/* Keys that failed are withheld now, the other touched ones no longer. */
+static void settle_withheld(struct recompute_node *r, const struct touched *t, char *const *reasons,
+                            const struct leat_changes *const inputs[2]) {
+    size_t left_rows = inputs[0] ? inputs[0]->row_count : 0;
+    for (size_t i = 0; i < t->count; i++) {
+        if (t->failed[i]) {
+            size_t side = t->examples[i] < left_rows ? 0 : 1;
+            struct leat_string reason = leat_string_of(reasons[i], (uint32_t)strlen(reasons[i]));
+            withhold(r, &t->hashes[i], inputs[side], t->examples[i] - (side ? left_rows : 0),
+                     side_keys(r->base.op, side), &reason);
+        } else if (t->skip_old[i]) {
+            uint32_t found;
+            leat_keyed_find(&r->withheld, &t->hashes[i], 1, &found);
+            if (found != LEAT_NO_ENTRY) release_withheld(r, found);
+        }
+    }
+}
+
+static bool has_rows(const struct recompute_node *r, const struct key_rows *k) {
+    for (size_t s = 0; s < r->side_count; s++)
+        if (k->rows[s].row_count) return true;
+    return false;
+}
+
+/* Runs the query over all touched keys and adds its result with `sign` to r->merged. */
+static enum leat_status run_all(struct recompute_node *r, const struct key_rows *k, struct touched *t, int32_t sign,
+                                char **reasons, struct leat_error *err) {
+    leat_changes_reset(&r->result);
+    enum leat_status status = run_keys(r, k, t, 0, t->count, reasons, err);
+    if (status == LEAT_OK) leat_changes_append(&r->merged, &r->result, NULL, r->result.row_count, sign);
+    return status;
+}
+
+static enum leat_status recompute_step(struct leat_node *node, const struct leat_step_context *context,
+                                       const struct leat_changes *const inputs[2], struct leat_changes *out,
+                                       struct leat_error *err) {
+    struct recompute_node *r = (struct recompute_node *)node;
+    struct leat_hash128 *hashes[2] = {NULL, NULL};
+    struct key_rows old = {0}, new = {0};
+    struct touched t;
+    struct leat_error local = {0};
+    bool keyless = !node->op->key_count;
+    enum leat_status status = LEAT_OK;
+    (void)context;
+    if (!err) err = &local;
+    for (size_t s = 0; s < r->side_count; s++) {
+        if (!inputs[s]) continue;
+        hashes[s] = leat_realloc(NULL, inputs[s]->row_count * sizeof *hashes[s]);
+        leat_key_hash(inputs[s], 0, inputs[s]->row_count, side_keys(node->op, s), node->op->key_count, hashes[s]);
+    }
+    bool any = inputs[0] || (r->side_count == 2 && inputs[1]);
+    if (!any && (!keyless || r->started)) return LEAT_OK;
+    list_touched(r, inputs, hashes, &t);
+    char **reasons = leat_alloc((t.count + 1) * sizeof *reasons);
+    node->stats.keys_touched += t.count;
+    collect(r, &t, true, &old);
+    for (size_t s = 0; s < r->side_count; s++)
+        if (inputs[s]) leat_arrangement_apply(&r->sides[s], inputs[s], hashes[s], NULL);
+    collect(r, &t, false, &new);
+    leat_changes_reset(&r->merged);
+    if (keyless ? r->started && !t.skip_old[0] : has_rows(r, &old)) status = run_all(r, &old, &t, -1, NULL, err);
+    memset(t.failed, 0, t.count);
+    if (status == LEAT_OK && (keyless || has_rows(r, &new))) status = run_all(r, &new, &t, 1, reasons, err);
+    if (status) goto out;
+    r->started = true;
+    settle_withheld(r, &t, reasons, inputs);
+    for (size_t s = 0; s < r->side_count; s++)
+        leat_arrangement_sweep(&r->sides[s]);
+    leat_changes_consolidate(&r->merged);
+    leat_changes_append(out, &r->merged, NULL, r->merged.row_count, 1);
+out:
+    for (size_t i = 0; i < t.count; i++)
+        free(reasons[i]);
+    free(reasons);
+    key_rows_deinit(&old);
+    key_rows_deinit(&new);
+    touched_deinit(&t);
+    free(hashes[0]), free(hashes[1]);
+    return status;
+}
+
+static uint64_t recompute_withheld(const struct leat_node *node) {
+    return ((const struct recompute_node *)node)->withheld.count;
+}
+
+static bool recompute_due(const struct leat_node *node, int64_t cut_us) {
+    (void)cut_us;
+    return !node->op->key_count && !((const struct recompute_node *)node)->started;
+}
+
+static void recompute_stats(const struct leat_node *node, struct leat_node_stats *out) {
+    const struct recompute_node *r = (const struct recompute_node *)node;
+    for (size_t s = 0; s < r->side_count; s++) {
+        out->state_keys += r->sides[s].rows.count;
+        out->state_bytes += leat_arrangement_bytes(&r->sides[s]);
+    }
+    out->state_bytes += leat_keyed_bytes(&r->withheld) + r->heap.reserved_bytes;
+}
+
+static size_t recompute_parts(const struct leat_node *node) {
+    return ((const struct recompute_node *)node)->side_count + 1;
+}
+
+static const struct leat_schema *recompute_part_schema(const struct leat_node *node, size_t part) {
+    const struct recompute_node *r = (const struct recompute_node *)node;
+    return part < r->side_count ? &r->sides[part].part_schema : &r->withheld_schema;
+}
+
+/* The withheld keys; without keys a row with reason NULL says that the query has given its first result. */
+static enum leat_status save_withheld(struct recompute_node *r, bool only_dirty, uint64_t *cursor, size_t max_rows,
+                                      struct leat_changes *out) {
+    size_t n = 0, before = out->row_count, reason = r->key_codec.count;
+    uint64_t entry_cursor;
+    uint32_t index;
+    if (!leat_save_tombstones(&r->withheld_gone, only_dirty, cursor, max_rows, out, &entry_cursor)) return LEAT_OK;
+    size_t at = out->row_count, room = max_rows - (at - before);
+    leat_changes_reserve(out, at + room + 1);
+    if (!reason && r->started && *cursor == 0 && entry_cursor == 0) {
+        leat_set_null(out, reason, at);
+        if (out->weights) out->weights[at] = 1;
+        out->row_count++;
+        *cursor = UINT64_MAX; /* the marker is the part's only row but a withheld one, which follows */
+        entry_cursor = 0;
+    } else if (*cursor == UINT64_MAX) {
+        return LEAT_END;
+    }
+    at = out->row_count;
+    while (n < room && leat_keyed_next(&r->withheld, only_dirty && reason, &entry_cursor, &index)) {
+        struct withheld_key *w = leat_entry_payload(leat_keyed_at(&r->withheld, index));
+        const uint8_t *rows[1] = {w->key};
+        leat_row_read(&r->key_codec, rows, 1, out, 0, at + n);
+        ((struct leat_string *)out->columns[reason].data)[at + n] = w->reason;
+        n++;
+    }
+    leat_own_strings(out, reason, at, n);
+    uint64_t marker = *cursor;
+    leat_save_added(&r->withheld_gone, only_dirty, out, n, entry_cursor, cursor);
+    if (marker == UINT64_MAX) *cursor = marker;
+    return out->row_count > before ? LEAT_OK : LEAT_END;
+}
+
+static enum leat_status recompute_save(struct leat_node *node, size_t part, bool only_dirty, uint64_t *cursor,
+                                       size_t max_rows, struct leat_changes *out, struct leat_error *err) {
+    struct recompute_node *r = (struct recompute_node *)node;
+    (void)err;
+    if (part < r->side_count) return leat_arrangement_save(&r->sides[part], only_dirty, cursor, max_rows, out);
+    return save_withheld(r, only_dirty, cursor, max_rows, out);
+}
+
+static void recompute_clean(struct leat_node *node) {
+    struct recompute_node *r = (struct recompute_node *)node;
+    for (size_t s = 0; s < r->side_count; s++)
+        leat_arrangement_clean(&r->sides[s]);
+    leat_keyed_clean(&r->withheld);
+    leat_changes_reset(&r->withheld_gone);
+}
+
+static void recompute_load_hint(struct leat_node *node, size_t part, uint64_t rows) {
+    struct recompute_node *r = (struct recompute_node *)node;
+    leat_keyed_reserve(part < r->side_count ? &r->sides[part].rows : &r->withheld, rows);
+}
+
+static enum leat_status recompute_load(struct leat_node *node, size_t part, const struct leat_changes *rows,
+                                       struct leat_error *err) {
+    struct recompute_node *r = (struct recompute_node *)node;
+    size_t reason = r->key_codec.count;
+    (void)err;
+    if (part < r->side_count) {
+        leat_arrangement_load(&r->sides[part], rows);
+        return LEAT_OK;
+    }
+    for (size_t i = 0; i < rows->row_count; i++) {
+        struct leat_hash128 hash;
+        uint32_t found;
+        leat_key_hash(rows, i, 1, r->sides[0].stored_all, reason, &hash);
+        leat_keyed_find(&r->withheld, &hash, 1, &found);
+        if (found != LEAT_NO_ENTRY) {
+            leat_keyed_at(&r->withheld, found)->flags &= ~(uint32_t)LEAT_ENTRY_SAVED;
+            release_withheld(r, found);
+        }
+        if (leat_weight(rows, i) < 0) continue;
+        if (leat_is_null(&rows->columns[reason], i)) {
+            r->started = true;
+            continue;
+        }
+        withhold(r, &hash, rows, i, r->sides[0].stored_all, (const struct leat_string *)rows->columns[reason].data + i);
+    }
+    leat_keyed_clean(&r->withheld);
+    return LEAT_OK;
+}
+
+static const struct leat_node_ops recompute_ops = {
+    .open = recompute_open, .close = recompute_close, .step = recompute_step, .withheld = recompute_withheld,
+    .due = recompute_due, .stats = recompute_stats, .parts = recompute_parts, .part_schema = recompute_part_schema,
+    .save = recompute_save, .clean = recompute_clean, .load_hint = recompute_load_hint, .load = recompute_load};
+const struct leat_node_kind leat_node_recompute = {&recompute_ops, sizeof(struct recompute_node)};
