@@ -234,7 +234,7 @@ static void release_value(struct leat_aggregate *a, struct leat_type type, const
     leat_agg_release(a, &s);
 }
 
-void leat_group_clear(struct leat_aggregate *a, char *group, bool distinct) {
+void leat_group_clear(struct leat_aggregate *a, char *group) {
     for (size_t k = 0; k < a->base.op->key_count; k++)
         release_value(a, a->keys[k].type, group + a->keys[k].offset);
     for (size_t i = 0; i < a->base.op->agg_count; i++) {
@@ -248,14 +248,16 @@ void leat_group_clear(struct leat_aggregate *a, char *group, bool distinct) {
             free(s->sum);
             s->sum = NULL;
         }
-        if (run->state == LEAT_STATE_DISTINCT && distinct) leat_distinct_forget(a, run, group);
     }
 }
 
 void leat_group_remove(struct leat_aggregate *a, uint32_t index) {
     char *group = leat_group_at(a, index);
-    if (leat_keyed_at(&a->groups, index)->flags & LEAT_ENTRY_SAVED) leat_agg_tombstone(a, group);
-    leat_group_clear(a, group, true);
+    bool saved = leat_keyed_at(&a->groups, index)->flags & LEAT_ENTRY_SAVED;
+    if (saved) leat_agg_tombstone(a, group);
+    for (size_t i = 0; i < a->base.op->agg_count; i++)
+        if (a->aggs[i].distinct) leat_distinct_forget(a, &a->aggs[i], group, saved);
+    leat_group_clear(a, group);
     leat_keyed_remove(&a->groups, index);
 }
 

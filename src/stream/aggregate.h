@@ -103,11 +103,10 @@ enum leat_status leat_agg_update(struct leat_aggregate *a, const struct leat_agg
 /* aggregate_distinct.c */
 void leat_distinct_update(struct leat_aggregate *a, const struct leat_agg_run *run, struct leat_agg_chunk *c,
                           const int32_t *weights);
-void leat_distinct_forget(struct leat_aggregate *a, const struct leat_agg_run *run, char *group); /* the group goes */
+void leat_distinct_forget(struct leat_aggregate *a, const struct leat_agg_run *run, char *group, bool tombstones); /* the group goes */
 enum leat_status leat_distinct_save(struct leat_aggregate *a, const struct leat_agg_run *run, bool only_dirty,
                                     uint64_t *cursor, size_t max_rows, struct leat_changes *out);
-enum leat_status leat_distinct_load(struct leat_aggregate *a, const struct leat_agg_run *run,
-                                    const struct leat_changes *rows, struct leat_error *err);
+void leat_distinct_load(struct leat_aggregate *a, const struct leat_agg_run *run, const struct leat_changes *rows);
 /* aggregate_output.c: is there an output row for this payload (rows > 0 or global, and everything representable)? */
 bool leat_group_fits(const struct leat_aggregate *a, const char *group);
 bool leat_group_shows(const struct leat_aggregate *a, const char *group);
@@ -121,7 +120,7 @@ void leat_agg_release(struct leat_aggregate *a, const struct leat_string *s);
 void leat_agg_set_value(struct leat_aggregate *a, struct leat_type type, char *to, const void *from);
 void leat_group_set_keys(struct leat_aggregate *a, char *group, const struct leat_changes *rows, size_t row,
                          const uint16_t *columns);
-void leat_group_clear(struct leat_aggregate *a, char *group, bool distinct); /* releases what it owns */
+void leat_group_clear(struct leat_aggregate *a, char *group); /* releases what it owns but counted values */
 void leat_group_schedule(struct leat_aggregate *a, uint32_t index); /* into finals */
 void leat_group_remove(struct leat_aggregate *a, uint32_t index);
 /* aggregate_save.c */

@@ -89,10 +89,9 @@ void leat_distinct_update(struct leat_aggregate *a, const struct leat_agg_run *r
     }
 }
 
-void leat_distinct_forget(struct leat_aggregate *a, const struct leat_agg_run *run, char *group) {
-    /* The group's own tombstone says that its values are gone. */
+void leat_distinct_forget(struct leat_aggregate *a, const struct leat_agg_run *run, char *group, bool tombstones) {
     while (state_of(run, group)->head)
-        drop_value(a, run, state_of(run, group)->head - 1, false);
+        drop_value(a, run, state_of(run, group)->head - 1, tombstones);
 }
 
 enum leat_status leat_distinct_save(struct leat_aggregate *a, const struct leat_agg_run *run, bool only_dirty,
@@ -112,41 +111,52 @@ enum leat_status leat_distinct_save(struct leat_aggregate *a, const struct leat_
     return out->row_count > before ? LEAT_OK : LEAT_END;
 }
 
-enum leat_status leat_distinct_load(struct leat_aggregate *a, const struct leat_agg_run *run,
-                                    const struct leat_changes *rows, struct leat_error *err) {
+/* One chunk of the part, its groups found; hashes of group and value, rows of the batch. */
+static void load_values(struct leat_aggregate *a, const struct leat_agg_run *run, const struct leat_changes *rows,
+                        const struct leat_hash128 *hashes, const uint32_t *groups, const uint32_t *at, size_t n) {
     struct leat_distinct *d = run->distinct;
+    size_t value = a->base.op->key_count, size = leat_type_size(run->argument);
+    uint32_t entries[LEAT_AGG_CHUNK];
+    leat_keyed_upsert(&d->values, hashes, n, entries);
+    for (size_t i = 0; i < n; i++) {
+        struct leat_entry *e = leat_keyed_at(&d->values, entries[i]);
+        struct leat_counted *v = leat_entry_payload(e);
+        if (e->flags & LEAT_ENTRY_NEW) {
+            leat_agg_set_value(a, run->argument, v->value, (const char *)rows->columns[value].data + at[i] * size);
+            link_value(d, state_of(run, leat_group_at(a, groups[i])), entries[i], groups[i]);
+        }
+        e->flags = LEAT_ENTRY_LIVE | LEAT_ENTRY_SAVED;
+        v->copies = ((const int64_t *)rows->columns[value + 1].data)[at[i]];
+    }
+}
+
+static void forget_values(struct leat_aggregate *a, const struct leat_agg_run *run, const struct leat_hash128 *hashes, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        uint32_t found;
+        leat_keyed_find(&run->distinct->values, &hashes[i], 1, &found);
+        if (found != LEAT_NO_ENTRY) drop_value(a, run, found, false);
+    }
+}
+
+/* Values of groups that a later increment took away have no group any more: part 0 was loaded first. */
+void leat_distinct_load(struct leat_aggregate *a, const struct leat_agg_run *run, const struct leat_changes *rows) {
     const uint16_t value = (uint16_t)a->base.op->key_count;
-    const int64_t *copies = rows->columns[value + 1].data;
-    size_t size = leat_type_size(run->argument);
     struct leat_hash128 keys[LEAT_AGG_CHUNK], hashes[LEAT_AGG_CHUNK];
-    uint32_t groups[LEAT_AGG_CHUNK], entries[LEAT_AGG_CHUNK];
+    uint32_t groups[LEAT_AGG_CHUNK], at[LEAT_AGG_CHUNK];
     for (size_t from = 0, n; from < rows->row_count; from += n) {
         bool gone;
+        size_t kept = 0;
         n = leat_save_run(rows, from, LEAT_AGG_CHUNK, &gone);
         leat_key_hash(rows, from, n, a->key_columns, value, keys);
         leat_key_hash(rows, from, n, &value, 1, hashes);
-        for (size_t i = 0; i < n; i++)
-            hashes[i] = pair_hash(&keys[i], &hashes[i]);
-        if (gone) leat_keyed_find(&d->values, hashes, n, entries);
-        else leat_keyed_upsert(&d->values, hashes, n, entries);
         leat_keyed_find(&a->groups, keys, n, groups);
         for (size_t i = 0; i < n; i++) {
-            if (gone) {
-                if (entries[i] != LEAT_NO_ENTRY && leat_keyed_at(&d->values, entries[i])->flags & LEAT_ENTRY_LIVE)
-                    drop_value(a, run, entries[i], false);
-                continue;
-            }
-            struct leat_entry *e = leat_keyed_at(&d->values, entries[i]);
-            struct leat_counted *v = leat_entry_payload(e);
-            if (groups[i] == LEAT_NO_ENTRY)
-                return leat_fail(err, LEAT_CORRUPT, "operator %d: a counted value in the checkpoint belongs to no group", a->base.id);
-            if (e->flags & LEAT_ENTRY_NEW) {
-                leat_agg_set_value(a, run->argument, v->value, (const char *)rows->columns[value].data + (from + i) * size);
-                link_value(d, state_of(run, leat_group_at(a, groups[i])), entries[i], groups[i]);
-            }
-            e->flags = LEAT_ENTRY_LIVE | LEAT_ENTRY_SAVED;
-            v->copies = copies[from + i];
+            if (groups[i] == LEAT_NO_ENTRY) continue;
+            hashes[kept] = pair_hash(&keys[i], &hashes[i]);
+            groups[kept] = groups[i];
+            at[kept++] = (uint32_t)(from + i);
         }
+        if (gone) forget_values(a, run, hashes, kept);
+        else load_values(a, run, rows, hashes, groups, at, kept);
     }
-    return LEAT_OK;
 }

@@ -278,7 +278,7 @@ static enum leat_status load_group(struct leat_aggregate *a, uint32_t index, con
     enum leat_status status = LEAT_OK;
     if (!new) {
         if (leat_group_rows(group) > 0 && !leat_group_fits(a, group)) a->withheld--;
-        leat_group_clear(a, group, false);
+        leat_group_clear(a, group);
         for (size_t i = 0; i < a->base.op->agg_count; i++)
             if (a->aggs[i].state == LEAT_STATE_PICK) group[a->aggs[i].has_offset] = 0;
     }
@@ -308,7 +308,10 @@ enum leat_status leat_agg_load(struct leat_node *node, size_t part, const struct
     struct leat_aggregate *a = (struct leat_aggregate *)node;
     struct leat_hash128 keys[LEAT_AGG_CHUNK];
     uint32_t entries[LEAT_AGG_CHUNK];
-    if (part) return leat_distinct_load(a, distinct_part(a, part), rows, err);
+    if (part) {
+        leat_distinct_load(a, distinct_part(a, part), rows);
+        return LEAT_OK;
+    }
     for (size_t from = 0, n; from < rows->row_count; from += n) {
         bool gone;
         n = leat_save_run(rows, from, LEAT_AGG_CHUNK, &gone);

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "stream/value.h"
+#include "stream/compare.h"
 
 /* Weight of each row for this aggregate, 0 where the filter or a NULL argument leaves it out. NULL: all are 1. */
 static const int32_t *effective_weights(const struct leat_agg_run *run, struct leat_agg_chunk *c) {
@@ -178,10 +178,10 @@ static void pick_one(struct leat_aggregate *a, const struct leat_agg_run *run, c
                      const char *by) {
     bool arg = run->by_offset != run->offset, had = group[run->has_offset];
     if (had) {
-        int order = leat_value_compare(run->by, by, group + run->by_offset);
+        int order = leat_compare_value(run->by, by, group + run->by_offset);
         if (run->greatest) order = -order;
         /* Ties: the smallest value. */
-        if (!order && arg) order = leat_value_compare(run->argument, value, group + run->offset);
+        if (!order && arg) order = leat_compare_value(run->argument, value, group + run->offset);
         if (order >= 0) return;
     }
     group[run->has_offset] = 1;

@@ -1,6 +1,6 @@
 /* Comparing two values of one type in DuckDB's order: NaN greatest, strings by bytes, intervals normalised. */
-#ifndef LEAT_STREAM_VALUE_H
-#define LEAT_STREAM_VALUE_H
+#ifndef LEAT_STREAM_COMPARE_H
+#define LEAT_STREAM_COMPARE_H
 
 #include "data/schema.h"
 
@@ -44,7 +44,7 @@ static inline int leat_compare_interval(const void *a, const void *b) {
         if (v[0][k] != v[1][k]) return v[0][k] < v[1][k] ? -1 : 1;
     return 0;
 }
-static inline int leat_value_compare(struct leat_type t, const void *a, const void *b) {
+static inline int leat_compare_value(struct leat_type t, const void *a, const void *b) {
     switch ((enum leat_kind)t.kind) {
     case LEAT_BOOLEAN:
     case LEAT_UTINYINT: LEAT_COMPARE(uint8_t);
