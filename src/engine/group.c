@@ -30,7 +30,7 @@ static enum leat_status compile_table(struct leat_engine *engine, size_t index, 
     table->index = (int)index;
     enum leat_status st = leat_plan_compile(engine->plan_conn, engine->project, table->def, &table->plan, &offset, err);
     if (st != LEAT_OK) {
-        struct leat_place place = offset >= 0 ? leat_sql_place(&table->def->sql_place, &table->def->sql_map, offset)
+        struct leat_place place = offset >= 0 ? leat_sql_place(&table->def->map, &table->def->sql_place, (size_t)offset)
                                               : table->def->place;
         return leat_prepend(err, "%s:%d:%d: table \"%s\"", place.file, place.line, place.column, table->def->name);
     }
