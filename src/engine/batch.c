@@ -112,7 +112,7 @@ enum leat_status leat_batch_views(struct leat_engine *engine, struct leat_conn *
                 put_source(engine, ref.index, reader, frontier, &sql);
         } else if (ref.kind == LEAT_OBJECT_VIEW) {
             name = project->views[ref.index].name;
-            leat_put(&sql, leat_plan_view_sql(engine->plan_conn, &project->views[ref.index]));
+            leat_put(&sql, engine->view_sql[ref.index]);
         } else {
             const struct leat_gtable *table = &engine->tables[ref.index];
             if (table == reader) continue;

@@ -4,12 +4,25 @@
 #include <string.h>
 
 #include "engine/internal.h"
+#include "plan/complete.h"
+
+static enum leat_status declare_view(struct leat_engine *engine, size_t index, struct leat_error *err) {
+    const struct leat_view *view = &engine->project->views[index];
+    char *planning = NULL;
+    int offset = -1;
+    enum leat_status st = leat_complete(engine->plan_conn, view->sql, &planning, &engine->view_sql[index], &offset, err);
+    free(planning);
+    if (st == LEAT_OK) st = leat_plan_declare_view(engine->plan_conn, view, err);
+    if (st == LEAT_OK) return st;
+    struct leat_place place = offset >= 0 ? leat_sql_place(&view->map, &view->sql_place, (size_t)offset) : view->place;
+    return leat_prepend(err, "%s:%d:%d: view \"%s\"", place.file, place.line, place.column, view->name);
+}
 
 static enum leat_status declare(struct leat_engine *engine, struct leat_object_ref ref, struct leat_error *err) {
     const struct leat_project *project = engine->project;
     switch (ref.kind) {
     case LEAT_OBJECT_SOURCE: return leat_plan_declare_source(engine->plan_conn, &project->sources[ref.index], err);
-    case LEAT_OBJECT_VIEW: return leat_plan_declare_view(engine->plan_conn, &project->views[ref.index], err);
+    case LEAT_OBJECT_VIEW: return declare_view(engine, ref.index, err);
     case LEAT_OBJECT_TABLE:
         return leat_plan_declare_table(engine->plan_conn, &project->tables[ref.index], engine->tables[ref.index].plan, err);
     }

@@ -135,6 +135,7 @@ struct leat_engine {
     struct leat_src *sources;           /* per project source; reference ones unused */
     struct leat_reference **references; /* per project source, NULL for unbounded */
     struct leat_gtable *tables;         /* per project table */
+    char **view_sql;                    /* per project view: its query with ties completed */
     struct leat_group **groups; int group_count;
     struct leat_journal *journal;
     char incarnation[37];               /* of the work folder */

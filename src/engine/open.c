@@ -127,6 +127,7 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
     size_t n = engine->project->source_count + 1;
     engine->sources = leat_alloc(n * sizeof *engine->sources);
     engine->references = leat_alloc(n * sizeof *engine->references);
+    engine->view_sql = leat_alloc((engine->project->view_count + 1) * sizeof *engine->view_sql);
     engine->tables = leat_alloc((engine->project->table_count + 1) * sizeof *engine->tables);
     engine->max_step_rows = options->max_step_rows ? options->max_step_rows
                                                    : (uint64_t)leat_setting_int(engine->project, "max_step_rows");
@@ -181,8 +182,10 @@ void leat_engine_close(struct leat_engine *engine) {
     if (engine->plan_duck && engine->own_plan) leat_duck_close(engine->plan_duck);
     if (engine->batch_duck && engine->own_batch) leat_duck_close(engine->batch_duck);
     if (engine->lock) engine->env->io->ops->close(engine->lock);
+    for (size_t v = 0; engine->view_sql && v < engine->project->view_count; v++) free(engine->view_sql[v]);
     if (engine->project) leat_project_free(engine->project);
     json_decref(engine->history);
+    free(engine->view_sql);
     free(engine->groups);
     free(engine->sources);
     free(engine->references);
