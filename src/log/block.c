@@ -10,6 +10,7 @@
 #define VERSION 1
 #define FLAG_IDENTITIES 1u
 #define FLAGS_KNOWN FLAG_IDENTITIES
+#define PAYLOAD_MAX (LEAT_BLOCK_MAX + LEAT_BLOCK_RECORDS_MAX) /* a terminator a record more */
 #define CHECKED_FROM 16 /* the checksum covers the bytes after itself */
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is little-endian and written as it lies in memory");
@@ -40,9 +41,9 @@ size_t leat_block_encoded_bytes(const struct leat_block *b)
     for (uint32_t i = 0; i < b->record_count; i++) {
         if (b->starts[i] < end || b->ends[i] < b->starts[i]) return 0;
         end = b->ends[i];
-        payload += end - b->starts[i];
+        payload += end - b->starts[i] + 1;
     }
-    if (end > b->payload_bytes || payload > LEAT_BLOCK_MAX || b->base_offset > UINT64_MAX - b->record_count) return 0;
+    if (end > b->payload_bytes || payload > PAYLOAD_MAX || b->base_offset > UINT64_MAX - b->record_count) return 0;
     return encoded_bytes(b->record_count, b->identities != NULL, b->header_length, payload);
 }
 
@@ -69,6 +70,7 @@ void leat_block_encode(const struct leat_block *b, const struct leat_block_place
         memcpy(lengths + (size_t)i * 4, &length, 4);
         memcpy(to, b->payload + b->starts[i], length);
         to += length;
+        *to++ = '\n'; /* decoders run into it instead of checking for an end */
     }
     head.payload_bytes = (uint32_t)(to - payload);
     size_t total = encoded_bytes(b->record_count, b->identities != NULL, b->header_length, head.payload_bytes);
@@ -83,7 +85,7 @@ bool leat_block_read_head(const char *bytes, uint64_t file, uint64_t at, struct 
     struct disk_head head;
     memcpy(&head, bytes, sizeof head);
     if (head.magic != MAGIC || head.version != VERSION || (head.flags & ~FLAGS_KNOWN) || head.file != file || head.at != at ||
-        head.synced_bytes > at || head.payload_bytes > LEAT_BLOCK_MAX || head.header_bytes > LEAT_RECORD_BYTES_MAX ||
+        head.synced_bytes > at || head.payload_bytes > PAYLOAD_MAX || head.header_bytes > LEAT_RECORD_BYTES_MAX ||
         head.record_count > LEAT_BLOCK_RECORDS_MAX ||
         head.base_offset > UINT64_MAX - head.record_count)
         return false;
@@ -110,7 +112,7 @@ bool leat_block_check(const char *bytes, const struct leat_block_head *head)
     for (uint32_t i = 0; i < head->record_count; i++) {
         uint32_t length;
         memcpy(&length, lengths + (size_t)i * 4, 4);
-        sum += length;
+        sum += (uint64_t)length + 1;
     }
     return sum == head->payload_bytes;
 }
@@ -121,23 +123,23 @@ void leat_block_view(const char *bytes, const struct leat_block_head *head, stru
     if (index->capacity < count || !index->starts) {
         free(index->starts);
         index->capacity = count < 1024 ? 1024 : count;
-        index->starts = leat_alloc(((size_t)index->capacity + 1) * sizeof *index->starts);
+        index->starts = leat_alloc((size_t)index->capacity * 2 * sizeof *index->starts);
     }
-    /* Records lie back to back, so one array of count + 1 entries is both: ends[i] = starts[i + 1]. */
+    uint32_t *starts = index->starts, *ends = starts + count, at = 0;
     const char *lengths = lengths_of(bytes, head);
-    uint32_t end = 0;
-    index->starts[0] = 0;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t length;
         memcpy(&length, lengths + (size_t)i * 4, 4);
-        index->starts[i + 1] = end += length;
+        starts[i] = at;
+        ends[i] = at + length;
+        at += length + 1;
     }
     const char *header = lengths + (size_t)count * 4;
     *out = (struct leat_block){
         .partition = head->partition, .base_offset = head->base_offset, .record_count = count, .arrival_us = head->arrival_us,
-        .position = head->position, .payload = header + head->header_bytes, .starts = index->starts, .ends = index->starts + 1,
+        .position = head->position, .payload = header + head->header_bytes, .starts = starts, .ends = ends,
         .identities = head->has_identities ? (const uint64_t *)(const void *)(bytes + LEAT_BLOCK_HEAD_BYTES) : NULL,
-        .payload_bytes = head->payload_bytes, .header = header, .header_length = head->header_bytes,
+        .payload_bytes = count ? ends[count - 1] : 0, .header = header, .header_length = head->header_bytes,
     };
 }
 

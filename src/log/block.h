@@ -34,7 +34,7 @@ bool leat_block_read_head(const char *bytes, uint64_t file, uint64_t at, struct 
 bool leat_block_check(const char *bytes, const struct leat_block_head *);
 
 /* The index arrays of a decoded block, kept between blocks. */
-struct leat_block_index { uint32_t *starts; uint32_t capacity; };
+struct leat_block_index { uint32_t *starts; uint32_t capacity; }; /* starts, then ends */
 /* Views a checked block; bytes must be 8-aligned and followed by LEAT_PAYLOAD_SLACK readable bytes; out borrows both. */
 void leat_block_view(const char *bytes, const struct leat_block_head *, struct leat_block_index *, struct leat_block *out);
 void leat_block_index_deinit(struct leat_block_index *);

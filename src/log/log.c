@@ -21,7 +21,7 @@
  *                                         76  4  header text bytes
  *                                         80     identities, 8 each (if flagged)
  *                                                record lengths, 4 each
- *                                                header text, payload (records back to back), zeros up to a multiple of 8
+ *                                                header text, payload (each record and a line feed), zeros up to a multiple of 8
  *
  * Validity. A segment starts with the ends of all partitions at that moment, so deleting older segments loses no position, and the
  * next segment's ends say where this one's records end. Blocks count if the checksum holds and they stand in their own place.
