@@ -1,0 +1,249 @@
+"""Runs the benchmarks and writes build/bench.json: an array of
+{name, value, unit, better, peer, peer_version, peer_value, ratio, commit}; ratio above 1: better than the peer.
+
+Every comparison runs both sides on the same data and cores in this one run and checks that the results are equal.
+Usage: bench.py --leat PROGRAM --out FILE [--events N] [--only NAME,...]
+"""
+import argparse
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import duckdb
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+args = None
+figures = []
+
+
+def commit():
+    return subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+
+
+def figure(name, value, unit, better, peer="", peer_version="", peer_value=None):
+    ratio = None
+    if peer_value is not None and value:
+        ratio = peer_value / value if better == "lower" else value / peer_value
+    figures.append(dict(name=name, value=value, unit=unit, better=better, peer=peer, peer_version=peer_version,
+                        peer_value=peer_value, ratio=ratio, commit=commit()))
+    against = f"  vs {peer} {peer_value:.3f}  {ratio:.2f} times better" if ratio is not None else ""
+    print(f"{name} {value:.3f} {unit}{against}", flush=True)
+
+
+def usage_of(pid):
+    """Waits for a child: (cpu seconds, peak MB, exit code)."""
+    _, status, used = os.wait4(pid, 0)
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, os.waitstatus_to_exitcode(status)
+
+
+def run(command, **more):
+    started = time.monotonic()
+    child = subprocess.Popen(command, **more)
+    cpu, peak, code = usage_of(child.pid)
+    child.returncode = code
+    if code:
+        sys.exit(f"{' '.join(command)}: exit code {code}")
+    return dict(cpu=cpu, peak=peak, wall=time.monotonic() - started)
+
+
+def leat(*arguments, **more):
+    return run([args.leat, *arguments], **more)
+
+
+def fresh(*names):
+    path = os.path.join(args.work, *names)
+    shutil.rmtree(path, ignore_errors=True)
+    os.makedirs(path)
+    return path
+
+
+def generate(events, rate):
+    path = os.path.join(args.work, f"data-{events}-{rate}")
+    if not os.path.exists(os.path.join(path, "planted.json")):
+        leat("generate", "--out", path, "--seed", "7", "--events", str(events), "--rate", str(rate), "--late", "0",
+             "--duplicate", "0.03", "--malformed", "0.001")
+    return path
+
+
+def stream_project(name, data):
+    path = fresh(name)
+    os.makedirs(path + "/in")
+    shutil.copy(HERE + "/projects/stream/project.sql", path)
+    shutil.copy(data + "/products.csv", path + "/in/products.csv")
+    return path
+
+
+def feed_lines(source, target, per_second, seconds):
+    """Appends lines at a steady rate, 20 times a second."""
+    with open(source, "rb") as lines, open(target, "ab", buffering=0) as out:
+        started = time.monotonic()
+        per_tick = max(1, per_second // 20)
+        ticks = 20 * seconds if per_second >= 20 else per_second * seconds
+        for tick in range(int(ticks)):
+            chunk = b"".join(line for _, line in zip(range(per_tick), lines))
+            if not chunk:
+                break
+            out.write(chunk)
+            due = started + (tick + 1) * per_tick / per_second
+            time.sleep(max(0.0, due - time.monotonic()))
+
+
+def table_of(project, name):
+    files = subprocess.run([args.leat, "sql", "--project", project, "--format", "csv", f"SELECT count(*) AS n, sum(hash(t)::HUGEINT) AS h FROM {name} t"],
+                           capture_output=True, text=True, check=True).stdout.splitlines()[1]
+    return files
+
+
+def stream_over_batch():
+    data = generate(args.events, 50000)
+    project = stream_project("stream", data)
+    target = project + "/in/order_events.ndjson"
+    open(target, "w").close()
+    child = subprocess.Popen([args.leat, "run", "--project", project])
+    time.sleep(1)
+    feed_lines(data + "/order_events.ndjson", target, 50000, args.events // 50000 + 10)
+    time.sleep(1.5)
+    child.send_signal(signal.SIGTERM)
+    cpu, peak, code = usage_of(child.pid)
+    child.returncode = code
+    if code:
+        sys.exit(f"leat run: exit code {code}")
+    out = fresh("batch")
+    batch = run([sys.executable, HERE + "/peer_batch.py", data + "/order_events.ndjson", data + "/products.csv", out])
+    for name in ("silver_orders", "revenue_by_minute", "order_status"):
+        ours = table_of(project, name)
+        theirs = duckdb.sql(f"SELECT count(*) AS n, sum(hash(t)::HUGEINT) AS h FROM '{out}/{name}.parquet' t").fetchone()
+        if ours != f"{theirs[0]},{theirs[1]}":
+            print(f"  {name}: NOT EQUAL: leat {ours}, DuckDB {theirs}")
+    print(f"  leat {cpu:.2f} CPU s, peak {peak:.0f} MB; DuckDB {batch['cpu']:.2f} CPU s, {batch['wall']:.1f} s, peak {batch['peak']:.0f} MB, "
+          f"threads=1, one pass over temporary tables, zstd level 1")
+    figure("stream_over_batch_cpu", cpu / batch["cpu"], "ratio", "lower", "DuckDB batch, one thread", duckdb.__version__, 1.0)
+
+
+def stream_cpu_percent():
+    data = generate(args.events, 50000)
+    for rate in (10, 100, 1000, 10000):
+        project = stream_project(f"rate-{rate}", data)
+        target = project + "/in/order_events.ndjson"
+        open(target, "w").close()
+        child = subprocess.Popen([args.leat, "run", "--project", project])
+        time.sleep(1)
+        before = cpu_of(child.pid)
+        started = time.monotonic()
+        feed_lines(data + "/order_events.ndjson", target, rate, 20)
+        percent = 100 * (cpu_of(child.pid) - before) / (time.monotonic() - started)
+        child.send_signal(signal.SIGTERM)
+        child.wait()
+        figure(f"stream_cpu_percent_at_{rate}", percent, "% of a core", "lower")
+
+
+def cpu_of(pid):
+    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_mb_of(pid):
+    return int(open(f"/proc/{pid}/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def idle():
+    data = generate(200000, 50000)
+    project = stream_project("idle", data)
+    shutil.copy(data + "/order_events.ndjson", project + "/in/")
+    leat("run", "--once", "--project", project)
+    child = subprocess.Popen([args.leat, "run", "--project", project])
+    time.sleep(5)
+    before, started = cpu_of(child.pid), time.monotonic()
+    time.sleep(args.idle_s)
+    percent = 100 * (cpu_of(child.pid) - before) / (time.monotonic() - started)
+    rss = rss_mb_of(child.pid)
+    child.send_signal(signal.SIGTERM)
+    child.wait()
+    figure("idle_cpu_percent", percent, "% of a core", "lower")
+    figure("idle_rss_mb", rss, "MB", "lower")
+
+
+def aggregate_per_core():
+    data = generate(args.events, 50000)
+    events = data + "/order_events.ndjson"
+    program = os.path.join(os.path.dirname(args.leat), "step_bench")
+    ours = subprocess.run([program, HERE + "/projects/stream", events, data + "/products.csv", "revenue_by_minute"],
+                          capture_output=True, text=True, check=True).stdout.split()
+    script = (
+        "import duckdb,resource,sys\n"
+        "db=duckdb.connect();db.execute('SET threads=1');\n"
+        f"db.execute(\"CREATE TABLE products AS FROM read_csv('{data}/products.csv')\")\n"
+        "before=resource.getrusage(resource.RUSAGE_SELF)\n"
+        "r=db.execute(\"\"\"SELECT count(*), sum(orders), sum(revenue) FROM (SELECT time_bucket(INTERVAL '1 minute', event_time) AS w, category,"
+        " count(*) AS orders, sum(amount) AS revenue FROM (SELECT DISTINCT ON (event_id) * FROM read_json('" + events + "', format='newline_delimited',"
+        " ignore_errors=true, columns={event_id:'VARCHAR',product_id:'INTEGER',amount:'DECIMAL(18,2)',event_time:'TIMESTAMP'}) WHERE amount >= 0)"
+        " JOIN products USING (product_id) GROUP BY ALL)\"\"\").fetchone()\n"
+        "after=resource.getrusage(resource.RUSAGE_SELF)\n"
+        "print(after.ru_utime+after.ru_stime-before.ru_utime-before.ru_stime, r[0], r[1], r[2])\n")
+    theirs = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    count = int(ours[0])
+    print(f"  leat: {ours}; DuckDB: {theirs}")
+    figure("json_to_aggregate_per_core", count / float(ours[1]), "events/CPU s", "higher", "DuckDB read_json, one thread",
+           duckdb.__version__, count / float(theirs[0]))
+
+
+def nightly():
+    retail = os.path.join(ROOT, "..", "shared", "data", "online-retail")
+    if not os.path.isdir(retail):
+        print("nightly_over_duckdb_cpu skipped: the Online Retail data is not on this machine")
+        return
+    lines = os.path.join(os.path.realpath(retail), "*.csv.gz")
+    subprocess.run([ROOT + "/examples/retail/demo", args.leat, os.path.join(args.work, "retail")], check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    products = os.path.join(args.work, "retail", "products.csv")
+    environment = dict(os.environ, RETAIL_LINES=lines, RETAIL_PRODUCTS=products)
+    ours, theirs = [], []
+    for _ in range(5):
+        project = fresh("nightly")
+        shutil.copy(ROOT + "/examples/retail/project.sql", project)
+        ours.append(leat("run", "--once", "--all", "--final", "--project", project, env=environment)["cpu"])
+        theirs.append(run([sys.executable, HERE + "/peer_retail.py", lines, products, fresh("nightly-peer")])["cpu"])
+    ours.sort()
+    theirs.sort()
+    print(f"  leat {ours[2]:.2f} CPU s, DuckDB {theirs[2]:.2f} CPU s, medians of 5")
+    figure("nightly_over_duckdb_cpu", ours[2] / theirs[2], "ratio", "lower", "DuckDB script", duckdb.__version__, 1.0)
+
+
+def restart():
+    program = os.path.join(os.path.dirname(args.leat), "restart_bench")
+    seconds = subprocess.run([program, fresh("restart"), "10000000"], capture_output=True, text=True, check=True).stdout.split()
+    figure("restart_to_fresh_s", float(seconds[0]), "s", "lower")
+
+
+def many_steps():
+    program = os.path.join(os.path.dirname(args.leat), "many_steps_bench")
+    result = subprocess.run([program, fresh("steps")], capture_output=True, text=True, check=True).stdout.split()
+    figure("many_steps_scan", float(result[0]), "times a compacted table", "lower")
+
+
+BENCHES = dict(stream=stream_over_batch, aggregate=aggregate_per_core, nightly=nightly, restart=restart, steps=many_steps,
+               rates=stream_cpu_percent, idle=idle)
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--leat", required=True)
+    parser.add_argument("--out", default="build/bench.json")
+    parser.add_argument("--work", default="build/bench")
+    parser.add_argument("--events", type=int, default=5000000)
+    parser.add_argument("--idle-s", type=int, default=60)
+    parser.add_argument("--only", default="")
+    args = parser.parse_args()
+    args.leat = os.path.abspath(args.leat)
+    args.work = os.path.abspath(args.work)
+    os.makedirs(args.work, exist_ok=True)
+    for name, bench in BENCHES.items():
+        if not args.only or name in args.only.split(","):
+            bench()
+    with open(args.out, "w") as out:
+        json.dump(figures, out, indent=1)
