@@ -1,0 +1,153 @@
+/* The history of a reference source in the lake: loading, appending, and any version as changes or as SQL. */
+#include "engine/reference_internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct leat_delta_snapshot *snapshot_of(const struct leat_reference *r) {
+    return r->delta ? leat_delta_current(r->delta) : &r->opened;
+}
+
+static void put_columns(const struct leat_reference *r, struct leat_buffer *sql) {
+    for (size_t i = 0; i < r->def->schema.field_count; i++) {
+        if (i) leat_put(sql, ", ");
+        leat_put_sql_name(sql, r->def->schema.fields[i].name);
+    }
+}
+
+/* SELECT columns, <value> FROM history WHERE from < _version <= to, equal rows added up. */
+static void put_sums(const struct leat_reference *r, uint64_t from, uint64_t to, const char *value, struct leat_buffer *sql) {
+    leat_put(sql, "SELECT ");
+    put_columns(r, sql);
+    leat_putf(sql, ", %s FROM (", value);
+    leat_delta_select(r->table_dir, snapshot_of(r), &r->history_schema, NULL, sql);
+    leat_putf(sql, ") WHERE _version > %" PRIu64 " AND _version <= %" PRIu64 " GROUP BY ", from, to);
+    put_columns(r, sql);
+    leat_put(sql, " HAVING sum(_weight) <> 0");
+}
+
+static enum leat_status read_sums(struct leat_reference *r, uint64_t from, uint64_t to, struct leat_changes *out, struct leat_error *err) {
+    struct leat_buffer sql = {0};
+    struct leat_stage *stage = NULL;
+    put_sums(r, from, to, "CAST(sum(_weight) AS INTEGER) AS __w", &sql);
+    leat_put(&sql, " ORDER BY __w > 0"); /* then by the columns: the same order in every replay */
+    for (size_t i = 0; i < r->def->schema.field_count; i++)
+        leat_putf(&sql, ", %zu", i + 1);
+    enum leat_status status = leat_stage_prepare(r->batch, sql.data, &stage, err);
+    if (!status) status = leat_stage_run(stage, out, NULL, err);
+    leat_stage_free(stage);
+    leat_buffer_deinit(&sql);
+    return status;
+}
+
+static enum leat_status check_columns(struct leat_reference *r, struct leat_error *err) {
+    struct leat_schema is = {0};
+    enum leat_status status = leat_delta_snapshot_schema(&r->opened, &is, err);
+    if (status) return status;
+    bool same = is.field_count == r->history_schema.field_count;
+    for (size_t i = 0; same && i < is.field_count; i++)
+        same = !strcmp(is.fields[i].name, r->history_schema.fields[i].name) &&
+               leat_type_equal(is.fields[i].type, leat_delta_storage_type(r->history_schema.fields[i].type));
+    leat_schema_deinit(&is);
+    if (same) return LEAT_OK;
+    return leat_fail(err, LEAT_CONFLICT,
+                     "the columns of the source are not those of its history in %s; move that folder away to begin a new history, "
+                     "and rebuild the tables that join the source",
+                     r->table_dir);
+}
+
+enum leat_status leat_reference_load(struct leat_reference *r, struct leat_error *err) {
+    struct leat_buffer sql = {0};
+    int64_t version = 0;
+    enum leat_status status = leat_delta_snapshot(r->env, r->batch, r->table_dir, -1, &r->opened, err);
+    if (status || r->opened.version < 0) return status;
+    if ((status = check_columns(r, err))) return status;
+    leat_put(&sql, "SELECT coalesce(max(_version), 0) FROM (");
+    leat_delta_select(r->table_dir, &r->opened, &r->history_schema, NULL, &sql);
+    leat_put(&sql, ")");
+    status = leat_conn_int(r->batch, sql.data, &version, err);
+    leat_buffer_deinit(&sql);
+    if (status) return status;
+    r->version = (uint64_t)version;
+    if ((status = read_sums(r, 0, r->version, &r->current, err))) return status;
+    for (size_t i = 0; i < r->current.row_count; i++)
+        if (leat_weight(&r->current, i) < 0)
+            return leat_fail(err, LEAT_CORRUPT, "%s: a row disappears more often than it appeared up to version %" PRIu64, r->table_dir,
+                             r->version);
+    return LEAT_OK;
+}
+
+enum leat_status leat_reference_append(struct leat_reference *r, const struct leat_changes *diff, int64_t now_us, struct leat_error *err) {
+    struct leat_buffer sql = {0};
+    char *name = leat_asprintf("%s__history", r->def->name);
+    uint64_t next = r->version + 1;
+    bool done = false;
+    enum leat_status status = LEAT_OK;
+    if (!r->delta) {
+        const struct leat_delta_options options = {.name = name, .schema = &r->history_schema};
+        status = leat_delta_open(r->env, r->batch, r->table_dir, r->scratch_dir, &options, &r->delta, err);
+        if (status) goto out;
+    }
+    if ((status = leat_conn_input(r->batch, r->input, &r->def->schema, true, err))) goto out;
+    leat_conn_bind(r->batch, r->input, diff);
+    leat_put(&sql, "SELECT ");
+    put_columns(r, &sql);
+    leat_putf(&sql, ", CAST(%" PRIu64 " AS BIGINT) AS _version, __w AS _weight, make_timestamp(%" PRId64 ") AS _at FROM leat_input(", next, now_us);
+    leat_put_sql_string(&sql, r->input);
+    leat_put(&sql, ")");
+    const struct leat_delta_txn txn = {.app_id = r->incarnation, .version = (int64_t)next};
+    const struct leat_delta_commit_info info = {.operation = "WRITE", .txns = &txn, .txn_count = 1};
+    status = leat_delta_append(r->delta, sql.data, &info, &done, err);
+    if (!status && !done)
+        status = leat_fail(err, LEAT_CONFLICT, "%s has version %" PRIu64 " of this work folder already: somebody else writes it", r->table_dir,
+                           next);
+out:
+    leat_conn_bind(r->batch, r->input, NULL);
+    leat_buffer_deinit(&sql);
+    free(name);
+    return status;
+}
+
+enum leat_status leat_reference_changes(struct leat_reference *r, uint64_t from, uint64_t to, struct leat_changes *out, struct leat_error *err) {
+    if (from > to)
+        return leat_fail(err, LEAT_INVALID, "source \"%s\": no changes lead from version %" PRIu64 " back to %" PRIu64, r->def->name, from, to);
+    if (to > r->version)
+        return leat_fail(err, LEAT_NOT_FOUND, "source \"%s\": version %" PRIu64 " is asked for, but its history in %s ends at %" PRIu64,
+                         r->def->name, to, r->table_dir, r->version);
+    if (from == to) return LEAT_OK;
+    if (to == r->version && from == 0) {
+        leat_changes_append(out, &r->current, NULL, r->current.row_count, 1);
+        return LEAT_OK;
+    }
+    if (to == r->version && from + 1 == to && r->has_last) {
+        leat_changes_append(out, &r->last, NULL, r->last.row_count, 1);
+        return LEAT_OK;
+    }
+    enum leat_status status = read_sums(r, from, to, out, err);
+    return status ? leat_prepend(err, "history of source \"%s\"", r->def->name) : LEAT_OK;
+}
+
+static void put_empty(const struct leat_reference *r, struct leat_buffer *sql) {
+    leat_put(sql, "SELECT ");
+    for (size_t i = 0; i < r->def->schema.field_count; i++) {
+        char type[32];
+        leat_type_print(r->def->schema.fields[i].type, type);
+        leat_putf(sql, "%sCAST(NULL AS %s) AS ", i ? ", " : "", type);
+        leat_put_sql_name(sql, r->def->schema.fields[i].name);
+    }
+    leat_put(sql, " WHERE false");
+}
+
+void leat_reference_select(const struct leat_reference *r, uint64_t version, struct leat_buffer *out_sql) {
+    if (version == 0 || snapshot_of(r)->version < 0) {
+        put_empty(r, out_sql);
+        return;
+    }
+    bool unique = r->def->primary_key_count > 0; /* else a row may be there many times */
+    leat_put(out_sql, "SELECT ");
+    put_columns(r, out_sql);
+    leat_put(out_sql, " FROM (");
+    put_sums(r, 0, version, unique ? "1" : "unnest(range(CAST(sum(_weight) AS BIGINT)))", out_sql);
+    leat_put(out_sql, ")");
+}

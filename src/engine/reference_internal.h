@@ -1,0 +1,50 @@
+/* Shared by the reference*.c files. */
+#ifndef LEAT_ENGINE_REFERENCE_INTERNAL_H
+#define LEAT_ENGINE_REFERENCE_INTERNAL_H
+
+#include "engine/reference.h"
+#include "lake/delta.h"
+
+/* The files of a source at one moment. */
+struct leat_reference_files {
+    char **paths; /* as io opens them, sorted */
+    struct leat_stat *stats;
+    size_t count;
+};
+
+struct leat_reference {
+    struct leat_env *env;
+    struct leat_conn *batch;
+    const struct leat_source *def;
+    char *project_dir, *table_dir, *scratch_dir, *incarnation;
+    char *input; /* name of its batches on `batch` */
+
+    struct leat_schema history_schema;
+    struct leat_delta_snapshot opened; /* the history as found; current until `delta` is open */
+    struct leat_delta *delta;          /* opened by the first append: looking writes nothing */
+
+    uint64_t version, row_count;
+    struct leat_changes current; /* rows of `version` */
+    struct leat_changes last;    /* from version - 1 to version, if has_last */
+    bool has_last;
+
+    int64_t due_us;
+    struct leat_reference_files seen; /* what `version` was read from */
+    bool settled;                     /* `seen` is old enough to trust the files' times */
+    char *problem;
+    int failures;
+};
+
+/* reference_read.c. NOT_FOUND: no file fits the path. */
+enum leat_status leat_reference_list(struct leat_reference *, struct leat_reference_files *out, struct leat_error *);
+bool leat_reference_same_files(const struct leat_reference_files *, const struct leat_reference_files *);
+bool leat_reference_are_settled(const struct leat_reference_files *);
+void leat_reference_files_deinit(struct leat_reference_files *);
+/* All rows of the files into `out` (empty; schema: the source's), checked: types, NOT NULL, the primary key. */
+enum leat_status leat_reference_read(struct leat_reference *, const struct leat_reference_files *, struct leat_changes *out, struct leat_error *);
+
+/* reference_history.c */
+enum leat_status leat_reference_load(struct leat_reference *, struct leat_error *);
+enum leat_status leat_reference_append(struct leat_reference *, const struct leat_changes *diff, int64_t now_us, struct leat_error *);
+
+#endif
