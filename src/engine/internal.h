@@ -18,7 +18,7 @@
 #include "log/log.h"
 #include "plan/plan.h"
 #include "sql/duck.h"
-#include "state/checkpoint.h"
+//CKPT
 #include "state/journal.h"
 #include "stream/op.h"
 
