@@ -25,12 +25,14 @@ struct leat_command {
     int min_arguments, max_arguments;
     const struct leat_option_spec *options;
     size_t option_count;
+    const size_t *option_count_at;         /* instead, where the table is another folder's */
     const char *prose;                     /* what --help says below the usage line */
     int (*run)(struct leat_cli *);
 };
 extern const struct leat_command leat_command_check, leat_command_explain, leat_command_run, leat_command_status, leat_command_sql,
     leat_command_verify, leat_command_feed, leat_command_generate, leat_command_reference;
 
+size_t leat_command_option_count(const struct leat_command *);
 /* Prints the error, returns the exit code for it. */
 int leat_cli_failed(const struct leat_error *);
 /* Prints diagnostics file:line:column; returns how many are errors. */

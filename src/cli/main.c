@@ -20,6 +20,10 @@ static const struct leat_option_spec GLOBAL[] = {
 };
 enum { GLOBAL_PROJECT, GLOBAL_JSON, GLOBAL_VERBOSE, GLOBAL_HELP, GLOBAL_COUNT };
 
+size_t leat_command_option_count(const struct leat_command *command) {
+    return command->option_count_at ? *command->option_count_at : command->option_count;
+}
+
 bool leat_cli_is_terminal(int fd) {
     return isatty(fd) == 1;
 }
@@ -67,7 +71,7 @@ static void print_help(const struct leat_command *command) {
     struct leat_buffer text = {0};
     printf("Usage: leat %s [options]%s%s\n\n%s\n", command->name, command->arguments[0] ? " " : "", command->arguments, command->prose);
     leat_put(&text, "\nOptions:\n");
-    leat_options_help(command->options, command->option_count, &text);
+    leat_options_help(command->options, leat_command_option_count(command), &text);
     leat_options_help(GLOBAL, GLOBAL_COUNT, &text);
     fputs(text.data, stdout);
     leat_buffer_deinit(&text);
@@ -89,11 +93,11 @@ static int parse_option(struct parse *p, char **argv, int argc, int *at) {
     if (length >= sizeof name) length = sizeof name - 1;
     memcpy(name, text, length);
     name[length] = 0;
-    const struct leat_option_spec *spec = leat_option_find(p->command->options, p->command->option_count, name);
+    const struct leat_option_spec *spec = leat_option_find(p->command->options, leat_command_option_count(p->command), name);
     struct leat_option_value *into = spec ? &p->values[spec - p->command->options] : NULL;
     if (!spec && (spec = leat_option_find(GLOBAL, GLOBAL_COUNT, name))) into = &p->global[spec - GLOBAL];
     if (!spec) {
-        const char *nearest = leat_option_nearest(p->command->options, p->command->option_count, name);
+        const char *nearest = leat_option_nearest(p->command->options, leat_command_option_count(p->command), name);
         fprintf(stderr, "leat %s: unknown option --%s", p->command->name, name);
         fprintf(stderr, nearest ? "; did you mean --%s?\n" : "\n", nearest);
         return LEAT_EXIT_USAGE;
@@ -114,7 +118,7 @@ static int parse_option(struct parse *p, char **argv, int argc, int *at) {
 }
 
 static int parse_line(struct parse *p, int argc, char **argv) {
-    for (size_t i = 0; i < p->command->option_count; i++) p->values[i] = leat_option_default(&p->command->options[i]);
+    for (size_t i = 0; i < leat_command_option_count(p->command); i++) p->values[i] = leat_option_default(&p->command->options[i]);
     for (int i = 0; i < GLOBAL_COUNT; i++) p->global[i] = leat_option_default(&GLOBAL[i]);
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "-h") == 0) {
