@@ -82,6 +82,8 @@ struct leat_plan {
  * connection of a PLAN instance on which leat_plan_declare was called for all objects the query can see. */
 enum leat_status leat_plan_declare_source(struct leat_conn *plan_conn, const struct leat_source *, struct leat_error *) LEAT_MUST;
 enum leat_status leat_plan_declare_view(struct leat_conn *plan_conn, const struct leat_view *, struct leat_error *) LEAT_MUST;
+/* A view's query with ties completed, for the batch side's views; malloc'd. The view is declared. */
+char *leat_plan_view_sql(struct leat_conn *plan_conn, const struct leat_view *);
 enum leat_status leat_plan_declare_table(struct leat_conn *plan_conn, const struct leat_table *, const struct leat_plan *, struct leat_error *) LEAT_MUST;
 /* Compiles a table. A query that cannot be kept incrementally gives class 7 with the reason, not an error. Errors: SQL (err text holds
  * DuckDB's message; *error_offset the byte in table->sql, -1 unknown); UNSUPPORTED for functions off the allow-list, with what to use instead. */

@@ -1,0 +1,460 @@
+/* A table's query, compiled: ties completed, bound by DuckDB, its plan turned into operators. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include "plan/compile.h"
+#include "plan/complete.h"
+
+#define MAX_DEPTH 400 /* plan nodes below each other */
+
+/* ---- leaves */
+
+/* A position in the declared row for every output column of the scan. */
+static bool scan_columns(struct leat_compile *c, const json_t *node, uint16_t *out, size_t *count)
+{
+    size_t wanted = leat_json_count(node, "projection_ids"), indexes = leat_json_count(node, "column_indexes");
+    size_t types = leat_json_count(node, "returned_types");
+    bool projected = wanted > 0;
+    *count = projected ? wanted : indexes;
+    for (size_t i = 0; i < *count; i++) {
+        uint64_t at = i, column = 0;
+        if (projected && (!leat_json_uint64(leat_json_at(node, "projection_ids", i), &at) || at >= indexes))
+            return leat_compile_refuse(c, "a scan of an unknown shape");
+        leat_json_uint64(json_object_get(leat_json_at(node, "column_indexes", at), "index"), &column);
+        if (leat_json_count(leat_json_at(node, "column_indexes", at), "child_indexes"))
+            return leat_compile_refuse(c, "a scan of parts of nested columns");
+        out[i] = column < types ? (uint16_t)column : 0; /* "no column", for count(*): any will do */
+    }
+    return true;
+}
+
+static void emit_source_columns(struct leat_compile *c, struct leat_op *op, const struct leat_source *source, size_t index)
+{
+    struct leat_schema row = {0};
+    leat_source_row_schema(source, &row);
+    for (size_t i = 0; i < op->column_count; i++) {
+        const struct leat_field *field = &row.fields[op->columns[i]];
+        bool key = false;
+        for (size_t k = 0; k < source->primary_key_count; k++)
+            key = key || (source->reference && source->primary_key[k] == op->columns[i]);
+        leat_emit_column(op, field->name, field->type, field->not_null || key || op->columns[i] == source->event_time);
+        bool time = field->type.kind == LEAT_TIMESTAMP || field->type.kind == LEAT_TIMESTAMPTZ;
+        if (!source->reference && op->columns[i] == source->event_time && time && c->cut_sources[index])
+            leat_emit_time(op, i, 1, (int)index);
+    }
+    leat_schema_deinit(&row);
+}
+
+static bool compile_source(struct leat_compile *c, size_t index, const uint16_t *columns, size_t count, struct leat_rel *out)
+{
+    const struct leat_source *source = &c->project->sources[index];
+    int op_index = leat_emit(c, source->reference ? LEAT_OP_REFERENCE : LEAT_OP_SOURCE, -1, -1);
+    struct leat_op *op = &c->plan->ops[op_index];
+    op->object = (int)index;
+    op->columns = leat_alloc((count + 1) * sizeof *op->columns);
+    memcpy(op->columns, columns, count * sizeof *columns);
+    op->column_count = count;
+    op->incremental_class = 1;
+    op->append_only = !source->reference || source->refresh_us == 0;
+    op->cut_applies = !source->reference && source->event_time >= 0 && c->cut_sources[index];
+    emit_source_columns(c, op, source, index);
+    op->why = source->reference ? leat_strdup(source->refresh_us ? "differences between versions" : "read once") : leat_strdup("rows as they come");
+    if (!leat_emit_done(c, &op_index)) return false;
+    leat_rel_of_op(c, op_index, out);
+    for (size_t i = 0; source->reference && i < count; i++)
+        for (size_t k = 0; k < source->primary_key_count && k < 32; k++)
+            if (source->primary_key[k] == columns[i]) out->columns[i].reference_key = (int)k;
+    return true;
+}
+
+/* What another table publishes may be taken back at any time: late records folded in, a new definition. */
+static bool compile_table_input(struct leat_compile *c, const json_t *node, size_t index, const uint16_t *columns, size_t count, struct leat_rel *out)
+{
+    int op_index = leat_emit(c, LEAT_OP_TABLE, -1, -1);
+    struct leat_op *op = &c->plan->ops[op_index];
+    op->object = (int)index;
+    op->columns = leat_alloc((count + 1) * sizeof *op->columns);
+    memcpy(op->columns, columns, count * sizeof *columns);
+    op->column_count = count;
+    op->incremental_class = 1;
+    for (size_t i = 0; i < count; i++)
+        leat_emit_column(op, json_string_value(leat_json_at(node, "names", columns[i])), leat_bound_type(leat_json_at(node, "returned_types", columns[i])), false);
+    op->why = leat_strdup("the changes of another table");
+    if (!leat_emit_done(c, &op_index)) return false;
+    leat_rel_of_op(c, op_index, out);
+    return true;
+}
+
+static bool compile_get(struct leat_compile *c, const json_t *node, struct leat_rel *out)
+{
+    const char *name = leat_json_text(leat_json_at(node, "parameters", 0), "value");
+    struct leat_object_ref ref;
+    size_t count, capacity = leat_json_count(node, "projection_ids") + leat_json_count(node, "column_indexes");
+    uint16_t *columns = leat_arena_alloc(&c->arena, (capacity + 1) * sizeof *columns);
+    if (strcasecmp(leat_json_text(node, "name"), "leat_input") != 0)
+        return leat_compile_refuse(c, "table function %s in FROM: its rows come from no source", leat_json_text(node, "name"));
+    if (!leat_project_find(c->project, name, &ref)) return leat_compile_refuse(c, "\"%s\" is not an object of the project", name);
+    if (leat_json_count(json_object_get(node, "table_filters"), "filters")) return leat_compile_refuse(c, "a scan with filters of its own");
+    if (!scan_columns(c, node, columns, &count)) return false;
+    if (ref.kind == LEAT_OBJECT_SOURCE) return compile_source(c, ref.index, columns, count, out);
+    return compile_table_input(c, node, ref.index, columns, count, out);
+}
+
+static bool compile_cte_ref(struct leat_compile *c, const json_t *node, struct leat_rel *out)
+{
+    for (size_t i = c->cte_count; i-- > 0;) {
+        if (c->ctes[i].index != leat_json_int(node, "cte_index")) continue;
+        leat_rel_start(c, &c->ctes[i].rel, c->ctes[i].rel.count, out);
+        memcpy(out->columns, c->ctes[i].rel.columns, c->ctes[i].rel.count * sizeof *out->columns);
+        out->count = c->ctes[i].rel.count;
+        return true;
+    }
+    return leat_compile_refuse(c, "a recursive query: every change could change every later round; use SCHEDULE");
+}
+
+static bool compile_delim_get(struct leat_compile *c, struct leat_rel *out)
+{
+    if (c->delim_count == 0) return leat_compile_refuse(c, "a correlated subquery of this shape; write it as a join");
+    const struct leat_rel *rel = c->delim[c->delim_count - 1];
+    leat_rel_start(c, rel, rel->count, out);
+    memcpy(out->columns, rel->columns, rel->count * sizeof *out->columns);
+    out->count = rel->count;
+    return true;
+}
+
+/* ---- row-wise nodes */
+
+/* An outer projection_map keeps some columns, in its order. */
+static void keep_columns(struct leat_compile *c, const json_t *map, struct leat_rel *rel)
+{
+    struct leat_rel kept;
+    if (json_array_size(map) == 0) return;
+    leat_rel_start(c, rel, json_array_size(map), &kept);
+    for (size_t i = 0; i < json_array_size(map); i++) {
+        size_t at = (size_t)json_integer_value(json_array_get(map, i));
+        if (at < rel->count) kept.columns[kept.count++] = rel->columns[at];
+    }
+    *rel = kept;
+}
+
+static bool compile_filter(struct leat_compile *c, const json_t *node, struct leat_rel *out)
+{
+    if (!leat_compile_node(c, leat_json_at(node, "children", 0), out)) return false;
+    for (size_t i = 0; i < leat_json_count(node, "expressions"); i++)
+        if (!leat_rel_filter(c, out, leat_json_at(node, "expressions", i))) return false;
+    keep_columns(c, json_object_get(node, "projection_map"), out);
+    return true;
+}
+
+static bool compile_projection(struct leat_compile *c, const json_t *node, struct leat_rel *out)
+{
+    struct leat_rel child;
+    if (!leat_compile_node(c, leat_json_at(node, "children", 0), &child)) return false;
+    return leat_rel_project(c, &child, json_object_get(node, "expressions"), out);
+}
+
+static bool compile_order(struct leat_compile *c, const json_t *node, struct leat_rel *out)
+{
+    if (!leat_compile_node(c, leat_json_at(node, "children", 0), out)) return false;
+    keep_columns(c, json_object_get(node, "projections"), out);
+    return true;
+}
+
+static bool emit_union(struct leat_compile *c, struct leat_rel *left, struct leat_rel *right)
+{
+    if (left->count != right->count) return leat_compile_refuse(c, "UNION ALL of different numbers of columns");
+    if (!leat_rel_flush(c, left) || !leat_rel_flush(c, right)) return false;
+    int index = leat_emit(c, LEAT_OP_UNION, left->op, right->op);
+    struct leat_op *op = &c->plan->ops[index];
+    op->append_only = c->plan->ops[left->op].append_only && c->plan->ops[right->op].append_only;
+    op->incremental_class = 1;
+    for (size_t i = 0; i < left->count; i++) {
+        const struct leat_rel_column *a = &left->columns[i], *b = &right->columns[i];
+        if (!leat_type_equal(a->type, b->type)) return leat_compile_refuse(c, "UNION ALL of different types; cast them");
+        leat_emit_column(op, a->name, a->type, a->not_null && b->not_null);
+        if (a->has_time && b->has_time) leat_emit_time(op, i, a->span_us > b->span_us ? a->span_us : b->span_us, a->time_object);
+    }
+    op->why = leat_strdup("both inputs, row by row");
+    if (!leat_emit_done(c, &index)) return false;
+    leat_rel_of_op(c, index, left);
+    return true;
+}
+
+static bool compile_union(struct leat_compile *c, const json_t *node, struct leat_rel *out)
+{
+    if (!leat_compile_node(c, leat_json_at(node, "children", 0), out)) return false;
+    for (size_t i = 1; i < leat_json_count(node, "children"); i++) {
+        struct leat_rel next;
+        if (!leat_compile_node(c, leat_json_at(node, "children", i), &next)) return false;
+        if (!emit_union(c, out, &next)) return false;
+    }
+    return true;
+}
+
+static bool compile_cte(struct leat_compile *c, const json_t *node, struct leat_rel *out)
+{
+    struct leat_rel rel;
+    if (c->cte_count == sizeof c->ctes / sizeof *c->ctes) return leat_compile_refuse(c, "more than 64 common table expressions");
+    if (!leat_compile_node(c, leat_json_at(node, "children", 0), &rel) || !leat_rel_flush(c, &rel)) return false;
+    c->ctes[c->cte_count++] = (struct leat_cte){.index = leat_json_int(node, "table_index"), .rel = rel};
+    return leat_compile_node(c, leat_json_at(node, "children", 1), out);
+}
+
+static bool compile_by_type(struct leat_compile *c, const json_t *node, const char *type, struct leat_rel *out)
+{
+    if (strcmp(type, "GET") == 0) return compile_get(c, node, out);
+    if (strcmp(type, "PROJECTION") == 0) return compile_projection(c, node, out);
+    if (strcmp(type, "FILTER") == 0) return compile_filter(c, node, out);
+    if (strcmp(type, "AGGREGATE_AND_GROUP_BY") == 0) return leat_compile_aggregate(c, node, out);
+    if (strcmp(type, "DISTINCT") == 0) return leat_compile_distinct(c, node, out);
+    if (strcmp(type, "WINDOW") == 0) return leat_compile_window(c, node, out);
+    if (strcmp(type, "COMPARISON_JOIN") == 0 || strcmp(type, "DELIM_JOIN") == 0) return leat_compile_join(c, node, out);
+    if (strcmp(type, "CROSS_PRODUCT") == 0) return leat_compile_cross(c, node, out);
+    if (strcmp(type, "UNION") == 0) return compile_union(c, node, out);
+    if (strcmp(type, "EXCEPT") == 0 || strcmp(type, "INTERSECT") == 0) return leat_compile_set_difference(c, node, out);
+    if (strcmp(type, "ORDER_BY") == 0) return compile_order(c, node, out);
+    if (strcmp(type, "MATERIALIZED_CTE") == 0) return compile_cte(c, node, out);
+    if (strcmp(type, "CTE_REF") == 0) return compile_cte_ref(c, node, out);
+    if (strcmp(type, "DELIM_GET") == 0) return compile_delim_get(c, out);
+    if (strcmp(type, "LIMIT") == 0 || strcmp(type, "TOP_N") == 0)
+        return leat_compile_refuse(c, "LIMIT and OFFSET over the whole result: one change can move every row; use QUALIFY row_number() OVER "
+                                      "(PARTITION BY ... ORDER BY ...) <= n for the first rows of each key, or SCHEDULE");
+    if (strcmp(type, "UNNEST") == 0)
+        return leat_compile_refuse(c, "unnest: one row becomes several; let the source split its records, or use SCHEDULE");
+    if (strcmp(type, "ANY_JOIN") == 0)
+        return leat_compile_refuse(c, "a join whose condition is no conjunction of comparisons (OR, or a function of both sides): every "
+                                      "row would have to be compared with every other; use UNION of two joins, or SCHEDULE");
+    if (strcmp(type, "EXPRESSION_GET") == 0 || strcmp(type, "DUMMY_SCAN") == 0 || strcmp(type, "EMPTY_RESULT") == 0)
+        return leat_compile_refuse(c, "rows written in the query itself (VALUES, SELECT without FROM, or a condition that is never "
+                                      "true); put constant rows into a file and declare it as a source");
+    return leat_compile_refuse(c, "operator %s of DuckDB's plan", type);
+}
+
+bool leat_compile_node(struct leat_compile *c, const json_t *node, struct leat_rel *out)
+{
+    const char *type = leat_json_text(node, "type");
+    if (strncmp(type, "LOGICAL_", 8) == 0) type += 8;
+    if (++c->depth > MAX_DEPTH) return leat_compile_refuse(c, "a query nested this deeply");
+    bool ok = compile_by_type(c, node, type, out);
+    c->depth--;
+    return ok;
+}
+
+/* ---- the table */
+
+static void reset_plan(struct leat_compile *c)
+{
+    struct leat_plan *old = c->plan;
+    c->plan = leat_alloc(sizeof *c->plan);
+    if (old) {
+        c->plan->schema = old->schema;
+        c->plan->completed_sql = old->completed_sql;
+        c->plan->inputs = old->inputs;
+        c->plan->input_count = old->input_count;
+        old->schema = (struct leat_schema){0};
+        old->completed_sql = NULL;
+        old->inputs = NULL;
+        leat_plan_free(old);
+    }
+    leat_arena_reset(&c->arena);
+    c->cte_count = c->delim_count = 0;
+    c->depth = 0;
+}
+
+/* EMIT ON WINDOW CLOSE holds back the topmost AGGREGATE; above it only row-wise stages make sense. */
+static enum leat_status close_windows(struct leat_compile *c, int root, struct leat_error *err)
+{
+    struct leat_op *op = &c->plan->ops[root];
+    if (op->time_count == 0)
+        return leat_fail(err, LEAT_INVALID,
+                         "EMIT ON WINDOW CLOSE needs a column in the result that says when a window closes: "
+                         "group by window_start of TUMBLE over a source with WATERMARK, and select it");
+    while (op->kind == LEAT_OP_MAP) op = &c->plan->ops[op->children[0]];
+    if (op->kind != LEAT_OP_AGGREGATE || op->time_count == 0)
+        return leat_fail(err, LEAT_INVALID, "EMIT ON WINDOW CLOSE needs a GROUP BY of window_start as the last step of the query, with only row-wise "
+                                            "expressions and HAVING after it");
+    op->close_key = op->times[0].column;
+    op->append_only = true;
+    free(op->why);
+    op->why = leat_strdup("mergeable aggregates per window, published when the cut closes it");
+    for (int i = (int)(op - c->plan->ops) + 1; i <= root; i++)
+        if (c->plan->ops[i].kind == LEAT_OP_MAP) c->plan->ops[i].append_only = c->plan->ops[c->plan->ops[i].children[0]].append_only;
+    return LEAT_OK;
+}
+
+static bool compile_root(struct leat_compile *c, const json_t *document, int *root)
+{
+    struct leat_rel rel;
+    const json_t *plan = leat_json_at(document, "plans", 0);
+    if (leat_json_count(document, "plans") != 1) return leat_compile_refuse(c, "a query that is not one statement");
+    if (!leat_compile_node(c, plan, &rel) || !leat_rel_flush(c, &rel)) return false;
+    if (rel.count != c->plan->schema.field_count) return leat_compile_refuse(c, "DuckDB's plan gives %zu columns instead of %zu", rel.count, c->plan->schema.field_count);
+    *root = rel.op;
+    return true;
+}
+
+static void root_names(struct leat_compile *c, int root)
+{
+    struct leat_op *op = &c->plan->ops[root];
+    for (size_t i = 0; i < op->schema.field_count; i++) {
+        free(op->schema.fields[i].name);
+        op->schema.fields[i].name = leat_strdup(c->plan->schema.fields[i].name);
+        c->plan->schema.fields[i].not_null = op->schema.fields[i].not_null;
+    }
+}
+
+/* First with every watermark as a cut, to see which event times go through TUMBLE; again when some cuts do not apply. */
+static bool compile_ops(struct leat_compile *c, const json_t *document, int *root)
+{
+    size_t count = c->project->source_count;
+    bool all = c->table->lateness_given || c->table->emit_on_window_close, again = false;
+    for (size_t i = 0; i < count; i++) {
+        c->cut_sources[i] = c->project->sources[i].event_time >= 0;
+        c->tumbled[i] = false;
+    }
+    if (!compile_root(c, document, root)) return false;
+    for (size_t i = 0; !all && i < count; i++) {
+        again = again || (c->cut_sources[i] && !c->tumbled[i]);
+        c->cut_sources[i] = c->cut_sources[i] && c->tumbled[i];
+    }
+    if (!again) return true;
+    reset_plan(c);
+    return compile_root(c, document, root);
+}
+
+static void summarise(struct leat_plan *plan)
+{
+    for (size_t i = 0; i < plan->op_count; i++) {
+        if (plan->ops[i].incremental_class > plan->incremental_class) plan->incremental_class = plan->ops[i].incremental_class;
+        if (plan->ops[i].cut_applies) plan->has_cut = true;
+    }
+}
+
+static enum leat_status give_up(struct leat_compile *c, const char *reason, struct leat_error *err)
+{
+    if (c->table->mode == LEAT_MODE_INCREMENTAL)
+        return leat_fail(err, LEAT_UNSUPPORTED, "REFRESH_MODE = INCREMENTAL is impossible here: %s", reason);
+    if (c->table->emit_on_window_close)
+        return leat_fail(err, LEAT_UNSUPPORTED, "EMIT ON WINDOW CLOSE needs an incremental plan, which is impossible here: %s", reason);
+    char *kept = leat_strdup(reason);
+    reset_plan(c);
+    c->plan->incremental_class = 7;
+    c->plan->full_reason = kept;
+    return LEAT_OK;
+}
+
+static enum leat_status compile_plan(struct leat_compile *c, const char *planning, int *error_offset, struct leat_error *err)
+{
+    char *json = NULL;
+    json_t *document = NULL;
+    int root = -1;
+    if (c->table->mode == LEAT_MODE_FULL) return give_up(c, "REFRESH_MODE = FULL was asked for", err);
+    enum leat_status status = leat_conn_bound_plan(c->conn, planning, &json, err);
+    if (status) {
+        *error_offset = leat_conn_error_offset(c->conn);
+        goto out;
+    }
+    if ((status = leat_json_load(json, &document, err))) goto out;
+    if (!compile_ops(c, document, &root)) {
+        char reason[sizeof c->why];
+        memcpy(reason, c->why, sizeof reason);
+        status = give_up(c, reason, err);
+        goto out;
+    }
+    if (c->table->emit_on_window_close && (status = close_windows(c, root, err))) goto out;
+    leat_emit_prune(c->plan, root);
+    leat_emit_sign(c);
+    root_names(c, (int)c->plan->op_count - 1);
+    if ((status = leat_plan_check(c->conn, c->plan, err))) {
+        char reason[LEAT_ERROR_TEXT_SIZE];
+        memcpy(reason, err->text, sizeof reason);
+        status = give_up(c, reason, err);
+        goto out;
+    }
+    summarise(c->plan);
+out:
+    json_decref(document);
+    free(json);
+    return status;
+}
+
+static void add_input(const struct leat_project *project, struct leat_plan *plan, struct leat_object_ref ref)
+{
+    if (ref.kind == LEAT_OBJECT_VIEW) {
+        for (size_t i = 0; i < project->views[ref.index].input_count; i++)
+            add_input(project, plan, project->views[ref.index].inputs[i]);
+        return;
+    }
+    int code = (int)ref.kind << 24 | (int)ref.index;
+    for (size_t i = 0; i < plan->input_count; i++)
+        if (plan->inputs[i] == code) return;
+    plan->inputs = leat_realloc(plan->inputs, (plan->input_count + 1) * sizeof *plan->inputs);
+    plan->inputs[plan->input_count++] = code;
+}
+
+static enum leat_status check_names(const struct leat_table *table, const struct leat_schema *schema, struct leat_error *err)
+{
+    for (size_t i = 0; i < schema->field_count; i++) {
+        const struct leat_field *field = &schema->fields[i];
+        for (size_t k = 0; k < i; k++)
+            if (strcasecmp(schema->fields[k].name, field->name) == 0)
+                return leat_fail(err, LEAT_INVALID, "two columns of the result are called \"%s\": give one of them another name with AS", field->name);
+        if (strncmp(field->name, "__", 2) == 0)
+            return leat_fail(err, LEAT_INVALID, "column \"%s\": names that begin with two underscores are leat's own; use AS", field->name);
+    }
+    for (size_t i = 0; i < table->primary_key_count; i++)
+        if (leat_schema_find(schema, table->primary_key[i]) < 0)
+            return leat_fail(err, LEAT_INVALID, "PRIMARY KEY names \"%s\", which the query does not give", table->primary_key[i]);
+    return LEAT_OK;
+}
+
+/* CONSTRAINT n EXPECT (e) ON VIOLATION DROP ROW: as CHECK in SQL, NULL passes. */
+static enum leat_status add_constraints(const struct leat_table *table, char **sql, struct leat_error *err)
+{
+    struct leat_buffer out = {0};
+    if (table->constraint_count == 0) return LEAT_OK;
+    for (size_t i = 0; i < table->constraint_count; i++)
+        if (table->constraints[i].action != LEAT_ON_DROP_ROW)
+            return leat_fail(err, LEAT_UNSUPPORTED, "CONSTRAINT %s: ON VIOLATION %s is not in this version; use DROP ROW, or a second table of the violating rows",
+                             table->constraints[i].name, table->constraints[i].action == LEAT_ON_QUARANTINE ? "QUARANTINE" : "FAIL UPDATE");
+    leat_putf(&out, "SELECT * FROM (%s) WHERE", *sql);
+    for (size_t i = 0; i < table->constraint_count; i++)
+        leat_putf(&out, "%s ((%s) IS DISTINCT FROM false)", i ? " AND" : "", table->constraints[i].expression);
+    free(*sql);
+    *sql = out.data;
+    return LEAT_OK;
+}
+
+enum leat_status leat_plan_compile(struct leat_conn *plan_conn, const struct leat_project *project, const struct leat_table *table,
+                                   struct leat_plan **out, int *error_offset, struct leat_error *err)
+{
+    struct leat_compile c = {.project = project, .table = table, .conn = plan_conn};
+    char *sql = leat_strdup(table->sql), *planning = NULL;
+    *out = NULL;
+    *error_offset = -1;
+    c.cut_sources = leat_alloc((project->source_count + 1) * sizeof *c.cut_sources);
+    c.tumbled = leat_alloc((project->source_count + 1) * sizeof *c.tumbled);
+    reset_plan(&c);
+    enum leat_status status = leat_conn_describe(plan_conn, table->sql, &c.plan->schema, err);
+    if (!status) status = check_names(table, &c.plan->schema, err);
+    if (!status) status = add_constraints(table, &sql, err);
+    if (!status) status = leat_complete(plan_conn, sql, &planning, &c.plan->completed_sql, error_offset, err);
+    if (!status) {
+        for (size_t i = 0; i < table->input_count; i++)
+            add_input(project, c.plan, table->inputs[i]);
+        status = compile_plan(&c, planning, error_offset, err);
+    }
+    if (table->constraint_count) *error_offset = -1;
+    if (!status) {
+        *out = c.plan;
+        c.plan = NULL;
+    }
+    leat_plan_free(c.plan);
+    leat_arena_deinit(&c.arena);
+    free(c.cut_sources);
+    free(c.tumbled);
+    free(planning);
+    free(sql);
+    return status;
+}

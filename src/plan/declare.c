@@ -1,0 +1,47 @@
+/* The planner's world: every source, view and table by name on a PLAN connection. */
+#include <stdlib.h>
+
+#include "plan/complete.h"
+#include "plan/plan.h"
+
+enum leat_status leat_plan_declare_source(struct leat_conn *plan_conn, const struct leat_source *source, struct leat_error *err)
+{
+    struct leat_schema row = {0};
+    leat_source_row_schema(source, &row);
+    enum leat_status status = leat_conn_input(plan_conn, source->name, &row, true, err);
+    leat_schema_deinit(&row);
+    return status;
+}
+
+enum leat_status leat_plan_declare_table(struct leat_conn *plan_conn, const struct leat_table *table, const struct leat_plan *plan, struct leat_error *err)
+{
+    return leat_conn_input(plan_conn, table->name, &plan->schema, true, err);
+}
+
+enum leat_status leat_plan_declare_view(struct leat_conn *plan_conn, const struct leat_view *view, struct leat_error *err)
+{
+    struct leat_buffer sql = {0};
+    char *planning = NULL, *completed = NULL;
+    int error_offset;
+    enum leat_status status = leat_complete(plan_conn, view->sql, &planning, &completed, &error_offset, err);
+    if (!status) {
+        leat_put(&sql, "CREATE OR REPLACE VIEW ");
+        leat_put_sql_name(&sql, view->name);
+        leat_putf(&sql, " AS %s", planning);
+        status = leat_conn_exec(plan_conn, sql.data, err);
+    }
+    leat_buffer_deinit(&sql);
+    free(planning);
+    free(completed);
+    return status;
+}
+
+char *leat_plan_view_sql(struct leat_conn *plan_conn, const struct leat_view *view)
+{
+    char *planning = NULL, *completed = NULL;
+    struct leat_error ignored = {0};
+    int error_offset;
+    if (leat_complete(plan_conn, view->sql, &planning, &completed, &error_offset, &ignored)) completed = leat_strdup(view->sql);
+    free(planning);
+    return completed;
+}

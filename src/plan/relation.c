@@ -1,0 +1,304 @@
+/* Relations: filters and projections are collected as texts over one operator and emitted as one MAP when an
+ * operator with state needs its input. */
+#include "plan/compile.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+/* Beyond this the texts of stacked projections are computed in a stage of their own. */
+#define MAX_FUSED_BYTES 16384
+
+bool leat_compile_refuse(struct leat_compile *c, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(c->why, sizeof c->why, format, args);
+    va_end(args);
+    return false;
+}
+
+void leat_rel_of_op(struct leat_compile *c, int index, struct leat_rel *out)
+{
+    const struct leat_op *op = &c->plan->ops[index];
+    *out = (struct leat_rel){.op = index, .count = op->schema.field_count};
+    out->columns = leat_arena_alloc(&c->arena, (out->count + 1) * sizeof *out->columns);
+    for (size_t i = 0; i < out->count; i++) {
+        const struct leat_field *field = &op->schema.fields[i];
+        struct leat_rel_column column = {.from = (int)i, .type = field->type, .not_null = field->not_null, .reference_key = -1};
+        const struct leat_time_column *time = leat_op_time(op, i);
+        column.name = leat_arena_copy(&c->arena, field->name, strlen(field->name));
+        if (time) column.has_time = true, column.span_us = time->span_us, column.time_object = time->object;
+        out->columns[i] = column;
+    }
+}
+
+const char *leat_rel_column_text(struct leat_compile *c, const struct leat_rel *rel, size_t i)
+{
+    const struct leat_rel_column *column = &rel->columns[i];
+    return column->from >= 0 ? leat_arena_printf(&c->arena, "c%d", column->from) : column->text;
+}
+
+void leat_rel_writer(struct leat_compile *c, const struct leat_rel *rel, struct leat_expression_writer *out)
+{
+    struct leat_expression_ref *refs = leat_arena_alloc(&c->arena, (rel->count + 1) * sizeof *refs);
+    for (size_t i = 0; i < rel->count; i++) {
+        refs[i].text = leat_rel_column_text(c, rel, i);
+        refs[i].can_fail = rel->columns[i].can_fail;
+        refs[i].is_column = rel->columns[i].from >= 0;
+    }
+    *out = (struct leat_expression_writer){.refs = refs, .ref_count = rel->count};
+}
+
+/* Everything a stage's text must satisfy besides being writable. */
+static bool write_text(struct leat_compile *c, const struct leat_rel *in, const json_t *e, struct leat_buffer *text, bool *can_fail)
+{
+    struct leat_expression_writer writer;
+    leat_rel_writer(c, in, &writer);
+    if (!leat_expression_write(&writer, e, text, can_fail)) return leat_compile_refuse(c, "%s", writer.why);
+    if (writer.reads_clock)
+        return leat_compile_refuse(c, "now() changes rows without any input: only a full run per schedule keeps the answer right; "
+                                      "compare with a column of the data instead, or use SCHEDULE");
+    return true;
+}
+
+static bool interval_us(const json_t *e, bool zoned, int64_t *out)
+{
+    const json_t *value = json_object_get(e, "value"), *content = json_object_get(value, "value");
+    if (!leat_json_is(e, "expression_class", "BOUND_CONSTANT") || leat_json_true(value, "is_null")) return false;
+    if (leat_bound_type(json_object_get(value, "type")).kind != LEAT_INTERVAL) return false;
+    json_int_t days = leat_json_int(content, "days"), micros = leat_json_int(content, "micros");
+    if (leat_json_int(content, "months") || (zoned && days) || days > 100000 || days < -100000) return false;
+    if (micros > INT64_MAX / 4 || micros < -INT64_MAX / 4) return false;
+    *out = days * 86400000000 + micros;
+    return true;
+}
+
+/* v + span > cut carries over to floor(v) with span + width - 1, and to v + shift with span - shift. */
+static bool find_time(struct leat_compile *c, const struct leat_rel *in, const json_t *e, struct leat_rel_column *out)
+{
+    size_t ref;
+    int64_t shift;
+    if (leat_bound_is_ref(e, &ref)) {
+        if (ref >= in->count || !in->columns[ref].has_time) return false;
+        *out = in->columns[ref];
+        return true;
+    }
+    if (!leat_json_is(e, "expression_class", "BOUND_FUNCTION")) return false;
+    const json_t *left = leat_json_at(e, "children", 0), *right = leat_json_at(e, "children", 1);
+    const char *name = leat_json_text(e, "name");
+    bool zoned = leat_bound_type(leat_bound_expression_type(e)).kind == LEAT_TIMESTAMPTZ;
+    if (strcasecmp(name, "leat_tumble") == 0) {
+        if (!find_time(c, in, left, out) || !leat_bound_int_constant(right, &shift) || shift <= 0) return false;
+        out->span_us += shift - 1;
+        c->tumbled[out->time_object] = true;
+        return true;
+    }
+    if (strcmp(name, "+") == 0 && interval_us(right, zoned, &shift) && find_time(c, in, left, out)) {
+        out->span_us -= shift;
+        return true;
+    }
+    if (strcmp(name, "+") == 0 && interval_us(left, zoned, &shift) && find_time(c, in, right, out)) {
+        out->span_us -= shift;
+        return true;
+    }
+    if (strcmp(name, "-") == 0 && interval_us(right, zoned, &shift) && find_time(c, in, left, out)) {
+        out->span_us += shift;
+        return true;
+    }
+    return false;
+}
+
+/* A primary key column cast to a wider integer stays unique. */
+static int find_reference_key(const struct leat_rel *in, const json_t *e)
+{
+    size_t ref;
+    const json_t *child = json_object_get(e, "child");
+    if (!leat_json_is(e, "expression_class", "BOUND_CAST") || !leat_bound_is_ref(child, &ref) || ref >= in->count) return -1;
+    uint8_t from = in->columns[ref].type.kind, to = leat_bound_type(leat_bound_expression_type(e)).kind;
+    bool wider = from >= LEAT_TINYINT && to <= LEAT_HUGEINT && from <= to;
+    bool wider_unsigned = from >= LEAT_UTINYINT && to <= LEAT_UHUGEINT && from <= to;
+    return wider || wider_unsigned ? in->columns[ref].reference_key : -1;
+}
+
+static bool is_not_null(const struct leat_rel *in, const json_t *e)
+{
+    size_t ref;
+    if (leat_json_is(e, "expression_class", "BOUND_CONSTANT")) return !leat_json_true(json_object_get(e, "value"), "is_null");
+    if (leat_json_is(e, "expression_class", "BOUND_CAST") && !leat_json_true(e, "try_cast")) e = json_object_get(e, "child");
+    return leat_bound_is_ref(e, &ref) && ref < in->count && in->columns[ref].not_null;
+}
+
+bool leat_rel_expression(struct leat_compile *c, const struct leat_rel *in, const json_t *e, struct leat_rel_column *out)
+{
+    size_t ref;
+    struct leat_rel_column time;
+    struct leat_buffer text = {0};
+    const char *alias = leat_json_text(e, "alias");
+    if (leat_bound_is_ref(e, &ref)) {
+        if (ref >= in->count) return leat_compile_refuse(c, "a column reference of DuckDB's plan is out of range");
+        *out = in->columns[ref];
+        if (*alias) out->name = alias;
+        return true;
+    }
+    *out = (struct leat_rel_column){.from = -1, .reference_key = -1, .name = *alias ? alias : "expression"};
+    if (!write_text(c, in, e, &text, &out->can_fail)) {
+        leat_buffer_deinit(&text);
+        return false;
+    }
+    out->text = leat_arena_copy(&c->arena, text.data, text.length);
+    leat_buffer_deinit(&text);
+    out->type = leat_bound_type(leat_bound_expression_type(e));
+    out->not_null = is_not_null(in, e);
+    out->reference_key = find_reference_key(in, e);
+    if ((out->type.kind == LEAT_TIMESTAMP || out->type.kind == LEAT_TIMESTAMPTZ) && find_time(c, in, e, &time))
+        out->has_time = true, out->span_us = time.span_us, out->time_object = time.time_object;
+    return true;
+}
+
+void leat_rel_start(struct leat_compile *c, const struct leat_rel *in, size_t capacity, struct leat_rel *out)
+{
+    *out = *in;
+    out->count = 0;
+    out->columns = leat_arena_alloc(&c->arena, (capacity + 1) * sizeof *out->columns);
+}
+
+bool leat_rel_project(struct leat_compile *c, struct leat_rel *in, const json_t *expressions, struct leat_rel *out)
+{
+    size_t count = json_array_size(expressions), bytes = 0;
+    leat_rel_start(c, in, count, out);
+    for (size_t i = 0; i < count; i++) {
+        struct leat_rel_column *column = &out->columns[out->count++];
+        if (!leat_rel_expression(c, in, json_array_get(expressions, i), column)) return false;
+        bytes += column->from < 0 ? strlen(column->text) : 0;
+    }
+    bool plain = true;
+    for (size_t i = 0; i < in->count; i++)
+        plain = plain && in->columns[i].from >= 0;
+    if (bytes <= MAX_FUSED_BYTES || plain) return true;
+    return leat_rel_flush(c, in) && leat_rel_project(c, in, expressions, out);
+}
+
+void leat_rel_filter_text(struct leat_compile *c, struct leat_rel *rel, const char *text, bool can_fail)
+{
+    rel->filter = rel->filter ? leat_arena_printf(&c->arena, "%s AND %s", rel->filter, text) : text;
+    rel->filter_can_fail |= can_fail;
+    rel->one_row = false;
+}
+
+/* x IS NOT NULL, and comparisons of x, leave only rows where x is not NULL. */
+static void learn_not_null(struct leat_rel *rel, const json_t *condition)
+{
+    size_t ref;
+    const char *type = leat_json_text(condition, "type");
+    if (strcmp(type, "OPERATOR_IS_NOT_NULL") == 0 && leat_bound_is_ref(leat_json_at(condition, "children", 0), &ref) && ref < rel->count)
+        rel->columns[ref].not_null = true;
+    if (!leat_json_is(condition, "expression_class", "BOUND_COMPARISON") || strstr(type, "DISTINCT")) return;
+    if (leat_bound_is_ref(json_object_get(condition, "left"), &ref) && ref < rel->count) rel->columns[ref].not_null = true;
+    if (leat_bound_is_ref(json_object_get(condition, "right"), &ref) && ref < rel->count) rel->columns[ref].not_null = true;
+}
+
+bool leat_rel_filter(struct leat_compile *c, struct leat_rel *rel, const json_t *condition)
+{
+    struct leat_rel_column column;
+    if (!leat_rel_expression(c, rel, condition, &column)) return false;
+    const char *text = column.from >= 0 ? leat_arena_printf(&c->arena, "c%d", column.from) : column.text;
+    leat_rel_filter_text(c, rel, text, column.can_fail);
+    learn_not_null(rel, condition);
+    return true;
+}
+
+static bool same_column(const struct leat_rel_column *a, const struct leat_rel_column *b)
+{
+    if (a->from >= 0 || b->from >= 0) return a->from == b->from;
+    return leat_type_equal(a->type, b->type) && strcmp(a->text, b->text) == 0;
+}
+
+size_t leat_rel_add(struct leat_compile *c, struct leat_rel *rel, const struct leat_rel_column *column)
+{
+    for (size_t i = 0; i < rel->count; i++)
+        if (same_column(&rel->columns[i], column)) return i;
+    struct leat_rel_column *grown = leat_arena_alloc(&c->arena, (rel->count + 1) * sizeof *grown);
+    if (rel->count) memcpy(grown, rel->columns, rel->count * sizeof *grown);
+    grown[rel->count] = *column;
+    rel->columns = grown;
+    return rel->count++;
+}
+
+struct leat_rel_column leat_rel_text(struct leat_compile *c, struct leat_type type, bool can_fail, const char *format, ...)
+{
+    va_list args;
+    struct leat_rel_column column = {.from = -1, .can_fail = can_fail, .type = type, .name = "expression", .reference_key = -1};
+    va_start(args, format);
+    int length = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    char *text = leat_arena_alloc(&c->arena, (size_t)length + 1);
+    va_start(args, format);
+    vsnprintf(text, (size_t)length + 1, format, args);
+    va_end(args);
+    column.text = text;
+    return column;
+}
+
+static bool is_identity(struct leat_compile *c, const struct leat_rel *rel)
+{
+    if (rel->filter || rel->count != c->plan->ops[rel->op].schema.field_count) return false;
+    for (size_t i = 0; i < rel->count; i++)
+        if (rel->columns[i].from != (int)i) return false;
+    return true;
+}
+
+static bool emit_map(struct leat_compile *c, struct leat_rel *rel)
+{
+    struct leat_rel_column mark = leat_rel_text(c, (struct leat_type){.kind = LEAT_BOOLEAN}, false, "true");
+    if (rel->count == 0) leat_rel_add(c, rel, &mark); /* count(*) needs rows, and rows need a column */
+    int index = leat_emit(c, LEAT_OP_MAP, rel->op, -1);
+    struct leat_op *op = &c->plan->ops[index];
+    op->append_only = c->plan->ops[rel->op].append_only;
+    op->incremental_class = 1;
+    op->filter = rel->filter ? leat_strdup(rel->filter) : NULL;
+    op->filter_can_fail = rel->filter_can_fail;
+    op->map_count = rel->count;
+    op->map = leat_alloc(rel->count * sizeof *op->map);
+    for (size_t i = 0; i < rel->count; i++) {
+        const struct leat_rel_column *column = &rel->columns[i];
+        op->map[i].from = column->from;
+        op->map[i].expression = column->from < 0 ? leat_strdup(column->text) : NULL;
+        op->map[i].can_fail = column->can_fail;
+        leat_emit_column(op, column->name ? column->name : "column", column->type, column->not_null);
+        if (column->has_time) leat_emit_time(op, i, column->span_us, column->time_object);
+    }
+    op->why = leat_strdup("row by row");
+    if (!leat_emit_done(c, &index)) return false;
+    rel->op = index;
+    return true;
+}
+
+bool leat_rel_flush(struct leat_compile *c, struct leat_rel *rel)
+{
+    if (!is_identity(c, rel) && !emit_map(c, rel)) return false;
+    struct leat_rel_column *columns = leat_arena_alloc(&c->arena, (rel->count + 1) * sizeof *columns);
+    for (size_t i = 0; i < rel->count; i++) {
+        columns[i] = rel->columns[i];
+        columns[i].from = (int)i;
+        columns[i].text = NULL;
+        columns[i].can_fail = false;
+    }
+    rel->columns = columns;
+    rel->filter = NULL;
+    rel->filter_can_fail = false;
+    return true;
+}
+
+bool leat_rel_settle(struct leat_compile *c, struct leat_rel *rel, uint16_t **at)
+{
+    bool bare = !rel->filter;
+    for (size_t i = 0; i < rel->count; i++)
+        bare = bare && rel->columns[i].from >= 0;
+    if (!bare && !leat_rel_flush(c, rel)) return false;
+    *at = leat_arena_alloc(&c->arena, (rel->count + 1) * sizeof **at);
+    for (size_t i = 0; i < rel->count; i++)
+        (*at)[i] = (uint16_t)rel->columns[i].from;
+    return true;
+}
