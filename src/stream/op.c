@@ -135,3 +135,31 @@ enum leat_status leat_node_load(struct leat_node *node, size_t part, const struc
                          node->id);
     return node->ops->load(node, part, rows, err);
 }
+
+/* ---- as checkpoints see a node */
+
+static size_t checkpoint_parts(const void *node) {
+    return leat_node_state_parts(node);
+}
+static const struct leat_schema *checkpoint_schema(const void *node, size_t part) {
+    return leat_node_state_schema(node, part);
+}
+static enum leat_status checkpoint_save(void *node, size_t part, bool only_dirty, uint64_t *cursor, size_t max_rows,
+                                        struct leat_changes *out, struct leat_error *err) {
+    return leat_node_save(node, part, only_dirty, cursor, max_rows, out, err);
+}
+static void checkpoint_clean(void *node) {
+    leat_node_clean(node);
+}
+static void checkpoint_load_hint(void *node, size_t part, uint64_t rows) {
+    leat_node_load_hint(node, part, rows);
+}
+static enum leat_status checkpoint_load(void *node, size_t part, const struct leat_changes *rows, struct leat_error *err) {
+    return leat_node_load(node, part, rows, err);
+}
+
+struct leat_checkpoint_node leat_node_checkpoint(struct leat_node *node, const char *signature) {
+    static const struct leat_checkpoint_ops ops = {.parts = checkpoint_parts, .schema = checkpoint_schema, .save = checkpoint_save,
+                                                   .clean = checkpoint_clean, .load_hint = checkpoint_load_hint, .load = checkpoint_load};
+    return (struct leat_checkpoint_node){.signature = signature, .node = node, .ops = &ops, .based_on = &node->based_on};
+}

@@ -5,6 +5,7 @@
 #define LEAT_STREAM_OP_H
 
 #include "plan/plan.h"
+#include "state/checkpoint.h"
 
 struct leat_node;
 struct leat_step_context {
@@ -44,5 +45,7 @@ void leat_node_clean(struct leat_node *);
 /* Loads saved rows in the order saved; later rows replace earlier ones of the same key. Expected counts let the tables be sized once. */
 void leat_node_load_hint(struct leat_node *, size_t part, uint64_t rows);
 enum leat_status leat_node_load(struct leat_node *, size_t part, const struct leat_changes *rows, struct leat_error *) LEAT_MUST;
+/* The node as a checkpoint sees it; valid while the node and the signature are. */
+struct leat_checkpoint_node leat_node_checkpoint(struct leat_node *, const char *signature);
 
 #endif

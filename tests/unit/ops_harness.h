@@ -13,16 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/env.h"
+#include "scratch.h"
 #include "state/row.h"
 #include "stream/op.h"
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        struct leat_error ok_error = {0}, *err = &ok_error;                                                            \
-        enum leat_status ok_status = (call);                                                                           \
-        if (ok_status != LEAT_OK) fail_msg("%s: %s: %s", #call, leat_status_name(ok_status), ok_error.text);           \
-    } while (0)
 
 /* The columns of every test input. */
 enum {
@@ -243,23 +236,23 @@ struct rig {
 };
 
 static inline void rig_open_node(struct rig *r) {
-    OK(leat_node_open(r->conn, r->op, r->inputs, r->next_id++, &r->node, err));
+    OK(leat_node_open(r->conn, r->op, r->inputs, r->next_id++, &r->node, oops));
 }
 
 static inline void rig_init(struct rig *r, struct leat_op *op, int children) {
     struct leat_duck_options options = {.use = LEAT_DUCK_STEP};
     *r = (struct rig){.op = op, .next_id = 1, .cut_us = INT64_MIN};
     test_schema(&r->input);
-    OK(leat_duck_open(&options, &r->duck, err));
-    OK(leat_conn_open(r->duck, &r->conn, err));
+    OK(leat_duck_open(&options, &r->duck, oops));
+    OK(leat_conn_open(r->duck, &r->conn, oops));
     op->child_count = children;
     for (int i = 0; i < 2; i++) {
         if (i < children) r->inputs[i] = &r->input;
         leat_changes_init(&r->all[i], &r->input);
         leat_changes_init(&r->step[i], &r->input);
     }
-    OK(leat_conn_input(r->conn, "left", &r->input, false, err));
-    OK(leat_conn_input(r->conn, "right", &r->input, false, err));
+    OK(leat_conn_input(r->conn, "left", &r->input, false, oops));
+    OK(leat_conn_input(r->conn, "right", &r->input, false, oops));
     leat_changes_init(&r->out, &op->schema);
     leat_changes_init(&r->total, &op->schema);
     rig_open_node(r);
@@ -319,7 +312,7 @@ static inline void rig_reload(struct rig *r) {
     rig_open_node(r);
     for (size_t p = 0; p < leat_node_state_parts(r->node); p++) {
         leat_node_load_hint(r->node, p, r->saved[p].row_count);
-        OK(leat_node_load(r->node, p, &r->saved[p], err));
+        OK(leat_node_load(r->node, p, &r->saved[p], oops));
     }
 }
 
@@ -328,7 +321,7 @@ static inline void rig_step(struct rig *r) {
     struct leat_step_context context = {.cut_us = r->cut_us};
     const struct leat_changes *inputs[2] = {&r->step[0], r->op->child_count > 1 ? &r->step[1] : NULL};
     leat_changes_reset(&r->out);
-    OK(leat_node_step(r->node, &context, inputs, &r->out, err));
+    OK(leat_node_step(r->node, &context, inputs, &r->out, oops));
     leat_changes_append(&r->total, &r->out, NULL, r->out.row_count, 1);
     leat_changes_consolidate(&r->total);
 }
@@ -342,7 +335,7 @@ static inline void rig_compare(struct rig *r, const char *sql, const char *what)
         expand(&r->all[i], &rows[i]);
         leat_conn_bind(r->conn, i ? "right" : "left", &rows[i]);
     }
-    OK(leat_conn_query(r->conn, sql, &want, err));
+    OK(leat_conn_query(r->conn, sql, &want, oops));
     assert_int_equal(want.schema.field_count, r->op->schema.field_count);
     for (size_t i = 0; i < want.schema.field_count; i++)
         if (!leat_type_equal(want.schema.fields[i].type, r->op->schema.fields[i].type))
