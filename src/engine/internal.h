@@ -18,7 +18,7 @@
 #include "log/log.h"
 #include "plan/plan.h"
 #include "sql/duck.h"
-//CKPT
+#include "state/checkpoint.h"
 #include "state/journal.h"
 #include "stream/op.h"
 

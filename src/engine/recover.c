@@ -121,7 +121,8 @@ static enum leat_status load_state(struct leat_engine *engine, const json_t *hea
     if (checkpoint && same_text(checkpoint, "fp", engine->fingerprint) &&
         json_integer_value(json_object_get(checkpoint, "reset_step")) == reset_step &&
         json_integer_value(json_object_get(checkpoint, "n")) >= json_integer_value(json_object_get(head, "n"))) {
-        leat_engine_load_runs(engine, checkpoint);
+        if (json_integer_value(json_object_get(checkpoint, "n")) > json_integer_value(json_object_get(head, "n")))
+            leat_engine_load_runs(engine, checkpoint);
         leat_engine_load_streams(engine, checkpoint);
         *usable = true;
     } else if (json_integer_value(json_object_get(head, "n")) == reset_step) {
