@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { COMPACT_FILES = 64 };
+static const uint64_t COMPACT_BYTES = (uint64_t)128 << 20;
+
 static const struct leat_delta_snapshot *snapshot_of(const struct leat_reference *r) {
     return r->delta ? leat_delta_current(r->delta) : &r->opened;
 }
@@ -78,6 +81,14 @@ enum leat_status leat_reference_load(struct leat_reference *r, struct leat_error
     return LEAT_OK;
 }
 
+/* A refresh an hour is a file an hour: joined now and then. The history is complete without it. */
+static void compact(struct leat_reference *r) {
+    struct leat_error trouble = {0};
+    if (leat_delta_current(r->delta)->file_count < COMPACT_FILES) return;
+    if (leat_delta_compact(r->delta, COMPACT_BYTES, NULL, &trouble))
+        leat_log(r->env, LEAT_LOG_WARN, "source %s: its history could not be compacted: %s", r->def->name, trouble.text);
+}
+
 enum leat_status leat_reference_append(struct leat_reference *r, const struct leat_changes *diff, int64_t now_us, struct leat_error *err) {
     struct leat_buffer sql = {0};
     char *name = leat_asprintf("%s__history", r->def->name);
@@ -99,6 +110,7 @@ enum leat_status leat_reference_append(struct leat_reference *r, const struct le
     const struct leat_delta_txn txn = {.app_id = r->incarnation, .version = (int64_t)next};
     const struct leat_delta_commit_info info = {.operation = "WRITE", .txns = &txn, .txn_count = 1};
     status = leat_delta_append(r->delta, sql.data, &info, &done, err);
+    if (!status && done) compact(r);
     if (!status && !done)
         status = leat_fail(err, LEAT_CONFLICT, "%s has version %" PRIu64 " of this work folder already: somebody else writes it", r->table_dir,
                            next);

@@ -33,7 +33,7 @@ struct leat_duck_options {
     uint64_t memory_limit_bytes; /* 0: 4 GiB */
     const char *temp_dir;        /* NULL: no spilling */
     const char *time_zone;       /* NULL: UTC */
-    bool locked;                 /* user SQL: no file or network access, configuration locked; leat_conn_query runs only SELECT and EXPLAIN */
+    bool locked;                 /* user SQL: no file or network access, configuration locked; leat_conn_query runs only queries */
     const char *allowed_dir;     /* locked: the one directory (the lake) whose files stay readable; NULL: none */
 };
 enum leat_status leat_duck_open(const struct leat_duck_options *, struct leat_duck **out, struct leat_error *) LEAT_MUST;

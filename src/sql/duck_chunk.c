@@ -129,9 +129,8 @@ void leat_duck_truncate(struct leat_changes *out, size_t row_count) {
 
 /* Results are streamed: a chunk at a time, never held twice. Inputs are bound for the whole run, so that chunks may
  * point into them. */
-enum leat_status leat_duck_run(struct leat_conn *c, duckdb_prepared_statement statement, const int *columns,
-                               struct leat_changes *out, struct leat_rows *rows, struct leat_error *err) {
-    (void)c;
+enum leat_status leat_duck_run(duckdb_prepared_statement statement, const int *columns, struct leat_changes *out, struct leat_rows *rows,
+                               struct leat_error *err) {
     duckdb_pending_result pending = NULL;
     duckdb_result result = {0};
     enum leat_status status = LEAT_OK;

@@ -54,8 +54,8 @@ void leat_duck_append(duckdb_data_chunk chunk, const int *columns, struct leat_c
 /* Takes rows appended after `row_count` away again. */
 void leat_duck_truncate(struct leat_changes *out, size_t row_count);
 /* Executes and appends all of the result; on failure out and rows are as before. */
-enum leat_status leat_duck_run(struct leat_conn *, duckdb_prepared_statement, const int *columns, struct leat_changes *out,
-                               struct leat_rows *rows, struct leat_error *);
+enum leat_status leat_duck_run(duckdb_prepared_statement, const int *columns, struct leat_changes *out, struct leat_rows *rows,
+                               struct leat_error *);
 
 enum leat_status leat_duck_register_inputs(struct leat_duck *, duckdb_connection, struct leat_error *);
 enum leat_status leat_duck_register_functions(struct leat_duck *, duckdb_connection, struct leat_error *);

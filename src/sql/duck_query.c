@@ -85,10 +85,10 @@ static enum leat_status prepare_reading(struct leat_conn *c, const char *sql, bo
     *schema = (struct leat_schema){0};
     enum leat_status status = leat_duck_prepare(c, sql, out, err);
     if (status) return status;
-    duckdb_statement_type type = duckdb_prepared_statement_type(*out);
-    if (c->duck->locked && type != DUCKDB_STATEMENT_TYPE_SELECT && type != DUCKDB_STATEMENT_TYPE_EXPLAIN) {
+    /* EXPLAIN neither: EXPLAIN ANALYZE COPY ... would write. */
+    if (c->duck->locked && duckdb_prepared_statement_type(*out) != DUCKDB_STATEMENT_TYPE_SELECT) {
         duckdb_destroy_prepare(out);
-        return leat_fail(err, LEAT_INVALID, "only SELECT and EXPLAIN may run here");
+        return leat_fail(err, LEAT_INVALID, "only queries may run here (SELECT, FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, SHOW)");
     }
     read_schema(*out, schema, &nested);
     if (!nested && !all_text) return LEAT_OK;
@@ -111,7 +111,7 @@ static enum leat_status query(struct leat_conn *c, const char *sql, bool all_tex
     columns = leat_alloc((out->schema.field_count + 1) * sizeof *columns);
     for (size_t i = 0; i < out->schema.field_count; i++)
         columns[i] = (int)i;
-    status = leat_duck_run(c, statement, columns, &out->rows, NULL, err);
+    status = leat_duck_run(statement, columns, &out->rows, NULL, err);
 out:
     if (statement) duckdb_destroy_prepare(&statement);
     free(columns);

@@ -5,7 +5,6 @@
 #include "sql/duck_internal.h"
 
 struct leat_stage {
-    struct leat_conn *conn;
     duckdb_prepared_statement statement;
     struct leat_schema schema; /* without __w and __row */
     int *columns;              /* per result column: column of schema, or LEAT_CHUNK_* */
@@ -44,7 +43,6 @@ static enum leat_status add_result_column(struct leat_stage *s, idx_t i, bool *h
 enum leat_status leat_stage_prepare(struct leat_conn *c, const char *sql, struct leat_stage **out, struct leat_error *err) {
     *out = NULL;
     struct leat_stage *s = leat_alloc(sizeof *s);
-    s->conn = c;
     bool has_weight = false;
     enum leat_status status = leat_duck_prepare(c, sql, &s->statement, err);
     if (status) goto out;
@@ -83,7 +81,7 @@ enum leat_status leat_stage_run(struct leat_stage *s, struct leat_changes *out, 
     enum leat_status status = check_target(s, out->schema, err);
     if (status) return status;
     if (rows_out && !s->has_rows) return leat_fail(err, LEAT_INVALID, "a stage without a __row column was asked for rows");
-    return leat_duck_run(s->conn, s->statement, s->columns, out, rows_out, err);
+    return leat_duck_run(s->statement, s->columns, out, rows_out, err);
 }
 
 void leat_stage_free(struct leat_stage *s) {

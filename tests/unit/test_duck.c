@@ -90,6 +90,10 @@ static void test_locked_instance(void **state) {
     assert_int_equal(leat_conn_exec(c, "INSTALL httpfs", &err), LEAT_SQL);
     snprintf(path, sizeof path, "COPY (SELECT 1) TO '%s/b.csv'", dir);
     assert_int_equal(leat_conn_query(c, path, &r, &err), LEAT_INVALID);
+    snprintf(path, sizeof path, "EXPLAIN ANALYZE COPY (SELECT 1) TO '%s/b.csv'", dir);
+    assert_int_equal(leat_conn_query(c, path, &r, &err), LEAT_INVALID);
+    OK(leat_conn_query(c, "DESCRIBE SELECT 1", &r, &err));
+    leat_result_deinit(&r);
     OK(leat_conn_exec(c, "CREATE VIEW v AS SELECT 1 AS a", &err));
     expect_text(c, "SELECT a FROM v", "1");
     leat_conn_close(c);

@@ -239,6 +239,27 @@ static void test_multiset(void **state) {
     teardown(&w);
 }
 
+/* The history's files are joined now and then, and say the same. */
+static void test_long_history(void **state) {
+    (void)state;
+    struct world w;
+    setup(&w, LEAT_FORMAT_CSV, "products.csv");
+    open_reference(&w);
+    for (int i = 1; i <= 70; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "id,name,price\n1,a,%d\n", i);
+        put_file(&w, "products.csv", text, i);
+        assert_true(refresh(&w, i));
+    }
+    expect_content(&w, 1, "1 a 1.00");
+    expect_content(&w, 69, "1 a 69.00");
+    reopen(&w);
+    assert_int_equal(leat_reference_version(w.reference), 70);
+    expect_content(&w, 33, "1 a 33.00");
+    expect_content(&w, 70, "1 a 70.00");
+    teardown(&w);
+}
+
 static void expect_trouble(struct world *w, int64_t now_us, const char *message) {
     bool changed;
     OK(leat_reference_refresh(w->reference, now_us, &changed, &err));
@@ -400,6 +421,7 @@ int main(void) {
         cmocka_unit_test(test_versions_and_recovery),
         cmocka_unit_test(test_changes_between_versions),
         cmocka_unit_test(test_multiset),
+        cmocka_unit_test(test_long_history),
         cmocka_unit_test(test_trouble_keeps_the_version),
         cmocka_unit_test(test_fresh_files_are_read_again),
         cmocka_unit_test(test_read_once),
