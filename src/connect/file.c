@@ -1,6 +1,5 @@
 /* The file connector: options, and the round in which files and the spool get their turns. See file.h for the other parts. */
 #include "connect/file.h"
-#include "base/options.h"
 #include "connect/file_source.h"
 #include "connect/file_spool.h"
 
@@ -23,19 +22,7 @@ static bool option_is(const struct leat_source *source, const char *name, const 
     return text && strcasecmp(text, value) == 0;
 }
 
-static int64_t option_number(const struct leat_source *source, const char *name, enum leat_option_type type, int64_t otherwise)
-{
-    const char *text = leat_source_option(source, name);
-    int64_t value = otherwise;
-    enum leat_status status = LEAT_OK;
-    if (!text) return otherwise;
-    if (type == LEAT_OPTION_SIZE) status = leat_parse_size(text, &value, NULL);
-    else if (type == LEAT_OPTION_INTERVAL) status = leat_parse_interval(text, &value, NULL);
-    else status = leat_parse_int(text, &value, NULL);
-    return status == LEAT_OK ? value : otherwise;
-}
-
-static enum leat_status read_options(struct leat_file_source *s, const struct leat_source *source, struct leat_error *err)
+enum leat_status leat_file_read_options(struct leat_file_source *s, const struct leat_source *source, struct leat_error *err)
 {
     const char *path = leat_source_option(source, "path");
     if (!path || !*path) return leat_fail(err, LEAT_INVALID, "source %s: the file connector needs a path", source->name);
@@ -52,10 +39,10 @@ static enum leat_status read_options(struct leat_file_source *s, const struct le
                      : option_is(source, "compression", "gzip") ? LEAT_COMPRESSION_GZIP
                      : option_is(source, "compression", "zstd") ? LEAT_COMPRESSION_ZSTD
                                                                 : LEAT_COMPRESSION_AUTO;
-    int64_t line = option_number(source, "max_line_bytes", LEAT_OPTION_SIZE, (int64_t)LEAT_MIB);
+    int64_t line = leat_source_option_int(source, "max_line_bytes", (int64_t)LEAT_MIB);
     s->max_line_bytes = line < 1 ? 1 : line > (int64_t)LEAT_RECORD_BYTES_MAX ? LEAT_RECORD_BYTES_MAX : (size_t)line;
-    s->max_ratio = option_number(source, "max_decompressed_ratio", LEAT_OPTION_INT, 200);
-    s->poll_interval_us = option_number(source, "poll_interval", LEAT_OPTION_INTERVAL, 1000000);
+    s->max_ratio = leat_source_option_int(source, "max_decompressed_ratio", 200);
+    s->poll_interval_us = leat_source_option_int(source, "poll_interval", 1000000);
     return LEAT_OK;
 }
 
@@ -100,7 +87,7 @@ static enum leat_status file_open(struct leat_env *env, const struct leat_source
     s->base.ops = &leat_connector_file;
     s->env = env;
     s->project_dir = leat_strdup(project_dir);
-    enum leat_status status = read_options(s, source, err);
+    enum leat_status status = leat_file_read_options(s, source, err);
     if (status == LEAT_OK) status = leat_io_mkdirs(env->io, state_dir, err);
     if (status == LEAT_OK) status = leat_partitions_open(env, state_dir, &s->table, err);
     if (status == LEAT_OK) status = check_resume(s, resume, resume_count, err);

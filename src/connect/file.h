@@ -69,6 +69,9 @@ struct leat_file_source {
     uint32_t *starts, *ends;              /* LEAT_BLOCK_RECORDS_MAX */
 };
 
+/* file.c: what the source's WITH says. */
+enum leat_status leat_file_read_options(struct leat_file_source *, const struct leat_source *, struct leat_error *) LEAT_MUST;
+
 /* file_scan.c: brings `files` up to date with the disk and the table. */
 enum leat_status leat_file_scan(struct leat_file_source *, struct leat_error *) LEAT_MUST;
 void leat_file_list_deinit(struct leat_file_source *);
