@@ -8,7 +8,7 @@
  *
  * A reader takes data only below the highest marker, so it never reads what a crash could take back. A sync is: write the data, fdatasync, write
  * the marker (which is not synced: lost in a crash, it is written again by the next open). A file is followed by the next one only
- * after such a sync. The writer holds a lock on <state_dir>/feed/lock. On open an unfinished tail is cut.
+ * after its last marker is synced too. The writer holds a lock on <state_dir>/feed/lock. On open an unfinished tail is cut.
  * Files are kept: their identities are what tells a second delivery. */
 #include "connect/feed.h"
 #include "connect/partitions.h"
@@ -216,10 +216,12 @@ static enum leat_status begin_file(struct leat_feed *feed, struct leat_error *er
 {
     struct leat_io *io = feed->env->io;
     if (feed->number >= LEAT_SPOOL_FILE_MAX) return leat_fail(err, LEAT_LIMIT, "%s: no spool file numbers are left", feed->dir);
+    enum leat_status status = feed->file ? io->ops->sync(feed->file, err) : LEAT_OK; /* its last marker */
+    if (status != LEAT_OK) return status;
     if (feed->file) io->ops->close(feed->file);
     feed->file = NULL;
     char *path = leat_spool_path(feed->dir, feed->number + 1);
-    enum leat_status status = io->ops->open(io, path, LEAT_OPEN_CREATE, &feed->file, err);
+    status = io->ops->open(io, path, LEAT_OPEN_CREATE, &feed->file, err);
     free(path);
     if (status != LEAT_OK) return status;
     feed->number++;

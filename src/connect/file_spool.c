@@ -8,12 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define AT_MASK (((uint64_t)1 << LEAT_SPOOL_AT_BITS) - 1)
+
 struct leat_spool_reader {
     struct leat_file_source *source;
     char *dir;
     uint64_t number;           /* file being read; 0: none is there yet */
     uint64_t at;               /* next block in it */
     uint64_t durable;          /* data before this may be read */
+    uint64_t known_position;   /* read up to here before this process: durable without a marker */
+    bool whole;                /* the file ends with a marker */
     uint64_t next_offset;      /* records accepted */
     uint64_t redelivered;
     struct leat_seen seen;
@@ -51,7 +55,10 @@ static enum leat_status look_for_marker(struct leat_spool_reader *r, struct leat
     if (status == LEAT_OK) status = leat_reader_open(&r->reader, io, path, r->number, r->at, st.size_bytes, err);
     free(path);
     if (status != LEAT_OK) return status;
+    r->whole = false;
+    if (r->number == r->known_position >> LEAT_SPOOL_AT_BITS && r->durable < (r->known_position & AT_MASK)) r->durable = r->known_position & AT_MASK;
     while ((status = leat_reader_head(&r->reader, &head, err)) == LEAT_OK) {
+        r->whole = head.record_count == 0;
         if (head.record_count == 0) {
             status = leat_reader_body(&r->reader, &head, &bytes, err);
             if (status != LEAT_OK) break;
@@ -60,6 +67,7 @@ static enum leat_status look_for_marker(struct leat_spool_reader *r, struct leat
         leat_reader_skip(&r->reader, &head);
     }
     r->reader.at = r->at;
+    if (status != LEAT_END) r->whole = false;
     /* What does not hold behind the last marker is being written, or is for the writer to cut. */
     return status == LEAT_END || status == LEAT_CORRUPT ? LEAT_OK : status;
 }
@@ -81,6 +89,10 @@ static enum leat_status next_block(struct leat_spool_reader *r, struct leat_bloc
         }
         if (r->at >= r->durable) {
             if (!has_next) return LEAT_END;
+            if (r->number && !r->whole) {
+                leat_fail(err, LEAT_CORRUPT, "byte %llu: cut, though a later spool file is there", (unsigned long long)r->reader.end);
+                return fail_in_file(r, err);
+            }
             r->number++;
             r->at = r->durable = 0;
             continue;
@@ -109,6 +121,7 @@ static enum leat_status rebuild(struct leat_spool_reader *r, const struct leat_l
 {
     struct leat_block block;
     uint64_t records = 0;
+    r->known_position = resume->position;
     while (position_of(r) < resume->position) {
         enum leat_status status = next_block(r, &block, err);
         if (status == LEAT_END)
