@@ -1,6 +1,6 @@
-/* One pass over both queries: oracle rows weigh +1, table rows -1; a group of equal rows whose weights do not cancel differs.
- * The empty grouping set counts all rows on the way. The differences go through a temporary table, so that a large one
- * spills instead of filling memory. */
+/* One pass over both queries: oracle rows weigh +1, table rows -1; a group of equal rows whose weights do not cancel
+ * differs. The empty grouping set counts all rows on the way. The differences go through a temporary table, so that a
+ * large one spills instead of filling memory. */
 #include "audit/verify.h"
 
 #include <inttypes.h>
@@ -9,18 +9,21 @@
 
 static const char DIFFERENCES[] = "leat_verify_differences";
 
-static enum leat_status check_columns(const struct leat_schema *oracle, const struct leat_schema *table, struct leat_error *err) {
+static enum leat_status check_columns(const struct leat_schema *oracle, const struct leat_schema *table,
+                                      struct leat_error *err) {
     if (oracle->field_count != table->field_count)
-        return leat_fail(err, LEAT_INVALID, "the oracle gives %zu columns, the table %zu", oracle->field_count, table->field_count);
+        return leat_fail(err, LEAT_INVALID, "the oracle gives %zu columns, the table %zu", oracle->field_count,
+                         table->field_count);
     for (size_t i = 0; i < oracle->field_count; i++) {
         struct leat_type a = oracle->fields[i].type, b = table->fields[i].type;
-        bool text = (a.kind == LEAT_NESTED && b.kind == LEAT_VARCHAR) || (a.kind == LEAT_VARCHAR && b.kind == LEAT_NESTED);
+        bool text =
+            (a.kind == LEAT_NESTED && b.kind == LEAT_VARCHAR) || (a.kind == LEAT_VARCHAR && b.kind == LEAT_NESTED);
         if (leat_type_equal(a, b) || text) continue;
         char is[32], wanted[32];
         leat_type_print(a, wanted);
         leat_type_print(b, is);
-        return leat_fail(err, LEAT_INVALID, "column \"%s\" is %s in the oracle, but \"%s\" is %s in the table", oracle->fields[i].name,
-                         wanted, table->fields[i].name, is);
+        return leat_fail(err, LEAT_INVALID, "column \"%s\" is %s in the oracle, but \"%s\" is %s in the table",
+                         oracle->fields[i].name, wanted, table->fields[i].name, is);
     }
     return LEAT_OK;
 }
@@ -51,10 +54,12 @@ static void put_side(struct leat_buffer *b, const char *weight, const char *sql,
 }
 
 static enum leat_status find_differences(struct leat_conn *c, const char *oracle_sql, const struct leat_schema *oracle,
-                                         const char *table_sql, const struct leat_schema *table, struct leat_error *err) {
+                                         const char *table_sql, const struct leat_schema *table,
+                                         struct leat_error *err) {
     struct leat_buffer sql = {0};
     leat_putf(&sql,
-              "CREATE OR REPLACE TEMP TABLE %s AS SELECT grouping(c0) AS total, CAST(coalesce(sum(w), 0) AS BIGINT) AS copies, "
+              "CREATE OR REPLACE TEMP TABLE %s AS SELECT grouping(c0) AS total, CAST(coalesce(sum(w), 0) AS BIGINT) AS "
+              "copies, "
               "count(*) FILTER (WHERE w > 0) AS oracle_rows, count(*) FILTER (WHERE w < 0) AS table_rows, ",
               DIFFERENCES);
     put_names(&sql, oracle->field_count, "c%zu");
@@ -90,7 +95,8 @@ static enum leat_status read_totals(struct leat_conn *c, struct leat_verify_resu
     return LEAT_OK;
 }
 
-static enum leat_status read_examples(struct leat_conn *c, size_t limit, struct leat_verify_result *out, struct leat_error *err) {
+static enum leat_status read_examples(struct leat_conn *c, size_t limit, struct leat_verify_result *out,
+                                      struct leat_error *err) {
     struct leat_result r;
     struct leat_buffer sql = {0};
     leat_put(&sql, "SELECT copies, ");
@@ -109,7 +115,8 @@ static enum leat_status read_examples(struct leat_conn *c, size_t limit, struct 
         for (size_t i = 0; i < out->column_count; i++) {
             const struct leat_column *column = &r.rows.columns[i + 1];
             const struct leat_string *text = (const struct leat_string *)column->data + row;
-            if (!leat_is_null(column, row)) out->examples[row].values[i] = leat_strndup(leat_string_data(text), text->length);
+            if (!leat_is_null(column, row))
+                out->examples[row].values[i] = leat_strndup(leat_string_data(text), text->length);
         }
     }
     leat_result_deinit(&r);
@@ -117,7 +124,7 @@ static enum leat_status read_examples(struct leat_conn *c, size_t limit, struct 
 }
 
 enum leat_status leat_verify(struct leat_conn *batch, const char *oracle_sql, const char *table_sql, size_t limit,
-                                     struct leat_verify_result *out, struct leat_error *err) {
+                             struct leat_verify_result *out, struct leat_error *err) {
     struct leat_schema oracle = {0}, table = {0};
     struct leat_error ignored;
     *out = (struct leat_verify_result){0};
@@ -192,8 +199,9 @@ void leat_verify_print(const struct leat_verify_result *r, struct leat_buffer *o
         leat_putf(out, "equal: %" PRId64 " rows\n", r->table_rows);
         return;
     }
-    leat_putf(out, "different: %" PRId64 " rows missing, %" PRId64 " too many (oracle %" PRId64 " rows, table %" PRId64 ")\n", r->missing_rows,
-              r->extra_rows, r->oracle_rows, r->table_rows);
+    leat_putf(
+        out, "different: %" PRId64 " rows missing, %" PRId64 " too many (oracle %" PRId64 " rows, table %" PRId64 ")\n",
+        r->missing_rows, r->extra_rows, r->oracle_rows, r->table_rows);
     if (!r->example_count) return;
     size_t *widths = leat_alloc((r->column_count + 1) * sizeof *widths);
     for (size_t i = 0; i < r->column_count; i++) {

@@ -16,7 +16,8 @@ static enum leat_status make_history_schema(struct leat_reference *r, struct lea
     leat_schema_copy(&r->history_schema, &r->def->schema);
     for (size_t i = 0; i < sizeof OWN_COLUMNS / sizeof *OWN_COLUMNS; i++) {
         if (leat_schema_find(&r->def->schema, OWN_COLUMNS[i]) >= 0)
-            return leat_fail(err, LEAT_INVALID, "column \"%s\": a reference source's history uses that name; rename the column",
+            return leat_fail(err, LEAT_INVALID,
+                             "column \"%s\": a reference source's history uses that name; rename the column",
                              OWN_COLUMNS[i]);
         leat_schema_add(&r->history_schema, OWN_COLUMNS[i], (struct leat_type){.kind = (uint8_t)kinds[i]}, true);
     }
@@ -29,9 +30,9 @@ static void count_rows(struct leat_reference *r) {
         r->row_count += (uint64_t)leat_weight(&r->current, i);
 }
 
-enum leat_status leat_reference_open(struct leat_env *env, struct leat_conn *batch, const struct leat_source *def, const char *project_dir,
-                                     const char *lake_dir, const char *scratch_dir, const char *incarnation,
-                                     struct leat_reference **out, struct leat_error *err) {
+enum leat_status leat_reference_open(struct leat_env *env, struct leat_conn *batch, const struct leat_source *def,
+                                     const char *project_dir, const char *lake_dir, const char *scratch_dir,
+                                     const char *incarnation, struct leat_reference **out, struct leat_error *err) {
     *out = NULL;
     struct leat_reference *r = leat_alloc(sizeof *r);
     r->env = env;
@@ -80,7 +81,8 @@ static void fail_softly(struct leat_reference *r, int64_t now_us, const struct l
     r->due_us = now_us + pause;
     r->failures++;
     if (!r->problem || strcmp(r->problem, err->text) != 0)
-        leat_log(r->env, LEAT_LOG_WARN, "source %s: %s; version %" PRIu64 " (%" PRIu64 " rows) stays until it can be read", r->def->name,
+        leat_log(r->env, LEAT_LOG_WARN,
+                 "source %s: %s; version %" PRIu64 " (%" PRIu64 " rows) stays until it can be read", r->def->name,
                  err->text, r->version, r->row_count);
     free(r->problem);
     r->problem = leat_strdup(err->text);
@@ -94,7 +96,8 @@ static void succeed(struct leat_reference *r, int64_t now_us) {
     r->problem = NULL;
 }
 
-/* What leads from the present version to `rows`: disappearing rows first, so that a key is free before it is taken again. */
+/* What leads from the present version to `rows`: disappearing rows first, so that a key is free before it is taken
+ * again. */
 static void compare(const struct leat_reference *r, const struct leat_changes *rows, struct leat_changes *diff) {
     struct leat_changes mixed;
     leat_changes_init(&mixed, &r->def->schema);
@@ -112,8 +115,8 @@ static void compare(const struct leat_reference *r, const struct leat_changes *r
 }
 
 /* The files as they are now into `rows`; fails if they are touched meanwhile. */
-static enum leat_status read_steadily(struct leat_reference *r, const struct leat_reference_files *files, struct leat_changes *rows,
-                                      struct leat_error *err) {
+static enum leat_status read_steadily(struct leat_reference *r, const struct leat_reference_files *files,
+                                      struct leat_changes *rows, struct leat_error *err) {
     struct leat_reference_files after = {0};
     enum leat_status status = leat_reference_read(r, files, rows, err);
     if (status) return status;
@@ -125,7 +128,8 @@ static enum leat_status read_steadily(struct leat_reference *r, const struct lea
 }
 
 /* Commits the differences, then takes `rows` as the present version. */
-static enum leat_status take(struct leat_reference *r, struct leat_changes *rows, int64_t now_us, bool *changed, struct leat_error *err) {
+static enum leat_status take(struct leat_reference *r, struct leat_changes *rows, int64_t now_us, bool *changed,
+                             struct leat_error *err) {
     struct leat_changes diff;
     leat_changes_init(&diff, &r->def->schema);
     compare(r, rows, &diff);
@@ -146,7 +150,8 @@ static enum leat_status take(struct leat_reference *r, struct leat_changes *rows
     return status;
 }
 
-enum leat_status leat_reference_refresh(struct leat_reference *r, int64_t now_us, bool *changed, struct leat_error *err) {
+enum leat_status leat_reference_refresh(struct leat_reference *r, int64_t now_us, bool *changed,
+                                        struct leat_error *err) {
     struct leat_reference_files files = {0};
     struct leat_changes rows;
     struct leat_error trouble = {0};
@@ -174,8 +179,10 @@ out:
         leat_prepend(err, "source \"%s\"", r->def->name);
         goto failed;
     }
-    if (status) fail_softly(r, now_us, &trouble);
-    else succeed(r, now_us);
+    if (status)
+        fail_softly(r, now_us, &trouble);
+    else
+        succeed(r, now_us);
     status = LEAT_OK;
 failed:
     leat_reference_files_deinit(&files);
@@ -183,7 +190,15 @@ failed:
     return status;
 }
 
-int64_t leat_reference_due_us(const struct leat_reference *r) { return r->due_us; }
-const char *leat_reference_problem(const struct leat_reference *r) { return r->problem; }
-uint64_t leat_reference_version(const struct leat_reference *r) { return r->version; }
-uint64_t leat_reference_rows(const struct leat_reference *r) { return r->row_count; }
+int64_t leat_reference_due_us(const struct leat_reference *r) {
+    return r->due_us;
+}
+const char *leat_reference_problem(const struct leat_reference *r) {
+    return r->problem;
+}
+uint64_t leat_reference_version(const struct leat_reference *r) {
+    return r->version;
+}
+uint64_t leat_reference_rows(const struct leat_reference *r) {
+    return r->row_count;
+}

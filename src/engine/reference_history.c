@@ -20,7 +20,8 @@ static void put_columns(const struct leat_reference *r, struct leat_buffer *sql)
 }
 
 /* SELECT columns, <value> FROM history WHERE from < _version <= to, equal rows added up. */
-static void put_sums(const struct leat_reference *r, uint64_t from, uint64_t to, const char *value, struct leat_buffer *sql) {
+static void put_sums(const struct leat_reference *r, uint64_t from, uint64_t to, const char *value,
+                     struct leat_buffer *sql) {
     leat_put(sql, "SELECT ");
     put_columns(r, sql);
     leat_putf(sql, ", %s FROM (", value);
@@ -30,7 +31,8 @@ static void put_sums(const struct leat_reference *r, uint64_t from, uint64_t to,
     leat_put(sql, " HAVING sum(_weight) <> 0");
 }
 
-static enum leat_status read_sums(struct leat_reference *r, uint64_t from, uint64_t to, struct leat_changes *out, struct leat_error *err) {
+static enum leat_status read_sums(struct leat_reference *r, uint64_t from, uint64_t to, struct leat_changes *out,
+                                  struct leat_error *err) {
     struct leat_buffer sql = {0};
     struct leat_stage *stage = NULL;
     put_sums(r, from, to, "CAST(sum(_weight) AS INTEGER) AS __w", &sql);
@@ -54,10 +56,11 @@ static enum leat_status check_columns(struct leat_reference *r, struct leat_erro
                leat_type_equal(is.fields[i].type, leat_delta_storage_type(r->history_schema.fields[i].type));
     leat_schema_deinit(&is);
     if (same) return LEAT_OK;
-    return leat_fail(err, LEAT_CONFLICT,
-                     "the columns of the source are not those of its history in %s; move that folder away to begin a new history, "
-                     "and rebuild the tables that join the source",
-                     r->table_dir);
+    return leat_fail(
+        err, LEAT_CONFLICT,
+        "the columns of the source are not those of its history in %s; move that folder away to begin a new history, "
+        "and rebuild the tables that join the source",
+        r->table_dir);
 }
 
 enum leat_status leat_reference_load(struct leat_reference *r, struct leat_error *err) {
@@ -76,7 +79,8 @@ enum leat_status leat_reference_load(struct leat_reference *r, struct leat_error
     if ((status = read_sums(r, 0, r->version, &r->current, err))) return status;
     for (size_t i = 0; i < r->current.row_count; i++)
         if (leat_weight(&r->current, i) < 0)
-            return leat_fail(err, LEAT_CORRUPT, "%s: a row disappears more often than it appeared up to version %" PRIu64, r->table_dir,
+            return leat_fail(err, LEAT_CORRUPT,
+                             "%s: a row disappears more often than it appeared up to version %" PRIu64, r->table_dir,
                              r->version);
     return LEAT_OK;
 }
@@ -86,10 +90,12 @@ static void compact(struct leat_reference *r) {
     struct leat_error trouble = {0};
     if (leat_delta_current(r->delta)->file_count < COMPACT_FILES) return;
     if (leat_delta_compact(r->delta, COMPACT_BYTES, NULL, &trouble))
-        leat_log(r->env, LEAT_LOG_WARN, "source %s: its history could not be compacted: %s", r->def->name, trouble.text);
+        leat_log(r->env, LEAT_LOG_WARN, "source %s: its history could not be compacted: %s", r->def->name,
+                 trouble.text);
 }
 
-enum leat_status leat_reference_append(struct leat_reference *r, const struct leat_changes *diff, int64_t now_us, struct leat_error *err) {
+enum leat_status leat_reference_append(struct leat_reference *r, const struct leat_changes *diff, int64_t now_us,
+                                       struct leat_error *err) {
     struct leat_buffer sql = {0};
     char *name = leat_asprintf("%s__history", r->def->name);
     uint64_t next = r->version + 1;
@@ -104,7 +110,10 @@ enum leat_status leat_reference_append(struct leat_reference *r, const struct le
     leat_conn_bind(r->batch, r->input, diff);
     leat_put(&sql, "SELECT ");
     put_columns(r, &sql);
-    leat_putf(&sql, ", CAST(%" PRIu64 " AS BIGINT) AS _version, __w AS _weight, make_timestamp(%" PRId64 ") AS _at FROM leat_input(", next, now_us);
+    leat_putf(&sql,
+              ", CAST(%" PRIu64 " AS BIGINT) AS _version, __w AS _weight, make_timestamp(%" PRId64
+              ") AS _at FROM leat_input(",
+              next, now_us);
     leat_put_sql_string(&sql, r->input);
     leat_put(&sql, ")");
     const struct leat_delta_txn txn = {.app_id = r->incarnation, .version = (int64_t)next};
@@ -112,8 +121,9 @@ enum leat_status leat_reference_append(struct leat_reference *r, const struct le
     status = leat_delta_append(r->delta, sql.data, &info, &done, err);
     if (!status && done) compact(r);
     if (!status && !done)
-        status = leat_fail(err, LEAT_CONFLICT, "%s has version %" PRIu64 " of this work folder already: somebody else writes it", r->table_dir,
-                           next);
+        status = leat_fail(err, LEAT_CONFLICT,
+                           "%s has version %" PRIu64 " of this work folder already: somebody else writes it",
+                           r->table_dir, next);
 out:
     leat_conn_bind(r->batch, r->input, NULL);
     leat_buffer_deinit(&sql);
@@ -121,11 +131,14 @@ out:
     return status;
 }
 
-enum leat_status leat_reference_changes(struct leat_reference *r, uint64_t from, uint64_t to, struct leat_changes *out, struct leat_error *err) {
+enum leat_status leat_reference_changes(struct leat_reference *r, uint64_t from, uint64_t to, struct leat_changes *out,
+                                        struct leat_error *err) {
     if (from > to)
-        return leat_fail(err, LEAT_INVALID, "source \"%s\": no changes lead from version %" PRIu64 " back to %" PRIu64, r->def->name, from, to);
+        return leat_fail(err, LEAT_INVALID, "source \"%s\": no changes lead from version %" PRIu64 " back to %" PRIu64,
+                         r->def->name, from, to);
     if (to > r->version)
-        return leat_fail(err, LEAT_NOT_FOUND, "source \"%s\": version %" PRIu64 " is asked for, but its history in %s ends at %" PRIu64,
+        return leat_fail(err, LEAT_NOT_FOUND,
+                         "source \"%s\": version %" PRIu64 " is asked for, but its history in %s ends at %" PRIu64,
                          r->def->name, to, r->table_dir, r->version);
     if (from == to) return LEAT_OK;
     if (to == r->version && from == 0) {

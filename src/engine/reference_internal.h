@@ -41,10 +41,12 @@ bool leat_reference_same_files(const struct leat_reference_files *, const struct
 bool leat_reference_are_settled(const struct leat_reference_files *);
 void leat_reference_files_deinit(struct leat_reference_files *);
 /* All rows of the files into `out` (empty; schema: the source's), checked: types, NOT NULL, the primary key. */
-enum leat_status leat_reference_read(struct leat_reference *, const struct leat_reference_files *, struct leat_changes *out, struct leat_error *);
+enum leat_status leat_reference_read(struct leat_reference *, const struct leat_reference_files *,
+                                     struct leat_changes *out, struct leat_error *);
 
 /* reference_history.c */
 enum leat_status leat_reference_load(struct leat_reference *, struct leat_error *);
-enum leat_status leat_reference_append(struct leat_reference *, const struct leat_changes *diff, int64_t now_us, struct leat_error *);
+enum leat_status leat_reference_append(struct leat_reference *, const struct leat_changes *diff, int64_t now_us,
+                                       struct leat_error *);
 
 #endif

@@ -15,7 +15,8 @@
 enum { RECORDS_PER_BLOCK = 64 * 1024 };
 /* A reference is held in memory; what is larger belongs into an unbounded source. */
 static const size_t FILE_BYTES_MAX = (size_t)4 << 30;
-/* A file written in the same tick of the file system's clock as it was read shows no new time: only older times are trusted. */
+/* A file written in the same tick of the file system's clock as it was read shows no new time: only older times are
+ * trusted. */
 static const int64_t SETTLED_US = 2000000;
 
 /* ---- which files */
@@ -28,7 +29,8 @@ void leat_reference_files_deinit(struct leat_reference_files *f) {
     *f = (struct leat_reference_files){0};
 }
 
-enum leat_status leat_reference_list(struct leat_reference *r, struct leat_reference_files *out, struct leat_error *err) {
+enum leat_status leat_reference_list(struct leat_reference *r, struct leat_reference_files *out,
+                                     struct leat_error *err) {
     struct leat_glob glob = {0};
     const char *pattern = leat_source_option(r->def, "path");
     *out = (struct leat_reference_files){0};
@@ -58,7 +60,8 @@ bool leat_reference_same_files(const struct leat_reference_files *a, const struc
     if (a->count != b->count) return false;
     for (size_t i = 0; i < a->count; i++) {
         const struct leat_stat *x = &a->stats[i], *y = &b->stats[i];
-        if (strcmp(a->paths[i], b->paths[i]) != 0 || x->size_bytes != y->size_bytes || x->modified_us != y->modified_us || x->inode != y->inode)
+        if (strcmp(a->paths[i], b->paths[i]) != 0 || x->size_bytes != y->size_bytes ||
+            x->modified_us != y->modified_us || x->inode != y->inode)
             return false;
     }
     return true;
@@ -83,8 +86,8 @@ static enum leat_compression compression_of(const struct leat_source *def) {
     return LEAT_COMPRESSION_AUTO;
 }
 
-static enum leat_status read_content(struct leat_reference *r, const char *path, uint64_t size_bytes, struct leat_buffer *out,
-                                     struct leat_error *err) {
+static enum leat_status read_content(struct leat_reference *r, const char *path, uint64_t size_bytes,
+                                     struct leat_buffer *out, struct leat_error *err) {
     struct leat_content *content = NULL;
     size_t want = size_bytes < LEAT_MIB ? LEAT_MIB : 16 * LEAT_MIB, got = 0;
     int64_t max_ratio = leat_source_option_int(r->def, "max_decompressed_ratio", 200);
@@ -115,7 +118,8 @@ static enum leat_status to_utf8(const char *encoding, struct leat_buffer *conten
     char *from = content->data;
     size_t left = content->length;
     iconv_t converter = iconv_open("UTF-8", encoding);
-    if (converter == (iconv_t)-1) return leat_fail(err, LEAT_UNSUPPORTED, "this system does not know the encoding %s", encoding);
+    if (converter == (iconv_t)-1)
+        return leat_fail(err, LEAT_UNSUPPORTED, "this system does not know the encoding %s", encoding);
     while (left && !status) {
         if ((status = leat_buffer_reserve(&out, left * 2 + 1024, err))) break;
         char *to = out.data + out.length;
@@ -143,7 +147,8 @@ static enum leat_status open_decoder(const struct leat_source *def, struct leat_
     utf8.option_count = 0;
     utf8.options = leat_alloc((def->option_count + 1) * sizeof *utf8.options);
     for (size_t i = 0; i < def->option_count; i++)
-        if (strcasecmp(def->options[i].name, "encoding") != 0 || !foreign_encoding(def)) utf8.options[utf8.option_count++] = def->options[i];
+        if (strcasecmp(def->options[i].name, "encoding") != 0 || !foreign_encoding(def))
+            utf8.options[utf8.option_count++] = def->options[i];
     enum leat_status status = leat_decoder_open(&utf8, out, err);
     free(utf8.options);
     return status;
@@ -168,31 +173,35 @@ static size_t take_header(const struct leat_source *def, const char *bytes, size
     return used;
 }
 
-static enum leat_status decode_block(struct text_reader *t, const struct leat_block *block, struct leat_changes *out, struct leat_error *err) {
+static enum leat_status decode_block(struct text_reader *t, const struct leat_block *block, struct leat_changes *out,
+                                     struct leat_error *err) {
     const struct leat_reject *rejects = NULL;
     size_t reject_count = 0;
     size_t max_line = (size_t)leat_source_option_int(t->r->def, "max_line_bytes", (int64_t)LEAT_MIB);
     for (uint32_t i = 0; i < block->record_count; i++)
         if (block->ends[i] - block->starts[i] > max_line)
-            return leat_fail(err, LEAT_LIMIT, "record %llu is longer than max_line_bytes (%zu)", (unsigned long long)(block->base_offset + i + 1),
-                             max_line);
+            return leat_fail(err, LEAT_LIMIT, "record %llu is longer than max_line_bytes (%zu)",
+                             (unsigned long long)(block->base_offset + i + 1), max_line);
     leat_changes_reset(&t->batch);
-    enum leat_status status = leat_decode(t->decoder, block, 0, block->record_count, &t->batch, t->records, NULL, &rejects, &reject_count, err);
+    enum leat_status status = leat_decode(t->decoder, block, 0, block->record_count, &t->batch, t->records, NULL,
+                                          &rejects, &reject_count, err);
     if (!status && reject_count)
-        status = leat_fail(err, LEAT_INVALID, "record %llu: %s", (unsigned long long)(block->base_offset + rejects[0].record + 1),
-                           rejects[0].reason);
+        status = leat_fail(err, LEAT_INVALID, "record %llu: %s",
+                           (unsigned long long)(block->base_offset + rejects[0].record + 1), rejects[0].reason);
     if (!status) leat_changes_append(out, &t->batch, NULL, t->batch.row_count, 1);
     return status;
 }
 
-static enum leat_status decode_content(struct text_reader *t, const char *bytes, size_t n, struct leat_changes *out, struct leat_error *err) {
+static enum leat_status decode_content(struct text_reader *t, const char *bytes, size_t n, struct leat_changes *out,
+                                       struct leat_error *err) {
     struct leat_block block = {.starts = t->starts, .ends = t->ends};
     if (n >= 3 && !memcmp(bytes, "\xEF\xBB\xBF", 3)) bytes += 3, n -= 3;
     size_t used = take_header(t->r->def, bytes, n, &block);
     enum leat_status status = LEAT_OK;
     while (!status && used < n) {
         block.payload = bytes + used;
-        size_t step = leat_split_records(t->r->def->format, block.payload, n - used, true, t->starts, t->ends, RECORDS_PER_BLOCK, &block.record_count);
+        size_t step = leat_split_records(t->r->def->format, block.payload, n - used, true, t->starts, t->ends,
+                                         RECORDS_PER_BLOCK, &block.record_count);
         if (!step) break;
         block.payload_bytes = block.record_count ? t->ends[block.record_count - 1] : 0;
         if (block.record_count) status = decode_block(t, &block, out, err);
@@ -202,7 +211,8 @@ static enum leat_status decode_content(struct text_reader *t, const char *bytes,
     return status;
 }
 
-static enum leat_status read_text(struct leat_reference *r, const struct leat_reference_files *files, struct leat_changes *out, struct leat_error *err) {
+static enum leat_status read_text(struct leat_reference *r, const struct leat_reference_files *files,
+                                  struct leat_changes *out, struct leat_error *err) {
     struct text_reader t = {.r = r};
     const char *foreign = foreign_encoding(r->def);
     leat_changes_init(&t.batch, &r->def->schema);
@@ -228,8 +238,8 @@ static enum leat_status read_text(struct leat_reference *r, const struct leat_re
 
 /* ---- Parquet */
 
-static enum leat_status read_parquet(struct leat_reference *r, const struct leat_reference_files *files, struct leat_changes *out,
-                                     struct leat_error *err) {
+static enum leat_status read_parquet(struct leat_reference *r, const struct leat_reference_files *files,
+                                     struct leat_changes *out, struct leat_error *err) {
     struct leat_buffer sql = {0};
     struct leat_result result;
     const struct leat_schema *schema = &r->def->schema;
@@ -258,7 +268,8 @@ static enum leat_status read_parquet(struct leat_reference *r, const struct leat
 
 /* ---- checks over all rows */
 
-static enum leat_status check_not_null(const struct leat_reference *r, const struct leat_changes *rows, struct leat_error *err) {
+static enum leat_status check_not_null(const struct leat_reference *r, const struct leat_changes *rows,
+                                       struct leat_error *err) {
     const struct leat_schema *schema = &r->def->schema;
     for (size_t i = 0; i < schema->field_count; i++) {
         bool key = false;
@@ -267,13 +278,14 @@ static enum leat_status check_not_null(const struct leat_reference *r, const str
         if (!schema->fields[i].not_null && !key) continue;
         for (size_t row = 0; rows->columns[i].valid && row < rows->row_count; row++)
             if (leat_is_null(&rows->columns[i], row))
-                return leat_fail(err, LEAT_INVALID, "row %zu: column \"%s\" is %s, but NULL", row + 1, schema->fields[i].name,
-                                 key ? "part of the primary key" : "NOT NULL");
+                return leat_fail(err, LEAT_INVALID, "row %zu: column \"%s\" is %s, but NULL", row + 1,
+                                 schema->fields[i].name, key ? "part of the primary key" : "NOT NULL");
     }
     return LEAT_OK;
 }
 
-static enum leat_status check_unique(struct leat_reference *r, const struct leat_changes *rows, struct leat_error *err) {
+static enum leat_status check_unique(struct leat_reference *r, const struct leat_changes *rows,
+                                     struct leat_error *err) {
     struct leat_buffer sql = {0};
     char *key = NULL;
     const struct leat_source *def = r->def;
@@ -295,19 +307,22 @@ static enum leat_status check_unique(struct leat_reference *r, const struct leat
     }
     leat_put(&sql, " HAVING count(*) > 1 ORDER BY 1 LIMIT 1");
     status = leat_conn_text(r->batch, sql.data, &key, err);
-    if (status == LEAT_NOT_FOUND) status = LEAT_OK;
-    else if (!status) status = leat_fail(err, LEAT_INVALID, "the primary key (%s) is there more than once", key);
+    if (status == LEAT_NOT_FOUND)
+        status = LEAT_OK;
+    else if (!status)
+        status = leat_fail(err, LEAT_INVALID, "the primary key (%s) is there more than once", key);
     free(key);
     leat_buffer_deinit(&sql);
     leat_conn_bind(r->batch, r->input, NULL);
     return status;
 }
 
-enum leat_status leat_reference_read(struct leat_reference *r, const struct leat_reference_files *files, struct leat_changes *out,
-                                     struct leat_error *err) {
+enum leat_status leat_reference_read(struct leat_reference *r, const struct leat_reference_files *files,
+                                     struct leat_changes *out, struct leat_error *err) {
     enum leat_status status =
         r->def->format == LEAT_FORMAT_PARQUET ? read_parquet(r, files, out, err) : read_text(r, files, out, err);
-    if (!status && out->row_count > UINT32_MAX) status = leat_fail(err, LEAT_LIMIT, "it has more than %u rows", UINT32_MAX);
+    if (!status && out->row_count > UINT32_MAX)
+        status = leat_fail(err, LEAT_LIMIT, "it has more than %u rows", UINT32_MAX);
     if (!status) status = check_not_null(r, out, err);
     if (!status) status = check_unique(r, out, err);
     return status;

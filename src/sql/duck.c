@@ -10,11 +10,16 @@
 static const char PLAN_RULES_KEPT[] = "'expression_rewriter', 'filter_pullup', 'filter_pushdown', 'deliminator', "
                                       "'unnest_rewriter', 'unused_columns', 'cte_inlining'";
 
-const char *leat_duck_version(void) { return duckdb_library_version(); }
+const char *leat_duck_version(void) {
+    return duckdb_library_version();
+}
 
 /* DuckDB spells the class at the head of every message; a failed prepare gives nothing else. */
 static duckdb_error_type type_of_text(const char *text) {
-    static const struct { const char *head; duckdb_error_type type; } heads[] = {
+    static const struct {
+        const char *head;
+        duckdb_error_type type;
+    } heads[] = {
         {"Conversion Error", DUCKDB_ERROR_CONVERSION},
         {"Out of Range Error", DUCKDB_ERROR_OUT_OF_RANGE},
         {"Invalid Input Error", DUCKDB_ERROR_INVALID_INPUT},
@@ -65,7 +70,8 @@ enum leat_status leat_duck_fail(struct leat_error *err, duckdb_result *result, c
 
 static enum leat_status set_config(duckdb_config config, const char *name, const char *value, struct leat_error *err) {
     if (duckdb_set_config(config, name, value) == DuckDBError)
-        return leat_fail(err, LEAT_INVALID, "DuckDB %s refuses setting %s = '%s'", duckdb_library_version(), name, value);
+        return leat_fail(err, LEAT_INVALID, "DuckDB %s refuses setting %s = '%s'", duckdb_library_version(), name,
+                         value);
     return LEAT_OK;
 }
 
@@ -75,7 +81,9 @@ static enum leat_status pin_config(duckdb_config config, const struct leat_duck_
     snprintf(threads, sizeof threads, "%d", o->threads > 0 ? o->threads : 1);
     snprintf(memory, sizeof memory, "%lluB",
              (unsigned long long)(o->memory_limit_bytes ? o->memory_limit_bytes : (uint64_t)4 << 30));
-    const struct { const char *name, *value; } pins[] = {
+    const struct {
+        const char *name, *value;
+    } pins[] = {
         {"threads", threads},
         {"memory_limit", memory},
         {"temp_directory", o->temp_dir ? o->temp_dir : ""},
@@ -109,8 +117,8 @@ static enum leat_status run(duckdb_connection connection, const char *sql, struc
 }
 
 /* Settings that extensions own, which exist only once the instance is open. */
-static enum leat_status pin_session(struct leat_duck *d, duckdb_connection connection, const struct leat_duck_options *o,
-                                    struct leat_error *err) {
+static enum leat_status pin_session(struct leat_duck *d, duckdb_connection connection,
+                                    const struct leat_duck_options *o, struct leat_error *err) {
     struct leat_buffer sql = {0};
     leat_put(&sql, "SET GLOBAL TimeZone = ");
     leat_put_sql_string(&sql, o->time_zone ? o->time_zone : "UTC");
@@ -118,17 +126,19 @@ static enum leat_status pin_session(struct leat_duck *d, duckdb_connection conne
     enum leat_status status = run(connection, sql.data, err);
     leat_buffer_reset(&sql);
     if (!status && d->use == LEAT_DUCK_PLAN) {
-        leat_putf(&sql,
-                  "SET VARIABLE leat_rules = (SELECT string_agg(name, ',') FROM duckdb_optimizers() WHERE name NOT IN (%s)); "
-                  "SET GLOBAL disabled_optimizers = getvariable('leat_rules')",
-                  PLAN_RULES_KEPT);
+        leat_putf(
+            &sql,
+            "SET VARIABLE leat_rules = (SELECT string_agg(name, ',') FROM duckdb_optimizers() WHERE name NOT IN (%s)); "
+            "SET GLOBAL disabled_optimizers = getvariable('leat_rules')",
+            PLAN_RULES_KEPT);
         status = run(connection, sql.data, err);
     }
     leat_buffer_deinit(&sql);
     return status;
 }
 
-static enum leat_status lock_down(duckdb_connection connection, const struct leat_duck_options *o, struct leat_error *err) {
+static enum leat_status lock_down(duckdb_connection connection, const struct leat_duck_options *o,
+                                  struct leat_error *err) {
     struct leat_buffer sql = {0};
     if (o->allowed_dir) {
         leat_put(&sql, "SET GLOBAL allowed_directories = [");
@@ -173,8 +183,10 @@ out:
     if (message) duckdb_free(message);
     if (config) duckdb_destroy_config(&config);
     if (connection) duckdb_disconnect(&connection);
-    if (status) leat_duck_close(d);
-    else *out = d;
+    if (status)
+        leat_duck_close(d);
+    else
+        *out = d;
     return status ? leat_prepend(err, "opening DuckDB") : LEAT_OK;
 }
 
@@ -230,7 +242,9 @@ struct leat_conn *leat_duck_connection(struct leat_duck *d, idx_t id) {
     return found;
 }
 
-void leat_conn_interrupt(struct leat_conn *c) { duckdb_interrupt(c->handle); }
+void leat_conn_interrupt(struct leat_conn *c) {
+    duckdb_interrupt(c->handle);
+}
 
 void leat_conn_set_clock(struct leat_conn *c, int64_t now_us) {
     c->clock_set = true;

@@ -9,7 +9,10 @@
 static_assert(sizeof(struct leat_string) == sizeof(duckdb_string_t), "strings go to DuckDB and back by memcpy");
 static_assert(sizeof(leat_i128) == sizeof(duckdb_hugeint), "hugeints go by memcpy");
 
-static const struct { duckdb_type duck; enum leat_kind kind; } KINDS[] = {
+static const struct {
+    duckdb_type duck;
+    enum leat_kind kind;
+} KINDS[] = {
     {DUCKDB_TYPE_BOOLEAN, LEAT_BOOLEAN},     {DUCKDB_TYPE_TINYINT, LEAT_TINYINT},
     {DUCKDB_TYPE_SMALLINT, LEAT_SMALLINT},   {DUCKDB_TYPE_INTEGER, LEAT_INTEGER},
     {DUCKDB_TYPE_BIGINT, LEAT_BIGINT},       {DUCKDB_TYPE_HUGEINT, LEAT_HUGEINT},
@@ -113,7 +116,8 @@ void leat_duck_append(duckdb_data_chunk chunk, const int *columns, struct leat_c
             if (leat_type_is_string(column->type)) own_strings(out, (struct leat_string *)to, n);
         }
     }
-    if (weights) append_weights(out, weights, n);
+    if (weights)
+        append_weights(out, weights, n);
     else if (out->weights)
         for (size_t i = 0; i < n; i++)
             out->weights[at + i] = 1;
@@ -129,8 +133,8 @@ void leat_duck_truncate(struct leat_changes *out, size_t row_count) {
 
 /* Results are streamed: a chunk at a time, never held twice. Inputs are bound for the whole run, so that chunks may
  * point into them. */
-enum leat_status leat_duck_run(duckdb_prepared_statement statement, const int *columns, struct leat_changes *out, struct leat_rows *rows,
-                               struct leat_error *err) {
+enum leat_status leat_duck_run(duckdb_prepared_statement statement, const int *columns, struct leat_changes *out,
+                               struct leat_rows *rows, struct leat_error *err) {
     duckdb_pending_result pending = NULL;
     duckdb_result result = {0};
     enum leat_status status = LEAT_OK;

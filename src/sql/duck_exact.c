@@ -1,8 +1,8 @@
 /* sum and avg over floats, made exact: the query's calls become leat_sum and leat_avg.
  *
  * DuckDB's C interface cannot replace an aggregate, and the syntax tree has no types. So each argument is tagged,
- * CASE WHEN 'leat_exact_3' <> '' THEN argument END, which changes neither its type nor the query's; the bound plan of the
- * tagged query tells each tag's type; calls over FLOAT, DOUBLE and UHUGEINT (which DuckDB sums as DOUBLE) are
+ * CASE WHEN 'leat_exact_3' <> '' THEN argument END, which changes neither its type nor the query's; the bound plan of
+ * the tagged query tells each tag's type; calls over FLOAT, DOUBLE and UHUGEINT (which DuckDB sums as DOUBLE) are
  * renamed in the untagged tree. Output columns keep their names. */
 #include <ctype.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@
 
 /* ---- JSON whose numbers survive: jansson holds neither 64-bit unsigned nor the digits of a real, so such a
  * number travels as a string behind this mark. */
-static const char NUMBER_MARK[] = "leat number ";
+static const char NUMBER_MARK[] = "\\u0001number "; /* as JSON spells it; no SQL text has that character */
 
 static size_t string_end(const char *json, size_t at) {
     for (at++; json[at] && json[at] != '"'; at++)
@@ -131,7 +131,8 @@ static char *argument_text(const json_t *call) {
     return text;
 }
 
-/* One tag a call; with `alike`, calls with equal arguments share it, which SELECT DISTINCT ... ORDER BY sum(x) needs. */
+/* One tag a call; with `alike`, calls with equal arguments share it, which SELECT DISTINCT ... ORDER BY sum(x) needs.
+ */
 static void number_calls(struct calls *calls, bool alike) {
     for (size_t i = 0; i < calls->count; i++) {
         size_t number = i;
@@ -176,13 +177,15 @@ out:
 
 static enum leat_status unparse(struct leat_conn *c, const json_t *root, char **out, struct leat_error *err) {
     char *json = dump_exactly(root);
-    enum leat_status status = json ? leat_conn_unparse(c, json, out, err) : leat_fail(err, LEAT_NO_MEMORY, "no memory for JSON");
+    enum leat_status status =
+        json ? leat_conn_unparse(c, json, out, err) : leat_fail(err, LEAT_NO_MEMORY, "no memory for JSON");
     free(json);
     return status;
 }
 
 /* Tags the calls in place, writes the query, and takes the tags off again. */
-static enum leat_status tagged_query(struct leat_conn *c, json_t *tree, struct calls *calls, char **out, struct leat_error *err) {
+static enum leat_status tagged_query(struct leat_conn *c, json_t *tree, struct calls *calls, char **out,
+                                     struct leat_error *err) {
     json_t **plain = leat_alloc((calls->count + 1) * sizeof *plain);
     enum leat_status status = LEAT_OK;
     size_t tagged = 0;
@@ -222,7 +225,8 @@ static void read_type(json_t *node, void *context) {
     }
 }
 
-static enum leat_status find_types(struct leat_conn *c, json_t *tree, struct calls *calls, bool alike, struct leat_error *err) {
+static enum leat_status find_types(struct leat_conn *c, json_t *tree, struct calls *calls, bool alike,
+                                   struct leat_error *err) {
     char *tagged = NULL, *json = NULL;
     json_t *plan = NULL;
     struct leat_buffer sql = {0};
@@ -274,7 +278,8 @@ static void name_column(struct naming *n, json_t *expression) {
     const json_t *statement = json_array_get(json_object_get(root, "statements"), 0);
     json_t *list = json_object_get(json_object_get(statement, "node"), "select_list");
     if (json_array_set(list, 0, expression) == 0) n->status = unparse(n->c, root, &sql, n->err);
-    if (!n->status && sql && !strncmp(sql, "SELECT ", 7)) json_object_set_new(expression, "alias", json_string(sql + 7));
+    if (!n->status && sql && !strncmp(sql, "SELECT ", 7))
+        json_object_set_new(expression, "alias", json_string(sql + 7));
     json_decref(root);
     free(json);
     free(sql);
@@ -291,14 +296,17 @@ static void name_columns(json_t *node, void *context) {
 }
 
 /* The rewriting must not change what the query is called or gives. */
-static enum leat_status check_same_columns(struct leat_conn *c, const char *before, const char *after, struct leat_error *err) {
+static enum leat_status check_same_columns(struct leat_conn *c, const char *before, const char *after,
+                                           struct leat_error *err) {
     struct leat_schema a = {0}, b = {0};
     enum leat_status status = leat_conn_describe(c, before, &a, err);
     if (!status) status = leat_conn_describe(c, after, &b, err);
-    if (!status && a.field_count != b.field_count) status = leat_fail(err, LEAT_UNSUPPORTED, "exact sums change the columns of this query");
+    if (!status && a.field_count != b.field_count)
+        status = leat_fail(err, LEAT_UNSUPPORTED, "exact sums change the columns of this query");
     for (size_t i = 0; !status && i < a.field_count; i++)
         if (strcmp(a.fields[i].name, b.fields[i].name) || !leat_type_equal(a.fields[i].type, b.fields[i].type))
-            status = leat_fail(err, LEAT_UNSUPPORTED, "exact sums change the column \"%s\" of this query: give it a name with AS",
+            status = leat_fail(err, LEAT_UNSUPPORTED,
+                               "exact sums change the column \"%s\" of this query: give it a name with AS",
                                a.fields[i].name);
     leat_schema_deinit(&a);
     leat_schema_deinit(&b);
@@ -311,7 +319,8 @@ static enum leat_status rename_calls(const struct calls *calls, bool *changed, s
         const struct call *call = &calls->items[i];
         const char *name = text_of(call->node, "function_name");
         if (call->is_float && call->is_other)
-            return leat_fail(err, LEAT_UNSUPPORTED, "the same %s(...) adds floats in one place and other numbers in another: name them apart",
+            return leat_fail(err, LEAT_UNSUPPORTED,
+                             "the same %s(...) adds floats in one place and other numbers in another: name them apart",
                              name);
         if (!call->is_float) continue;
         json_object_set_new(call->node, "function_name", json_string(exact_name(name)));

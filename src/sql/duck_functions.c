@@ -34,8 +34,10 @@ static inline bool tumble(int64_t t, int64_t width, double reciprocal, int64_t o
     if (__builtin_sub_overflow(t, origin, &distance) || distance >= exact || distance <= -exact)
         return tumble_wide(t, width, origin, out);
     int64_t rest = distance - (int64_t)((double)distance * reciprocal) * width;
-    if (rest < 0) rest += width;
-    else if (rest >= width) rest -= width;
+    if (rest < 0)
+        rest += width;
+    else if (rest >= width)
+        rest -= width;
     *out = t - rest;
     return true;
 }
@@ -132,7 +134,9 @@ int64_t leat_duck_now(const struct leat_conn *c) {
     return clock->now_us(clock);
 }
 
-static void *same_data(void *data) { return data; }
+static void *same_data(void *data) {
+    return data;
+}
 
 static void now_bind(duckdb_bind_info info) {
     struct leat_duck *d = duckdb_scalar_function_bind_get_extra_info(info);
@@ -238,7 +242,8 @@ static void sum_update(duckdb_function_info info, duckdb_data_chunk input, duckd
     }
 }
 
-static void sum_combine(duckdb_function_info info, duckdb_aggregate_state *from, duckdb_aggregate_state *into, idx_t n) {
+static void sum_combine(duckdb_function_info info, duckdb_aggregate_state *from, duckdb_aggregate_state *into,
+                        idx_t n) {
     (void)info;
     for (idx_t i = 0; i < n; i++) {
         const struct sum_state *source = (const struct sum_state *)from[i];
@@ -249,7 +254,8 @@ static void sum_combine(duckdb_function_info info, duckdb_aggregate_state *from,
     }
 }
 
-static void sum_finalize(duckdb_function_info info, duckdb_aggregate_state *states, duckdb_vector output, idx_t n, idx_t offset) {
+static void sum_finalize(duckdb_function_info info, duckdb_aggregate_state *states, duckdb_vector output, idx_t n,
+                         idx_t offset) {
     bool average = duckdb_aggregate_function_get_extra_info(info) != NULL;
     double *out = duckdb_vector_get_data(output);
     for (idx_t i = 0; i < n; i++) {
@@ -279,7 +285,8 @@ static bool register_sum(duckdb_connection connection, const char *name, bool av
     return ok;
 }
 
-enum leat_status leat_duck_register_functions(struct leat_duck *d, duckdb_connection connection, struct leat_error *err) {
+enum leat_status leat_duck_register_functions(struct leat_duck *d, duckdb_connection connection,
+                                              struct leat_error *err) {
     if (!register_tumble(connection) || !register_now(d, connection) || !register_sum(connection, "leat_sum", false) ||
         !register_sum(connection, "leat_avg", true))
         return leat_fail(err, LEAT_SQL, "DuckDB refuses leat's functions");

@@ -17,7 +17,9 @@ void leat_slot_release(struct leat_slot *slot) {
     free(slot);
 }
 
-static void release_bound(void *data) { leat_slot_release(data); }
+static void release_bound(void *data) {
+    leat_slot_release(data);
+}
 
 static struct leat_slot *find_slot(const struct leat_conn *c, const char *name) {
     for (size_t i = 0; i < c->slot_count; i++)
@@ -119,16 +121,19 @@ static void input_scan(duckdb_function_info info, duckdb_data_chunk output) {
     for (size_t i = 0; n && i < scan->column_count; i++) {
         duckdb_vector vector = duckdb_data_chunk_get_vector(output, i);
         size_t column = scan->columns[i], field_count = slot->schema.field_count;
-        if (column < field_count) give_column(vector, &batch->columns[column], scan->at, n);
-        else if (column == field_count) give_rows(duckdb_vector_get_data(vector), scan->at, n);
-        else if (column == field_count + 1) give_weights(duckdb_vector_get_data(vector), batch, scan->at, n);
+        if (column < field_count)
+            give_column(vector, &batch->columns[column], scan->at, n);
+        else if (column == field_count)
+            give_rows(duckdb_vector_get_data(vector), scan->at, n);
+        else if (column == field_count + 1)
+            give_weights(duckdb_vector_get_data(vector), batch, scan->at, n);
     }
     scan->at += n;
     duckdb_data_chunk_set_size(output, n);
 }
 
-/* A bare name in FROM that no table, view or CTE has. The callback is not told which connection asks; a name of another one
- * fails in input_bind. */
+/* A bare name in FROM that no table, view or CTE has. The callback is not told which connection asks; a name of another
+ * one fails in input_bind. */
 static void replace_name(duckdb_replacement_scan_info info, const char *name, void *data) {
     struct leat_duck *d = data;
     bool known = false;
@@ -169,11 +174,12 @@ static enum leat_status check_schema(const char *name, const struct leat_schema 
     for (size_t i = 0; i < schema->field_count; i++) {
         const struct leat_field *f = &schema->fields[i];
         if (f->type.kind == LEAT_NESTED)
-            return leat_fail(err, LEAT_UNSUPPORTED, "column \"%s\" of input \"%s\" has a nested type: extract its fields first",
-                             f->name, name);
+            return leat_fail(err, LEAT_UNSUPPORTED,
+                             "column \"%s\" of input \"%s\" has a nested type: extract its fields first", f->name,
+                             name);
         if (!strcasecmp(f->name, "__w") || !strcasecmp(f->name, "__row"))
-            return leat_fail(err, LEAT_INVALID, "input \"%s\" has a column \"%s\": that name is leat's own, rename it", name,
-                             f->name);
+            return leat_fail(err, LEAT_INVALID, "input \"%s\" has a column \"%s\": that name is leat's own, rename it",
+                             name, f->name);
     }
     return LEAT_OK;
 }

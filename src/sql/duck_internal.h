@@ -44,7 +44,8 @@ duckdb_logical_type leat_duck_logical(struct leat_type type); /* caller destroys
 
 /* Turns a failed result into err (result may be NULL: then text alone decides). */
 enum leat_status leat_duck_fail(struct leat_error *err, duckdb_result *result, const char *text);
-enum leat_status leat_duck_prepare(struct leat_conn *, const char *sql, duckdb_prepared_statement *out, struct leat_error *);
+enum leat_status leat_duck_prepare(struct leat_conn *, const char *sql, duckdb_prepared_statement *out,
+                                   struct leat_error *);
 /* The connection a callback runs for, by DuckDB's number; NULL when unknown. */
 struct leat_conn *leat_duck_connection(struct leat_duck *, idx_t id);
 
@@ -54,8 +55,8 @@ void leat_duck_append(duckdb_data_chunk chunk, const int *columns, struct leat_c
 /* Takes rows appended after `row_count` away again. */
 void leat_duck_truncate(struct leat_changes *out, size_t row_count);
 /* Executes and appends all of the result; on failure out and rows are as before. */
-enum leat_status leat_duck_run(duckdb_prepared_statement, const int *columns, struct leat_changes *out, struct leat_rows *rows,
-                               struct leat_error *);
+enum leat_status leat_duck_run(duckdb_prepared_statement, const int *columns, struct leat_changes *out,
+                               struct leat_rows *rows, struct leat_error *);
 
 enum leat_status leat_duck_register_inputs(struct leat_duck *, duckdb_connection, struct leat_error *);
 enum leat_status leat_duck_register_functions(struct leat_duck *, duckdb_connection, struct leat_error *);

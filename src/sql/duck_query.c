@@ -7,7 +7,8 @@
 
 #include "sql/duck_internal.h"
 
-enum leat_status leat_duck_prepare(struct leat_conn *c, const char *sql, duckdb_prepared_statement *out, struct leat_error *err) {
+enum leat_status leat_duck_prepare(struct leat_conn *c, const char *sql, duckdb_prepared_statement *out,
+                                   struct leat_error *err) {
     *out = NULL;
     if (duckdb_prepare(c->handle, sql, out) == DuckDBSuccess) return LEAT_OK;
     enum leat_status status = leat_duck_fail(err, NULL, duckdb_prepare_error(*out));
@@ -79,8 +80,9 @@ static char *cast_to_text(const char *sql, const struct leat_schema *schema, boo
 }
 
 /* Prepares for reading: nested columns (all columns, if all_text) become text. */
-static enum leat_status prepare_reading(struct leat_conn *c, const char *sql, bool all_text, duckdb_prepared_statement *out,
-                                        struct leat_schema *schema, struct leat_error *err) {
+static enum leat_status prepare_reading(struct leat_conn *c, const char *sql, bool all_text,
+                                        duckdb_prepared_statement *out, struct leat_schema *schema,
+                                        struct leat_error *err) {
     size_t nested;
     *schema = (struct leat_schema){0};
     enum leat_status status = leat_duck_prepare(c, sql, out, err);
@@ -88,7 +90,8 @@ static enum leat_status prepare_reading(struct leat_conn *c, const char *sql, bo
     /* EXPLAIN neither: EXPLAIN ANALYZE COPY ... would write. */
     if (c->duck->locked && duckdb_prepared_statement_type(*out) != DUCKDB_STATEMENT_TYPE_SELECT) {
         duckdb_destroy_prepare(out);
-        return leat_fail(err, LEAT_INVALID, "only queries may run here (SELECT, FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, SHOW)");
+        return leat_fail(err, LEAT_INVALID,
+                         "only queries may run here (SELECT, FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, SHOW)");
     }
     read_schema(*out, schema, &nested);
     if (!nested && !all_text) return LEAT_OK;
@@ -101,7 +104,8 @@ static enum leat_status prepare_reading(struct leat_conn *c, const char *sql, bo
     return status;
 }
 
-static enum leat_status query(struct leat_conn *c, const char *sql, bool all_text, struct leat_result *out, struct leat_error *err) {
+static enum leat_status query(struct leat_conn *c, const char *sql, bool all_text, struct leat_result *out,
+                              struct leat_error *err) {
     duckdb_prepared_statement statement = NULL;
     int *columns = NULL;
     *out = (struct leat_result){0};
@@ -119,7 +123,8 @@ out:
     return status;
 }
 
-enum leat_status leat_conn_query(struct leat_conn *c, const char *sql, struct leat_result *out, struct leat_error *err) {
+enum leat_status leat_conn_query(struct leat_conn *c, const char *sql, struct leat_result *out,
+                                 struct leat_error *err) {
     return query(c, sql, false, out, err);
 }
 
@@ -148,13 +153,27 @@ enum leat_status leat_conn_text(struct leat_conn *c, const char *sql, char **out
 static bool read_int(const struct leat_column *column, size_t row, int64_t *out) {
     switch (column->type.kind) {
     case LEAT_BOOLEAN:
-    case LEAT_UTINYINT: *out = ((const uint8_t *)column->data)[row]; return true;
-    case LEAT_TINYINT: *out = ((const int8_t *)column->data)[row]; return true;
-    case LEAT_SMALLINT: *out = ((const int16_t *)column->data)[row]; return true;
-    case LEAT_USMALLINT: *out = ((const uint16_t *)column->data)[row]; return true;
-    case LEAT_INTEGER: *out = ((const int32_t *)column->data)[row]; return true;
-    case LEAT_UINTEGER: *out = ((const uint32_t *)column->data)[row]; return true;
-    case LEAT_BIGINT: *out = ((const int64_t *)column->data)[row]; return true;
+    case LEAT_UTINYINT:
+        *out = ((const uint8_t *)column->data)[row];
+        return true;
+    case LEAT_TINYINT:
+        *out = ((const int8_t *)column->data)[row];
+        return true;
+    case LEAT_SMALLINT:
+        *out = ((const int16_t *)column->data)[row];
+        return true;
+    case LEAT_USMALLINT:
+        *out = ((const uint16_t *)column->data)[row];
+        return true;
+    case LEAT_INTEGER:
+        *out = ((const int32_t *)column->data)[row];
+        return true;
+    case LEAT_UINTEGER:
+        *out = ((const uint32_t *)column->data)[row];
+        return true;
+    case LEAT_BIGINT:
+        *out = ((const int64_t *)column->data)[row];
+        return true;
     case LEAT_UBIGINT: {
         uint64_t value = ((const uint64_t *)column->data)[row];
         *out = (int64_t)value;
@@ -166,7 +185,8 @@ static bool read_int(const struct leat_column *column, size_t row, int64_t *out)
         *out = (int64_t)value;
         return value >= INT64_MIN && value <= INT64_MAX;
     }
-    default: return false;
+    default:
+        return false;
     }
 }
 
@@ -185,7 +205,8 @@ enum leat_status leat_conn_int(struct leat_conn *c, const char *sql, int64_t *ou
     return status;
 }
 
-enum leat_status leat_conn_describe(struct leat_conn *c, const char *sql, struct leat_schema *out, struct leat_error *err) {
+enum leat_status leat_conn_describe(struct leat_conn *c, const char *sql, struct leat_schema *out,
+                                    struct leat_error *err) {
     duckdb_prepared_statement statement;
     size_t nested;
     *out = (struct leat_schema){0};
@@ -209,8 +230,8 @@ static enum leat_status check_serialised(struct leat_conn *c, const char *json, 
     return status;
 }
 
-static enum leat_status serialise(struct leat_conn *c, const char *before, const char *argument, const char *after, char **out,
-                                  struct leat_error *err) {
+static enum leat_status serialise(struct leat_conn *c, const char *before, const char *argument, const char *after,
+                                  char **out, struct leat_error *err) {
     struct leat_buffer sql = {0};
     *out = NULL;
     c->error_offset = -1;
@@ -241,4 +262,6 @@ enum leat_status leat_conn_unparse(struct leat_conn *c, const char *json, char *
     return serialise(c, "SELECT json_deserialize_sql(", json, "::JSON)", out_sql, err);
 }
 
-int leat_conn_error_offset(const struct leat_conn *c) { return c->error_offset; }
+int leat_conn_error_offset(const struct leat_conn *c) {
+    return c->error_offset;
+}

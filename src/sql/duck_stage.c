@@ -21,17 +21,20 @@ static enum leat_status add_result_column(struct leat_stage *s, idx_t i, bool *h
     leat_type_print(type, spelling);
     if (!strcmp(name, "__w")) {
         if (type.kind != LEAT_INTEGER || *has_weight)
-            status = leat_fail(err, LEAT_INVALID, "a stage gives one weight column __w of type INTEGER, not %s", spelling);
+            status =
+                leat_fail(err, LEAT_INVALID, "a stage gives one weight column __w of type INTEGER, not %s", spelling);
         *has_weight = true;
         s->columns[i] = LEAT_CHUNK_WEIGHT;
     } else if (!strcmp(name, "__row")) {
         if (type.kind != LEAT_UINTEGER || s->has_rows)
-            status = leat_fail(err, LEAT_INVALID, "a stage gives one row column __row of type UINTEGER, not %s", spelling);
+            status =
+                leat_fail(err, LEAT_INVALID, "a stage gives one row column __row of type UINTEGER, not %s", spelling);
         s->has_rows = true;
         s->columns[i] = LEAT_CHUNK_ROW;
     } else if (type.kind == LEAT_NESTED) {
-        status = leat_fail(err, LEAT_UNSUPPORTED,
-                           "column \"%s\" has a type that a change batch cannot hold: cast it to VARCHAR or extract its fields", name);
+        status = leat_fail(
+            err, LEAT_UNSUPPORTED,
+            "column \"%s\" has a type that a change batch cannot hold: cast it to VARCHAR or extract its fields", name);
     } else {
         s->columns[i] = (int)s->schema.field_count;
         leat_schema_add(&s->schema, name, type, false);
@@ -40,7 +43,8 @@ static enum leat_status add_result_column(struct leat_stage *s, idx_t i, bool *h
     return status;
 }
 
-enum leat_status leat_stage_prepare(struct leat_conn *c, const char *sql, struct leat_stage **out, struct leat_error *err) {
+enum leat_status leat_stage_prepare(struct leat_conn *c, const char *sql, struct leat_stage **out,
+                                    struct leat_error *err) {
     *out = NULL;
     struct leat_stage *s = leat_alloc(sizeof *s);
     bool has_weight = false;
@@ -55,14 +59,19 @@ enum leat_status leat_stage_prepare(struct leat_conn *c, const char *sql, struct
     for (idx_t i = 0; i < column_count && !status; i++)
         status = add_result_column(s, i, &has_weight, err);
 out:
-    if (status) leat_stage_free(s);
-    else *out = s;
+    if (status)
+        leat_stage_free(s);
+    else
+        *out = s;
     return status;
 }
 
-const struct leat_schema *leat_stage_schema(const struct leat_stage *s) { return &s->schema; }
+const struct leat_schema *leat_stage_schema(const struct leat_stage *s) {
+    return &s->schema;
+}
 
-static enum leat_status check_target(const struct leat_stage *s, const struct leat_schema *target, struct leat_error *err) {
+static enum leat_status check_target(const struct leat_stage *s, const struct leat_schema *target,
+                                     struct leat_error *err) {
     if (s->schema.field_count != target->field_count)
         return leat_fail(err, LEAT_INVALID, "a stage gives %zu columns, its target has %zu", s->schema.field_count,
                          target->field_count);
@@ -77,10 +86,12 @@ static enum leat_status check_target(const struct leat_stage *s, const struct le
     return LEAT_OK;
 }
 
-enum leat_status leat_stage_run(struct leat_stage *s, struct leat_changes *out, struct leat_rows *rows_out, struct leat_error *err) {
+enum leat_status leat_stage_run(struct leat_stage *s, struct leat_changes *out, struct leat_rows *rows_out,
+                                struct leat_error *err) {
     enum leat_status status = check_target(s, out->schema, err);
     if (status) return status;
-    if (rows_out && !s->has_rows) return leat_fail(err, LEAT_INVALID, "a stage without a __row column was asked for rows");
+    if (rows_out && !s->has_rows)
+        return leat_fail(err, LEAT_INVALID, "a stage without a __row column was asked for rows");
     return leat_duck_run(s->statement, s->columns, out, rows_out, err);
 }
 

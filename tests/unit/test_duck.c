@@ -56,10 +56,12 @@ static void test_settings_are_pinned(void **state) {
     expect_text(c, "SELECT 7 / 2", "3.5");
     expect_text(c, "SELECT string_agg(coalesce(x, 'N'), '' ORDER BY x) FROM (VALUES ('b'), (NULL), ('a')) t(x)", "abN");
     expect_text(c, "SELECT 'a' = 'A'", "false");
-    expect_text(c, "SELECT count(*) FROM duckdb_settings() WHERE name LIKE 'auto%_known_extensions' AND value = 'true'", "0");
+    expect_text(c, "SELECT count(*) FROM duckdb_settings() WHERE name LIKE 'auto%_known_extensions' AND value = 'true'",
+                "0");
     leat_conn_close(c);
     leat_duck_close(d);
-    OK(leat_duck_open(&(struct leat_duck_options){.use = LEAT_DUCK_STEP, .time_zone = "Europe/Berlin", .threads = 1}, &d, &err));
+    OK(leat_duck_open(&(struct leat_duck_options){.use = LEAT_DUCK_STEP, .time_zone = "Europe/Berlin", .threads = 1},
+                      &d, &err));
     c = open_conn(d);
     expect_text(c, "SELECT TIMESTAMPTZ '2026-07-01 00:00:00+00'::VARCHAR", "2026-07-01 02:00:00+02");
     leat_conn_close(c);
@@ -78,7 +80,8 @@ static void test_locked_instance(void **state) {
     OK(leat_conn_execf(c, &err, "COPY (SELECT 42 AS x) TO '%s/a.parquet' (FORMAT parquet)", dir));
     leat_conn_close(c);
     leat_duck_close(d);
-    OK(leat_duck_open(&(struct leat_duck_options){.use = LEAT_DUCK_BATCH, .locked = true, .allowed_dir = dir}, &d, &err));
+    OK(leat_duck_open(&(struct leat_duck_options){.use = LEAT_DUCK_BATCH, .locked = true, .allowed_dir = dir}, &d,
+                      &err));
     c = open_conn(d);
     snprintf(path, sizeof path, "SELECT x FROM read_parquet('%s/a.parquet')", dir);
     expect_text(c, path, "42");
@@ -144,7 +147,10 @@ static void test_query_and_text(void **state) {
 
 /* ---- every type in and out */
 
-static const struct { struct leat_type type; const char *samples; } TYPES[] = {
+static const struct {
+    struct leat_type type;
+    const char *samples;
+} TYPES[] = {
     {{LEAT_BOOLEAN, 0, 0}, "true, false"},
     {{LEAT_TINYINT, 0, 0}, "-128, 127"},
     {{LEAT_SMALLINT, 0, 0}, "-32768, 32767"},
@@ -162,7 +168,8 @@ static const struct { struct leat_type type; const char *samples; } TYPES[] = {
     {{LEAT_DECIMAL, 9, 2}, "-1234567.89, 0.01"},
     {{LEAT_DECIMAL, 18, 2}, "-1234567890123456.78, 0.01"},
     {{LEAT_DECIMAL, 38, 10}, "-1234567890123456789012345678.0123456789, 0.01"},
-    {{LEAT_VARCHAR, 0, 0}, "'', 'twelve bytes', 'thirteen byte', 'much longer than twelve bytes, so held elsewhere \xc3\xa9'"},
+    {{LEAT_VARCHAR, 0, 0},
+     "'', 'twelve bytes', 'thirteen byte', 'much longer than twelve bytes, so held elsewhere \xc3\xa9'"},
     {{LEAT_BLOB, 0, 0}, "'', '\\x00\\xFF', '\\x00\\x01\\x02\\x03\\x04\\x05\\x06\\x07\\x08\\x09\\x0A\\x0B\\x0C'"},
     {{LEAT_DATE, 0, 0}, "'1969-12-31', '2026-02-28', 'infinity'"},
     {{LEAT_TIME, 0, 0}, "'00:00:00', '23:59:59.999999'"},
@@ -177,9 +184,11 @@ static void round_trip(struct leat_duck *d, struct leat_type type, const char *s
     struct leat_conn *c = open_conn(d);
     char name[32], sql[1024];
     leat_type_print(type, name);
-    OK(leat_conn_execf(c, &err, "CREATE OR REPLACE TABLE expected AS SELECT i, CASE WHEN i %% 3 <> 2 THEN v[i %% len(v) + 1] END AS v "
-                               "FROM range(%zu) r(i), (SELECT list(x::%s) AS v FROM unnest([%s]) u(x))",
-                       row_count, name, samples));
+    OK(leat_conn_execf(
+        c, &err,
+        "CREATE OR REPLACE TABLE expected AS SELECT i, CASE WHEN i %% 3 <> 2 THEN v[i %% len(v) + 1] END AS v "
+        "FROM range(%zu) r(i), (SELECT list(x::%s) AS v FROM unnest([%s]) u(x))",
+        row_count, name, samples));
     leat_conn_close(c);
     c = open_conn(d);
     struct leat_result r;
@@ -203,10 +212,13 @@ static void round_trip(struct leat_duck *d, struct leat_type type, const char *s
             assert_true(leat_string_equal(&a[i], &b[i]));
             if (i % 3 == 2) assert_int_equal(a[i].length, 0);
         } else {
-            assert_memory_equal((char *)out.columns[0].data + i * size, (char *)r.rows.columns[0].data + i * size, size);
+            assert_memory_equal((char *)out.columns[0].data + i * size, (char *)r.rows.columns[0].data + i * size,
+                                size);
         }
     }
-    snprintf(sql, sizeof sql, "SELECT count(*) FROM leat_input('in') x JOIN expected e ON x.__row = e.i WHERE x.c0 IS DISTINCT FROM e.v");
+    snprintf(
+        sql, sizeof sql,
+        "SELECT count(*) FROM leat_input('in') x JOIN expected e ON x.__row = e.i WHERE x.c0 IS DISTINCT FROM e.v");
     expect_text(c, sql, "0");
     leat_changes_deinit(&out);
     leat_stage_free(s);
@@ -258,7 +270,8 @@ static void test_stage_weights_and_rows(void **state) {
     fill_orders(&batch, 0, 5000);
     OK(leat_conn_input(c, "In", &schema, true, &err));
     struct leat_stage *s;
-    OK(leat_stage_prepare(c, "SELECT upper(status) AS u, __w, id * 2 AS d, __row FROM leat_input('in') WHERE id % 2 = 1", &s, &err));
+    OK(leat_stage_prepare(
+        c, "SELECT upper(status) AS u, __w, id * 2 AS d, __row FROM leat_input('in') WHERE id % 2 = 1", &s, &err));
     assert_int_equal(leat_stage_schema(s)->field_count, 2);
     leat_changes_init(&out, leat_stage_schema(s));
     struct leat_rows rows = {0};
@@ -363,7 +376,9 @@ static void test_error_classes(void **state) {
     leat_duck_close(d);
     OK(leat_duck_open(&(struct leat_duck_options){.use = LEAT_DUCK_BATCH, .memory_limit_bytes = 20u << 20}, &d, &err));
     c = open_conn(d);
-    assert_int_equal(leat_conn_exec(c, "SELECT count(*) FROM (SELECT i, count(*) FROM range(5000000) t(i) GROUP BY i)", &err), LEAT_NO_MEMORY);
+    assert_int_equal(
+        leat_conn_exec(c, "SELECT count(*) FROM (SELECT i, count(*) FROM range(5000000) t(i) GROUP BY i)", &err),
+        LEAT_NO_MEMORY);
     assert_true(err.retriable);
     OK(leat_conn_exec(c, "SELECT 1", &err));
     leat_conn_close(c);
@@ -421,7 +436,10 @@ static void test_failed_run_leaves_target(void **state) {
     OK(leat_conn_input(c, "in", &schema, false, &err));
     leat_conn_bind(c, "in", &batch);
     struct leat_stage *s;
-    OK(leat_stage_prepare(c, "SELECT CASE WHEN c0 % 2 = 0 THEN c0 + 1::INTEGER WHEN c0 > 8990 THEN c0 + 1::INTEGER END AS x FROM leat_input('in')", &s, &err));
+    OK(leat_stage_prepare(c,
+                          "SELECT CASE WHEN c0 % 2 = 0 THEN c0 + 1::INTEGER WHEN c0 > 8990 THEN c0 + 1::INTEGER END AS "
+                          "x FROM leat_input('in')",
+                          &s, &err));
     assert_int_equal(leat_stage_run(s, &out, NULL, &err), LEAT_SQL);
     assert_true(err.bad_data);
     assert_int_equal(out.row_count, 0);
@@ -459,7 +477,8 @@ static void test_many_runs_keep_memory_flat(void **state) {
     OK(leat_conn_input(c, "in", &schema, false, &err));
     leat_conn_bind(c, "in", &batch);
     struct leat_stage *s;
-    OK(leat_stage_prepare(c, "SELECT c0 + 1 AS id, upper(c1) AS status, __w FROM leat_input('in') WHERE c0 % 3 <> 1", &s, &err));
+    OK(leat_stage_prepare(c, "SELECT c0 + 1 AS id, upper(c1) AS status, __w FROM leat_input('in') WHERE c0 % 3 <> 1",
+                          &s, &err));
     leat_changes_init(&out, leat_stage_schema(s));
     size_t before = 0;
     for (size_t run = 0; run < 20000; run++) {
@@ -495,7 +514,8 @@ static void test_interrupt(void **state) {
     pthread_t thread;
     pthread_create(&thread, NULL, interrupt_soon, c);
     struct leat_result r;
-    enum leat_status status = leat_conn_query(c, "SELECT count(*) FROM range(100000000000) a(i) WHERE i % 7 = 3", &r, &err);
+    enum leat_status status =
+        leat_conn_query(c, "SELECT count(*) FROM range(100000000000) a(i) WHERE i % 7 = 3", &r, &err);
     pthread_join(thread, NULL);
     assert_int_equal(status, LEAT_CANCELLED);
     expect_text(c, "SELECT 1", "1");
@@ -545,7 +565,9 @@ static void test_connections_are_apart(void **state) {
 
 static void test_clock(void **state) {
     (void)state;
-    static const struct { const char *sql, *expected; } cases[] = {
+    static const struct {
+        const char *sql, *expected;
+    } cases[] = {
         {"now()::VARCHAR", "2026-03-04 05:06:07+00"},
         {"current_timestamp::VARCHAR", "2026-03-04 05:06:07+00"},
         {"transaction_timestamp()::VARCHAR", "2026-03-04 05:06:07+00"},
@@ -584,7 +606,9 @@ static void test_clock(void **state) {
 
 static void test_tumble(void **state) {
     (void)state;
-    static const struct { const char *sql, *expected; } cases[] = {
+    static const struct {
+        const char *sql, *expected;
+    } cases[] = {
         {"leat_tumble(TIMESTAMP '2026-01-01 00:01:59.999999', 60000000, 0)", "2026-01-01 00:01:00"},
         {"leat_tumble(TIMESTAMP '2026-01-01 00:02:00', 60000000, 0)", "2026-01-01 00:02:00"},
         {"leat_tumble(TIMESTAMP '1969-12-31 23:59:59.999999', 60000000, 0)", "1969-12-31 23:59:00"},
@@ -608,11 +632,14 @@ static void test_tumble(void **state) {
     char *none = text(c, "SELECT leat_tumble(NULL::TIMESTAMP, 60000000, 0)");
     assert_null(none);
     assert_int_equal(leat_conn_exec(c, "SELECT leat_tumble(TIMESTAMP '2026-01-01', 0, 0)", &err), LEAT_SQL);
-    assert_int_equal(leat_conn_exec(c, "SELECT leat_tumble(TIMESTAMP '290000-12-22 (BC) 00:00:00', 9223372036854775807, 0)", &err), LEAT_SQL);
+    assert_int_equal(
+        leat_conn_exec(c, "SELECT leat_tumble(TIMESTAMP '290000-12-22 (BC) 00:00:00', 9223372036854775807, 0)", &err),
+        LEAT_SQL);
     /* Against exact arithmetic, over many widths and times near window bounds, NULLs between. */
     expect_text(c,
                 "SELECT count(*) FROM (SELECT t, w, leat_tumble(make_timestamp(t), w, 17) AS got FROM ("
-                "SELECT w, CASE WHEN i % 11 <> 0 THEN ((hash(i * 31 + w) % 9007199254740992)::BIGINT - 4503599627370496) // w * w + 17 + (i % 3 - 1) END AS t "
+                "SELECT w, CASE WHEN i % 11 <> 0 THEN ((hash(i * 31 + w) % 9007199254740992)::BIGINT - "
+                "4503599627370496) // w * w + 17 + (i % 3 - 1) END AS t "
                 "FROM range(20000) r(i), unnest([1, 2, 3, 7, 1000, 60000000, 86400000000, 31536000000007]) u(w))) "
                 "WHERE got IS DISTINCT FROM make_timestamp((t::HUGEINT - (((t::HUGEINT - 17) % w) + w) % w)::BIGINT)",
                 "0");
@@ -622,7 +649,9 @@ static void test_tumble(void **state) {
 
 static void test_exact_sums(void **state) {
     (void)state;
-    static const struct { const char *sql, *expected; } cases[] = {
+    static const struct {
+        const char *sql, *expected;
+    } cases[] = {
         {"leat_sum(x) FROM (VALUES (1e16), (1.0), (-1e16)) t(x)", "1.0"},
         {"leat_sum(x) FROM (VALUES (1.0), (1e16), (1.0), (-1e16)) t(x)", "2.0"},
         {"leat_avg(x) FROM (VALUES (1e16), (2.0), (-1e16), (NULL)) t(x)", "0.6666666666666666"},
@@ -633,13 +662,15 @@ static void test_exact_sums(void **state) {
         {"leat_sum(x::FLOAT) FROM range(3) t(x)", "3.0"},
         {"leat_sum(DISTINCT x) FROM (VALUES (1.0), (1.0), (2.0)) t(x)", "3.0"},
         {"leat_sum(x) FILTER (WHERE x > 1) FROM (VALUES (1.0), (1.0), (2.0)) t(x)", "2.0"},
-        {"string_agg(s, ' ' ORDER BY i) FROM (SELECT i, leat_sum(x) OVER (ORDER BY i ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)::VARCHAR AS s "
+        {"string_agg(s, ' ' ORDER BY i) FROM (SELECT i, leat_sum(x) OVER (ORDER BY i ROWS BETWEEN 1 PRECEDING AND "
+         "CURRENT ROW)::VARCHAR AS s "
          "FROM (VALUES (1, 1e16), (2, 1.0), (3, -1e16), (4, NULL)) t(i, x))",
          "1e+16 1e+16 -1e+16 -1e+16"},
         {"count(DISTINCT s) FROM (SELECT leat_sum(1.0 / (i + 1)) AS s FROM range(100000) t(i) UNION ALL "
          "SELECT leat_sum(1.0 / (100000 - i)) FROM range(100000) t(i))",
          "1"},
-        {"count(*) FROM (SELECT k, leat_sum(v) AS s FROM (SELECT i % 5000 AS k, i::DOUBLE AS v FROM range(100000) t(i)) GROUP BY k) "
+        {"count(*) FROM (SELECT k, leat_sum(v) AS s FROM (SELECT i % 5000 AS k, i::DOUBLE AS v FROM range(100000) "
+         "t(i)) GROUP BY k) "
          "WHERE s <> k * 20 + 5000 * 190",
          "0"},
     };
@@ -665,7 +696,9 @@ static void test_plan_instance(void **state) {
     assert_int_equal(got.field_count, 2);
     leat_schema_deinit(&got);
     char *plan, *json, *sql;
-    OK(leat_conn_bound_plan(c, "SELECT status, count(*) FROM ORDERS o JOIN Orders p USING (id, status) WHERE id > 5 GROUP BY ALL", &plan, &err));
+    OK(leat_conn_bound_plan(
+        c, "SELECT status, count(*) FROM ORDERS o JOIN Orders p USING (id, status) WHERE id > 5 GROUP BY ALL", &plan,
+        &err));
     assert_non_null(strstr(plan, "\"leat_input\""));
     assert_non_null(strstr(plan, "LOGICAL_COMPARISON_JOIN"));
     free(plan);
@@ -681,8 +714,10 @@ static void test_plan_instance(void **state) {
     free(sql);
     assert_int_equal(leat_conn_parse(c, "SELECT FROM FROM", &json, &err), LEAT_SQL);
     assert_int_equal(leat_conn_unparse(c, "{}", &sql, &err), LEAT_SQL);
-    expect_text(c, "SELECT count(*) > 20 AND NOT bool_or(r = 'filter_pushdown') "
-                   "FROM unnest(string_split(current_setting('disabled_optimizers'), ',')) u(r)", "true");
+    expect_text(c,
+                "SELECT count(*) > 20 AND NOT bool_or(r = 'filter_pushdown') "
+                "FROM unnest(string_split(current_setting('disabled_optimizers'), ',')) u(r)",
+                "true");
     leat_schema_deinit(&schema);
     leat_conn_close(c);
     leat_duck_close(d);
@@ -690,20 +725,27 @@ static void test_plan_instance(void **state) {
 
 static void test_float_sums_are_renamed(void **state) {
     (void)state;
-    static const struct { const char *sql, *expected; } cases[] = {
+    static const struct {
+        const char *sql, *expected;
+    } cases[] = {
         {"SELECT sum(i), avg(i), sum(m) FROM t", NULL},
         {"SELECT sum(d) FROM t", "SELECT leat_sum(d) AS \"sum(d)\" FROM t"},
         {"SELECT k, sum(d) AS a, sum(i) AS b, avg(f) AS e, mean(d) AS g FROM t GROUP BY k",
          "SELECT k, leat_sum(d) AS a, sum(i) AS b, leat_avg(f) AS e, leat_avg(d) AS g FROM t GROUP BY k"},
         {"SELECT sum(i * 0.5::DOUBLE) FILTER (WHERE i > 1) AS a FROM t HAVING sum(DISTINCT d) > 1e300",
-         "SELECT leat_sum((i * CAST(0.5 AS DOUBLE))) FILTER (WHERE (i > 1)) AS a FROM t HAVING (leat_sum(DISTINCT d) > 1e+300)"},
+         "SELECT leat_sum((i * CAST(0.5 AS DOUBLE))) FILTER (WHERE (i > 1)) AS a FROM t HAVING (leat_sum(DISTINCT d) > "
+         "1e+300)"},
         {"SELECT sum(x) OVER (ORDER BY i) AS s FROM (SELECT i, d AS x FROM t)",
          "SELECT leat_sum(x) OVER (ORDER BY i) AS s FROM (SELECT i, d AS x FROM t)"},
         {"WITH c AS (SELECT k, sum(d) FROM t GROUP BY ALL) SELECT \"sum(d)\" + 18446744073709551615 AS x FROM c",
-         "WITH c AS (SELECT k, leat_sum(d) AS \"sum(d)\" FROM t GROUP BY ALL)SELECT (\"sum(d)\" + 18446744073709551615) AS x FROM c"},
+         "WITH c AS (SELECT k, leat_sum(d) AS \"sum(d)\" FROM t GROUP BY ALL)SELECT (\"sum(d)\" + "
+         "18446744073709551615) AS x FROM c"},
         {"SELECT DISTINCT sum(d) AS s FROM t GROUP BY k ORDER BY sum(d)",
          "SELECT DISTINCT leat_sum(d) AS s FROM t GROUP BY k ORDER BY leat_sum(d)"},
-        {"SELECT sum(u) AS a FROM (SELECT 1::UHUGEINT AS u)", "SELECT leat_sum(u) AS a FROM (SELECT CAST(1 AS UHUGEINT) AS u)"},
+        {"SELECT sum(d) AS a, '\"number 1', 1.50 AS b, 123456789012345678901234567890 AS c FROM t",
+         "SELECT leat_sum(d) AS a, '\"number 1', 1.50 AS b, 123456789012345678901234567890 AS c FROM t"},
+        {"SELECT sum(u) AS a FROM (SELECT 1::UHUGEINT AS u)",
+         "SELECT leat_sum(u) AS a FROM (SELECT CAST(1 AS UHUGEINT) AS u)"},
         {"SELECT a FROM (SELECT 1 AS a) WHERE a IN (SELECT sum(d) FROM t)",
          "SELECT a FROM (SELECT 1 AS a) WHERE (a = ANY(SELECT leat_sum(d) AS \"sum(d)\" FROM t))"},
     };

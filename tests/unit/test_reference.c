@@ -79,7 +79,8 @@ static void setup(struct world *w, enum leat_format format, const char *path) {
 }
 
 static void open_reference(struct world *w) {
-    OK(leat_reference_open(&w->env, w->batch, &w->def, w->dir, w->lake, w->scratch, "11111111-1111-4111-8111-111111111111", &w->reference, &err));
+    OK(leat_reference_open(&w->env, w->batch, &w->def, w->dir, w->lake, w->scratch,
+                           "11111111-1111-4111-8111-111111111111", &w->reference, &err));
 }
 
 static void reopen(struct world *w) {
@@ -111,7 +112,9 @@ static void put_bytes(struct world *w, const char *name, const char *bytes, size
     assert_int_equal(utimes(path, times), 0);
 }
 
-static void put_file(struct world *w, const char *name, const char *text, int age_step) { put_bytes(w, name, text, strlen(text), age_step); }
+static void put_file(struct world *w, const char *name, const char *text, int age_step) {
+    put_bytes(w, name, text, strlen(text), age_step);
+}
 
 static bool refresh(struct world *w, int64_t now_us) {
     bool changed;
@@ -123,7 +126,8 @@ static bool refresh(struct world *w, int64_t now_us) {
 static void expect_content(struct world *w, uint64_t version, const char *expected) {
     struct leat_buffer sql = {0};
     char *text = NULL;
-    leat_put(&sql, "SELECT coalesce(string_agg(concat_ws(' ', coalesce(id::VARCHAR, '-'), coalesce(name, '-'), coalesce(price::VARCHAR, '-')), '\n' "
+    leat_put(&sql, "SELECT coalesce(string_agg(concat_ws(' ', coalesce(id::VARCHAR, '-'), coalesce(name, '-'), "
+                   "coalesce(price::VARCHAR, '-')), '\n' "
                    "ORDER BY id, name), '') FROM (");
     leat_reference_select(w->reference, version, &sql);
     leat_put(&sql, ")");
@@ -142,10 +146,12 @@ static void expect_changes(struct world *w, uint64_t from, uint64_t to, const ch
     int sum_of_signs = 0;
     for (size_t i = 0; i < c.row_count; i++) {
         const struct leat_string *name = (const struct leat_string *)c.columns[1].data + i;
-        leat_putf(&text, "%s%+d %d %.*s", i ? ", " : "", leat_weight(&c, i), ((const int32_t *)c.columns[0].data)[i], (int)name->length,
-                  leat_string_data(name));
-        if (leat_weight(&c, i) > 0) sum_of_signs++;
-        else assert_int_equal(sum_of_signs, 0); /* disappearing rows come first */
+        leat_putf(&text, "%s%+d %d %.*s", i ? ", " : "", leat_weight(&c, i), ((const int32_t *)c.columns[0].data)[i],
+                  (int)name->length, leat_string_data(name));
+        if (leat_weight(&c, i) > 0)
+            sum_of_signs++;
+        else
+            assert_int_equal(sum_of_signs, 0); /* disappearing rows come first */
     }
     assert_string_equal(text.data ? text.data : "", expected);
     leat_buffer_deinit(&text);
@@ -156,7 +162,8 @@ static void test_versions_and_recovery(void **state) {
     (void)state;
     struct world w;
     setup(&w, LEAT_FORMAT_CSV, "products.csv");
-    put_file(&w, "products.csv", "price,id,name,unused\n1.50,1,apple,x\n2.00,2,\"pear, long enough to leave the struct\",y\n", 0);
+    put_file(&w, "products.csv",
+             "price,id,name,unused\n1.50,1,apple,x\n2.00,2,\"pear, long enough to leave the struct\",y\n", 0);
     open_reference(&w);
     assert_int_equal(leat_reference_due_us(w.reference), 0);
     assert_int_equal(leat_reference_version(w.reference), 0);
@@ -367,7 +374,9 @@ static void test_many_files_and_options(void **state) {
     teardown(&w);
     setup(&w, LEAT_FORMAT_CSV, "wide.csv");
     set_option(&w, "encoding", "utf-16");
-    static const char wide[] = "\xff\xfei\0d\0,\0n\0a\0m\0e\0,\0p\0r\0i\0c\0e\0\n\0" "1\0,\0\xe9\0,\0" "2\0\n\0";
+    static const char wide[] = "\xff\xfei\0d\0,\0n\0a\0m\0e\0,\0p\0r\0i\0c\0e\0\n\0"
+                               "1\0,\0\xe9\0,\0"
+                               "2\0\n\0";
     put_bytes(&w, "wide.csv", wide, sizeof wide - 1, 0);
     open_reference(&w);
     assert_true(refresh(&w, 1));
@@ -382,11 +391,17 @@ static void test_parquet(void **state) {
     char *names[] = {(char *)"product_id", (char *)"name", (char *)"price"};
     w.def.source_names = names;
     open_reference(&w);
-    OK(leat_conn_execf(w.batch, &err, "COPY (SELECT i AS product_id, 'product ' || i AS name, i * 1.25 AS price, 7 AS more FROM range(3000) t(i)) TO '%s/products.parquet'", w.dir));
+    OK(leat_conn_execf(w.batch, &err,
+                       "COPY (SELECT i AS product_id, 'product ' || i AS name, i * 1.25 AS price, 7 AS more FROM "
+                       "range(3000) t(i)) TO '%s/products.parquet'",
+                       w.dir));
     assert_true(refresh(&w, 1));
     assert_int_equal(leat_reference_rows(w.reference), 3000);
-    OK(leat_conn_execf(w.batch, &err, "COPY (SELECT i AS product_id, 'product ' || i AS name, CASE WHEN i = 2500 THEN 0 ELSE i * 1.25 END AS price FROM range(3000) t(i) WHERE i <> 7) "
-                                      "TO '%s/products.parquet'", w.dir));
+    OK(leat_conn_execf(w.batch, &err,
+                       "COPY (SELECT i AS product_id, 'product ' || i AS name, CASE WHEN i = 2500 THEN 0 ELSE i * 1.25 "
+                       "END AS price FROM range(3000) t(i) WHERE i <> 7) "
+                       "TO '%s/products.parquet'",
+                       w.dir));
     assert_true(refresh(&w, 2));
     expect_changes(&w, 1, 2, "-1 7 product 7, -1 2500 product 2500, +1 2500 product 2500");
     OK(leat_conn_execf(w.batch, &err, "COPY (SELECT 1 AS id) TO '%s/products.parquet'", w.dir));
@@ -409,10 +424,12 @@ static void test_other_columns(void **state) {
     leat_reference_close(w.reference);
     w.reference = NULL;
     leat_schema_add(&w.def.schema, "colour", (struct leat_type){.kind = LEAT_VARCHAR}, false);
-    assert_int_equal(leat_reference_open(&w.env, w.batch, &w.def, w.dir, w.lake, w.scratch, "x", &w.reference, &err), LEAT_CONFLICT);
+    assert_int_equal(leat_reference_open(&w.env, w.batch, &w.def, w.dir, w.lake, w.scratch, "x", &w.reference, &err),
+                     LEAT_CONFLICT);
     assert_null(w.reference);
     leat_schema_add(&w.def.schema, "_weight", (struct leat_type){.kind = LEAT_VARCHAR}, false);
-    assert_int_equal(leat_reference_open(&w.env, w.batch, &w.def, w.dir, w.lake, w.scratch, "x", &w.reference, &err), LEAT_INVALID);
+    assert_int_equal(leat_reference_open(&w.env, w.batch, &w.def, w.dir, w.lake, w.scratch, "x", &w.reference, &err),
+                     LEAT_INVALID);
     teardown(&w);
 }
 

@@ -44,7 +44,8 @@ static void test_equal(void **state) {
     expect_equal("SELECT i FROM range(10000) t(i)", "SELECT 9999 - i FROM range(10000) t(i);\n");
     expect_equal("SELECT 1 AS a WHERE false", "SELECT 2 AS b WHERE false");
     expect_equal("SELECT NULL::INTEGER AS a, 'x' AS b", "SELECT NULL::INTEGER, 'x'");
-    expect_equal("SELECT * FROM (VALUES ('nan'::DOUBLE), (0.0), ('inf'::DOUBLE)) t(a)", "SELECT * FROM (VALUES (-0.0::DOUBLE), ('inf'), ('-nan'::DOUBLE)) t(a)");
+    expect_equal("SELECT * FROM (VALUES ('nan'::DOUBLE), (0.0), ('inf'::DOUBLE)) t(a)",
+                 "SELECT * FROM (VALUES (-0.0::DOUBLE), ('inf'), ('-nan'::DOUBLE)) t(a)");
     expect_equal("SELECT INTERVAL '1 month' AS a", "SELECT INTERVAL '30 days' AS a");
     expect_equal("SELECT [1, 2] AS a", "SELECT '[1, 2]' AS a");
     expect_equal("SELECT [1, 2] AS a, {'k': 1} AS b", "SELECT [1, 2] AS a, {'k': 1} AS b");
@@ -67,7 +68,8 @@ static void test_different(void **state) {
     assert_string_equal(r.examples[1].values[0], "2");
     assert_null(r.examples[1].values[1]);
     leat_verify_result_deinit(&r);
-    compare("SELECT * FROM (VALUES (1, 'a'), (1, 'a'), (2, NULL)) t(id, name)", "SELECT 5, 'a text with\na line break and more than forty characters'", 10, &r);
+    compare("SELECT * FROM (VALUES (1, 'a'), (1, 'a'), (2, NULL)) t(id, name)",
+            "SELECT 5, 'a text with\na line break and more than forty characters'", 10, &r);
     struct leat_buffer text = {0};
     leat_verify_print(&r, &text);
     assert_string_equal(text.data, "different: 3 rows missing, 1 too many (oracle 3 rows, table 1)\n"
@@ -96,7 +98,8 @@ static void test_refused(void **state) {
     assert_string_equal(err.text, "column \"a\" is INTEGER in the oracle, but \"b\" is BIGINT in the table");
     assert_int_equal(leat_verify(conn, "SELECT nope", "SELECT 1", 1, &r, &err), LEAT_SQL);
     assert_non_null(strstr(err.text, "the oracle's query: "));
-    assert_int_equal(leat_verify(conn, "SELECT 1", "SELECT CAST('x' || range AS INTEGER) FROM range(3)", 1, &r, &err), LEAT_SQL);
+    assert_int_equal(leat_verify(conn, "SELECT 1", "SELECT CAST('x' || range AS INTEGER) FROM range(3)", 1, &r, &err),
+                     LEAT_SQL);
     assert_true(err.bad_data);
     assert_null(r.columns);
     expect_equal("SELECT 1", "SELECT 1");
