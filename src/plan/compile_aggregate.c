@@ -23,7 +23,8 @@ static const struct agg_name agg_names[] = {
     {"argmin", LEAT_AGG_ARG_MIN, 2, true},         {"min_by", LEAT_AGG_ARG_MIN, 2, true},
     {"arg_max", LEAT_AGG_ARG_MAX, 2, true},        {"argmax", LEAT_AGG_ARG_MAX, 2, true},
     {"max_by", LEAT_AGG_ARG_MAX, 2, true},         {"bool_and", LEAT_AGG_BOOL_AND, 1, false},
-    {"bool_or", LEAT_AGG_BOOL_OR, 1, false},
+    {"bool_or", LEAT_AGG_BOOL_OR, 1, false},       {"count_if", LEAT_AGG_SUM, 1, false}, /* NULL over NULLs alone */
+    {"countif", LEAT_AGG_SUM, 1, false},
 };
 
 /* One AGGREGATE under work: `input` collects the columns that groups, arguments and filters need. */
@@ -100,7 +101,7 @@ static bool collect_filter(struct leat_compile *c, struct aggregation *a, const 
     return true;
 }
 
-/* sum(BOOLEAN), which count_if becomes, adds numbers. */
+/* sum(BOOLEAN) adds numbers. */
 static bool add_argument(struct leat_compile *c, struct aggregation *a, const json_t *e, bool as_number, size_t *at)
 {
     struct leat_rel_column column;
@@ -176,52 +177,104 @@ static bool emit_aggregate(struct leat_compile *c, struct aggregation *a, struct
 
 /* ---- class 6 */
 
+/* One aggregate call being written over the columns of the input. */
+struct call {
+    struct leat_compile *c;
+    struct leat_expression_writer writer;
+    struct leat_buffer *sql;
+    bool can_fail;
+};
+
+static bool write(struct call *w, const json_t *e)
+{
+    return leat_expression_write(&w->writer, e, w->sql, &w->can_fail) || leat_compile_refuse(w->c, "%s", w->writer.why);
+}
+
+static bool write_filter(struct call *w, const json_t *agg, bool more)
+{
+    const json_t *filter = json_object_get(agg, "filter");
+    if (!json_is_object(filter)) return true;
+    leat_put(w->sql, more ? " AND " : " FILTER (WHERE ");
+    if (!write(w, filter)) return false;
+    if (!more) leat_put(w->sql, ")");
+    return true;
+}
+
+/* arg_max(x, y) with its ties completed: the smallest x among the rows of the largest y. */
+static bool write_arg(struct call *w, const json_t *agg, bool largest)
+{
+    const json_t *value = leat_json_at(agg, "children", 0), *by = leat_json_at(agg, "children", 1);
+    leat_put(w->sql, "first(");
+    if (!write(w, value)) return false;
+    leat_put(w->sql, " ORDER BY ");
+    if (!write(w, by)) return false;
+    leat_put(w->sql, largest ? " DESC NULLS LAST, " : " ASC NULLS LAST, ");
+    if (!write(w, value)) return false;
+    leat_put(w->sql, " ASC NULLS LAST) FILTER (WHERE ");
+    if (!write(w, value)) return false;
+    leat_put(w->sql, " IS NOT NULL AND ");
+    if (!write(w, by)) return false;
+    leat_put(w->sql, " IS NOT NULL");
+    if (!write_filter(w, agg, true)) return false;
+    leat_put(w->sql, ")");
+    return true;
+}
+
+/* What the binder moved out of the arguments: the separator of string_agg, the fractions of quantiles. */
+static bool write_moved(struct call *w, const json_t *agg, const char *name)
+{
+    const json_t *data = json_object_get(agg, "function_data"), *quantiles = json_object_get(data, "quantiles");
+    bool ok = true;
+    if (json_object_get(data, "separator")) {
+        leat_put(w->sql, ", ");
+        leat_put_sql_string(w->sql, leat_json_text(data, "separator"));
+    }
+    if (!quantiles || strcmp(name, "median") == 0) return true;
+    if (leat_json_true(data, "desc")) return leat_compile_refuse(w->c, "a descending quantile; use 1 - the fraction");
+    leat_put(w->sql, json_array_size(quantiles) == 1 ? ", " : ", [");
+    for (size_t i = 0; ok && i < json_array_size(quantiles); i++) {
+        json_t *constant = json_pack("{s:s,s:O}", "expression_class", "BOUND_CONSTANT", "value", json_array_get(quantiles, i));
+        if (i) leat_put(w->sql, ", ");
+        ok = write(w, constant);
+        json_decref(constant);
+    }
+    if (json_array_size(quantiles) > 1) leat_put(w->sql, "]");
+    return ok;
+}
+
+/* Sums of floats by leat's exact ones: the order of rows does not matter. */
+static const char *written_name(const json_t *agg)
+{
+    const char *name = leat_json_text(agg, "name");
+    struct leat_type type = leat_bound_type(leat_bound_expression_type(leat_json_at(agg, "children", 0)));
+    bool floating = leat_json_count(agg, "children") == 1 && (type.kind == LEAT_DOUBLE || type.kind == LEAT_FLOAT);
+    if (strcmp(name, "count_star") == 0) return "count";
+    if (floating && strcmp(name, "sum") == 0) return "leat_sum";
+    if (floating && (strcmp(name, "avg") == 0 || strcmp(name, "mean") == 0)) return "leat_avg";
+    return name;
+}
+
 static bool write_aggregate(struct leat_compile *c, struct aggregation *a, const json_t *agg, struct leat_buffer *sql)
 {
-    struct leat_expression_writer writer;
-    bool can_fail = false, ok = true;
-    const char *name = leat_json_text(agg, "name");
-    const json_t *filter = json_object_get(agg, "filter"), *data = json_object_get(agg, "function_data");
-    struct leat_type type = leat_bound_type(leat_bound_expression_type(leat_json_at(agg, "children", 0)));
-    bool floating = type.kind == LEAT_DOUBLE || type.kind == LEAT_FLOAT;
-    leat_rel_writer(c, &a->input, &writer);
-    if (!leat_function_traits(name)) return leat_compile_refuse(c, "aggregate %s cannot be computed step by step", name);
-    if (strcmp(name, "count_star") == 0 || (strcmp(name, "count") == 0 && leat_json_count(agg, "children") == 0)) name = "count";
-    else if (floating && strcmp(name, "sum") == 0) name = "leat_sum"; /* exact: the order of rows does not matter */
-    else if (floating && (strcmp(name, "avg") == 0 || strcmp(name, "mean") == 0)) name = "leat_avg";
-    leat_putf(sql, "%s(%s", name, leat_json_is(agg, "aggregate_type", "DISTINCT") ? "DISTINCT " : "");
-    for (size_t i = 0; ok && i < leat_json_count(agg, "children"); i++) {
-        if (i) leat_put(sql, ", ");
-        ok = leat_expression_write(&writer, leat_json_at(agg, "children", i), sql, &can_fail);
-    }
-    if (leat_json_count(agg, "children") == 0) leat_put(sql, "*");
-    /* What the binder moved out of the arguments. */
-    if (json_object_get(data, "separator")) {
-        leat_put(sql, ", ");
-        leat_put_sql_string(sql, leat_json_text(data, "separator"));
-    }
-    const json_t *quantiles = json_object_get(data, "quantiles");
-    if (quantiles && strcmp(name, "median") != 0) {
-        if (leat_json_true(data, "desc")) return leat_compile_refuse(c, "a descending quantile cannot be computed step by step");
-        leat_put(sql, json_array_size(quantiles) == 1 ? ", " : ", [");
-        for (size_t i = 0; ok && i < json_array_size(quantiles); i++) {
-            json_t *constant = json_pack("{s:s,s:O}", "expression_class", "BOUND_CONSTANT", "value", json_array_get(quantiles, i));
-            if (i) leat_put(sql, ", ");
-            ok = leat_expression_write(&writer, constant, sql, &can_fail);
-            json_decref(constant);
-        }
-        if (json_array_size(quantiles) > 1) leat_put(sql, "]");
-    }
+    struct call w = {.c = c, .sql = sql};
+    const char *name = written_name(agg);
+    const struct agg_name *known = find_agg(agg);
     const json_t *orders = json_object_get(json_object_get(agg, "order_bys"), "orders");
-    if (json_array_size(orders)) leat_put(sql, " ORDER BY ");
-    ok = ok && leat_expression_write_orders(&writer, orders, sql, &can_fail);
-    leat_put(sql, ")");
-    if (ok && json_is_object(filter)) {
-        leat_put(sql, " FILTER (WHERE ");
-        ok = leat_expression_write(&writer, filter, sql, &can_fail);
-        leat_put(sql, ")");
+    size_t arguments = leat_json_count(agg, "children");
+    leat_rel_writer(c, &a->input, &w.writer);
+    if (!leat_function_traits(name)) return leat_compile_refuse(c, "aggregate %s cannot be computed step by step", name);
+    if (known && (known->kind == LEAT_AGG_ARG_MIN || known->kind == LEAT_AGG_ARG_MAX)) return write_arg(&w, agg, known->kind == LEAT_AGG_ARG_MAX);
+    leat_putf(sql, "%s(%s", name, leat_json_is(agg, "aggregate_type", "DISTINCT") ? "DISTINCT " : "");
+    for (size_t i = 0; i < arguments; i++) {
+        if (i) leat_put(sql, ", ");
+        if (!write(&w, leat_json_at(agg, "children", i))) return false;
     }
-    return ok || leat_compile_refuse(c, "%s", writer.why);
+    if (arguments == 0) leat_put(sql, "*");
+    if (!write_moved(&w, agg, name)) return false;
+    if (json_array_size(orders)) leat_put(sql, " ORDER BY ");
+    if (!leat_expression_write_orders(&w.writer, orders, sql, &w.can_fail)) return leat_compile_refuse(c, "%s", w.writer.why);
+    leat_put(sql, ")");
+    return write_filter(&w, agg, false);
 }
 
 /* The groups that every grouping set has. */

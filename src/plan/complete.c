@@ -280,8 +280,10 @@ static bool walk_members(struct leat_completion *c, struct leat_select *select, 
 static bool walk_expression(struct leat_completion *c, struct leat_select *select, json_t *e, const char *class)
 {
     if (strcmp(class, "FUNCTION") == 0 || strcmp(class, "WINDOW") == 0) {
-        const char *schema = leat_json_text(e, "schema");
-        if (*schema) return leat_completion_fail(c, e, "function %s.%s is refused: write it without a schema", schema, leat_json_text(e, "function_name"));
+        const char *schema = leat_json_text(e, "schema"), *catalog = leat_json_text(e, "catalog");
+        if (*catalog || (*schema && strcmp(schema, "main") != 0)) /* DuckDB itself writes main.list_value for [...] */
+            return leat_completion_fail(c, e, "function %s.%s is refused: write it without a schema", *schema ? schema : catalog,
+                                        leat_json_text(e, "function_name"));
         if (!failed_check(c, e, leat_function_check(leat_json_text(e, "function_name"), c->err))) return false;
     }
     if (strcmp(class, "COLLATE") == 0)

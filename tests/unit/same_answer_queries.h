@@ -1,0 +1,110 @@
+/* Queries whose incremental answer is compared with DuckDB's, over the sources of plan_world.h. */
+static const struct {
+    const char *clauses, *query;
+} queries[] = {
+    /* row-wise */
+    {"", "SELECT order_id, amount * 2 AS a, upper(status) AS u FROM orders WHERE status <> 'b' OR amount > 3"},
+    {"", "SELECT * FROM orders WHERE amount BETWEEN 1 AND 5 AND status IN ('a', 'b') AND event_time >= TIMESTAMP '2026-01-01 00:02:00'"},
+    {"", "SELECT CASE WHEN amount > 5 THEN 'big' WHEN amount > 1 THEN status ELSE 'x' END AS c, coalesce(status, 'none') AS s, "
+         "TRY_CAST(status AS INTEGER) AS i, event_time + INTERVAL '1 hour' AS t, amount::DOUBLE AS d FROM orders"},
+    {"", "SELECT amount + 1 AS a, amount - quantity AS b, amount * 1.5 AS c, amount / 3 AS d, quantity % 3 AS e, quantity // 2 AS f, "
+         "-amount AS g, quantity * 2 AS h, round(amount, 1) AS i, price * 3 AS j FROM orders"},
+    {"", "SELECT status || '-' || order_id AS a, status LIKE 'a%' AS b, status IS DISTINCT FROM 'b' AS c, NOT (status IS NULL) AS d, "
+         "left(status, 1) AS e, strftime(event_time, '%Y-%m') AS f, date_trunc('hour', event_time) AS g, hour(event_time) AS h, "
+         "event_time::DATE AS i, date_diff('minute', TIMESTAMP '2026-01-01', event_time) AS j FROM orders"},
+    {"", "SELECT json_extract_string('{\"a\":' || order_id || '}', '$.a') AS a, md5(status) AS m, "
+         "list_contains([status, 'q'], 'a') AS l, {'x': order_id}.x AS s, string_split(event_id, 'e')[2] AS p FROM orders"},
+    {"", "SELECT quantity::VARCHAR AS a, (quantity > 1)::INTEGER AS b, amount::DECIMAL(38,4) AS c, quantity::HUGEINT AS d, price::FLOAT AS e, "
+         "DATE '2026-02-03' AS f, TIME '10:11:12' AS g, INTERVAL '2 months 3 days' AS h, '\\xAA'::BLOB AS i, "
+         "'6d1c1e3f-0000-4000-8000-000000000001'::UUID AS j, NULL AS k, 170141183460469231731687303715884105727 AS l, "
+         "1e300::DOUBLE AS m, TIMESTAMPTZ '2026-01-01 00:00:00+00' AS n, 18446744073709551615::UBIGINT AS o FROM orders"},
+    {"", "SELECT status FROM orders UNION ALL SELECT category FROM products"},
+    {"", "SELECT order_id, x.u FROM (SELECT order_id, upper(status) AS u, amount FROM orders) x WHERE x.amount > 1"},
+    {"", "SELECT * FROM paid"},
+    /* de-duplication */
+    {"", "SELECT DISTINCT ON (event_id) * FROM orders"},
+    {"", "SELECT DISTINCT ON (event_id) event_id, status FROM orders ORDER BY event_id, event_time DESC"},
+    {"", "SELECT DISTINCT ON (order_id, customer_id) order_id, customer_id, amount FROM orders ORDER BY amount NULLS FIRST"},
+    {"", "SELECT DISTINCT product_id, status FROM orders"},
+    {"", "SELECT status FROM orders UNION SELECT category FROM products"},
+    {"", "SELECT DISTINCT ON (category) category, price FROM products ORDER BY price DESC"},
+    {"", "SELECT count(*) AS n, sum(amount) AS s FROM (SELECT DISTINCT ON (event_id) * FROM orders)"},
+    /* aggregates */
+    {"", "SELECT status, count(*) AS n, count(amount) AS c, sum(amount) AS s, sum(quantity) AS q, avg(amount) AS a, avg(quantity) AS b, "
+         "sum(price) AS p, avg(price) AS ap, min(amount) AS mi, max(event_time) AS ma FROM orders GROUP BY status"},
+    {"", "SELECT customer_id, count(DISTINCT status) AS d, arg_max(status, event_time) AS x, arg_min(status, amount) AS y, any_value(status) AS v, "
+         "first(amount) AS f, bool_and(quantity > 0) AS ba, bool_or(quantity > 2) AS bo FROM orders GROUP BY customer_id"},
+    {"", "SELECT customer_id, sum(amount) FILTER (WHERE status = 'a') AS s, count(*) FILTER (WHERE quantity > 1) AS c, count_if(quantity > 1) AS ci, "
+         "arg_max(order_id, price) FILTER (WHERE quantity > 0) AS am, min(status) FILTER (WHERE status > 'a') AS ms FROM orders GROUP BY ALL"},
+    {"", "SELECT count(*) AS n, sum(amount) AS s, max(event_time) AS m, min(price) AS p, arg_max(status, amount) AS am FROM orders"},
+    {"", "SELECT status, count(*) AS n FROM orders GROUP BY status HAVING count(*) > 2 AND sum(amount) > 1"},
+    {"", "SELECT upper(status) AS u, quantity % 2 AS k, sum(amount * 2) AS s FROM orders WHERE amount > 0 GROUP BY ALL"},
+    {"", "SELECT n, count(*) AS c FROM (SELECT order_id, count(*) AS n FROM orders GROUP BY order_id) GROUP BY n"},
+    {"", "SELECT n, max(order_id) AS m, arg_min(order_id, n) AS a FROM (SELECT order_id, count(*) AS n FROM orders GROUP BY order_id) GROUP BY n"},
+    {"", "SELECT sum(price) AS s, avg(price::FLOAT) AS a FROM orders"},
+    {"", "SELECT product_id, sum(DISTINCT quantity) AS s, avg(DISTINCT price) AS a FROM orders GROUP BY product_id"},
+    {"", "SELECT event_time::DATE AS d, sum(quantity::DOUBLE) AS s FROM orders GROUP BY d"},
+    /* windows of event time */
+    {"", "SELECT window_start, status, count(*) AS n, sum(amount) AS s FROM TUMBLE(orders, event_time, INTERVAL '1' MINUTE) GROUP BY ALL"},
+    {"", "SELECT window_start, window_end, count(*) AS n FROM TUMBLE(orders, event_time, INTERVAL '3' MINUTE) GROUP BY ALL"},
+    {"ALLOW LATENESS INTERVAL '0' SECOND", "SELECT window_end, max(price) AS n FROM TUMBLE(paid, event_time, INTERVAL '2' MINUTE) GROUP BY window_end"},
+    {"EMIT ON WINDOW CLOSE", "SELECT window_start, status, count(*) AS n FROM TUMBLE(orders, event_time, INTERVAL '1' MINUTE) GROUP BY ALL HAVING count(*) > 1"},
+    {"EMIT ON WINDOW CLOSE", "SELECT window_start, sum(amount) AS n FROM TUMBLE(orders, event_time, INTERVAL '2' MINUTE) GROUP BY ALL"},
+    {"", "SELECT window_start, count(*) AS n FROM (SELECT DISTINCT ON (event_id) *, leat_tumble(event_time, 60000000, 0) AS window_start FROM orders "
+         "ORDER BY event_id, event_time) GROUP BY ALL"},
+    {"ALLOW LATENESS INTERVAL '1' SECOND", "SELECT order_id, status FROM orders"},
+    /* look-ups */
+    {"", "SELECT o.order_id, p.category, p.price FROM orders o JOIN products p USING (product_id)"},
+    {"", "SELECT o.order_id, p.category FROM orders o LEFT JOIN products p ON o.product_id = p.product_id AND p.price > o.amount"},
+    {"", "SELECT o.order_id, p.category FROM orders o JOIN products p ON p.product_id = o.product_id AND p.price < o.amount AND p.category = 'x'"},
+    {"", "SELECT o.order_id FROM orders o WHERE EXISTS (SELECT 1 FROM products p WHERE p.product_id = o.product_id AND p.price > 2)"},
+    {"", "SELECT o.order_id FROM orders o WHERE NOT EXISTS (SELECT 1 FROM products p WHERE p.product_id = o.product_id)"},
+    {"", "SELECT o.order_id FROM orders o ANTI JOIN products p ON p.product_id = o.product_id AND p.price > o.amount"},
+    {"", "SELECT o.order_id FROM orders o SEMI JOIN products p ON p.product_id = o.product_id AND p.price > o.amount"},
+    {"", "SELECT p.category, o.order_id FROM products p RIGHT JOIN orders o ON p.product_id = o.product_id"},
+    {"", "SELECT o.order_id, p.category FROM products p JOIN orders o ON p.product_id = o.customer_id"},
+    {"", "SELECT c.name, o.order_id FROM orders o JOIN countries c ON o.status = c.code"},
+    {"", "SELECT c.name, count(*) AS n FROM TUMBLE(orders, event_time, INTERVAL '1' MINUTE) o LEFT JOIN countries c ON o.status = c.code GROUP BY c.name, window_start"},
+    {"", "SELECT p.category, count(*) AS n, sum(o.amount) AS s FROM orders o JOIN products p USING (product_id) GROUP BY p.category"},
+    {"", "SELECT p.category, max(o.amount) AS s FROM orders o JOIN products p USING (product_id) GROUP BY p.category"},
+    {"", "SELECT window_start, p.category, count(*) AS n FROM TUMBLE(orders, event_time, INTERVAL '1' MINUTE) o JOIN products p USING (product_id) GROUP BY ALL"},
+    {"", "SELECT order_id FROM orders WHERE product_id IN (SELECT product_id FROM products WHERE price > 2)"},
+    {"", "SELECT o.order_id, (SELECT max(price) FROM products p WHERE p.product_id = o.product_id) AS m FROM orders o"},
+    /* joins */
+    {"", "SELECT a.order_id, b.event_id FROM orders a JOIN orders b ON a.customer_id = b.customer_id AND a.order_id < b.order_id"},
+    {"", "SELECT a.order_id, b.n FROM orders a LEFT JOIN (SELECT customer_id, count(*) AS n FROM orders GROUP BY customer_id) b ON a.customer_id = b.customer_id"},
+    {"", "SELECT a.order_id, b.order_id AS o2 FROM orders a LEFT JOIN orders b ON a.customer_id = b.product_id AND a.amount < b.amount"},
+    {"", "SELECT a.n, b.category FROM (SELECT product_id, count(*) AS n FROM orders GROUP BY product_id) a FULL JOIN products b ON a.product_id = b.product_id"},
+    {"", "SELECT order_id FROM orders a WHERE EXISTS (SELECT 1 FROM orders b WHERE b.customer_id = a.customer_id AND b.amount > a.amount)"},
+    {"", "SELECT order_id FROM orders a WHERE NOT EXISTS (SELECT 1 FROM orders b WHERE b.customer_id = a.customer_id AND b.amount > a.amount)"},
+    {"", "SELECT o.order_id, o.amount FROM orders o WHERE o.amount > (SELECT avg(amount) FROM orders i WHERE i.product_id = o.product_id)"},
+    {"", "SELECT order_id, amount / (SELECT sum(amount) FROM orders) AS share FROM orders"},
+    {"", "SELECT order_id FROM orders WHERE EXISTS (SELECT 1 FROM products WHERE price > 3)"},
+    {"", "SELECT o.order_id, p.category FROM orders o, products p WHERE o.amount > p.price"},
+    {"", "SELECT o.order_id, x.m FROM orders o, LATERAL (SELECT max(price) AS m FROM products p WHERE p.product_id < o.product_id) x"},
+    {"", "WITH x AS (SELECT product_id, count(*) AS c FROM orders GROUP BY 1) SELECT a.product_id, a.c, b.c AS d FROM x a JOIN x b ON a.product_id = b.product_id + 1"},
+    {"", "SELECT order_id FROM orders WHERE order_id NOT IN (SELECT order_id FROM orders WHERE status = 'a')"},
+    {"", "SELECT a.event_id FROM orders a JOIN orders b ON a.status IS NOT DISTINCT FROM b.status AND a.quantity IS NOT DISTINCT FROM b.product_id"},
+    {"", "SELECT order_id FROM orders EXCEPT SELECT product_id FROM products"},
+    {"", "SELECT customer_id FROM orders INTERSECT SELECT product_id FROM products"},
+    {"", "SELECT order_id FROM orders EXCEPT ALL SELECT product_id FROM orders"},
+    /* recomputed */
+    {"", "SELECT customer_id, median(amount) AS m, quantile_cont(amount, 0.9) AS q, mode(status) AS mo, string_agg(status, ',' ORDER BY event_time) AS s "
+         "FROM orders GROUP BY customer_id"},
+    {"", "SELECT customer_id, last(status ORDER BY event_time) AS l, first(status ORDER BY event_time) AS f, arg_max_null(status, amount) AS an, "
+         "string_agg(DISTINCT status, ';') AS d FROM orders GROUP BY customer_id"},
+    {"", "SELECT order_id, row_number() OVER (PARTITION BY customer_id ORDER BY amount DESC) AS n FROM orders"},
+    {"", "SELECT * FROM orders QUALIFY row_number() OVER (PARTITION BY customer_id ORDER BY amount DESC) <= 2"},
+    {"", "SELECT * FROM orders QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY event_time) = 1"},
+    {"", "SELECT order_id, lag(status, 1, 'none') OVER (PARTITION BY order_id ORDER BY event_time) AS p, sum(amount) OVER (PARTITION BY order_id "
+         "ORDER BY event_time ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS s, first_value(status) OVER (PARTITION BY order_id ORDER BY event_time "
+         "RANGE BETWEEN INTERVAL '1 minute' PRECEDING AND CURRENT ROW) AS f, rank() OVER (PARTITION BY order_id ORDER BY quantity) AS r FROM orders"},
+    {"", "SELECT order_id, last_value(status) OVER (PARTITION BY customer_id ORDER BY quantity) AS l, nth_value(status, 2) OVER (PARTITION BY customer_id ORDER BY quantity) AS n, "
+         "ntile(3) OVER (PARTITION BY customer_id ORDER BY quantity) AS t, lead(amount) OVER (PARTITION BY customer_id ORDER BY quantity DESC) AS ld, "
+         "avg(price) OVER (PARTITION BY customer_id ORDER BY quantity GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW EXCLUDE CURRENT ROW) AS av, "
+         "count(*) FILTER (WHERE status = 'a') OVER (PARTITION BY customer_id) AS c, string_agg(status, '') OVER (PARTITION BY customer_id ORDER BY quantity) AS sa FROM orders"},
+    {"", "SELECT customer_id, status, sum(amount) AS s FROM orders GROUP BY customer_id, ROLLUP (status)"},
+    {"", "SELECT status, n, row_number() OVER (PARTITION BY n ORDER BY s) AS r FROM (SELECT status, count(*) AS n, sum(amount) AS s FROM orders GROUP BY status)"},
+    {"", "SELECT customer_id, count(*) AS n, row_number() OVER (PARTITION BY count(*) ORDER BY sum(quantity)) AS r FROM orders GROUP BY customer_id"},
+    {"", "SELECT category, first(price) AS f, max(product_id) AS m FROM products GROUP BY category"},
+};
