@@ -570,6 +570,7 @@ void leat_sim_disk_close(struct leat_sim_disk *d)
     free(d->ops);
     free(d->keys);
     free(d->key_slots);
+    free(d->seen);
     free(d->root);
     leat_arena_deinit(&d->arena);
     pthread_mutex_destroy(&d->mutex);

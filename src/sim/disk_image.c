@@ -29,6 +29,8 @@ struct index_list {
 };
 struct model_inode {
     struct leat_buffer durable;
+    uint64_t durable_hash;     /* if `hashed` */
+    bool hashed;
     struct index_list pending; /* writes and truncates since the last fsync */
     struct sim_dir names;      /* durable entries of a directory */
 };
@@ -162,6 +164,7 @@ static struct sim_model *model_at(struct leat_sim_disk *d, size_t position)
                 apply_data(&inode->durable, data, data->length);
             }
             inode->pending.count = 0;
+            inode->hashed = false;
             break;
         case SIM_SYNC_DIR: apply_sync_dir(d, m, op->inode); break;
         default: push(&m->pending_names, m->position);
@@ -277,7 +280,7 @@ static const struct leat_buffer *choose_content(const struct leat_sim_disk *d, c
 
 struct walk {
     const struct leat_sim_disk *d;
-    const struct sim_model *m;
+    struct sim_model *m;
     uint64_t seed;
     const struct sim_dir *dirs;
     struct leat_buffer path, made;
@@ -286,12 +289,22 @@ struct walk {
     size_t root_length;
 };
 
+static uint64_t hash_of(struct model_inode *inode, const struct leat_buffer *content)
+{
+    if (content == &inode->durable && inode->hashed) return inode->durable_hash;
+    uint64_t hash = XXH64(content->data, content->length, 0);
+    if (content == &inode->durable) {
+        inode->durable_hash = hash;
+        inode->hashed = true;
+    }
+    return hash;
+}
+
 static enum leat_status put_file(struct walk *w, int inode, struct leat_error *err)
 {
     const struct leat_buffer *content = choose_content(w->d, w->m, inode, w->seed, &w->made);
     if (w->text) {
-        leat_putf(w->text, "%s %zu %016llx\n", w->path.data + w->root_length, content->length,
-                  (unsigned long long)XXH64(content->data, content->length, 0));
+        leat_putf(w->text, "%s %zu %016llx\n", w->path.data + w->root_length, content->length, (unsigned long long)hash_of(&w->m->inodes[inode], content));
         return LEAT_OK;
     }
     if (w->first_path[inode]) return link(w->first_path[inode], w->path.data) ? leat_fail_errno(err, "link", w->path.data) : LEAT_OK;
@@ -357,4 +370,22 @@ void leat_sim_disk_fingerprint(struct leat_sim_disk *d, size_t after_op_index, u
 {
     enum leat_status status = walk_image(d, after_op_index, seed, "", out, NULL);
     (void)status; /* text only: cannot fail */
+}
+
+bool leat_sim_disk_is_new(struct leat_sim_disk *d, size_t after_op_index, uint64_t seed)
+{
+    struct leat_buffer text = {0};
+    leat_sim_disk_fingerprint(d, after_op_index, seed, &text);
+    uint64_t hash = XXH64(text.data, text.length, 0);
+    leat_buffer_deinit(&text);
+    if (d->seen_at != after_op_index) d->seen_count = 0;
+    d->seen_at = after_op_index;
+    for (size_t i = 0; i < d->seen_count; i++)
+        if (d->seen[i] == hash) return false;
+    if (d->seen_count == d->seen_capacity) {
+        d->seen_capacity = d->seen_capacity ? d->seen_capacity * 2 : 64;
+        d->seen = leat_realloc(d->seen, d->seen_capacity * sizeof *d->seen);
+    }
+    d->seen[d->seen_count++] = hash;
+    return true;
 }

@@ -56,6 +56,8 @@ struct leat_sim_disk {
     int *key_slots; /* open addressing over keys, -1 empty; a power of two */
     size_t key_slot_count;
     struct sim_model *model; /* kept between images */
+    uint64_t *seen;          /* leat_sim_disk_is_new: hashes of images at seen_at */
+    size_t seen_count, seen_capacity, seen_at;
     uint64_t calls[LEAT_SIM_CALL_COUNT], fail_at[LEAT_SIM_CALL_COUNT];
     int fail_errno[LEAT_SIM_CALL_COUNT];
     uint64_t failures, used_after_failed_sync, quota_left;
