@@ -34,11 +34,12 @@ static const char *const system_calls[] = {
     "sleep", "usleep", "rand", "rand_r", "srand", "random", "srandom", "drand48", "getrandom", "getentropy", "arc4random",
     "localtime", "localtime_r", "setlocale", "system", "popen", "fork", "vfork", "execv", "execve", "execvp",
 };
-/* The file connector waits on inotify, the command line on signals: descriptors that are not files. */
+/* The file connector watches folders with inotify, where symbolic links matter, which struct leat_io does not know; the command line
+ * waits on descriptors that are not files. */
 static const struct {
     const char *folder, *call;
 } allowed_calls[] = {
-    {"connect", "read"}, {"cli", "read"}, {"cli", "write"},
+    {"connect", "read"}, {"connect", "lstat"}, {"cli", "read"}, {"cli", "write"},
 };
 /* Calls that overrun, or keep hidden state. */
 static const char *const unsafe_calls[] = {"strcat", "sprintf", "vsprintf", "gets", "strtok"};
@@ -205,6 +206,17 @@ static const char *find_call(const char *code, const char *at, const char *name)
     return NULL;
 }
 
+/* A static function of the file's own under such a name is not the system's. */
+static bool defines(const struct source *s, const char *name)
+{
+    for (const char *at = s->code; (at = find_call(s->code, at, name)); at++) {
+        const char *line = at;
+        while (line > s->code && line[-1] != '\n') line--;
+        if (starts_with(line, "static ")) return true;
+    }
+    return false;
+}
+
 static void forbid(const struct source *s, const char *name, const char *why)
 {
     for (const char *at = s->code; (at = find_call(s->code, at, name)); at++) complain(s, at, "%s(): %s", name, why);
@@ -237,7 +249,7 @@ static void the_outside_world_is_behind_base(void **state)
     for (size_t i = 0; i < source_count; i++) {
         if (in_folder(&sources[i], "base") || in_folder(&sources[i], "sim")) continue;
         for (size_t j = 0; j < sizeof system_calls / sizeof *system_calls; j++)
-            if (!is_allowed(&sources[i], system_calls[j]))
+            if (!is_allowed(&sources[i], system_calls[j]) && !defines(&sources[i], system_calls[j]))
                 forbid(&sources[i], system_calls[j], "reaches outside; go through struct leat_env (base/env.h, base/io.h)");
     }
     assert_int_equal(complaints, 0);
