@@ -8,7 +8,7 @@ enum { OPTION_SPEED, OPTION_ARRIVAL, OPTION_SHUFFLE, OPTION_REDELIVER, OPTION_SE
 static const struct leat_option_spec OPTIONS[] = {
     {.name = "speed", .type = LEAT_OPTION_TEXT, .default_text = "0",
      .prose = "Event time runs this many times as fast as the clock; 0: as fast as possible."},
-    {.name = "by-arrival", .type = LEAT_OPTION_BOOL, .default_text = "false",
+    {.name = "by_arrival", .type = LEAT_OPTION_BOOL, .default_text = "false",
      .prose = "Order the records by event time instead of by file; implied by --shuffle."},
     {.name = "shuffle", .type = LEAT_OPTION_INTERVAL, .min = 0, .max = 366LL * 86400 * 1000000, .default_text = "0 seconds",
      .prose = "Each record arrives this much after its event time at most, drawn evenly."},

@@ -93,6 +93,8 @@ static int parse_option(struct parse *p, char **argv, int argc, int *at) {
     if (length >= sizeof name) length = sizeof name - 1;
     memcpy(name, text, length);
     name[length] = 0;
+    for (char *c = name; *c; c++)
+        if (*c == '-') *c = '_'; /* --max-step-rows and --max_step_rows are one */
     const struct leat_option_spec *spec = leat_option_find(p->command->options, leat_command_option_count(p->command), name);
     struct leat_option_value *into = spec ? &p->values[spec - p->command->options] : NULL;
     if (!spec && (spec = leat_option_find(GLOBAL, GLOBAL_COUNT, name))) into = &p->global[spec - GLOBAL];

@@ -10,7 +10,7 @@ static const struct leat_option_spec OPTIONS[] = {
     {.name = "all", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "With --once: also run what is not due yet."},
     {.name = "final", .type = LEAT_OPTION_BOOL, .default_text = "false",
      .prose = "With --once: event time ends here; windows close and watermarks go to infinity."},
-    {.name = "max-step-rows", .type = LEAT_OPTION_INT, .unit = "records", .min = 1, .max = 100000000,
+    {.name = "max_step_rows", .type = LEAT_OPTION_INT, .unit = "records", .min = 1, .max = 100000000,
      .prose = "The largest number of records of a source in one step, instead of the project's setting."},
 };
 

@@ -6,7 +6,7 @@ leat=$1 work=$2 kills=$3
 here=$(cd "$(dirname "$0")" && pwd)
 rm -rf "$work"
 mkdir -p "$work/data" "$work/shop/in"
-"$leat" generate --out "$work/data" --seed 11 --events 60000 --rate 500 --late 0.02 --duplicate 0.03 --malformed 0.01
+"$leat" generate --out "$work/data" --seed 11 --events 60000 --rate 500 --late 20 --duplicates 30 --malformed 10
 cp "$here/shop.sql" "$work/shop/"
 cp "$work/data/products.csv" "$work/shop/in/products.csv"
 lines=$(wc -l <"$work/data/order_events.ndjson")
