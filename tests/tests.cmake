@@ -11,3 +11,6 @@ if(LEAT_ENGINE)
   add_test(NAME kill COMMAND "${CMAKE_SOURCE_DIR}/tests/integration/kill.sh" $<TARGET_FILE:leat> "${CMAKE_BINARY_DIR}/tests/kill" 50)
   set_tests_properties(kill PROPERTIES TIMEOUT 600)
 endif()
+# Makes the Delta tables that tests/peers/test_delta_rs.py reads.
+add_executable(delta_tables "${CMAKE_SOURCE_DIR}/tests/peers/delta_tables.c")
+target_link_libraries(delta_tables PRIVATE leatcore)
