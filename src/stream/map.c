@@ -238,7 +238,7 @@ static enum leat_status map_step(struct leat_node *node, const struct leat_step_
             status = run_separately(map, &view, (uint32_t)from, out, err);
         if (status) return status;
     }
-    qsort(map->failed, map->failed_count, sizeof *map->failed, by_row);
+    if (map->failed_count) qsort(map->failed, map->failed_count, sizeof *map->failed, by_row);
     return LEAT_OK;
 }
 

@@ -121,7 +121,7 @@ static inline void random_value(struct generator *g, struct leat_changes *c, siz
     }
     case C_UBIG: ((uint64_t *)data)[row] = g->hostile && !below(g, 4) ? UINT64_MAX : (uint64_t)below(g, g->variety); break;
     case C_UUID: {
-        leat_i128 w = (leat_i128)v << 64 | (uint64_t)v;
+        leat_i128 w = (leat_i128)v * (((leat_i128)1 << 64) + 1);
         memcpy(data + row * 16, &w, 16);
         break;
     }

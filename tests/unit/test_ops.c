@@ -182,6 +182,89 @@ static void aggregate_withholds(void **state) {
     leat_buffer_deinit(&a.sql);
 }
 
+/* ---- time: windows that become final */
+
+/* Window starts are multiples of 10 s in C_TIME; every row is later than cut - 10 s. */
+static void random_windows(struct generator *g, struct rig *r, size_t n, int64_t cut_s) {
+    struct leat_changes *in = &r->step[0];
+    leat_changes_reset(in);
+    for (size_t i = 0; i < n; i++) {
+        random_row(g, in);
+        int64_t start = (cut_s / 10 + (int64_t)below(g, 4)) * 10;
+        if (start + 10 <= cut_s) start += 10;
+        ((int64_t *)in->columns[C_TIME].data)[i] = start * 1000000;
+        if (in->columns[C_TIME].valid) in->columns[C_TIME].valid[i >> 6] |= 1ull << (i & 63);
+    }
+    leat_changes_append(&r->all[0], in, NULL, n, 1);
+}
+
+static void windows_evicted(void **state) {
+    (void)state;
+    static uint16_t keys[] = {C_TIME, C_NAME};
+    static struct leat_agg aggs[] = {{.kind = LEAT_AGG_COUNT_STAR, .argument = -1, .by = -1, .filter = -1, .result = {.kind = LEAT_BIGINT}},
+                                     {.kind = LEAT_AGG_MAX, .argument = C_TEXT, .by = -1, .filter = -1, .result = {.kind = LEAT_VARCHAR}},
+                                     {.kind = LEAT_AGG_COUNT_DISTINCT, .argument = C_INT, .by = -1, .filter = -1, .result = {.kind = LEAT_BIGINT}}};
+    static struct leat_time_column times[] = {{.column = 0, .span_us = 10000000}};
+    for (int close = 0; close < 2; close++) {
+        struct leat_op op = {.kind = LEAT_OP_AGGREGATE, .keys = keys, .key_count = 2, .aggs = aggs, .agg_count = 3, .close_key = close ? 0 : -1,
+                             .evict = true, .times = times, .time_count = 1};
+        struct generator g = make_generator(21);
+        struct leat_schema schemas[4] = {0};
+        struct leat_node_stats stats;
+        struct rig r;
+        int64_t cut_s = 1000;
+        add_input_field(&op, C_TIME);
+        add_input_field(&op, C_NAME);
+        add_field(&op, "n", BIGINT);
+        add_field(&op, "m", VARCHAR);
+        add_field(&op, "d", BIGINT);
+        rig_init(&r, &op, 1);
+        for (int step = 0; step < 100; step++) {
+            char sql[256];
+            random_windows(&g, &r, (size_t)below(&g, 30), cut_s);
+            r.cut_us = cut_s * 1000000;
+            rig_step(&r);
+            assert_false(leat_node_due(r.node, r.cut_us));
+            snprintf(sql, sizeof sql, "SELECT c7, c1, count(*), max(c5), count(DISTINCT c10) FROM leat_input('left') "
+                                      "GROUP BY c7, c1 HAVING %d = 0 OR epoch_us(c7) + 10000000 <= %lld", close, (long long)r.cut_us);
+            rig_compare(&r, sql, "windows");
+            for (size_t i = 0; close && i < r.out.row_count; i++)
+                assert_int_equal(leat_weight(&r.out, i), 1);
+            if (step % 6 == 5) {
+                rig_save(&r, step % 4 == 1, schemas);
+                if (step % 3) rig_reload(&r);
+            }
+            leat_node_stats(r.node, &stats);
+            assert_true(stats.state_keys <= 5 * 7); /* only open windows, of 7 names */
+            int64_t next = cut_s + (int64_t)below(&g, 8);
+            if (stats.state_keys) assert_true(leat_node_due(r.node, (cut_s + 60) * 1000000));
+            cut_s = next;
+        }
+        rig_drop_saved(&r);
+        for (int i = 0; i < 4; i++)
+            leat_schema_deinit(&schemas[i]);
+        rig_deinit(&r);
+    }
+}
+
+static void global_row_at_once(void **state) {
+    (void)state;
+    struct aggs a;
+    struct rig r;
+    start_aggs(&a, NULL, 0);
+    add_agg(&a, LEAT_AGG_COUNT_STAR, -1, -1, -1, BIGINT, "count(*)");
+    rig_init(&r, &a.op, 1);
+    assert_true(leat_node_due(r.node, INT64_MIN));
+    rig_step(&r);
+    assert_int_equal(r.out.row_count, 1);
+    assert_int_equal(((int64_t *)r.out.columns[0].data)[0], 0);
+    assert_false(leat_node_due(r.node, INT64_MIN));
+    rig_step(&r);
+    assert_int_equal(r.out.row_count, 0);
+    rig_deinit(&r);
+    leat_buffer_deinit(&a.sql);
+}
+
 /* ---- DISTINCT_ON */
 
 static void distinct_on(void **state) {
@@ -452,6 +535,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(aggregate_retracts), cmocka_unit_test(aggregate_number_types),
         cmocka_unit_test(aggregate_minmax),   cmocka_unit_test(aggregate_withholds),
+        cmocka_unit_test(windows_evicted),    cmocka_unit_test(global_row_at_once),
         cmocka_unit_test(distinct_on),        cmocka_unit_test(joins),
         cmocka_unit_test(cross_product),      cmocka_unit_test(recompute),
         cmocka_unit_test(recompute_two_inputs), cmocka_unit_test(recompute_withholds),
