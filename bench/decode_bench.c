@@ -22,7 +22,8 @@ static double cpu_seconds(void) {
 }
 
 static void make_up(struct leat_buffer *out) {
-    static const char *const status[] = {"placed", "paid", "shipped", "delivered"}, *const currency[] = {"EUR", "USD", "GBP"};
+    static const char *const status[] = {"placed", "paid", "shipped", "delivered"}, *const currency[] = {"EUR", "USD",
+                                                                                                         "GBP"};
     struct leat_random random;
     leat_random_seed(&random, 1);
     for (int64_t i = 0; i < MADE_UP; i++) {
@@ -33,12 +34,13 @@ static void make_up(struct leat_buffer *out) {
         leat_civil_from_days(at / 86400000000, &year, &month, &day);
         long us = (long)(at % 86400000000);
         leat_putf(out,
-                  "{\"event_id\":\"%s\",\"order_id\":%lld,\"customer_id\":%d,\"product_id\":%d,\"quantity\":%d,\"amount\":%u.%02u,"
+                  "{\"event_id\":\"%s\",\"order_id\":%lld,\"customer_id\":%d,\"product_id\":%d,\"quantity\":%d,"
+                  "\"amount\":%u.%02u,"
                   "\"currency\":\"%s\",\"status\":\"%s\",\"event_time\":\"%04d-%02u-%02uT%02ld:%02ld:%02ld.%06ldZ\"}\n",
                   id, (long long)(100000000 + i / 4), (int)leat_random_below(&random, 1000000),
-                  (int)leat_random_below(&random, 1000), (int)leat_random_below(&random, 9) + 1, cents / 100, cents % 100,
-                  currency[leat_random_below(&random, 3)], status[leat_random_below(&random, 4)], (int)year, month, day,
-                  us / 3600000000, us / 60000000 % 60, us / 1000000 % 60, us % 1000000);
+                  (int)leat_random_below(&random, 1000), (int)leat_random_below(&random, 9) + 1, cents / 100,
+                  cents % 100, currency[leat_random_below(&random, 3)], status[leat_random_below(&random, 4)],
+                  (int)year, month, day, us / 3600000000, us / 60000000 % 60, us / 1000000 % 60, us % 1000000);
     }
 }
 
@@ -48,7 +50,8 @@ static int compare_doubles(const void *a, const void *b) {
 }
 
 /* Decodes everything once. */
-static uint64_t decode_all(struct leat_decoder *decoder, struct leat_changes *batch, const char *bytes, size_t n, uint64_t *rejected) {
+static uint64_t decode_all(struct leat_decoder *decoder, struct leat_changes *batch, const char *bytes, size_t n,
+                           uint64_t *rejected) {
     static uint32_t starts[BATCH], ends[BATCH], records[BATCH];
     static uint8_t lossy[BATCH];
     uint64_t rows = 0;
@@ -57,7 +60,8 @@ static uint64_t decode_all(struct leat_decoder *decoder, struct leat_changes *ba
         struct leat_block block = {.payload = bytes + at, .starts = starts, .ends = ends};
         const struct leat_reject *rejects;
         size_t reject_count;
-        size_t used = leat_split_records(LEAT_FORMAT_JSON, bytes + at, n - at, true, starts, ends, BATCH, &block.record_count);
+        size_t used =
+            leat_split_records(LEAT_FORMAT_JSON, bytes + at, n - at, true, starts, ends, BATCH, &block.record_count);
         if (!used) break;
         block.payload_bytes = used;
         leat_changes_reset(batch);
@@ -74,9 +78,10 @@ static uint64_t decode_all(struct leat_decoder *decoder, struct leat_changes *ba
 }
 
 int main(int argc, char **argv) {
-    static const char *const columns[][2] = {{"event_id", "VARCHAR"},  {"order_id", "BIGINT"},      {"customer_id", "BIGINT"},
-                                             {"product_id", "INTEGER"}, {"quantity", "INTEGER"},     {"amount", "DECIMAL(18,2)"},
-                                             {"currency", "VARCHAR"},   {"status", "VARCHAR"},       {"event_time", "TIMESTAMP"}};
+    static const char *const columns[][2] = {
+        {"event_id", "VARCHAR"},   {"order_id", "BIGINT"},  {"customer_id", "BIGINT"},
+        {"product_id", "INTEGER"}, {"quantity", "INTEGER"}, {"amount", "DECIMAL(18,2)"},
+        {"currency", "VARCHAR"},   {"status", "VARCHAR"},   {"event_time", "TIMESTAMP"}};
     struct leat_source source = {.name = "orders", .format = LEAT_FORMAT_JSON};
     struct leat_buffer text = {0};
     struct leat_error err;
@@ -112,9 +117,9 @@ int main(int argc, char **argv) {
     }
     qsort(seconds, (size_t)rounds, sizeof *seconds, compare_doubles);
     double median = seconds[rounds / 2];
-    printf("%llu events (%llu rejected), %.1f bytes each: %.2f M events and %.2f GB per CPU second\n", (unsigned long long)rows,
-           (unsigned long long)rejected, (double)text.length / (double)(rows + rejected), (double)(rows + rejected) / median / 1e6,
-           (double)text.length / median / 1e9);
+    printf("%llu events (%llu rejected), %.1f bytes each: %.2f M events and %.2f GB per CPU second\n",
+           (unsigned long long)rows, (unsigned long long)rejected, (double)text.length / (double)(rows + rejected),
+           (double)(rows + rejected) / median / 1e6, (double)text.length / median / 1e9);
     leat_changes_deinit(&batch);
     leat_decoder_close(decoder);
     leat_schema_deinit(&source.schema);

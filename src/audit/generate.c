@@ -1,9 +1,9 @@
 /* The generated shop: what happens in it, and in which order its events arrive. See generate.h.
  *
- * True events come in order of time, `rate` a second. Each either places an order or moves one of the open orders on; the
- * pool of open orders has a fixed size, so that memory does not grow with the number of events. They are written
- * in blocks that span less than out_of_order_us, shuffled: the ordinary disorder. An event that is to be late waits in
- * a heap until an event has been written that is far enough ahead of it. */
+ * True events come in order of time, `rate` a second. Each either places an order or moves one of the open orders on;
+ * the pool of open orders has a fixed size, so that memory does not grow with the number of events. They are written in
+ * blocks that span less than out_of_order_us, shuffled: the ordinary disorder. An event that is to be late waits in a
+ * heap until an event has been written that is far enough ahead of it. */
 #include "audit/generate_internal.h"
 
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 #include "data/value.h"
 
 enum {
-    BLOCK_EVENTS_MAX = 32768,  /* stays in the processor's cache */
+    BLOCK_EVENTS_MAX = 32768, /* stays in the processor's cache */
     LATE_WAITING_MAX = 1 << 20,
     DUPLICATES_WAITING_MAX = 256,
     BURST_ORDERS_MIN = 6,
@@ -24,7 +24,11 @@ enum {
 static const char *const countries[] = {"DE", "FR", "NL", "PL", "ES", "IT", "AT", "SE", "GB", "US"};
 static const char *const methods[] = {"card", "paypal", "invoice", "transfer"};
 static const char *const categories[] = {"books", "garden", "kitchen", "toys", "music", "office", "sports", "tools"};
-enum { COUNTRIES = sizeof countries / sizeof *countries, METHODS = sizeof methods / sizeof *methods, CATEGORIES = sizeof categories / sizeof *categories };
+enum {
+    COUNTRIES = sizeof countries / sizeof *countries,
+    METHODS = sizeof methods / sizeof *methods,
+    CATEGORIES = sizeof categories / sizeof *categories
+};
 
 struct order {
     uint64_t id;
@@ -65,8 +69,12 @@ struct shop {
     int64_t placed_cents;
 };
 
-static uint64_t below(struct shop *s, uint64_t bound) { return leat_random_below(&s->random, bound); }
-static bool permille(struct shop *s, uint32_t share) { return share && below(s, 1000) < share; }
+static uint64_t below(struct shop *s, uint64_t bound) {
+    return leat_random_below(&s->random, bound);
+}
+static bool permille(struct shop *s, uint32_t share) {
+    return share && below(s, 1000) < share;
+}
 
 /* An order has 2.9 events on average, so that 341 in a thousand new ones keep the pool as it is: it fills quickly, then
  * stays somewhat below its size, which leaves room for bursts. */
@@ -77,7 +85,9 @@ static uint32_t new_order_permille(const struct shop *s) {
 
 /* ---- the catalogue ---- */
 
-static int64_t span_us(const struct leat_generate_options *o) { return (int64_t)((unsigned __int128)o->events * 1000000 / o->rate); }
+static int64_t span_us(const struct leat_generate_options *o) {
+    return (int64_t)((unsigned __int128)o->events * 1000000 / o->rate);
+}
 
 static int64_t version_start_us(const struct leat_generate_options *o, uint32_t version) {
     return o->start_us + span_us(o) / o->product_versions * version;
@@ -110,7 +120,8 @@ static enum leat_status write_catalogue(struct shop *s, const char *name, uint32
     leat_put(&text, "product_id,name,category,price,valid_from\n");
     for (uint32_t i = 0; i < s->o->products; i++) {
         const struct product *p = &s->products[(size_t)version * s->o->products + i];
-        leat_putf(&text, "%u,Product %u,%s,%d.%02d,", i, i, categories[p->category], p->price_cents / 100, p->price_cents % 100);
+        leat_putf(&text, "%u,Product %u,%s,%d.%02d,", i, i, categories[p->category], p->price_cents / 100,
+                  p->price_cents % 100);
         shop_put_time(&text, version_start_us(s->o, version));
         leat_put(&text, "\n");
     }
@@ -133,7 +144,9 @@ static enum leat_status write_catalogues(struct shop *s, struct leat_error *err)
 
 /* ---- what happens ---- */
 
-static const char *home_of(uint32_t customer) { return countries[(customer * 2654435761u >> 8) % COUNTRIES]; }
+static const char *home_of(uint32_t customer) {
+    return countries[(customer * 2654435761u >> 8) % COUNTRIES];
+}
 
 static struct order *new_order(struct shop *s, int64_t time_us) {
     struct order *order = &s->open[s->open_count++];
@@ -166,10 +179,14 @@ static struct order *new_order(struct shop *s, int64_t time_us) {
 
 static uint8_t next_status(struct shop *s, uint8_t status) {
     switch ((enum shop_status)status) {
-    case SHOP_PLACED: return below(s, 100) < 92 ? SHOP_PAID : SHOP_CANCELLED;
-    case SHOP_PAID: return below(s, 100) < 95 ? SHOP_SHIPPED : SHOP_CANCELLED;
-    case SHOP_SHIPPED: return SHOP_DELIVERED;
-    default: return SHOP_RETURNED;
+    case SHOP_PLACED:
+        return below(s, 100) < 92 ? SHOP_PAID : SHOP_CANCELLED;
+    case SHOP_PAID:
+        return below(s, 100) < 95 ? SHOP_SHIPPED : SHOP_CANCELLED;
+    case SHOP_SHIPPED:
+        return SHOP_DELIVERED;
+    default:
+        return SHOP_RETURNED;
     }
 }
 
@@ -219,7 +236,7 @@ static enum leat_status make_event(struct shop *s, struct shop_event *out, struc
     uint64_t slot_us = 1000000 / s->o->rate;
     int64_t time_us = s->o->start_us + (int64_t)((unsigned __int128)s->made++ * 1000000 / s->o->rate);
     if (slot_us) time_us += (int64_t)below(s, slot_us);
-    bool room = s->open_count < s->o->open_orders, forced = s->burst_left > 0 || s->abroad_next, abroad = false;
+    bool room = s->open_count<s->o->open_orders, forced = s->burst_left> 0 || s->abroad_next, abroad = false;
     size_t at = 0;
     if (s->abroad_next && s->open_count && s->open[s->open_count - 1].customer == s->abroad_customer &&
         s->open[s->open_count - 1].status == SHOP_PLACED) {
@@ -237,7 +254,8 @@ static enum leat_status make_event(struct shop *s, struct shop_event *out, struc
     *out = event_of(s, order, time_us);
     s->distinct[out->status]++;
     if (out->status == SHOP_PLACED) s->placed_cents += out->amount_cents;
-    bool ends = out->status == SHOP_CANCELLED || out->status == SHOP_RETURNED || (out->status == SHOP_DELIVERED && below(s, 100) < 85);
+    bool ends = out->status == SHOP_CANCELLED || out->status == SHOP_RETURNED ||
+                (out->status == SHOP_DELIVERED && below(s, 100) < 85);
     if (ends) s->open[at] = s->open[--s->open_count];
     return out->status == SHOP_PAID ? pay(s, out, abroad, err) : LEAT_OK;
 }
@@ -285,7 +303,8 @@ static struct shop_event late_pop(struct shop *s) {
 }
 
 /* Writes one line of an event and says what is planted about it. */
-static enum leat_status write_line(struct shop *s, const struct shop_event *e, enum shop_plant duplicate, struct leat_error *err) {
+static enum leat_status write_line(struct shop *s, const struct shop_event *e, enum shop_plant duplicate,
+                                   struct leat_error *err) {
     bool late = s->newest_us - e->time_us > s->o->out_of_order_us;
     enum leat_status status = shop_write_event(&s->writer, e, err);
     if (status == LEAT_OK && duplicate) status = shop_write_planted(&s->writer, &s->writer.orders, duplicate, 0, err);
@@ -310,7 +329,8 @@ static enum leat_status arrive(struct shop *s, const struct shop_event *e, struc
     if (status == LEAT_OK && e->malformed) {
         struct shop_event other = *e;
         other.id[1] ^= 1; /* nobody's event_id */
-        status = shop_write_malformed(&s->writer, &other, (enum shop_plant)e->malformed, leat_random_next(&s->random), err);
+        status =
+            shop_write_malformed(&s->writer, &other, (enum shop_plant)e->malformed, leat_random_next(&s->random), err);
     }
     if (status == LEAT_OK && s->duplicate_count && (s->duplicate_count == DUPLICATES_WAITING_MAX || below(s, 32) == 0))
         status = write_duplicate(s, err);
@@ -349,19 +369,23 @@ static enum leat_status run_shop(struct shop *s, struct leat_error *err) {
         if (status) return status;
         plan_lines(s, &e);
         if (s->late_count < LATE_WAITING_MAX && permille(s, s->o->late_permille)) {
-            struct late_event late = {.ready_us = e.time_us + s->o->out_of_order_us + 1 + (int64_t)below(s, (uint64_t)late_spread), .event = e};
+            struct late_event late = {.ready_us = e.time_us + s->o->out_of_order_us + 1 +
+                                                  (int64_t)below(s, (uint64_t)late_spread),
+                                      .event = e};
             late_push(s, &late);
             continue;
         }
         /* A block's events are closer together than the bound, whatever their order. */
-        if (s->block_count == s->block_capacity || (s->block_count && e.time_us - s->block[0].time_us > s->o->out_of_order_us)) {
+        if (s->block_count == s->block_capacity ||
+            (s->block_count && e.time_us - s->block[0].time_us > s->o->out_of_order_us)) {
             status = arrive_block(s, err);
             if (status) return status;
         }
         s->block[s->block_count++] = e;
     }
     status = arrive_block(s, err);
-    if (status == LEAT_OK) status = arrive_late(s, true, err); /* those not late enough yet are ordinary disorder at the end */
+    if (status == LEAT_OK)
+        status = arrive_late(s, true, err); /* those not late enough yet are ordinary disorder at the end */
     while (status == LEAT_OK && s->duplicate_count)
         status = write_duplicate(s, err);
     return status;
@@ -379,19 +403,23 @@ static enum leat_status write_counts(struct shop *s, struct leat_error *err) {
         events += s->distinct[k];
     leat_putf(&b, "{\n  \"seed\": %llu,\n  \"start\": \"", (unsigned long long)o->seed);
     shop_put_time(&b, o->start_us);
-    leat_putf(&b, "\",\n  \"rate\": %llu,\n  \"out_of_order_us\": %lld,\n  \"late_by_us\": %lld,\n", (unsigned long long)o->rate,
-              (long long)o->out_of_order_us, (long long)o->late_by_us);
-    leat_putf(&b, "  \"lines\": {\"order_events.ndjson\": %llu, \"payments.ndjson\": %llu, \"planted.ndjson\": %llu},\n",
+    leat_putf(&b, "\",\n  \"rate\": %llu,\n  \"out_of_order_us\": %lld,\n  \"late_by_us\": %lld,\n",
+              (unsigned long long)o->rate, (long long)o->out_of_order_us, (long long)o->late_by_us);
+    leat_putf(&b,
+              "  \"lines\": {\"order_events.ndjson\": %llu, \"payments.ndjson\": %llu, \"planted.ndjson\": %llu},\n",
               (unsigned long long)s->writer.orders.lines, (unsigned long long)s->writer.payments.lines,
               (unsigned long long)s->writer.planted.lines);
-    leat_putf(&b, "  \"products\": %u,\n  \"product_versions\": %u,\n  \"malformed\": %llu,\n  \"planted\": {", o->products,
-              o->product_versions, (unsigned long long)malformed);
+    leat_putf(&b, "  \"products\": %u,\n  \"product_versions\": %u,\n  \"malformed\": %llu,\n  \"planted\": {",
+              o->products, o->product_versions, (unsigned long long)malformed);
     for (int k = PLANT_NONE + 1; k < PLANT_KINDS; k++)
-        leat_putf(&b, "%s\n    \"%s\": %llu", k > 1 ? "," : "", shop_plant_names[k], (unsigned long long)s->writer.counts[k]);
-    leat_putf(&b, "\n  },\n  \"fraud_incidents\": %u,\n  \"distinct\": {\n    \"events\": %llu", s->incidents, (unsigned long long)events);
+        leat_putf(&b, "%s\n    \"%s\": %llu", k > 1 ? "," : "", shop_plant_names[k],
+                  (unsigned long long)s->writer.counts[k]);
+    leat_putf(&b, "\n  },\n  \"fraud_incidents\": %u,\n  \"distinct\": {\n    \"events\": %llu", s->incidents,
+              (unsigned long long)events);
     for (int k = 0; k < SHOP_STATUSES; k++)
         leat_putf(&b, ",\n    \"%s\": %llu", shop_status_names[k], (unsigned long long)s->distinct[k]);
-    leat_putf(&b, ",\n    \"placed_amount\": \"%lld.%02lld\"\n  }\n}\n", (long long)(s->placed_cents / 100), (long long)(s->placed_cents % 100));
+    leat_putf(&b, ",\n    \"placed_amount\": \"%lld.%02lld\"\n  }\n}\n", (long long)(s->placed_cents / 100),
+              (long long)(s->placed_cents % 100));
     char *path = leat_asprintf("%s/planted.json", o->out_dir);
     enum leat_status status = leat_io_write_durable(s->writer.env->io, path, b.data, b.length, true, err);
     free(path);
@@ -404,14 +432,20 @@ static enum leat_status write_counts(struct shop *s, struct leat_error *err) {
 static enum leat_status check_options(const struct leat_generate_options *o, struct leat_error *err) {
     if (!o->out_dir || !*o->out_dir) return leat_fail(err, LEAT_INVALID, "generate: no output folder given");
     if (!o->rate || !o->products || !o->product_versions || !o->customers || o->open_orders < 2)
-        return leat_fail(err, LEAT_INVALID, "generate: rate, products, product_versions and customers must be at least 1, open_orders at least 2");
-    if (o->late_permille > 1000 || o->duplicate_permille > 1000 || o->malformed_permille > 1000 || o->fraud_permille > 1000)
+        return leat_fail(
+            err, LEAT_INVALID,
+            "generate: rate, products, product_versions and customers must be at least 1, open_orders at least 2");
+    if (o->late_permille > 1000 || o->duplicate_permille > 1000 || o->malformed_permille > 1000 ||
+        o->fraud_permille > 1000)
         return leat_fail(err, LEAT_INVALID, "generate: a share is at most 1000 in a thousand");
     if (o->out_of_order_us < 0 || o->late_by_us <= o->out_of_order_us)
         return leat_fail(err, LEAT_INVALID, "generate: late_by must be longer than out_of_order, or nothing is late");
-    int64_t first = leat_days_from_civil(1970, 1, 1) * 86400000000, last = leat_days_from_civil(9999, 1, 1) * 86400000000;
-    if (o->start_us < first || o->start_us >= last || (unsigned __int128)o->events * 1000000 / o->rate > (unsigned __int128)(last - o->start_us))
-        return leat_fail(err, LEAT_INVALID, "generate: event times must be in the years 1970 to 9998; start later or raise the rate");
+    int64_t first = leat_days_from_civil(1970, 1, 1) * 86400000000,
+            last = leat_days_from_civil(9999, 1, 1) * 86400000000;
+    if (o->start_us < first || o->start_us >= last ||
+        (unsigned __int128)o->events * 1000000 / o->rate > (unsigned __int128)(last - o->start_us))
+        return leat_fail(err, LEAT_INVALID,
+                         "generate: event times must be in the years 1970 to 9998; start later or raise the rate");
     return LEAT_OK;
 }
 
@@ -438,37 +472,116 @@ enum leat_status leat_generate(struct leat_env *env, const struct leat_generate_
 }
 
 enum {
-    SPEC_OUT, SPEC_EVENTS, SPEC_SEED, SPEC_RATE, SPEC_START, SPEC_OUT_OF_ORDER, SPEC_LATE, SPEC_LATE_BY, SPEC_DUPLICATES,
-    SPEC_MALFORMED, SPEC_FRAUD, SPEC_PRODUCTS, SPEC_VERSIONS, SPEC_CUSTOMERS, SPEC_OPEN_ORDERS,
+    SPEC_OUT,
+    SPEC_EVENTS,
+    SPEC_SEED,
+    SPEC_RATE,
+    SPEC_START,
+    SPEC_OUT_OF_ORDER,
+    SPEC_LATE,
+    SPEC_LATE_BY,
+    SPEC_DUPLICATES,
+    SPEC_MALFORMED,
+    SPEC_FRAUD,
+    SPEC_PRODUCTS,
+    SPEC_VERSIONS,
+    SPEC_CUSTOMERS,
+    SPEC_OPEN_ORDERS,
 };
 #define DAY_US (INT64_C(86400) * 1000000)
 #define SHARE .type = LEAT_OPTION_INT, .unit = "per thousand", .min = 0, .max = 1000
 
 const struct leat_option_spec leat_generate_specs[] = {
-    [SPEC_OUT] = {.name = "out", .type = LEAT_OPTION_PATH, .default_text = "shop", .prose = "Folder for the files; made if missing, files of the same names are replaced."},
-    [SPEC_EVENTS] = {.name = "events", .type = LEAT_OPTION_INT, .unit = "lines", .min = 0, .max = 10000000000, .default_text = "100000",
+    [SPEC_OUT] = {.name = "out",
+                  .type = LEAT_OPTION_PATH,
+                  .default_text = "shop",
+                  .prose = "Folder for the files; made if missing, files of the same names are replaced."},
+    [SPEC_EVENTS] = {.name = "events",
+                     .type = LEAT_OPTION_INT,
+                     .unit = "lines",
+                     .min = 0,
+                     .max = 10000000000,
+                     .default_text = "100000",
                      .prose = "Lines of order_events.ndjson, with everything planted."},
-    [SPEC_SEED] = {.name = "seed", .type = LEAT_OPTION_INT, .min = 0, .max = INT64_MAX, .default_text = "1", .prose = "Equal options and an equal seed give equal bytes."},
-    [SPEC_RATE] = {.name = "rate", .type = LEAT_OPTION_INT, .unit = "events a second", .min = 1, .max = 1000000, .default_text = "50", .prose = "Events a second of event time."},
-    [SPEC_START] = {.name = "start", .type = LEAT_OPTION_TEXT, .default_text = "2026-01-01 00:00:00", .prose = "Event time of the first event, UTC."},
-    [SPEC_OUT_OF_ORDER] = {.name = "out_of_order", .type = LEAT_OPTION_INTERVAL, .min = 0, .max = 30 * DAY_US, .default_text = "30 seconds",
-                           .prose = "Events arrive in disorder within this bound; a watermark with this delay finds none of them late."},
-    [SPEC_LATE] = {.name = "late", SHARE, .default_text = "5", .prose = "Share of events that arrive later than out_of_order allows."},
-    [SPEC_LATE_BY] = {.name = "late_by", .type = LEAT_OPTION_INTERVAL, .min = 1, .max = 365 * DAY_US, .default_text = "1 hour", .prose = "How late they are at most."},
-    [SPEC_DUPLICATES] = {.name = "duplicates", SHARE, .default_text = "20",
-                         .prose = "Share of events that come twice; one in five of the repetitions has another amount under the same event_id."},
-    [SPEC_MALFORMED] = {.name = "malformed", SHARE, .default_text = "2", .prose = "Additional lines that no decoder can use, of ten kinds."},
-    [SPEC_FRAUD] = {.name = "fraud", SHARE, .default_text = "1", .prose = "Fraud incidents a thousand orders: bursts of orders, huge amounts, payments from abroad."},
-    [SPEC_PRODUCTS] = {.name = "products", .type = LEAT_OPTION_INT, .min = 1, .max = 1000000, .default_text = "200", .prose = "Products in the catalogue."},
-    [SPEC_VERSIONS] = {.name = "product_versions", .type = LEAT_OPTION_INT, .min = 1, .max = 1000, .default_text = "4",
-                       .prose = "Versions of the catalogue over the time of the events; prices and categories change from one to the next."},
-    [SPEC_CUSTOMERS] = {.name = "customers", .type = LEAT_OPTION_INT, .min = 1, .max = 1000000000, .default_text = "10000", .prose = "Customers who order."},
-    [SPEC_OPEN_ORDERS] = {.name = "open_orders", .type = LEAT_OPTION_INT, .min = 2, .max = 10000000, .default_text = "5000",
-                          .prose = "Orders under way at any time: the more, the longer an order takes from placed to delivered."},
+    [SPEC_SEED] = {.name = "seed",
+                   .type = LEAT_OPTION_INT,
+                   .min = 0,
+                   .max = INT64_MAX,
+                   .default_text = "1",
+                   .prose = "Equal options and an equal seed give equal bytes."},
+    [SPEC_RATE] = {.name = "rate",
+                   .type = LEAT_OPTION_INT,
+                   .unit = "events a second",
+                   .min = 1,
+                   .max = 1000000,
+                   .default_text = "50",
+                   .prose = "Events a second of event time."},
+    [SPEC_START] = {.name = "start",
+                    .type = LEAT_OPTION_TEXT,
+                    .default_text = "2026-01-01 00:00:00",
+                    .prose = "Event time of the first event, UTC."},
+    [SPEC_OUT_OF_ORDER] =
+        {.name = "out_of_order",
+         .type = LEAT_OPTION_INTERVAL,
+         .min = 0,
+         .max = 30 * DAY_US,
+         .default_text = "30 seconds",
+         .prose = "Events arrive in disorder within this bound; a watermark with this delay finds none of them late."},
+    [SPEC_LATE] = {.name = "late",
+                   SHARE,
+                   .default_text = "5",
+                   .prose = "Share of events that arrive later than out_of_order allows."},
+    [SPEC_LATE_BY] = {.name = "late_by",
+                      .type = LEAT_OPTION_INTERVAL,
+                      .min = 1,
+                      .max = 365 * DAY_US,
+                      .default_text = "1 hour",
+                      .prose = "How late they are at most."},
+    [SPEC_DUPLICATES] = {.name = "duplicates",
+                         SHARE,
+                         .default_text = "20",
+                         .prose = "Share of events that come twice; one in five of the repetitions has another amount "
+                                  "under the same event_id."},
+    [SPEC_MALFORMED] = {.name = "malformed",
+                        SHARE,
+                        .default_text = "2",
+                        .prose = "Additional lines that no decoder can use, of ten kinds."},
+    [SPEC_FRAUD] = {.name = "fraud",
+                    SHARE,
+                    .default_text = "1",
+                    .prose =
+                        "Fraud incidents a thousand orders: bursts of orders, huge amounts, payments from abroad."},
+    [SPEC_PRODUCTS] = {.name = "products",
+                       .type = LEAT_OPTION_INT,
+                       .min = 1,
+                       .max = 1000000,
+                       .default_text = "200",
+                       .prose = "Products in the catalogue."},
+    [SPEC_VERSIONS] = {.name = "product_versions",
+                       .type = LEAT_OPTION_INT,
+                       .min = 1,
+                       .max = 1000,
+                       .default_text = "4",
+                       .prose = "Versions of the catalogue over the time of the events; prices and categories change "
+                                "from one to the next."},
+    [SPEC_CUSTOMERS] = {.name = "customers",
+                        .type = LEAT_OPTION_INT,
+                        .min = 1,
+                        .max = 1000000000,
+                        .default_text = "10000",
+                        .prose = "Customers who order."},
+    [SPEC_OPEN_ORDERS] =
+        {.name = "open_orders",
+         .type = LEAT_OPTION_INT,
+         .min = 2,
+         .max = 10000000,
+         .default_text = "5000",
+         .prose = "Orders under way at any time: the more, the longer an order takes from placed to delivered."},
 };
 const size_t leat_generate_spec_count = sizeof leat_generate_specs / sizeof *leat_generate_specs;
 
-enum leat_status leat_generate_from_values(const struct leat_option_value *v, struct leat_generate_options *out, struct leat_error *err) {
+enum leat_status leat_generate_from_values(const struct leat_option_value *v, struct leat_generate_options *out,
+                                           struct leat_error *err) {
     *out = (struct leat_generate_options){
         .out_dir = v[SPEC_OUT].text,
         .seed = (uint64_t)v[SPEC_SEED].number,
@@ -486,6 +599,7 @@ enum leat_status leat_generate_from_values(const struct leat_option_value *v, st
         .open_orders = (uint32_t)v[SPEC_OPEN_ORDERS].number,
     };
     if (leat_value_parse_timestamp(v[SPEC_START].text, strlen(v[SPEC_START].text), &out->start_us) > LEAT_VALUE_LOSSY)
-        return leat_fail(err, LEAT_INVALID, "option 'start': '%s' is not a time such as 2026-01-01 00:00:00", v[SPEC_START].text);
+        return leat_fail(err, LEAT_INVALID, "option 'start': '%s' is not a time such as 2026-01-01 00:00:00",
+                         v[SPEC_START].text);
     return LEAT_OK;
 }

@@ -35,7 +35,7 @@ struct shop_event {
     uint64_t order_id;
     int64_t time_us, amount_cents;
     uint32_t customer, product, quantity, incident;
-    uint8_t status, fraud;       /* enum shop_status; enum shop_plant */
+    uint8_t status, fraud;        /* enum shop_status; enum shop_plant */
     uint8_t duplicate, malformed; /* what to write besides: enum shop_plant or PLANT_NONE */
 };
 
@@ -56,7 +56,8 @@ struct shop_writer {
     uint64_t counts[PLANT_KINDS]; /* planted lines */
 };
 
-enum leat_status shop_writer_open(struct shop_writer *, struct leat_env *, const char *dir, struct leat_error *) LEAT_MUST;
+enum leat_status shop_writer_open(struct shop_writer *, struct leat_env *, const char *dir,
+                                  struct leat_error *) LEAT_MUST;
 /* Flushes, syncs and closes. */
 enum leat_status shop_writer_finish(struct shop_writer *, struct leat_error *) LEAT_MUST;
 void shop_writer_close(struct shop_writer *);
@@ -64,11 +65,11 @@ enum leat_status shop_write_event(struct shop_writer *, const struct shop_event 
 /* A damaged copy of the event; `random` chooses where. */
 enum leat_status shop_write_malformed(struct shop_writer *, const struct shop_event *, enum shop_plant, uint64_t random,
                                       struct leat_error *) LEAT_MUST;
-enum leat_status shop_write_payment(struct shop_writer *, const uint64_t id[2], const struct shop_event *, const char *method,
-                                    const char *country, struct leat_error *) LEAT_MUST;
+enum leat_status shop_write_payment(struct shop_writer *, const uint64_t id[2], const struct shop_event *,
+                                    const char *method, const char *country, struct leat_error *) LEAT_MUST;
 /* Lists the last line written to `file` as planted, and counts it. incident 0: none. */
-enum leat_status shop_write_planted(struct shop_writer *, const struct shop_file *file, enum shop_plant, uint32_t incident,
-                                    struct leat_error *) LEAT_MUST;
+enum leat_status shop_write_planted(struct shop_writer *, const struct shop_file *file, enum shop_plant,
+                                    uint32_t incident, struct leat_error *) LEAT_MUST;
 void shop_put_time(struct leat_buffer *, int64_t time_us);
 
 #endif

@@ -9,11 +9,25 @@
 
 enum { BUFFER_BYTES = 1 << 20, LINE_BYTES_MAX = 512 };
 
-const char *const shop_status_names[SHOP_STATUSES] = {"placed", "paid", "shipped", "delivered", "cancelled", "returned"};
-const char *const shop_plant_names[PLANT_KINDS] = {
-    "",           "late",        "duplicate",  "duplicate_conflict", "fraud_velocity", "fraud_amount",
-    "fraud_country", "truncated", "not_json",  "wrong_type",         "missing_key",    "null_key",
-    "bad_time",   "epoch_time",  "bad_number", "out_of_range",       "invalid_utf8"};
+const char *const shop_status_names[SHOP_STATUSES] = {"placed",    "paid",      "shipped",
+                                                      "delivered", "cancelled", "returned"};
+const char *const shop_plant_names[PLANT_KINDS] = {"",
+                                                   "late",
+                                                   "duplicate",
+                                                   "duplicate_conflict",
+                                                   "fraud_velocity",
+                                                   "fraud_amount",
+                                                   "fraud_country",
+                                                   "truncated",
+                                                   "not_json",
+                                                   "wrong_type",
+                                                   "missing_key",
+                                                   "null_key",
+                                                   "bad_time",
+                                                   "epoch_time",
+                                                   "bad_number",
+                                                   "out_of_range",
+                                                   "invalid_utf8"};
 
 /* ---- text ---- */
 
@@ -23,7 +37,9 @@ static char *put_text(char *out, const char *text, size_t n) {
 }
 #define PUT(out, literal) put_text(out, literal, sizeof(literal) - 1)
 
-static char *put_word(char *out, const char *word) { return put_text(out, word, strlen(word)); }
+static char *put_word(char *out, const char *word) {
+    return put_text(out, word, strlen(word));
+}
 
 static char *put_number(char *out, uint64_t v) {
     char digits[20];
@@ -121,7 +137,8 @@ static void line_end(struct shop_file *f, char *end) {
     f->lines++;
 }
 
-static enum leat_status open_file(struct shop_writer *w, struct shop_file *f, const char *name, struct leat_error *err) {
+static enum leat_status open_file(struct shop_writer *w, struct shop_file *f, const char *name,
+                                  struct leat_error *err) {
     char *path = leat_asprintf("%s/%s", w->dir, name);
     f->name = name;
     f->buffer = leat_alloc(BUFFER_BYTES);
@@ -130,7 +147,8 @@ static enum leat_status open_file(struct shop_writer *w, struct shop_file *f, co
     return status;
 }
 
-enum leat_status shop_writer_open(struct shop_writer *w, struct leat_env *env, const char *dir, struct leat_error *err) {
+enum leat_status shop_writer_open(struct shop_writer *w, struct leat_env *env, const char *dir,
+                                  struct leat_error *err) {
     *w = (struct shop_writer){.env = env, .dir = dir};
     enum leat_status status = leat_io_mkdirs(env->io, dir, err);
     if (status == LEAT_OK) status = open_file(w, &w->orders, "order_events.ndjson", err);
@@ -203,24 +221,47 @@ enum leat_status shop_write_malformed(struct shop_writer *w, const struct shop_e
     size_t n = (size_t)(put_event(&w->orders, line, e) - line);
     line[n] = 0;
     switch (kind) {
-    case PLANT_TRUNCATED: n = 1 + random % (n - 1); break;
-    case PLANT_NOT_JSON: n = (size_t)snprintf(line, LINE_BYTES_MAX, "ERROR worker-%u: connection reset by peer", (unsigned)(random % 8)); break;
-    case PLANT_WRONG_TYPE: replace_value(line, &n, "\"quantity\":", "\"many\""); break;
-    case PLANT_MISSING_KEY: memcpy(strstr(line, "event_id"), "event_no", 8); break;
-    case PLANT_NULL_KEY: replace_value(line, &n, "\"order_id\":", "null"); break;
-    case PLANT_BAD_TIME: replace_value(line, &n, "\"event_time\":", "\"2026-02-30T25:61:00Z\""); break;
-    case PLANT_EPOCH_TIME: replace_value(line, &n, "\"event_time\":", "1767225600000"); break;
-    case PLANT_BAD_NUMBER: replace_value(line, &n, "\"amount\":", "\"12.50 EUR\""); break;
-    case PLANT_OUT_OF_RANGE: replace_value(line, &n, "\"quantity\":", "3000000000"); break;
-    case PLANT_INVALID_UTF8: replace_value(line, &n, "\"status\":", "\"pla\xff" "ced\""); break;
-    default: break;
+    case PLANT_TRUNCATED:
+        n = 1 + random % (n - 1);
+        break;
+    case PLANT_NOT_JSON:
+        n = (size_t)snprintf(line, LINE_BYTES_MAX, "ERROR worker-%u: connection reset by peer", (unsigned)(random % 8));
+        break;
+    case PLANT_WRONG_TYPE:
+        replace_value(line, &n, "\"quantity\":", "\"many\"");
+        break;
+    case PLANT_MISSING_KEY:
+        memcpy(strstr(line, "event_id"), "event_no", 8);
+        break;
+    case PLANT_NULL_KEY:
+        replace_value(line, &n, "\"order_id\":", "null");
+        break;
+    case PLANT_BAD_TIME:
+        replace_value(line, &n, "\"event_time\":", "\"2026-02-30T25:61:00Z\"");
+        break;
+    case PLANT_EPOCH_TIME:
+        replace_value(line, &n, "\"event_time\":", "1767225600000");
+        break;
+    case PLANT_BAD_NUMBER:
+        replace_value(line, &n, "\"amount\":", "\"12.50 EUR\"");
+        break;
+    case PLANT_OUT_OF_RANGE:
+        replace_value(line, &n, "\"quantity\":", "3000000000");
+        break;
+    case PLANT_INVALID_UTF8:
+        replace_value(line, &n, "\"status\":",
+                      "\"pla\xff"
+                      "ced\"");
+        break;
+    default:
+        break;
     }
     line_end(&w->orders, line + n);
     return shop_write_planted(w, &w->orders, kind, 0, err);
 }
 
-enum leat_status shop_write_payment(struct shop_writer *w, const uint64_t id[2], const struct shop_event *e, const char *method,
-                                    const char *country, struct leat_error *err) {
+enum leat_status shop_write_payment(struct shop_writer *w, const uint64_t id[2], const struct shop_event *e,
+                                    const char *method, const char *country, struct leat_error *err) {
     struct shop_file *f = &w->payments;
     char *p = line_start(w, f, err);
     if (!p) return err->status;

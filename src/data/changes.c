@@ -12,7 +12,9 @@
 /* Readable bytes past the last value: vector loads at the end of a column need no care. */
 enum { COLUMN_PADDING_BYTES = 64 };
 
-static size_t valid_words(size_t rows) { return (rows + 63) / 64; }
+static size_t valid_words(size_t rows) {
+    return (rows + 63) / 64;
+}
 
 void leat_changes_init(struct leat_changes *c, const struct leat_schema *schema) {
     *c = (struct leat_changes){.schema = schema};
@@ -80,7 +82,9 @@ void leat_set_null(struct leat_changes *c, size_t column, size_t row) {
 
 #define GATHER(bytes)                                                                                                  \
     do {                                                                                                               \
-        struct value { unsigned char byte[bytes]; };                                                                   \
+        struct value {                                                                                                 \
+            unsigned char byte[bytes];                                                                                 \
+        };                                                                                                             \
         const struct value *in = from->data;                                                                           \
         struct value *out = (struct value *)into->data + at;                                                           \
         for (size_t i = 0; i < count; i++)                                                                             \
@@ -95,12 +99,23 @@ static void copy_values(struct leat_column *into, size_t at, const struct leat_c
         return;
     }
     switch (size) {
-    case 1: GATHER(1); break;
-    case 2: GATHER(2); break;
-    case 4: GATHER(4); break;
-    case 8: GATHER(8); break;
-    case 16: GATHER(16); break;
-    default: break;
+    case 1:
+        GATHER(1);
+        break;
+    case 2:
+        GATHER(2);
+        break;
+    case 4:
+        GATHER(4);
+        break;
+    case 8:
+        GATHER(8);
+        break;
+    case 16:
+        GATHER(16);
+        break;
+    default:
+        break;
     }
 }
 

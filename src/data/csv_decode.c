@@ -25,13 +25,15 @@ struct leat_csv_decoder {
     size_t missing_count;
 };
 
-static enum leat_status read_delimiter(struct leat_csv_decoder *c, const struct leat_source *source, struct leat_error *err) {
+static enum leat_status read_delimiter(struct leat_csv_decoder *c, const struct leat_source *source,
+                                       struct leat_error *err) {
     const char *delimiter = leat_decoder_option(source, "delimiter");
     c->delimiter = ',';
     if (!delimiter) return LEAT_OK;
     if (!strcasecmp(delimiter, "\\t") || !strcasecmp(delimiter, "tab")) delimiter = "\t";
     if (!delimiter[0] || delimiter[1] || !strchr(",;|\t", delimiter[0]))
-        return leat_fail(err, LEAT_INVALID, "source \"%s\": delimiter '%s' must be one of ',' ';' '|' or a tab", source->name, delimiter);
+        return leat_fail(err, LEAT_INVALID, "source \"%s\": delimiter '%s' must be one of ',' ';' '|' or a tab",
+                         source->name, delimiter);
     c->delimiter = delimiter[0];
     return LEAT_OK;
 }
@@ -44,7 +46,8 @@ enum leat_status leat_csv_open(struct leat_decoder *d, const struct leat_source 
     const char *header = leat_decoder_option(source, "header"), *null_text = leat_decoder_option(source, "null_string");
     c->use_header = !header || strcasecmp(header, "false") != 0;
     if (header && strcasecmp(header, "true") && strcasecmp(header, "false"))
-        return leat_fail(err, LEAT_INVALID, "source \"%s\": header '%s' must be 'true' or 'false'", source->name, header);
+        return leat_fail(err, LEAT_INVALID, "source \"%s\": header '%s' must be 'true' or 'false'", source->name,
+                         header);
     c->null_text = null_text ? leat_strdup(null_text) : NULL;
     c->null_length = null_text ? strlen(null_text) : 0;
     return LEAT_OK;
@@ -197,8 +200,10 @@ static const char *put_field(struct leat_decoder *d, size_t column, struct field
     char *cell = (char *)out->columns[column].data + row * leat_type_size(type);
     if (type.kind == LEAT_VARCHAR) {
         if (!leat_utf8_valid(field->text, field->length))
-            return leat_arena_printf(&d->reasons, "column \"%s\": value %s is not valid UTF-8; if the file is latin-1, say encoding = 'latin-1'",
-                                     d->schema.fields[column].name, leat_reject_quote(d, field->text, field->length));
+            return leat_arena_printf(
+                &d->reasons,
+                "column \"%s\": value %s is not valid UTF-8; if the file is latin-1, say encoding = 'latin-1'",
+                d->schema.fields[column].name, leat_reject_quote(d, field->text, field->length));
         if (field->length > UINT32_MAX) return "a field of 4 GiB or more";
         struct leat_string s = leat_string_of(field->text, (uint32_t)field->length);
         memcpy(cell, &s, sizeof s);

@@ -18,7 +18,8 @@ const char *leat_decoder_option(const struct leat_source *source, const char *na
     return NULL;
 }
 
-static enum leat_status read_encoding(struct leat_decoder *d, const struct leat_source *source, struct leat_error *err) {
+static enum leat_status read_encoding(struct leat_decoder *d, const struct leat_source *source,
+                                      struct leat_error *err) {
     static const char *const latin[] = {"latin-1", "latin1", "iso-8859-1"}, *const unicode[] = {"utf-8", "utf8"};
     const char *encoding = leat_decoder_option(source, "encoding");
     if (!encoding) return LEAT_OK;
@@ -29,10 +30,12 @@ static enum leat_status read_encoding(struct leat_decoder *d, const struct leat_
         }
     for (size_t i = 0; i < sizeof unicode / sizeof *unicode; i++)
         if (!strcasecmp(encoding, unicode[i])) return LEAT_OK;
-    return leat_fail(err, LEAT_INVALID, "source \"%s\": encoding '%s' is not known; use 'utf-8' or 'latin-1'", source->name, encoding);
+    return leat_fail(err, LEAT_INVALID, "source \"%s\": encoding '%s' is not known; use 'utf-8' or 'latin-1'",
+                     source->name, encoding);
 }
 
-enum leat_status leat_decoder_open(const struct leat_source *source, struct leat_decoder **out, struct leat_error *err) {
+enum leat_status leat_decoder_open(const struct leat_source *source, struct leat_decoder **out,
+                                   struct leat_error *err) {
     enum leat_status status = LEAT_OK;
     struct leat_decoder *d = leat_alloc(sizeof *d);
     *out = NULL;
@@ -44,19 +47,25 @@ enum leat_status leat_decoder_open(const struct leat_source *source, struct leat
         const char *key = source->source_names ? source->source_names[i] : NULL;
         d->keys[i] = leat_strdup(key ? key : d->schema.fields[i].name);
         if (d->schema.fields[i].type.kind == LEAT_NESTED) {
-            status = leat_fail(err, LEAT_UNSUPPORTED,
-                               "source \"%s\", column \"%s\": nested types cannot be decoded; declare VARCHAR and keep the JSON text",
-                               source->name, d->schema.fields[i].name);
+            status = leat_fail(
+                err, LEAT_UNSUPPORTED,
+                "source \"%s\", column \"%s\": nested types cannot be decoded; declare VARCHAR and keep the JSON text",
+                source->name, d->schema.fields[i].name);
             goto out;
         }
     }
     status = read_encoding(d, source, err);
     if (status) goto out;
     switch (d->format) {
-    case LEAT_FORMAT_JSON: status = leat_json_open(d, err); break;
-    case LEAT_FORMAT_CSV: status = leat_csv_open(d, source, err); break;
+    case LEAT_FORMAT_JSON:
+        status = leat_json_open(d, err);
+        break;
+    case LEAT_FORMAT_CSV:
+        status = leat_csv_open(d, source, err);
+        break;
     case LEAT_FORMAT_PARQUET:
-        status = leat_fail(err, LEAT_UNSUPPORTED, "source \"%s\": Parquet files are read by DuckDB, not record by record", source->name);
+        status = leat_fail(err, LEAT_UNSUPPORTED,
+                           "source \"%s\": Parquet files are read by DuckDB, not record by record", source->name);
         break;
     }
 out:
@@ -115,10 +124,11 @@ char *leat_reject_quote(struct leat_decoder *d, const char *value, size_t length
     return out;
 }
 
-char *leat_reject_value(struct leat_decoder *d, size_t column, enum leat_value_status status, const char *value, size_t length) {
+char *leat_reject_value(struct leat_decoder *d, size_t column, enum leat_value_status status, const char *value,
+                        size_t length) {
     const struct leat_field *field = &d->schema.fields[column];
-    return leat_arena_printf(&d->reasons, "column \"%s\": value %s %s", field->name, leat_reject_quote(d, value, length),
-                             leat_value_reason(status, field->type, &d->reasons));
+    return leat_arena_printf(&d->reasons, "column \"%s\": value %s %s", field->name,
+                             leat_reject_quote(d, value, length), leat_value_reason(status, field->type, &d->reasons));
 }
 
 char *leat_reject_missing(struct leat_decoder *d, size_t column, bool is_null) {
@@ -189,8 +199,8 @@ enum leat_status leat_decode(struct leat_decoder *d, const struct leat_block *bl
         return leat_fail(err, LEAT_INVALID, "source \"%s\": the batch has %zu columns, the decoder %zu", d->source,
                          out->schema->field_count, d->schema.field_count);
     if (from > block->record_count || count > block->record_count - from)
-        return leat_fail(err, LEAT_INVALID, "source \"%s\": records %u to %u of a block of %u", d->source, from, from + count,
-                         block->record_count);
+        return leat_fail(err, LEAT_INVALID, "source \"%s\": records %u to %u of a block of %u", d->source, from,
+                         from + count, block->record_count);
     leat_changes_reserve(out, row + count);
     if (d->format == LEAT_FORMAT_CSV) refused = leat_csv_header(d, block->header, block->header_length);
     for (uint32_t i = from; i < from + count; i++) {

@@ -39,15 +39,17 @@ char *leat_reject_quote(struct leat_decoder *, const char *value, size_t length)
 
 enum leat_status leat_json_open(struct leat_decoder *, struct leat_error *) LEAT_MUST;
 void leat_json_close(struct leat_json_decoder *);
-/* Fills row `row` of out (capacity is there) from one record. NULL: done, *lossy set or not; else the reason for its rejection
- * (the row's cells are then undefined, its validity bits too). The byte at record->end must be a control character and 64 bytes from there
- * readable. */
-const char *leat_json_decode(struct leat_decoder *, const struct leat_record *, struct leat_changes *out, size_t row, bool *lossy);
+/* Fills row `row` of out (capacity is there) from one record. NULL: done, *lossy set or not; else the reason for its
+ * rejection (the row's cells are then undefined, its validity bits too). The byte at record->end must be a control
+ * character and 64 bytes from there readable. */
+const char *leat_json_decode(struct leat_decoder *, const struct leat_record *, struct leat_changes *out, size_t row,
+                             bool *lossy);
 
 enum leat_status leat_csv_open(struct leat_decoder *, const struct leat_source *, struct leat_error *) LEAT_MUST;
 void leat_csv_close(struct leat_csv_decoder *);
 /* Before the records of a block: what its columns are. Non-NULL: the reason why none can be decoded. */
 const char *leat_csv_header(struct leat_decoder *, const char *header, size_t length);
-const char *leat_csv_decode(struct leat_decoder *, const struct leat_record *, struct leat_changes *out, size_t row, bool *lossy);
+const char *leat_csv_decode(struct leat_decoder *, const struct leat_record *, struct leat_changes *out, size_t row,
+                            bool *lossy);
 
 #endif

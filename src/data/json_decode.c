@@ -2,8 +2,8 @@
  *
  * Records of one source look alike: after the value of one key stand the same bytes up to the next value, such as
  * `,"status":"`. Each key (and the record's start) remembers the two likeliest such texts and the column that each
- * leads to, so that a comparison of at most 32 bytes replaces looking for the comma, white space, the key, the colon and
- * the opening quote. A text that is not remembered is read the slow way and then remembered; the second candidate
+ * leads to, so that a comparison of at most 32 bytes replaces looking for the comma, white space, the key, the colon
+ * and the opening quote. A text that is not remembered is read the slow way and then remembered; the second candidate
  * becomes the first after three hits. Values have a fast path per kind of column that takes the usual spelling only;
  * everything else goes to slow_value, which takes any.
  *
@@ -57,15 +57,23 @@ struct leat_json_decoder {
 
 static enum lane lane_of(struct leat_type t) {
     switch ((enum leat_kind)t.kind) {
-    case LEAT_VARCHAR: return LANE_STRING;
-    case LEAT_BIGINT: return LANE_INT64;
-    case LEAT_INTEGER: return LANE_INT32;
-    case LEAT_DECIMAL: return leat_type_size(t) == 8 ? LANE_DECIMAL64 : LANE_SLOW;
+    case LEAT_VARCHAR:
+        return LANE_STRING;
+    case LEAT_BIGINT:
+        return LANE_INT64;
+    case LEAT_INTEGER:
+        return LANE_INT32;
+    case LEAT_DECIMAL:
+        return leat_type_size(t) == 8 ? LANE_DECIMAL64 : LANE_SLOW;
     case LEAT_TIMESTAMP:
-    case LEAT_TIMESTAMPTZ: return LANE_TIMESTAMP;
-    case LEAT_DOUBLE: return LANE_DOUBLE;
-    case LEAT_BOOLEAN: return LANE_BOOLEAN;
-    default: return LANE_SLOW;
+    case LEAT_TIMESTAMPTZ:
+        return LANE_TIMESTAMP;
+    case LEAT_DOUBLE:
+        return LANE_DOUBLE;
+    case LEAT_BOOLEAN:
+        return LANE_BOOLEAN;
+    default:
+        return LANE_SLOW;
     }
 }
 
@@ -119,7 +127,9 @@ static inline const char *fast_string(const char *p, struct leat_string *out) {
 }
 
 /* A fraction or an exponent follows: not an integer after all. */
-static inline bool number_goes_on(char c) { return c == '.' || (c | 0x20) == 'e'; }
+static inline bool number_goes_on(char c) {
+    return c == '.' || (c | 0x20) == 'e';
+}
 
 static inline const char *fast_integer(const char *p, int64_t *out) {
     bool negative = *p == '-';
@@ -139,7 +149,8 @@ static inline const char *fast_decimal(const char *p, const struct field *f, int
     uint64_t later = stops & (stops - 1);
     if (LEAT_LIKELY(later && p[whole_bits / 8] == '.')) {
         unsigned all_bits = (unsigned)__builtin_ctzll(later) & ~7u, fraction = all_bits / 8 - whole_bits / 8 - 1;
-        if (LEAT_UNLIKELY(!whole_bits || !fraction || fraction > f->scale || (whole_bits > 8 && *p == '0'))) return NULL;
+        if (LEAT_UNLIKELY(!whole_bits || !fraction || fraction > f->scale || (whole_bits > 8 && *p == '0')))
+            return NULL;
         uint64_t low = (1ull << whole_bits) - 1, joined = (v & low) | ((v >> 8) & ~low);
         value = leat_eight_digits(joined << (72 - all_bits));
         if (__builtin_mul_overflow(value, leat_powers_of_10[f->scale - fraction], &value)) return NULL;
@@ -215,7 +226,8 @@ static inline const char *fast_timestamp(struct leat_json_decoder *j, const char
     if (p[10] != 'T' && p[10] != ' ') return NULL;
     uint64_t v = leat_load_u64(p + 11) ^ 0x30303a30303a3030ull; /* digits to 0..9, colons to 0 */
     if (v & 0xf0f0fff0f0fff0f0ull || ((v + 0x0606000606000606ull) & 0xf0f000f0f000f0f0ull)) return NULL;
-    unsigned hour = (unsigned)((v & 15) * 10 + (v >> 8 & 15)), minute = (unsigned)((v >> 24 & 15) * 10 + (v >> 32 & 15));
+    unsigned hour = (unsigned)((v & 15) * 10 + (v >> 8 & 15)),
+             minute = (unsigned)((v >> 24 & 15) * 10 + (v >> 32 & 15));
     unsigned second = (unsigned)((v >> 48 & 15) * 10 + (v >> 56 & 15));
     if (hour > 23 || minute > 59 || second > 59) return NULL;
     int64_t micros = 0;
@@ -238,8 +250,10 @@ static inline const char *fast_value(struct leat_json_decoder *j, const struct f
                                      void *data, size_t row) {
     if (LEAT_UNLIKELY(quoted != f->takes_quote)) return NULL;
     switch (f->lane) {
-    case LANE_STRING: return fast_string(p, (struct leat_string *)data + row);
-    case LANE_INT64: return fast_integer(p, (int64_t *)data + row);
+    case LANE_STRING:
+        return fast_string(p, (struct leat_string *)data + row);
+    case LANE_INT64:
+        return fast_integer(p, (int64_t *)data + row);
     case LANE_INT32: {
         int64_t wide;
         p = fast_integer(p, &wide);
@@ -247,11 +261,16 @@ static inline const char *fast_value(struct leat_json_decoder *j, const struct f
         ((int32_t *)data)[row] = (int32_t)wide;
         return p;
     }
-    case LANE_DECIMAL64: return fast_decimal(p, f, (int64_t *)data + row);
-    case LANE_TIMESTAMP: return fast_timestamp(j, p, (int64_t *)data + row);
-    case LANE_DOUBLE: return fast_double(p, (double *)data + row);
-    case LANE_BOOLEAN: return fast_boolean(p, (uint8_t *)data + row);
-    case LANE_SLOW: break;
+    case LANE_DECIMAL64:
+        return fast_decimal(p, f, (int64_t *)data + row);
+    case LANE_TIMESTAMP:
+        return fast_timestamp(j, p, (int64_t *)data + row);
+    case LANE_DOUBLE:
+        return fast_double(p, (double *)data + row);
+    case LANE_BOOLEAN:
+        return fast_boolean(p, (uint8_t *)data + row);
+    case LANE_SLOW:
+        break;
     }
     return NULL;
 }
@@ -332,7 +351,8 @@ static inline void mark_seen(struct row *r, size_t column) {
     if (r->out->columns[column].valid) r->out->columns[column].valid[r->index >> 6] |= 1ull << (r->index & 63);
 }
 
-static void remember(struct leat_json_decoder *j, size_t state, const char *text, size_t length, bool quoted, int32_t next) {
+static void remember(struct leat_json_decoder *j, size_t state, const char *text, size_t length, bool quoted,
+                     int32_t next) {
     if (length > LEAT_PATTERN_BYTES) return;
     struct transition *t = j->after[state];
     if (t->length) t++; /* the first candidate is only replaced by promotion */
@@ -363,7 +383,8 @@ static bool slow_transition(struct row *r, size_t state, const char *p, struct s
     size_t key_length;
     p = leat_json_space(p, end);
     if (state == 0) {
-        if (end - p >= 3 && !memcmp(p, "\xEF\xBB\xBF", 3)) p += 3; /* a file's first record may follow a byte order mark */
+        if (end - p >= 3 && !memcmp(p, "\xEF\xBB\xBF", 3))
+            p += 3; /* a file's first record may follow a byte order mark */
         if (p >= end || *p != '{') return expected(r, p, "an object was expected");
         const char *inside = leat_json_space(p + 1, end);
         if (inside < end && *inside == '}') {
@@ -468,7 +489,8 @@ const char *leat_json_decode(struct leat_decoder *d, const struct leat_record *r
         if (p != record->end) p = expected(&r, p, "something follows the object");
     }
     if (LEAT_UNLIKELY(!p))
-        return leat_arena_printf(&d->reasons, "not valid JSON at byte %zu: %s", (size_t)(r.fault.at - record->text), r.fault.what);
+        return leat_arena_printf(&d->reasons, "not valid JSON at byte %zu: %s", (size_t)(r.fault.at - record->text),
+                                 r.fault.what);
     if (LEAT_UNLIKELY(j->failed_count)) return first_failure(&r);
     *lossy = r.lossy;
     if (LEAT_LIKELY(j->seen_count == j->field_count)) return NULL;

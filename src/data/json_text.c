@@ -8,7 +8,9 @@ static const char *fail(struct leat_json_fault *fault, const char *at, const cha
     return NULL;
 }
 
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
 
 static int hex_value(char c) {
     if (is_digit(c)) return c - '0';
@@ -29,7 +31,8 @@ static int32_t hex4(const char *p, const char *end) {
 }
 
 /* One escape whose backslash stands at p; writes its bytes (at most 4) and how many. */
-static const char *take_escape(const char *p, const char *end, char *out, size_t *length, struct leat_json_fault *fault) {
+static const char *take_escape(const char *p, const char *end, char *out, size_t *length,
+                               struct leat_json_fault *fault) {
     static const char letters[] = "\"\\/bfnrt", bytes[] = "\"\\/\b\f\n\r\t";
     if (end - p < 2) return fail(fault, p, "an escape is cut off");
     const char *letter = p[1] ? strchr(letters, p[1]) : NULL;
@@ -68,8 +71,8 @@ static const char *find_quote(const char *p, const char *end, bool *escaped, str
     return fail(fault, end, "a string without its closing quote");
 }
 
-const char *leat_json_string(const char *p, const char *end, struct leat_arena *arena, const char **text, size_t *length,
-                             struct leat_json_fault *fault) {
+const char *leat_json_string(const char *p, const char *end, struct leat_arena *arena, const char **text,
+                             size_t *length, struct leat_json_fault *fault) {
     bool escaped;
     const char *close = find_quote(p, end, &escaped, fault);
     if (!close) return NULL;
@@ -150,7 +153,8 @@ static const char *skip_word(const char *p, const char *end, const char *word, s
 _Static_assert(LEAT_NESTING_MAX == 64, "the message below says so");
 
 /* The members of an object or the items of an array, after its opening bracket. */
-static const char *skip_container(const char *p, const char *end, int depth, char close, struct leat_json_fault *fault) {
+static const char *skip_container(const char *p, const char *end, int depth, char close,
+                                  struct leat_json_fault *fault) {
     if (depth > LEAT_NESTING_MAX) return fail(fault, p, "nested deeper than 64");
     p = leat_json_space(p, end);
     if (p < end && *p == close) return p + 1;
@@ -176,12 +180,19 @@ static const char *skip_container(const char *p, const char *end, int depth, cha
 const char *leat_json_skip(const char *p, const char *end, int depth, struct leat_json_fault *fault) {
     if (p >= end) return fail(fault, p, "the record ends where a value was expected");
     switch (*p) {
-    case '"': return skip_string(p + 1, end, fault);
-    case '{': return skip_container(p + 1, end, depth + 1, '}', fault);
-    case '[': return skip_container(p + 1, end, depth + 1, ']', fault);
-    case 't': return skip_word(p, end, "true", fault);
-    case 'f': return skip_word(p, end, "false", fault);
-    case 'n': return skip_word(p, end, "null", fault);
-    default: return leat_json_skip_number(p, end, fault);
+    case '"':
+        return skip_string(p + 1, end, fault);
+    case '{':
+        return skip_container(p + 1, end, depth + 1, '}', fault);
+    case '[':
+        return skip_container(p + 1, end, depth + 1, ']', fault);
+    case 't':
+        return skip_word(p, end, "true", fault);
+    case 'f':
+        return skip_word(p, end, "false", fault);
+    case 'n':
+        return skip_word(p, end, "null", fault);
+    default:
+        return leat_json_skip_number(p, end, fault);
     }
 }

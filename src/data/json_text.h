@@ -25,7 +25,7 @@ const char *leat_json_skip_number(const char *p, const char *end, struct leat_js
 /* Reads the string whose opening quote is before p. Returns what follows the closing quote; *text and *length are
  * its content: a piece of the input, or in the arena where escapes had to be resolved. NULL and fault when it is not
  * a string or not UTF-8. */
-const char *leat_json_string(const char *p, const char *end, struct leat_arena *arena, const char **text, size_t *length,
-                             struct leat_json_fault *fault);
+const char *leat_json_string(const char *p, const char *end, struct leat_arena *arena, const char **text,
+                             size_t *length, struct leat_json_fault *fault);
 
 #endif

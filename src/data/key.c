@@ -46,8 +46,12 @@ static void put_interval(unsigned char *out, const void *value) {
     memcpy(out + 8, &w.micros, 8);
 }
 
-static double canonical_double(double v) { return isnan(v) ? (double)NAN : v == 0 ? 0.0 : v; }
-static float canonical_float(float v) { return isnan(v) ? NAN : v == 0 ? 0.0f : v; }
+static double canonical_double(double v) {
+    return isnan(v) ? (double)NAN : v == 0 ? 0.0 : v;
+}
+static float canonical_float(float v) {
+    return isnan(v) ? NAN : v == 0 ? 0.0f : v;
+}
 
 static inline const char *value_at(const struct leat_column *column, size_t row, size_t size) {
     return (const char *)column->data + row * size;
@@ -66,18 +70,32 @@ static inline size_t put_fixed(unsigned char *out, const struct leat_column *col
         memcpy(out, &v, 8);
         return 8;
     }
-    case LEAT_INTERVAL: put_interval(out, value_at(column, row, 16)); return 16;
-    default: break;
+    case LEAT_INTERVAL:
+        put_interval(out, value_at(column, row, 16));
+        return 16;
+    default:
+        break;
     }
     size_t size = leat_type_size(column->type);
     const char *value = value_at(column, row, size);
     switch (size) {
-    case 1: memcpy(out, value, 1); break;
-    case 2: memcpy(out, value, 2); break;
-    case 4: memcpy(out, value, 4); break;
-    case 8: memcpy(out, value, 8); break;
-    case 16: memcpy(out, value, 16); break;
-    default: break;
+    case 1:
+        memcpy(out, value, 1);
+        break;
+    case 2:
+        memcpy(out, value, 2);
+        break;
+    case 4:
+        memcpy(out, value, 4);
+        break;
+    case 8:
+        memcpy(out, value, 8);
+        break;
+    case 16:
+        memcpy(out, value, 16);
+        break;
+    default:
+        break;
     }
     return size;
 }
@@ -144,12 +162,18 @@ static void hash_plain(const struct leat_column *column, size_t from, size_t n, 
     const char *data = column->data;
     unsigned char key[MAX_FIXED_BYTES] = {1};
     switch (leat_type_size(column->type)) {
-    case 1: HASH_WIDTH(1) break;
-    case 2: HASH_WIDTH(2) break;
-    case 4: HASH_WIDTH(4) break;
-    case 8: HASH_WIDTH(8) break;
-    case 16: HASH_WIDTH(16) break;
-    default: break;
+    case 1:
+        HASH_WIDTH(1) break;
+    case 2:
+        HASH_WIDTH(2) break;
+    case 4:
+        HASH_WIDTH(4) break;
+    case 8:
+        HASH_WIDTH(8) break;
+    case 16:
+        HASH_WIDTH(16) break;
+    default:
+        break;
     }
     if (!column->valid) return;
     key[0] = 0;
@@ -184,7 +208,8 @@ void leat_key_hash(const struct leat_changes *c, size_t from, size_t n, const ui
 static inline bool value_equal(const struct leat_column *a, size_t row_a, const struct leat_column *b, size_t row_b) {
     switch ((enum leat_kind)a->type.kind) {
     case LEAT_VARCHAR:
-    case LEAT_BLOB: return leat_string_equal(string_at(a, row_a), string_at(b, row_b));
+    case LEAT_BLOB:
+        return leat_string_equal(string_at(a, row_a), string_at(b, row_b));
     case LEAT_FLOAT: {
         float x = ((const float *)a->data)[row_a], y = ((const float *)b->data)[row_b];
         return x == y || (isnan(x) && isnan(y));
@@ -244,28 +269,43 @@ static int compare_intervals(const void *a, const void *b) {
 
 static int compare_signed(const struct leat_column *a, size_t row_a, const struct leat_column *b, size_t row_b) {
     switch (leat_type_size(a->type)) {
-    case 1: COMPARE_AS(int8_t);
-    case 2: COMPARE_AS(int16_t);
-    case 4: COMPARE_AS(int32_t);
-    case 8: COMPARE_AS(int64_t);
-    default: COMPARE_AS(leat_i128);
+    case 1:
+        COMPARE_AS(int8_t);
+    case 2:
+        COMPARE_AS(int16_t);
+    case 4:
+        COMPARE_AS(int32_t);
+    case 8:
+        COMPARE_AS(int64_t);
+    default:
+        COMPARE_AS(leat_i128);
     }
 }
 
 static int value_compare(const struct leat_column *a, size_t row_a, const struct leat_column *b, size_t row_b) {
     switch ((enum leat_kind)a->type.kind) {
     case LEAT_VARCHAR:
-    case LEAT_BLOB: return compare_strings(string_at(a, row_a), string_at(b, row_b));
-    case LEAT_FLOAT: return compare_doubles((double)((const float *)a->data)[row_a], (double)((const float *)b->data)[row_b]);
-    case LEAT_DOUBLE: return compare_doubles(((const double *)a->data)[row_a], ((const double *)b->data)[row_b]);
-    case LEAT_INTERVAL: return compare_intervals(value_at(a, row_a, 16), value_at(b, row_b, 16));
+    case LEAT_BLOB:
+        return compare_strings(string_at(a, row_a), string_at(b, row_b));
+    case LEAT_FLOAT:
+        return compare_doubles((double)((const float *)a->data)[row_a], (double)((const float *)b->data)[row_b]);
+    case LEAT_DOUBLE:
+        return compare_doubles(((const double *)a->data)[row_a], ((const double *)b->data)[row_b]);
+    case LEAT_INTERVAL:
+        return compare_intervals(value_at(a, row_a, 16), value_at(b, row_b, 16));
     case LEAT_BOOLEAN:
-    case LEAT_UTINYINT: COMPARE_AS(uint8_t);
-    case LEAT_USMALLINT: COMPARE_AS(uint16_t);
-    case LEAT_UINTEGER: COMPARE_AS(uint32_t);
-    case LEAT_UBIGINT: COMPARE_AS(uint64_t);
-    case LEAT_UHUGEINT: COMPARE_AS(unsigned __int128);
-    default: return compare_signed(a, row_a, b, row_b); /* UUID too: its flipped top bit makes it signed */
+    case LEAT_UTINYINT:
+        COMPARE_AS(uint8_t);
+    case LEAT_USMALLINT:
+        COMPARE_AS(uint16_t);
+    case LEAT_UINTEGER:
+        COMPARE_AS(uint32_t);
+    case LEAT_UBIGINT:
+        COMPARE_AS(uint64_t);
+    case LEAT_UHUGEINT:
+        COMPARE_AS(unsigned __int128);
+    default:
+        return compare_signed(a, row_a, b, row_b); /* UUID too: its flipped top bit makes it signed */
     }
 }
 

@@ -77,35 +77,6 @@ enum { DECIMAL_DEFAULT_WIDTH = 18, DECIMAL_DEFAULT_SCALE = 3, DECIMAL_MAX_WIDTH 
 
 static const char *const nested_words[] = {"LIST", "STRUCT", "ROW", "MAP", "UNION", "ARRAY"};
 
-size_t leat_type_size(struct leat_type t) {
-    switch ((enum leat_kind)t.kind) {
-    case LEAT_BOOLEAN:
-    case LEAT_TINYINT:
-    case LEAT_UTINYINT: return 1;
-    case LEAT_SMALLINT:
-    case LEAT_USMALLINT: return 2;
-    case LEAT_INTEGER:
-    case LEAT_UINTEGER:
-    case LEAT_FLOAT:
-    case LEAT_DATE: return 4;
-    case LEAT_BIGINT:
-    case LEAT_UBIGINT:
-    case LEAT_DOUBLE:
-    case LEAT_TIME:
-    case LEAT_TIMESTAMP:
-    case LEAT_TIMESTAMPTZ: return 8;
-    case LEAT_HUGEINT:
-    case LEAT_UHUGEINT:
-    case LEAT_INTERVAL:
-    case LEAT_UUID:
-    case LEAT_VARCHAR:
-    case LEAT_BLOB: return 16;
-    case LEAT_DECIMAL: return t.width <= 4 ? 2 : t.width <= 9 ? 4 : t.width <= 18 ? 8 : 16;
-    case LEAT_NESTED: return 0;
-    }
-    return 0;
-}
-
 void leat_type_print(struct leat_type t, char out[32]) {
     if (t.kind == LEAT_DECIMAL) {
         snprintf(out, 32, "DECIMAL(%u,%u)", (unsigned)t.width, (unsigned)t.scale);
@@ -188,7 +159,9 @@ static enum leat_status parse_decimal(const char *arguments, struct leat_type *o
     int count = 0;
     if (*arguments) {
         if (!parse_arguments(arguments, v, &count))
-            return leat_fail(err, LEAT_INVALID, "\"DECIMAL%s\" is not a type: write DECIMAL(width,scale), such as DECIMAL(18,2)", arguments);
+            return leat_fail(err, LEAT_INVALID,
+                             "\"DECIMAL%s\" is not a type: write DECIMAL(width,scale), such as DECIMAL(18,2)",
+                             arguments);
         if (count == 1) v[1] = 0;
     }
     if (v[0] < 1 || v[0] > DECIMAL_MAX_WIDTH)
@@ -226,14 +199,17 @@ enum leat_status leat_type_parse(const char *text, size_t length, struct leat_ty
         unsigned v[2];
         int count = 0;
         /* DuckDB takes and ignores a length on VARCHAR; we do the same. */
-        if (arguments && !(spellings[i].kind == LEAT_VARCHAR && parse_arguments(argument_text, v, &count) && count == 1))
+        if (arguments &&
+            !(spellings[i].kind == LEAT_VARCHAR && parse_arguments(argument_text, v, &count) && count == 1))
             return leat_fail(err, LEAT_INVALID, "type %s takes no \"%s\"", spellings[i].text, argument_text);
         out->kind = (uint8_t)spellings[i].kind;
         return LEAT_OK;
     }
     if (!strcmp(word, "JSON"))
-        return leat_fail(err, LEAT_INVALID, "type JSON: declare VARCHAR; an object or array is kept there as its JSON text");
-    return leat_fail(err, LEAT_INVALID, "\"%.*s\" is not a type; did you mean %s?", (int)length, text, nearest_spelling(word));
+        return leat_fail(err, LEAT_INVALID,
+                         "type JSON: declare VARCHAR; an object or array is kept there as its JSON text");
+    return leat_fail(err, LEAT_INVALID, "\"%.*s\" is not a type; did you mean %s?", (int)length, text,
+                     nearest_spelling(word));
 }
 
 void leat_schema_add(struct leat_schema *s, const char *name, struct leat_type type, bool not_null) {

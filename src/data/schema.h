@@ -59,7 +59,17 @@ static inline bool leat_string_equal(const struct leat_string *a, const struct l
     return a->length == b->length && memcmp(leat_string_data(a), leat_string_data(b), a->length) == 0;
 }
 
-size_t leat_type_size(struct leat_type t); /* bytes a value; 0 for NESTED */
+/* Bytes a value; 0 for NESTED. */
+static inline size_t leat_type_size(struct leat_type t) {
+    static const uint8_t sizes[] = {
+        [LEAT_BOOLEAN] = 1, [LEAT_TINYINT] = 1, [LEAT_SMALLINT] = 2, [LEAT_INTEGER] = 4, [LEAT_BIGINT] = 8, [LEAT_HUGEINT] = 16,
+        [LEAT_UTINYINT] = 1, [LEAT_USMALLINT] = 2, [LEAT_UINTEGER] = 4, [LEAT_UBIGINT] = 8, [LEAT_UHUGEINT] = 16,
+        [LEAT_FLOAT] = 4, [LEAT_DOUBLE] = 8, [LEAT_VARCHAR] = 16, [LEAT_BLOB] = 16, [LEAT_DATE] = 4, [LEAT_TIME] = 8,
+        [LEAT_TIMESTAMP] = 8, [LEAT_TIMESTAMPTZ] = 8, [LEAT_INTERVAL] = 16, [LEAT_UUID] = 16, [LEAT_NESTED] = 0,
+    };
+    if (t.kind != LEAT_DECIMAL) return sizes[t.kind];
+    return t.width <= 4 ? 2 : t.width <= 9 ? 4 : t.width <= 18 ? 8 : 16;
+}
 static inline bool leat_type_is_string(struct leat_type t) { return t.kind == LEAT_VARCHAR || t.kind == LEAT_BLOB; }
 static inline bool leat_type_equal(struct leat_type a, struct leat_type b) {
     return a.kind == b.kind && (a.kind != LEAT_DECIMAL || (a.width == b.width && a.scale == b.scale));

@@ -3,7 +3,9 @@
 
 #include <string.h>
 
-static bool is_tail(unsigned char c) { return (c & 0xC0) == 0x80; }
+static bool is_tail(unsigned char c) {
+    return (c & 0xC0) == 0x80;
+}
 
 /* Length of the valid sequence at s (n > 0 bytes left), 0 when there is none. */
 static size_t sequence_length(const unsigned char *s, size_t n) {
@@ -34,7 +36,9 @@ size_t leat_utf8_prefix(const char *text, size_t n) {
     return at;
 }
 
-bool leat_utf8_valid(const char *text, size_t n) { return leat_utf8_prefix(text, n) == n; }
+bool leat_utf8_valid(const char *text, size_t n) {
+    return leat_utf8_prefix(text, n) == n;
+}
 
 size_t leat_utf8_put(char *out, uint32_t c) {
     if (c < 0x80) {

@@ -7,8 +7,12 @@
 typedef unsigned __int128 u128;
 #define U128_MAX ((u128)-1)
 
-static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool is_space(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
 
 static void trim(const char **text, size_t *n) {
     while (*n && is_space(**text))
@@ -75,8 +79,8 @@ static bool scaled_integer(const struct number *number, unsigned scale, u128 *ou
         if (number->digits[i] == '.') continue;
         unsigned digit = (unsigned)(number->digits[i] - '0');
         if (index < keep) {
-            if (value > (U128_MAX - digit) / 10) return false;
-            value = value * 10 + digit;
+            if (__builtin_mul_overflow(value, (u128)10, &value) || __builtin_add_overflow(value, (u128)digit, &value))
+                return false;
         } else {
             if (index == keep && digit >= 5) *round_up = true;
             if (digit) *dropped = true;
@@ -84,8 +88,7 @@ static bool scaled_integer(const struct number *number, unsigned scale, u128 *ou
         index++;
     }
     for (; value && index < keep; index++) {
-        if (value > U128_MAX / 10) return false;
-        value *= 10;
+        if (__builtin_mul_overflow(value, (u128)10, &value)) return false;
     }
     *out = value;
     return true;
@@ -98,9 +101,30 @@ static u128 power_of_10(unsigned exponent) {
     return p;
 }
 
-static void store_integer(void *out, size_t size, u128 value) { memcpy(out, &value, size); } /* little-endian */
+static void store_integer(void *out, size_t size, u128 value) {
+    memcpy(out, &value, size);
+} /* little-endian */
+
+/* Nothing but up to 18 digits and a minus: the usual case by far. */
+static bool plain_integer(const char *text, size_t n, int64_t *out) {
+    bool negative = n && *text == '-';
+    int64_t v = 0;
+    if (n == negative || n > 18) return false;
+    for (size_t i = negative; i < n; i++) {
+        if (!is_digit(text[i])) return false;
+        v = v * 10 + (text[i] - '0');
+    }
+    *out = negative ? -v : v;
+    return true;
+}
 
 static enum leat_value_status parse_integer(struct leat_type type, const char *text, size_t n, void *out) {
+    int64_t plain;
+    bool usual = type.kind == LEAT_BIGINT || type.kind == LEAT_INTEGER;
+    if (usual && plain_integer(text, n, &plain) && (type.kind == LEAT_BIGINT || plain == (int32_t)plain)) {
+        memcpy(out, &plain, type.kind == LEAT_BIGINT ? 8 : 4);
+        return LEAT_VALUE_OK;
+    }
     struct number number;
     u128 value;
     bool dropped, round_up, is_unsigned = false;
@@ -112,8 +136,11 @@ static enum leat_value_status parse_integer(struct leat_type type, const char *t
     case LEAT_USMALLINT:
     case LEAT_UINTEGER:
     case LEAT_UBIGINT:
-    case LEAT_UHUGEINT: is_unsigned = true; break;
-    default: break;
+    case LEAT_UHUGEINT:
+        is_unsigned = true;
+        break;
+    default:
+        break;
     }
     size_t size = leat_type_size(type);
     unsigned bits = (unsigned)size * 8;
@@ -265,10 +292,14 @@ static enum leat_value_status parse_blob(const char *text, size_t n, void *out, 
 enum leat_value_status leat_value_parse(struct leat_type type, const char *text, size_t n, void *out,
                                         struct leat_arena *arena) {
     switch ((enum leat_kind)type.kind) {
-    case LEAT_BOOLEAN: return parse_boolean(text, n, out);
-    case LEAT_UUID: return parse_uuid(text, n, out);
-    case LEAT_BLOB: return parse_blob(text, n, out, arena);
-    default: break;
+    case LEAT_BOOLEAN:
+        return parse_boolean(text, n, out);
+    case LEAT_UUID:
+        return parse_uuid(text, n, out);
+    case LEAT_BLOB:
+        return parse_blob(text, n, out, arena);
+    default:
+        break;
     }
     trim(&text, &n);
     union {
@@ -279,17 +310,31 @@ enum leat_value_status leat_value_parse(struct leat_type type, const char *text,
     } v;
     enum leat_value_status status;
     switch ((enum leat_kind)type.kind) {
-    case LEAT_DECIMAL: return parse_decimal(type, text, n, out);
-    case LEAT_INTERVAL: return leat_value_parse_interval(text, n, out);
-    case LEAT_FLOAT: status = parse_float(text, n, &v.f); break;
-    case LEAT_DOUBLE: status = parse_double(text, n, &v.d); break;
-    case LEAT_DATE: status = leat_value_parse_date(text, n, &v.days); break;
-    case LEAT_TIME: status = leat_value_parse_time(text, n, &v.micros); break;
+    case LEAT_DECIMAL:
+        return parse_decimal(type, text, n, out);
+    case LEAT_INTERVAL:
+        return leat_value_parse_interval(text, n, out);
+    case LEAT_FLOAT:
+        status = parse_float(text, n, &v.f);
+        break;
+    case LEAT_DOUBLE:
+        status = parse_double(text, n, &v.d);
+        break;
+    case LEAT_DATE:
+        status = leat_value_parse_date(text, n, &v.days);
+        break;
+    case LEAT_TIME:
+        status = leat_value_parse_time(text, n, &v.micros);
+        break;
     case LEAT_TIMESTAMP:
-    case LEAT_TIMESTAMPTZ: status = leat_value_parse_timestamp(text, n, &v.micros); break;
+    case LEAT_TIMESTAMPTZ:
+        status = leat_value_parse_timestamp(text, n, &v.micros);
+        break;
     case LEAT_NESTED:
-    case LEAT_VARCHAR: return LEAT_VALUE_SYNTAX;
-    default: return parse_integer(type, text, n, out);
+    case LEAT_VARCHAR:
+        return LEAT_VALUE_SYNTAX;
+    default:
+        return parse_integer(type, text, n, out);
     }
     if (status <= LEAT_VALUE_LOSSY) memcpy(out, &v, leat_type_size(type));
     return status;
@@ -300,15 +345,20 @@ const char *leat_value_reason(enum leat_value_status status, struct leat_type ty
     leat_type_print(type, name);
     switch (status) {
     case LEAT_VALUE_OK:
-    case LEAT_VALUE_LOSSY: return "";
-    case LEAT_VALUE_SYNTAX: return leat_arena_printf(arena, "is not a %s", name);
-    case LEAT_VALUE_RANGE: return leat_arena_printf(arena, "is out of range for %s", name);
+    case LEAT_VALUE_LOSSY:
+        return "";
+    case LEAT_VALUE_SYNTAX:
+        return leat_arena_printf(arena, "is not a %s", name);
+    case LEAT_VALUE_RANGE:
+        return leat_arena_printf(arena, "is out of range for %s", name);
     case LEAT_VALUE_FRACTION:
         return leat_arena_printf(arena, "has a fraction, which %s cannot hold; declare DECIMAL or DOUBLE", name);
     case LEAT_VALUE_EPOCH:
-        return leat_arena_printf(arena, "is a number, not a %s; declare the column BIGINT and convert with make_timestamp or epoch_ms",
-                                 name);
-    case LEAT_VALUE_YEAR: return leat_arena_printf(arena, "is outside the years 0001 to 9999 of %s", name);
+        return leat_arena_printf(
+            arena, "is a number, not a %s; declare the column BIGINT and convert with make_timestamp or epoch_ms",
+            name);
+    case LEAT_VALUE_YEAR:
+        return leat_arena_printf(arena, "is outside the years 0001 to 9999 of %s", name);
     }
     return "";
 }

@@ -23,7 +23,8 @@ enum leat_value_status {
 /* Parses text (n bytes, not NUL-terminated) as a value of `type` into out (leat_type_size bytes; untouched unless OK
  * or LOSSY). Not for VARCHAR and NESTED. BLOB: bytes beyond 12 go to `arena`. White space around is
  * ignored where DuckDB ignores it. Thread: any. */
-enum leat_value_status leat_value_parse(struct leat_type type, const char *text, size_t n, void *out, struct leat_arena *arena);
+enum leat_value_status leat_value_parse(struct leat_type type, const char *text, size_t n, void *out,
+                                        struct leat_arena *arena);
 /* Why: " is not a BIGINT", " is out of range for ...", with what to do; static or in the arena. */
 const char *leat_value_reason(enum leat_value_status, struct leat_type type, struct leat_arena *arena);
 

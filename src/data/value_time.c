@@ -8,9 +8,15 @@ enum { YEAR_MAX = 9999, OFFSET_HOURS_MAX = 15, DAYS_PER_MONTH = 30 };
 struct reader {
     const char *at, *end;
 };
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
-static bool more(const struct reader *r) { return r->at < r->end; }
-static bool next_is(const struct reader *r, char c) { return r->at < r->end && *r->at == c; }
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+static bool more(const struct reader *r) {
+    return r->at < r->end;
+}
+static bool next_is(const struct reader *r, char c) {
+    return r->at < r->end && *r->at == c;
+}
 static bool take(struct reader *r, char c) {
     if (!next_is(r, c)) return false;
     r->at++;
@@ -125,7 +131,9 @@ static enum leat_value_status take_offset(struct reader *r, int64_t *seconds) {
     return *seconds ? LEAT_VALUE_LOSSY : LEAT_VALUE_OK;
 }
 
-static enum leat_value_status worse(enum leat_value_status a, enum leat_value_status b) { return a > b ? a : b; }
+static enum leat_value_status worse(enum leat_value_status a, enum leat_value_status b) {
+    return a > b ? a : b;
+}
 
 /* Date [T or blank, time [offset]]. */
 static enum leat_value_status take_timestamp(struct reader *r, int64_t *micros) {
@@ -140,7 +148,8 @@ static enum leat_value_status take_timestamp(struct reader *r, int64_t *micros) 
         if (more(r)) return LEAT_VALUE_SYNTAX;
     }
     int64_t at = days * micros_per_day + time - offset * micros_per_second;
-    if (at < leat_days_from_civil(1, 1, 1) * micros_per_day || at >= leat_days_from_civil(YEAR_MAX + 1, 1, 1) * micros_per_day)
+    if (at < leat_days_from_civil(1, 1, 1) * micros_per_day ||
+        at >= leat_days_from_civil(YEAR_MAX + 1, 1, 1) * micros_per_day)
         return LEAT_VALUE_YEAR;
     *micros = at;
     return status;
@@ -187,12 +196,30 @@ struct unit {
     int64_t micros;
 };
 static const struct unit units[] = {
-    {"year", 12, 0, 0},          {"y", 12, 0, 0},           {"yr", 12, 0, 0},          {"quarter", 3, 0, 0},
-    {"month", 1, 0, 0},          {"mon", 1, 0, 0},          {"week", 0, 7, 0},         {"w", 0, 7, 0},
-    {"day", 0, 1, 0},            {"d", 0, 1, 0},            {"hour", 0, 0, 3600000000LL}, {"hr", 0, 0, 3600000000LL},
-    {"h", 0, 0, 3600000000LL},   {"minute", 0, 0, 60000000LL}, {"min", 0, 0, 60000000LL}, {"m", 0, 0, 60000000LL},
-    {"second", 0, 0, 1000000LL}, {"sec", 0, 0, 1000000LL},  {"s", 0, 0, 1000000LL},    {"millisecond", 0, 0, 1000LL},
-    {"ms", 0, 0, 1000LL},        {"msec", 0, 0, 1000LL},    {"microsecond", 0, 0, 1},  {"us", 0, 0, 1},
+    {"year", 12, 0, 0},
+    {"y", 12, 0, 0},
+    {"yr", 12, 0, 0},
+    {"quarter", 3, 0, 0},
+    {"month", 1, 0, 0},
+    {"mon", 1, 0, 0},
+    {"week", 0, 7, 0},
+    {"w", 0, 7, 0},
+    {"day", 0, 1, 0},
+    {"d", 0, 1, 0},
+    {"hour", 0, 0, 3600000000LL},
+    {"hr", 0, 0, 3600000000LL},
+    {"h", 0, 0, 3600000000LL},
+    {"minute", 0, 0, 60000000LL},
+    {"min", 0, 0, 60000000LL},
+    {"m", 0, 0, 60000000LL},
+    {"second", 0, 0, 1000000LL},
+    {"sec", 0, 0, 1000000LL},
+    {"s", 0, 0, 1000000LL},
+    {"millisecond", 0, 0, 1000LL},
+    {"ms", 0, 0, 1000LL},
+    {"msec", 0, 0, 1000LL},
+    {"microsecond", 0, 0, 1},
+    {"us", 0, 0, 1},
     {"usec", 0, 0, 1},
 };
 
@@ -231,8 +258,10 @@ static enum leat_value_status take_clock(struct reader *r, int sign, unsigned ho
     if (take(r, '.')) {
         int n = 0;
         for (; more(r) && is_digit(*r->at); r->at++, n++) {
-            if (n < 6) fraction = fraction * 10 + (*r->at - '0');
-            else if (*r->at != '0') lossy = true;
+            if (n < 6)
+                fraction = fraction * 10 + (*r->at - '0');
+            else if (*r->at != '0')
+                lossy = true;
         }
         for (; n < 6; n++)
             fraction *= 10;

@@ -15,7 +15,7 @@
 #define CHECK(condition)                                                                                               \
     do {                                                                                                               \
         if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition);                                \
+            fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition);                              \
             abort();                                                                                                   \
         }                                                                                                              \
     } while (0)
@@ -23,9 +23,9 @@
 enum { RECORDS_MAX = 24 };
 
 static const char *const fuzz_types[] = {
-    "VARCHAR", "BIGINT",  "INTEGER", "DECIMAL(18,2)", "TIMESTAMP", "DOUBLE",   "BOOLEAN", "SMALLINT", "UTINYINT",
-    "HUGEINT", "UHUGEINT", "FLOAT",  "DECIMAL(38,9)", "DATE",      "TIME",     "UUID",    "INTERVAL", "BLOB",
-    "TIMESTAMPTZ", "VARCHAR", "DECIMAL(4,4)"};
+    "VARCHAR",  "BIGINT",   "INTEGER",  "DECIMAL(18,2)", "TIMESTAMP",   "DOUBLE",        "BOOLEAN",
+    "SMALLINT", "UTINYINT", "HUGEINT",  "UHUGEINT",      "FLOAT",       "DECIMAL(38,9)", "DATE",
+    "TIME",     "UUID",     "INTERVAL", "BLOB",          "TIMESTAMPTZ", "VARCHAR",       "DECIMAL(4,4)"};
 
 /* Columns a, b, c, ... of every type; the ones of `needed` are NOT NULL. */
 static inline void fuzz_schema(struct leat_schema *s, uint32_t needed) {
@@ -54,7 +54,8 @@ static inline void check_batch(const struct leat_changes *c) {
     }
 }
 
-static inline void fuzz_decode(const struct leat_source *source, const char *header, size_t header_length, const char *text, size_t n) {
+static inline void fuzz_decode(const struct leat_source *source, const char *header, size_t header_length,
+                               const char *text, size_t n) {
     struct leat_decoder *together, *alone;
     struct leat_changes all, one;
     struct leat_error err;
@@ -70,8 +71,13 @@ static inline void fuzz_decode(const struct leat_source *source, const char *hea
     memset(payload + n, '"', LEAT_PAYLOAD_SLACK);
     size_t used = leat_split_records(source->format, payload, n, true, starts, ends, RECORDS_MAX, &count);
     CHECK(used <= n && (count == RECORDS_MAX || used == n));
-    struct leat_block block = {.payload = payload, .payload_bytes = n, .starts = starts, .ends = ends, .record_count = count,
-                               .header = header, .header_length = header_length};
+    struct leat_block block = {.payload = payload,
+                               .payload_bytes = n,
+                               .starts = starts,
+                               .ends = ends,
+                               .record_count = count,
+                               .header = header,
+                               .header_length = header_length};
     leat_changes_init(&all, &source->schema);
     leat_changes_init(&one, &source->schema);
     for (uint16_t i = 0; i < source->schema.field_count; i++)
@@ -82,7 +88,8 @@ static inline void fuzz_decode(const struct leat_source *source, const char *hea
     for (uint32_t i = 0; i < count; i++) {
         CHECK(leat_decoder_open(source, &alone, &err) == LEAT_OK);
         leat_changes_reset(&one);
-        CHECK(leat_decode(alone, &block, i, 1, &one, ignored, &lossy_one, &reject_one, &reject_count_one, &err) == LEAT_OK);
+        CHECK(leat_decode(alone, &block, i, 1, &one, ignored, &lossy_one, &reject_one, &reject_count_one, &err) ==
+              LEAT_OK);
         if (reject_count_one) {
             CHECK(next_reject < reject_count && rejects[next_reject].record == i);
             CHECK(leat_utf8_valid(reject_one[0].reason, strlen(reject_one[0].reason)));

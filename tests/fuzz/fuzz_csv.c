@@ -12,7 +12,8 @@ static void check_pieces(const char *text, size_t n, size_t piece) {
     size_t at = 0, have = 0, found = 0;
     while (at < n && found < whole) {
         have = n - have < piece ? n : have + piece;
-        size_t used = leat_split_records(LEAT_FORMAT_CSV, copy + at, have - at, have == n, starts, ends, RECORDS_MAX, &count);
+        size_t used =
+            leat_split_records(LEAT_FORMAT_CSV, copy + at, have - at, have == n, starts, ends, RECORDS_MAX, &count);
         for (uint32_t i = 0; i < count && found < whole; i++, found++) {
             CHECK(at + starts[i] == whole_starts[found]);
             CHECK(at + ends[i] == whole_ends[found]);
@@ -26,7 +27,10 @@ static void check_pieces(const char *text, size_t n, size_t piece) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!size) return 0;
-    struct leat_option options[] = {{.name = "delimiter", .value = data[0] & 1 ? ";" : data[0] & 2 ? "\t" : ","},
+    struct leat_option options[] = {{.name = "delimiter",
+                                     .value = data[0] & 1   ? ";"
+                                              : data[0] & 2 ? "\t"
+                                                            : ","},
                                     {.name = "null_string", .value = data[0] & 4 ? "NULL" : "-"},
                                     {.name = "encoding", .value = data[0] & 8 ? "latin-1" : "utf-8"}};
     struct leat_source source = {.name = "s", .format = LEAT_FORMAT_CSV, .options = options, .option_count = 3};

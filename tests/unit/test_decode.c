@@ -6,6 +6,8 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
+#include <zlib.h>
 
 #include "data/decode.h"
 #include "data/value.h"
@@ -43,7 +45,8 @@ static void open_source(struct fixture *f, enum leat_format format, const char *
     }
     free(copy);
     for (; options && *options; options += 2)
-        f->options[f->source.option_count++] = (struct leat_option){.name = (char *)options[0], .value = (char *)options[1]};
+        f->options[f->source.option_count++] =
+            (struct leat_option){.name = (char *)options[0], .value = (char *)options[1]};
     f->source.options = f->options;
     struct leat_error err = {0};
     enum leat_status status = leat_decoder_open(&f->source, &f->decoder, &err);
@@ -66,15 +69,20 @@ static void decode_bytes(struct fixture *f, const char *text, size_t n, const ch
     memset(f->payload + n, 'x', 64);
     size_t used = leat_split_records(f->source.format, f->payload, n, true, f->starts, f->ends, 64, &f->count);
     assert_int_equal(used, n);
-    struct leat_block block = {.record_count = f->count, .payload = f->payload, .payload_bytes = n, .starts = f->starts, .ends = f->ends};
+    struct leat_block block = {
+        .record_count = f->count, .payload = f->payload, .payload_bytes = n, .starts = f->starts, .ends = f->ends};
     block.header = header ? header : "";
     block.header_length = header ? strlen(header) : 0;
     leat_changes_reset(&f->out);
     struct leat_error err;
-    assert_int_equal(leat_decode(f->decoder, &block, 0, f->count, &f->out, f->records, f->lossy, &f->rejects, &f->reject_count, &err), LEAT_OK);
+    assert_int_equal(leat_decode(f->decoder, &block, 0, f->count, &f->out, f->records, f->lossy, &f->rejects,
+                                 &f->reject_count, &err),
+                     LEAT_OK);
     assert_int_equal(f->out.row_count + f->reject_count, f->count);
 }
-static void decode(struct fixture *f, const char *text) { decode_bytes(f, text, strlen(text), NULL); }
+static void decode(struct fixture *f, const char *text) {
+    decode_bytes(f, text, strlen(text), NULL);
+}
 
 static void check_reject(struct fixture *f, const char *text, const char *reason) {
     decode(f, text);
@@ -109,7 +117,8 @@ static void check_int(struct fixture *f, const char *text, int64_t want, bool lo
 }
 
 #define ORDER_COLUMNS                                                                                                  \
-    "event_id VARCHAR!; order_id BIGINT!; customer_id BIGINT; quantity INTEGER; amount DECIMAL(18,2); status VARCHAR; "  \
+    "event_id VARCHAR!; order_id BIGINT!; customer_id BIGINT; quantity INTEGER; amount DECIMAL(18,2); status "         \
+    "VARCHAR; "                                                                                                        \
     "event_time TIMESTAMP!"
 
 static void json_orders(void **state) {
@@ -117,14 +126,17 @@ static void json_orders(void **state) {
     struct fixture f;
     open_source(&f, LEAT_FORMAT_JSON, ORDER_COLUMNS, NULL);
     /* Key order, spacing and missing keys change from record to record; each is decoded with what the others taught. */
-    static const char text[] =
-        "{\"event_id\":\"aaaaaaaa-bbbb\",\"order_id\":1,\"customer_id\":7,\"quantity\":2,\"amount\":12.50,\"status\":\"paid\",\"event_time\":\"2026-11-22T10:00:00.5Z\"}\n"
-        "{\"event_id\":\"aaaaaaaa-bbbc\",\"order_id\":2,\"customer_id\":null,\"quantity\":3,\"amount\":-1,\"status\":\"placed\",\"event_time\":\"2026-11-22 10:00:01\"}\n"
-        "\n"
-        "{ \"order_id\" : 3 , \"event_id\" : \"x\" , \"event_time\" : \"2026-11-23\" }\r\n"
-        "{\"event_id\":\"aaaaaaaa-bbbd\",\"order_id\":4,\"extra\":{\"a\":[1,2,{}]},\"ORDER_ID\":5,\"event_time\":\"2026-11-22T12:00:00+02:00\"}\n"
-        "{\"event_id\":\"no order\",\"event_time\":\"2026-11-22\"}\n"
-        "{\"event_id\":\"y\",\"order_id\":\"6\",\"quantity\":1e2,\"amount\":\"3.125\",\"status\":{\"a\": \"b\"},\"event_time\":\"2026-11-22T23:59:59.1234567\"}";
+    static const char text[] = "{\"event_id\":\"aaaaaaaa-bbbb\",\"order_id\":1,\"customer_id\":7,\"quantity\":2,"
+                               "\"amount\":12.50,\"status\":\"paid\",\"event_time\":\"2026-11-22T10:00:00.5Z\"}\n"
+                               "{\"event_id\":\"aaaaaaaa-bbbc\",\"order_id\":2,\"customer_id\":null,\"quantity\":3,"
+                               "\"amount\":-1,\"status\":\"placed\",\"event_time\":\"2026-11-22 10:00:01\"}\n"
+                               "\n"
+                               "{ \"order_id\" : 3 , \"event_id\" : \"x\" , \"event_time\" : \"2026-11-23\" }\r\n"
+                               "{\"event_id\":\"aaaaaaaa-bbbd\",\"order_id\":4,\"extra\":{\"a\":[1,2,{}]},\"ORDER_ID\":"
+                               "5,\"event_time\":\"2026-11-22T12:00:00+02:00\"}\n"
+                               "{\"event_id\":\"no order\",\"event_time\":\"2026-11-22\"}\n"
+                               "{\"event_id\":\"y\",\"order_id\":\"6\",\"quantity\":1e2,\"amount\":\"3.125\","
+                               "\"status\":{\"a\": \"b\"},\"event_time\":\"2026-11-22T23:59:59.1234567\"}";
     decode(&f, text);
     assert_int_equal(f.out.row_count, 5);
     assert_int_equal(f.reject_count, 1);
@@ -380,7 +392,8 @@ static void csv_records(void **state) {
 static void csv_options(void **state) {
     (void)state;
     struct fixture f;
-    static const char *const options[] = {"delimiter", ";", "null_string", "NA", "encoding", "latin-1", "header", "false", NULL};
+    static const char *const options[] = {"delimiter", ";",      "null_string", "NA", "encoding",
+                                          "latin-1",   "header", "false",       NULL};
     open_source(&f, LEAT_FORMAT_CSV, "a VARCHAR; b INTEGER", options);
     decode_bytes(&f, "\xa3 5;NA\nNA;3\n\"NA\";4\n", 20, "ignored;header");
     assert_int_equal(f.out.row_count, 3);
@@ -442,7 +455,8 @@ static void splitting_does_not_depend_on_chunks(void **state) {
 /* ---- against DuckDB ---- */
 
 static const char *random_text(enum leat_kind kind, char *out, size_t size) {
-    static const char *const nasty[] = {"", " ", "-", "+", ".", "-.", "e5", "1e", "1e+", "0x10", "nan", "-inf", "infinity", "true", "F", "yes", "1,5", "--1", "1-", "1 2"};
+    static const char *const nasty[] = {"",    " ",    "-",        "+",    ".", "-.",  "e5",  "1e",  "1e+", "0x10",
+                                        "nan", "-inf", "infinity", "true", "F", "yes", "1,5", "--1", "1-",  "1 2"};
     static const char *const zones[] = {"", "", "", "Z", "+02", "-05:30", "+0100", "+01:02:03", " UTC"};
     unsigned y = (unsigned)(1 + random() % 9999), mo = (unsigned)(random() % 14), d = (unsigned)(random() % 33);
     if (random() % 12 == 0) {
@@ -450,15 +464,20 @@ static const char *random_text(enum leat_kind kind, char *out, size_t size) {
         return out;
     }
     switch (kind) {
-    case LEAT_DATE: snprintf(out, size, random() % 4 ? "%04u-%02u-%02u" : "%04u/%u/%u", y, mo, d); return out;
+    case LEAT_DATE:
+        snprintf(out, size, random() % 4 ? "%04u-%02u-%02u" : "%04u/%u/%u", y, mo, d);
+        return out;
     case LEAT_TIMESTAMP:
     case LEAT_TIMESTAMPTZ:
     case LEAT_TIME: {
         int n = kind == LEAT_TIME ? 0 : snprintf(out, size, "%04u-%02u-%02u%c", y, mo, d, random() % 2 ? 'T' : ' ');
-        n += snprintf(out + n, size - (size_t)n, random() % 4 ? "%02ld:%02ld:%02ld" : "%ld:%ld:%ld", random() % 25, random() % 61, random() % 61);
-        if (random() % 2) n += snprintf(out + n, size - (size_t)n, ".%0*ld", (int)(1 + random() % 8), random() % 1000000);
+        n += snprintf(out + n, size - (size_t)n, random() % 4 ? "%02ld:%02ld:%02ld" : "%ld:%ld:%ld", random() % 25,
+                      random() % 61, random() % 61);
+        if (random() % 2)
+            n += snprintf(out + n, size - (size_t)n, ".%0*ld", (int)(1 + random() % 8), random() % 1000000);
         /* TIMESTAMP with an offset is ours alone: DuckDB's cast drops it. */
-        if (kind == LEAT_TIMESTAMPTZ) snprintf(out + n, size - (size_t)n, "%s", zones[(size_t)random() % (sizeof zones / sizeof *zones)]);
+        if (kind == LEAT_TIMESTAMPTZ)
+            snprintf(out + n, size - (size_t)n, "%s", zones[(size_t)random() % (sizeof zones / sizeof *zones)]);
         return out;
     }
     case LEAT_UUID: {
@@ -472,15 +491,22 @@ static const char *random_text(enum leat_kind kind, char *out, size_t size) {
         return out;
     }
     case LEAT_INTERVAL: {
-        static const char *const names[] = {"year", "months", "day", "days", "hours", "minute", "seconds", "weeks", "ms"};
+        static const char *const names[] = {"year",   "months",  "day",   "days", "hours",
+                                            "minute", "seconds", "weeks", "ms"};
         int n = 0;
         for (long i = random() % 3; i >= 0; i--)
-            n += snprintf(out + n, size - (size_t)n, "%s%ld %s ", random() % 4 ? "" : "-", random() % 1000, names[random() % 9]);
-        if (random() % 3 == 0) snprintf(out + n, size - (size_t)n, "%ld:%02ld:%02ld.%ld", random() % 100, random() % 60, random() % 60, random() % 1000);
+            n += snprintf(out + n, size - (size_t)n, "%s%ld %s ", random() % 4 ? "" : "-", random() % 1000,
+                          names[random() % 9]);
+        if (random() % 3 == 0)
+            snprintf(out + n, size - (size_t)n, "%ld:%02ld:%02ld.%ld", random() % 100, random() % 60, random() % 60,
+                     random() % 1000);
         return out;
     }
-    case LEAT_BOOLEAN: snprintf(out, size, "%ld", random() % 3); return out;
-    default: break;
+    case LEAT_BOOLEAN:
+        snprintf(out, size, "%ld", random() % 3);
+        return out;
+    default:
+        break;
     }
     int n = snprintf(out, size, "%s", random() % 3 ? "" : "-");
     for (long i = random() % (random() % 3 ? 6 : 24); i >= 0; i--)
@@ -498,9 +524,11 @@ static const char *random_text(enum leat_kind kind, char *out, size_t size) {
 /* Texts that DuckDB takes and we refuse on purpose (value.h says which). */
 static bool refused_on_purpose(struct leat_type type, const char *text, enum leat_value_status status) {
     if (status == LEAT_VALUE_FRACTION || status == LEAT_VALUE_YEAR) return true;
-    if (status == LEAT_VALUE_RANGE && (type.kind == LEAT_FLOAT || type.kind == LEAT_DOUBLE)) return true; /* infinite there */
+    if (status == LEAT_VALUE_RANGE && (type.kind == LEAT_FLOAT || type.kind == LEAT_DOUBLE))
+        return true; /* infinite there */
     if (strpbrk(text, "x_") || strstr(text, "inf")) return true;
-    if (type.kind == LEAT_DECIMAL && strchr(text, 'e')) return true; /* DuckDB puts '-0.3230003e4' into a DECIMAL(4,1) */
+    if (type.kind == LEAT_DECIMAL && strchr(text, 'e'))
+        return true; /* DuckDB puts '-0.3230003e4' into a DECIMAL(4,1) */
     return type.kind == LEAT_INTERVAL;
 }
 
@@ -515,7 +543,18 @@ enum { TEXTS_PER_TYPE = 1500 };
 
 static void values_equal_duckdbs_casts(void **state) {
     (void)state;
-    static const char *const types[] = {"BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL(4,1)", "DECIMAL(9,4)", "DECIMAL(18,2)", "DECIMAL(38,10)", "DECIMAL(18,0)", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "INTERVAL", "UUID"};
+    static const char *const types[] = {"BOOLEAN",        "TINYINT",
+                                        "SMALLINT",       "INTEGER",
+                                        "BIGINT",         "HUGEINT",
+                                        "UTINYINT",       "USMALLINT",
+                                        "UINTEGER",       "UBIGINT",
+                                        "UHUGEINT",       "FLOAT",
+                                        "DOUBLE",         "DECIMAL(4,1)",
+                                        "DECIMAL(9,4)",   "DECIMAL(18,2)",
+                                        "DECIMAL(38,10)", "DECIMAL(18,0)",
+                                        "DATE",           "TIME",
+                                        "TIMESTAMP",      "TIMESTAMP WITH TIME ZONE",
+                                        "INTERVAL",       "UUID"};
     struct leat_duck *duck;
     struct leat_conn *conn;
     struct leat_error err;
@@ -545,14 +584,16 @@ static void values_equal_duckdbs_casts(void **state) {
             enum leat_value_status status = leat_value_parse(type, texts[i], strlen(texts[i]), ours, &arena);
             bool null = leat_is_null(&result.rows.columns[0], i);
             if (status > LEAT_VALUE_LOSSY) {
-                if (!null && !refused_on_purpose(type, texts[i], status)) fail_msg("%s: '%s' refused, DuckDB takes it", types[k], texts[i]);
+                if (!null && !refused_on_purpose(type, texts[i], status))
+                    fail_msg("%s: '%s' refused, DuckDB takes it", types[k], texts[i]);
                 continue;
             }
             accepted++;
             if (null && taken_on_purpose(type, texts[i])) continue;
             if (null) fail_msg("%s: '%s' taken, DuckDB refuses it", types[k], texts[i]);
             if (type.kind == LEAT_DECIMAL && strchr(texts[i], 'e')) continue; /* 73e-9 is 0.1 for DuckDB */
-            if (memcmp(ours, (char *)result.rows.columns[0].data + i * size, size)) fail_msg("%s: '%s' differs from DuckDB's value", types[k], texts[i]);
+            if (memcmp(ours, (char *)result.rows.columns[0].data + i * size, size))
+                fail_msg("%s: '%s' differs from DuckDB's value", types[k], texts[i]);
         }
         if (accepted < TEXTS_PER_TYPE / 20) fail_msg("%s: only %zu texts accepted", types[k], accepted);
         leat_result_deinit(&result);
@@ -566,7 +607,8 @@ static void values_equal_duckdbs_casts(void **state) {
 /* The decoder's fast paths against the value parser that the test above ties to DuckDB. */
 static void fast_paths_equal_the_value_parser(void **state) {
     (void)state;
-    static const char *const types[] = {"BIGINT", "INTEGER", "DECIMAL(18,2)", "DECIMAL(18,18)", "DECIMAL(10,0)", "DOUBLE", "TIMESTAMP", "BOOLEAN"};
+    static const char *const types[] = {"BIGINT",        "INTEGER", "DECIMAL(18,2)", "DECIMAL(18,18)",
+                                        "DECIMAL(10,0)", "DOUBLE",  "TIMESTAMP",     "BOOLEAN"};
     srandom(5);
     struct leat_arena arena = {0};
     for (size_t k = 0; k < sizeof types / sizeof *types; k++) {
@@ -589,13 +631,93 @@ static void fast_paths_equal_the_value_parser(void **state) {
                 fail_msg("%s is NULL", record);
             } else {
                 if (status > LEAT_VALUE_LOSSY) fail_msg("%s %s taken", types[k], record);
-                if (memcmp(want, f.out.columns[0].data, leat_type_size(type))) fail_msg("%s %s differs", types[k], record);
+                if (memcmp(want, f.out.columns[0].data, leat_type_size(type)))
+                    fail_msg("%s %s differs", types[k], record);
                 assert_int_equal(f.lossy[0], status == LEAT_VALUE_LOSSY);
             }
         }
         close_source(&f);
     }
     leat_arena_deinit(&arena);
+}
+
+/* ---- real data, where it is ---- */
+
+static bool real_data_is_here(const char *name, char path[512]) {
+    snprintf(path, 512, "%s/../shared/data/%s", LEAT_SOURCE_DIR, name);
+    if (access(path, R_OK) == 0) return true;
+    print_message("SKIPPED: no real data at ../shared/data/%s\n", name);
+    return false;
+}
+
+/* Sums over a file that we decode equal what DuckDB's own reader finds in it. */
+static void real_order_lines_as_duckdb_reads_them(void **state) {
+    (void)state;
+    static const char *const months[] = {"2010-12", "2011-01", "2011-04", "2011-09"};
+    enum { RECORDS = 100000 };
+    struct leat_duck *duck;
+    struct leat_conn *conn;
+    struct leat_error err;
+    struct leat_duck_options options = {.use = LEAT_DUCK_BATCH};
+    uint32_t *starts = leat_alloc(RECORDS * 3 * sizeof *starts), *ends = starts + RECORDS, *records = ends + RECORDS;
+    if (leat_duck_open(&options, &duck, &err) || leat_conn_open(duck, &conn, &err)) fail_msg("%s", err.text);
+    for (size_t m = 0; m < sizeof months / sizeof *months; m++) {
+        char name[64], path[512];
+        snprintf(name, sizeof name, "online-retail/%s.csv.gz", months[m]);
+        if (!real_data_is_here(name, path)) skip();
+        struct leat_buffer text = {0};
+        gzFile file = gzopen(path, "rb");
+        for (int got = 1; got > 0; text.length += (size_t)got) {
+            assert_int_equal(leat_buffer_reserve(&text, 1 << 20, &err), LEAT_OK);
+            got = gzread(file, text.data + text.length, 1 << 19);
+            assert_true(got >= 0);
+        }
+        gzclose(file);
+        struct fixture f;
+        open_source(&f, LEAT_FORMAT_CSV,
+                    "InvoiceNo VARCHAR!; Description VARCHAR; Quantity INTEGER; InvoiceDate TIMESTAMP; UnitPrice "
+                    "DECIMAL(18,3); CustomerID INTEGER; StockCode VARCHAR; Country VARCHAR",
+                    NULL);
+        struct leat_block block = {
+            .payload = text.data, .payload_bytes = text.length, .starts = starts, .ends = ends, .header = text.data};
+        assert_int_equal(leat_split_records(LEAT_FORMAT_CSV, text.data, text.length, true, starts, ends, RECORDS,
+                                            &block.record_count),
+                         text.length);
+        block.header_length = ends[0];
+        assert_int_equal(leat_decode(f.decoder, &block, 1, block.record_count - 1, &f.out, records, NULL, &f.rejects,
+                                     &f.reject_count, &err),
+                         LEAT_OK);
+        assert_int_equal(f.reject_count, 0);
+        int64_t sums[6] = {0};
+        for (size_t row = 0; row < f.out.row_count; row++) {
+            sums[0]++;
+            sums[1] += int_at(&f, 2, row);
+            sums[2] += int_at(&f, 4, row);
+            sums[3] += int_at(&f, 3, row) / 1000000;
+            if (!leat_is_null(&f.out.columns[5], row)) sums[4] += int_at(&f, 5, row);
+            if (!leat_is_null(&f.out.columns[1], row))
+                sums[5] += ((struct leat_string *)f.out.columns[1].data)[row].length;
+        }
+        char *sql = leat_asprintf(
+            "SELECT concat_ws(' ', count(*), sum(Quantity), CAST(1000 * sum(CAST(UnitPrice AS DECIMAL(18,3))) AS "
+            "BIGINT), CAST(sum(epoch(CAST(InvoiceDate AS TIMESTAMP))) AS BIGINT), sum(CAST(CustomerID AS INTEGER)), "
+            "sum(strlen(Description))) FROM read_csv('%s', all_varchar = false, types = {'CustomerID': 'VARCHAR', "
+            "'InvoiceNo': 'VARCHAR', 'UnitPrice': 'VARCHAR', 'InvoiceDate': 'VARCHAR', 'StockCode': 'VARCHAR'})",
+            path);
+        char *theirs = NULL,
+             *ours = leat_asprintf("%lld %lld %lld %lld %lld %lld", (long long)sums[0], (long long)sums[1],
+                                   (long long)sums[2], (long long)sums[3], (long long)sums[4], (long long)sums[5]);
+        if (leat_conn_text(conn, sql, &theirs, &err)) fail_msg("%s", err.text);
+        assert_string_equal(ours, theirs);
+        free(ours);
+        free(theirs);
+        free(sql);
+        close_source(&f);
+        leat_buffer_deinit(&text);
+    }
+    free(starts);
+    leat_conn_close(conn);
+    leat_duck_close(duck);
 }
 
 int main(void) {
@@ -610,6 +732,7 @@ int main(void) {
         cmocka_unit_test(splitting_does_not_depend_on_chunks),
         cmocka_unit_test(values_equal_duckdbs_casts),
         cmocka_unit_test(fast_paths_equal_the_value_parser),
+        cmocka_unit_test(real_order_lines_as_duckdb_reads_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,13 +58,16 @@ static struct leat_buffer read_file(const char *name) {
     struct leat_buffer text = {0};
     struct leat_error err;
     char *path = leat_asprintf("%s/%s", dir, name);
-    if (leat_io_read_all(env.io, path, (size_t)1 << 30, &text, &err) || leat_buffer_reserve(&text, LEAT_PAYLOAD_SLACK, &err)) fail_msg("%s", err.text);
+    if (leat_io_read_all(env.io, path, (size_t)1 << 30, &text, &err) ||
+        leat_buffer_reserve(&text, LEAT_PAYLOAD_SLACK, &err))
+        fail_msg("%s", err.text);
     free(path);
     return text;
 }
 
 static uint64_t hash_of_all(void) {
-    static const char *const names[] = {"order_events.ndjson", "payments.ndjson", "planted.json", "planted.ndjson", "products.csv", "products_v1.csv", "products_v4.csv"};
+    static const char *const names[] = {"order_events.ndjson", "payments.ndjson", "planted.json",   "planted.ndjson",
+                                        "products.csv",        "products_v1.csv", "products_v4.csv"};
     uint64_t hash = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct leat_buffer text = read_file(names[i]);
@@ -112,12 +115,19 @@ static struct table *load(const char *name, const char *const columns[][2], size
         leat_schema_add(&t->source.schema, columns[i][0], type, true);
     }
     t->text = read_file(name);
-    size_t used = leat_split_records(LEAT_FORMAT_JSON, t->text.data, t->text.length, false, t->starts, t->ends, MAX_LINES, &t->line_count);
+    size_t used = leat_split_records(LEAT_FORMAT_JSON, t->text.data, t->text.length, false, t->starts, t->ends,
+                                     MAX_LINES, &t->line_count);
     assert_int_equal(used, t->text.length);
-    struct leat_block block = {.payload = t->text.data, .payload_bytes = used, .starts = t->starts, .ends = t->ends, .record_count = t->line_count};
+    struct leat_block block = {.payload = t->text.data,
+                               .payload_bytes = used,
+                               .starts = t->starts,
+                               .ends = t->ends,
+                               .record_count = t->line_count};
     leat_changes_init(&t->rows, &t->source.schema);
     assert_int_equal(leat_decoder_open(&t->source, &decoder, &err), LEAT_OK);
-    assert_int_equal(leat_decode(decoder, &block, 0, t->line_count, &t->rows, t->lines, NULL, &rejects, &t->reject_count, &err), LEAT_OK);
+    assert_int_equal(
+        leat_decode(decoder, &block, 0, t->line_count, &t->rows, t->lines, NULL, &rejects, &t->reject_count, &err),
+        LEAT_OK);
     for (size_t i = 0; i < t->reject_count; i++)
         t->rejected[rejects[i].record] = 1;
     leat_decoder_close(decoder);
@@ -133,14 +143,17 @@ static int64_t int_at(const struct table *t, size_t column, size_t row) {
     const struct leat_column *c = &t->rows.columns[column];
     return leat_type_size(c->type) == 4 ? ((int32_t *)c->data)[row] : ((int64_t *)c->data)[row];
 }
-static struct leat_string *string_at(const struct table *t, size_t column, size_t row) { return (struct leat_string *)t->rows.columns[column].data + row; }
+static struct leat_string *string_at(const struct table *t, size_t column, size_t row) {
+    return (struct leat_string *)t->rows.columns[column].data + row;
+}
 static bool same_line(const struct table *t, uint32_t a, uint32_t b) {
     uint32_t n = t->ends[a] - t->starts[a];
     return n == t->ends[b] - t->starts[b] && !memcmp(t->text.data + t->starts[a], t->text.data + t->starts[b], n);
 }
 
 /* planted.ndjson, as what is said of each line: bits of the kinds in the order of `kinds`. */
-static const char *const kinds[] = {"late", "duplicate", "duplicate_conflict", "fraud_velocity", "fraud_amount", "fraud_country", "malformed"};
+static const char *const kinds[] = {"late",         "duplicate",     "duplicate_conflict", "fraud_velocity",
+                                    "fraud_amount", "fraud_country", "malformed"};
 enum { LATE, DUPLICATE, CONFLICT, VELOCITY, AMOUNT, COUNTRY, MALFORMED, KINDS };
 struct planted {
     uint8_t orders[MAX_LINES], payments[MAX_LINES];
@@ -155,7 +168,8 @@ static struct planted *load_planted(void) {
         *end = 0;
         json_t *entry = json_loads(line, 0, NULL);
         assert_non_null(entry);
-        const char *file = json_string_value(json_object_get(entry, "file")), *kind = json_string_value(json_object_get(entry, "kind"));
+        const char *file = json_string_value(json_object_get(entry, "file")),
+                   *kind = json_string_value(json_object_get(entry, "kind"));
         size_t number = (size_t)json_integer_value(json_object_get(entry, "line")) - 1, k = 0;
         assert_true(number < MAX_LINES);
         while (k < MALFORMED && strcmp(kinds[k], kind))
@@ -178,10 +192,12 @@ static uint64_t count_of(json_t *root, const char *group, const char *name) {
     return (uint64_t)json_integer_value(v);
 }
 
-static const char *const order_columns[][2] = {{"event_id", "VARCHAR"}, {"order_id", "BIGINT"}, {"customer_id", "BIGINT"}, {"product_id", "INTEGER"},
-                                               {"quantity", "INTEGER"}, {"amount", "DECIMAL(18,2)"}, {"status", "VARCHAR"}, {"event_time", "TIMESTAMP"}};
-static const char *const payment_columns[][2] = {{"payment_id", "VARCHAR"}, {"order_id", "BIGINT"}, {"customer_id", "BIGINT"}, {"amount", "DECIMAL(18,2)"},
-                                                 {"method", "VARCHAR"}, {"country", "VARCHAR"}, {"event_time", "TIMESTAMP"}};
+static const char *const order_columns[][2] = {
+    {"event_id", "VARCHAR"}, {"order_id", "BIGINT"},      {"customer_id", "BIGINT"}, {"product_id", "INTEGER"},
+    {"quantity", "INTEGER"}, {"amount", "DECIMAL(18,2)"}, {"status", "VARCHAR"},     {"event_time", "TIMESTAMP"}};
+static const char *const payment_columns[][2] = {
+    {"payment_id", "VARCHAR"}, {"order_id", "BIGINT"}, {"customer_id", "BIGINT"},  {"amount", "DECIMAL(18,2)"},
+    {"method", "VARCHAR"},     {"country", "VARCHAR"}, {"event_time", "TIMESTAMP"}};
 enum { O_ID, O_ORDER, O_CUSTOMER, O_PRODUCT, O_QUANTITY, O_AMOUNT, O_STATUS, O_TIME };
 enum { P_ID, P_ORDER, P_CUSTOMER, P_AMOUNT, P_METHOD, P_COUNTRY, P_TIME };
 
@@ -194,7 +210,8 @@ static uint32_t *seen_slot(uint32_t *slots, size_t mask, const struct table *t, 
     return &slots[at];
 }
 
-static void orders_hold_what_is_said(const struct leat_generate_options *o, json_t *root, const struct planted *said, uint64_t *paid) {
+static void orders_hold_what_is_said(const struct leat_generate_options *o, json_t *root, const struct planted *said,
+                                     uint64_t *paid) {
     enum { SLOTS = 1 << 18 };
     static const char *const statuses[] = {"placed", "paid", "shipped", "delivered", "cancelled", "returned"};
     struct table *t = load("order_events.ndjson", order_columns, 8);
@@ -225,7 +242,8 @@ static void orders_hold_what_is_said(const struct leat_generate_options *o, json
         *slot = (uint32_t)row + 1;
         size_t status = 0;
         const struct leat_string *name = string_at(t, O_STATUS, row);
-        while (strlen(statuses[status]) != name->length || memcmp(statuses[status], leat_string_data(name), name->length))
+        while (strlen(statuses[status]) != name->length ||
+               memcmp(statuses[status], leat_string_data(name), name->length))
             assert_true(++status < 6);
         distinct[status]++;
         if (status == 0) {
@@ -275,9 +293,11 @@ static void payments_hold_what_is_said(const struct planted *said, uint64_t paid
         bool is_abroad = said->payments[row] >> COUNTRY & 1, home_before = false;
         abroad += is_abroad;
         for (size_t other = row; other-- > 0 && (!home_before || !is_abroad);) {
-            if (int_at(t, P_CUSTOMER, other) != int_at(t, P_CUSTOMER, row) || (said->payments[other] >> COUNTRY & 1)) continue;
+            if (int_at(t, P_CUSTOMER, other) != int_at(t, P_CUSTOMER, row) || (said->payments[other] >> COUNTRY & 1))
+                continue;
             home_before = true;
-            assert_int_equal(leat_string_equal(string_at(t, P_COUNTRY, other), string_at(t, P_COUNTRY, row)), !is_abroad);
+            assert_int_equal(leat_string_equal(string_at(t, P_COUNTRY, other), string_at(t, P_COUNTRY, row)),
+                             !is_abroad);
             break;
         }
         if (is_abroad) assert_true(home_before);

@@ -197,9 +197,11 @@ static void intervals_compare_as_duckdb_does(void **state) {
         struct interval a, b;
         int order;
     } cases[] = {
-        {{0, 29, 24 * hour}, {1, 0, 0}, 0},    {{1, -30, 0}, {0, 0, 0}, 0},           {{0, -1, 24 * hour}, {0, 0, 0}, 0},
-        {{0, 29, 48 * hour}, {1, 0, 0}, 1},    {{-1, 40, 0}, {0, 10, 0}, 0},          {{1, -1, 0}, {0, 29, 0}, 1},
-        {{0, 1, -hour}, {0, 0, 23 * hour}, 1}, {{0, 30, -24 * hour}, {1, -1, 0}, -1}, {{0, -15, 1080 * hour}, {0, 30, 0}, 0},
+        {{0, 29, 24 * hour}, {1, 0, 0}, 0},     {{1, -30, 0}, {0, 0, 0}, 0},
+        {{0, -1, 24 * hour}, {0, 0, 0}, 0},     {{0, 29, 48 * hour}, {1, 0, 0}, 1},
+        {{-1, 40, 0}, {0, 10, 0}, 0},           {{1, -1, 0}, {0, 29, 0}, 1},
+        {{0, 1, -hour}, {0, 0, 23 * hour}, 1},  {{0, 30, -24 * hour}, {1, -1, 0}, -1},
+        {{0, -15, 1080 * hour}, {0, 30, 0}, 0},
     };
     struct leat_schema s = {0};
     leat_schema_add(&s, "i", type_of("INTERVAL"), false);
@@ -300,12 +302,9 @@ static void keys_agree_with_each_other(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(types_parse_and_print),
-        cmocka_unit_test(wrong_types_name_the_nearest),
-        cmocka_unit_test(schema_is_found_without_case),
-        cmocka_unit_test(append_copies_rows_nulls_and_strings),
-        cmocka_unit_test(consolidate_adds_up_equal_rows),
-        cmocka_unit_test(intervals_compare_as_duckdb_does),
+        cmocka_unit_test(types_parse_and_print),          cmocka_unit_test(wrong_types_name_the_nearest),
+        cmocka_unit_test(schema_is_found_without_case),   cmocka_unit_test(append_copies_rows_nulls_and_strings),
+        cmocka_unit_test(consolidate_adds_up_equal_rows), cmocka_unit_test(intervals_compare_as_duckdb_does),
         cmocka_unit_test(keys_agree_with_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
