@@ -96,6 +96,34 @@ static void report_problems(struct leat_parser *p) {
     }
 }
 
+/* True where a statement plainly begins although no `;` stands before it: CREATE SOURCE ... at the beginning of a line. */
+static bool begins_statement(const struct leat_parser *p, size_t token) {
+    static const char *const kinds[] = {"SOURCE", "VIEW", "MATERIALIZED", "SINK", "OR"};
+    const struct leat_token *t = &p->tokens.items[token];
+    if (t->column != 1 || !leat_parser_is_at(p, token, "CREATE"))
+        return false;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (leat_parser_is_at(p, token + 1, kinds[i]))
+            return true;
+    return false;
+}
+
+/* The statement p->at .. p->end, and, where a `;` was forgotten, those in it. */
+static void parse_statements(struct leat_parser *p) {
+    size_t end = p->end;
+    while (p->at < end) {
+        p->end = end;
+        for (size_t i = p->at + 1; i < end && p->end == end; i++)
+            if (begins_statement(p, i))
+                p->end = i;
+        size_t next = p->end;
+        if (next < end)
+            leat_parser_error(p, next, NULL, "a ';' is missing before this statement");
+        parse_statement(p);
+        p->at = next;
+    }
+}
+
 void leat_parser_file(struct leat_parser *p, const struct leat_text_file *file) {
     struct leat_statement *statements;
     p->file = file;
@@ -106,7 +134,7 @@ void leat_parser_file(struct leat_parser *p, const struct leat_text_file *file) 
         p->at = statements[i].first;
         p->end = statements[i].first + statements[i].count;
         size_t before = p->diags->count;
-        parse_statement(p);
+        parse_statements(p);
         /* what else is wrong with a statement whose string never ends follows from that */
         if (statements[i].broken)
             leat_diagnostics_truncate(p->diags, before);

@@ -9,6 +9,10 @@
 #include <string.h>
 #include <strings.h>
 
+/* leat adds endings to it, and a folder's name has at most 255 bytes */
+#define RELATION_NAME_MAX 128
+_Static_assert(RELATION_NAME_MAX <= LEAT_NAME_MAX, "a relation's name is a name");
+
 
 
 struct leat_place leat_parser_place(const struct leat_parser *p, size_t token) {
@@ -118,6 +122,23 @@ char *leat_parser_name(struct leat_parser *p, const char *what) {
     return name;
 }
 
+/* Why a name cannot be that of a relation; NULL: it can. */
+static const char *relation_name_problem(const char *name) {
+    static const char *const suffixes[] = {"__late", "__dead"};
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+    size_t length = strlen(name);
+    if (strspn(name, plain) != length || (name[0] >= '0' && name[0] <= '9'))
+        return "names become folders of the lake: use letters, digits and _, and begin with a letter";
+    if (length > RELATION_NAME_MAX)
+        return "it is longer than 128 bytes";
+    if (strncasecmp(name, "leat_", 5) == 0 || strncmp(name, "__", 2) == 0)
+        return "names that begin with leat_ or __ are leat's own";
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
+        if (length > strlen(suffixes[i]) && strcasecmp(name + length - strlen(suffixes[i]), suffixes[i]) == 0)
+            return "names that end in __late and __dead are those of leat's own tables";
+    return NULL;
+}
+
 char *leat_parser_relation_name(struct leat_parser *p, const char *what) {
     size_t token = p->at;
     char *name = leat_parser_name(p, what);
@@ -128,16 +149,10 @@ char *leat_parser_relation_name(struct leat_parser *p, const char *what) {
         free(name);
         return NULL;
     }
-    bool first_digit = name[0] >= '0' && name[0] <= '9';
-    bool plain = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == strlen(name);
-    if (plain && !first_digit && strncasecmp(name, "leat_", 5) != 0 && strncmp(name, "__", 2) != 0)
+    const char *why = relation_name_problem(name);
+    if (!why)
         return name;
-    if (!plain || first_digit)
-        leat_parser_error(p, token, "names become folders of the lake: use letters, digits and _, and begin with a letter",
-                         "'%s' cannot be the name of a relation", name);
-    else
-        leat_parser_error(p, token, "names that begin with leat_ or __ are leat's own",
-                         "'%s' cannot be the name of a relation", name);
+    leat_parser_error(p, token, why, "'%s' cannot be the name of a relation", name);
     free(name);
     return NULL;
 }

@@ -1,0 +1,10 @@
+CREATE SOURCE s1 (a INTEGER) WITH (connector = 'file', path = '${LEAT_TEST_MISSING}/x.json');
+CREATE SOURCE s2 (a INTEGER) WITH (connector = 'file', path = 'in/${LEAT_TEST_SECRET}.json', mode = '${LEAT_TEST_SECRET}');
+CREATE SOURCE s3 (a INTEGER) WITH (connector = '${LEAT_TEST_SECRET}', path = 'x.json');
+CREATE SOURCE s4 (a INTEGER) WITH (connector = 'file', path = '${LEAT_TEST_SECRET');
+CREATE SOURCE s5 (a INTEGER) WITH (connector = 'file', path = '${}x.json');
+CREATE SOURCE s6 (a INTEGER) WITH (connector = 'file', path = 'x.json', max_line_bytes = '${LEAT_TEST_SECRET}');
+CREATE SOURCE s7 (a INTEGER) WITH (connector = 'file', path = '$${NAME}.json');
+CREATE SOURCE s8 (a INTEGER) WITH (connector = 'file', path = 'x.csv', delimiter = '${LEAT_TEST_SECRET}', format = '${LEAT_TEST_SECRET}');
+SET threads = '${LEAT_TEST_SECRET}';
+SET time_zone = '${LEAT_TEST_MISSING}';

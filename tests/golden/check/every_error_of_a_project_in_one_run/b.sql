@@ -1,0 +1,11 @@
+CREATE MATERIALIZED TABLE T1 FRESHNESS = INTERVAL '1' SECOND AS SELECT 1 AS a;
+SET max_futur = '1 day';
+SET threads = 'many';
+SET threads = 2;
+SET threads = 3;
+CREATE VIEW c1 AS SELECT * FROM c2;
+CREATE VIEW c2 AS SELECT * FROM c3, c1;
+CREATE VIEW c3 AS SELECT * FROM c1;
+CREATE VIEW broken AS SELECT 'no end FROM events;
+CREATE VIEW after_broken AS SELECT * FROM nothing_like_it;
+SELECT 1;

@@ -1,0 +1,13 @@
+SET commit_interval = 5;
+SET commit_interval = '5 secs';
+SET bronze_interval = INTERVAL '2' DAY;
+SET memory_limit = '4 gigs';
+SET memory_limit = '1 MB';
+SET checkpoint_records = 0;
+SET max_step_rows = -1;
+SET time_zone = 'UTC' 'x';
+SET time_zon = 'UTC';
+SET utterly_unknown = 1;
+SET = 3;
+SET compact_files;
+SET idle_timeout = 0;

@@ -1,0 +1,18 @@
+CREATE SOURCE s1 (a INTEGER) WITH (connector = 'kafka', topic = 'orders');
+CREATE SOURCE s2 (a INTEGER) WITH (connector = 'fil', path = 'x.json');
+CREATE SOURCE s3 (a INTEGER) WITH (path = 'x.json');
+CREATE SOURCE s4 (a INTEGER);
+CREATE SOURCE s5 (a INTEGER) WITH (connector = 'file', path = 'x.dat');
+CREATE SOURCE s6 (a INTEGER) WITH (connector = 'file', path = 'x.json', format = 'avro');
+CREATE SOURCE s7 (a INTEGER) WITH (connector = 'file', path = 'x.json', format = 'jsn');
+CREATE SOURCE s8 (a INTEGER) WITH (connector = 'file', path = 'x.json', format = 'json') FORMAT PLAIN ENCODE JSON;
+CREATE SOURCE s9 (a INTEGER) WITH (connector = 'file', path = 'x.csv', delimiter = ',,', header = 'perhaps', null_string = NA, max_line_bytes = 3);
+CREATE SOURCE s10 (a INTEGER) WITH (connector = 'file', path = 'x.json', refresh = INTERVAL '1' HOUR, mode = 'tail');
+CREATE SOURCE s11 (a INTEGER) WITH (connector = 'file', path = 'x.json', path = 'y.json', PATH = 'z.json');
+CREATE SOURCE s12 (a INTEGER) WITH (connector = 'file', path = 'x.json', refresh = 5);
+CREATE SOURCE s13 (a INTEGER) WITH (connector = 'file', path = 'x.json' refresh = '1 hour', encoding = );
+CREATE SOURCE s14 (a INTEGER) WITH (connector = 'file', path = 'x.json') FORMAT DEBEZIUM ENCODE JSON;
+CREATE SOURCE s15 (a INTEGER) WITH (connector = 'file', path = 'x.json') FORMAT PLAIN ENCODE AVRO;
+CREATE SOURCE s16 (a INTEGER) WIHT (connector = 'file', path = 'x.json');
+CREATE SOURCE s17 (a INTEGER) WITH (connector = 'file', path = '', encoding = 'latin-9', compression = INTERVAL '1' HOUR);
+CREATE SOURCE s18 (a INTEGER) WITH (connector = 'file', path = 'x.json', properties.batch.size = 3);

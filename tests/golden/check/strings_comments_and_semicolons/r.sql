@@ -1,0 +1,1 @@
+CREATE VIEW x1 AS SELECT $body$ no end $Body$;

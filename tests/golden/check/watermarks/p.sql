@@ -1,0 +1,10 @@
+CREATE SOURCE s1 (at VARCHAR, WATERMARK FOR at AS at - INTERVAL '1' MINUTE) WITH (connector = 'file', path = 'x.json');
+CREATE SOURCE s2 (at TIMESTAMP, b TIMESTAMP, WATERMARK FOR at AS b - INTERVAL '1' MINUTE) WITH (connector = 'file', path = 'x.json');
+CREATE SOURCE s3 (at TIMESTAMP, WATERMARK FOR at AS at + INTERVAL '1' MINUTE) WITH (connector = 'file', path = 'x.json');
+CREATE SOURCE s4 (at TIMESTAMP, WATERMARK FOR at AS at - INTERVAL '-1' MINUTE) WITH (connector = 'file', path = 'x.json');
+CREATE SOURCE s5 (at TIMESTAMP, WATERMARK FOR at AS at - INTERVAL '1' MONTH) WITH (connector = 'file', path = 'x.json');
+CREATE SOURCE s6 (at TIMESTAMP, WATERMARK FOR at AS at, WATERMARK FOR at AS at) WITH (connector = 'file', path = 'x.json');
+CREATE SOURCE s7 (at TIMESTAMP, WATERMARK FOR at AS at - '1 minute') WITH (connector = 'file', path = 'x.json');
+CREATE SOURCE s8 (at TIMESTAMP, WATERMARK FOR at AS at) WITH (connector = 'file', path = 'x.parquet');
+CREATE SOURCE s9 (at TIMESTAMP) INCLUDE offset WITH (connector = 'file', path = 'x.json', refresh = '1 minute');
+CREATE SOURCE s10 (at TIMESTAMP, WATERMARK FOR at AS at - INTERVAL '5 parsecs') WITH (connector = 'file', path = 'x.json');
