@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* nobody reads more, and a file that is no SQL at all would give one a word */
+#define FINDINGS_MAX 1000
+
 void leat_diagnose(struct leat_diagnostics *diags, struct leat_place place, bool warning, const char *suggestion,
                    const char *format, ...) {
     va_list arguments;
@@ -13,6 +16,13 @@ void leat_diagnose(struct leat_diagnostics *diags, struct leat_place place, bool
     char text[LEAT_ERROR_TEXT_SIZE];
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    if (diags->count > FINDINGS_MAX)
+        return;
+    if (diags->count == FINDINGS_MAX) {
+        snprintf(text, sizeof text, "more than %d findings; the rest is left out", FINDINGS_MAX);
+        suggestion = NULL;
+        warning = false;
+    }
     diags->items = leat_realloc(diags->items, (diags->count + 1) * sizeof *diags->items);
     place.file = place.file ? leat_strdup(place.file) : NULL;
     diags->items[diags->count++] = (struct leat_diagnostic){

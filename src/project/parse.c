@@ -2,6 +2,8 @@
  * run is refused here by name. */
 #include "project/parse.h"
 
+#include "data/utf8.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +70,7 @@ static void parse_statement(struct leat_parser *p) {
     } else if (leat_parser_accept(p, "SET")) {
         leat_parser_set(p);
     } else if (leat_parser_is(p, "ALTER")) {
-        unsupported(p, at, "ALTER", "change the CREATE statement itself; content that still holds is kept");
+        unsupported(p, at, "ALTER", "change the CREATE statement itself and run leat again");
     } else if (leat_parser_is(p, "AUTO")) {
         unsupported(p, at, "AUTO CDC", "build the current rows with arg_max(column, sequence) and GROUP BY key");
     } else {
@@ -124,9 +126,28 @@ static void parse_statements(struct leat_parser *p) {
     }
 }
 
+/* Offset of the first byte that cannot be part of an SQL text, or file->length. */
+static size_t first_bad_byte(const struct leat_text_file *file) {
+    const char *nul = file->length ? memchr(file->text, 0, file->length) : NULL;
+    return leat_utf8_prefix(file->text, nul ? (size_t)(nul - file->text) : file->length);
+}
+
+static bool check_text(struct leat_parser *p, const struct leat_text_file *file) {
+    size_t bad = first_bad_byte(file);
+    if (bad == file->length)
+        return true;
+    struct leat_place place = {.file = file->name};
+    leat_text_place(file->text, file->length, bad, &place.line, &place.column);
+    leat_diagnose(p->diags, place, false, "save the file as UTF-8", "the byte 0x%02x here is not UTF-8 text; the file is not read",
+                  (unsigned char)file->text[bad]);
+    return false;
+}
+
 void leat_parser_file(struct leat_parser *p, const struct leat_text_file *file) {
     struct leat_statement *statements;
     p->file = file;
+    if (!check_text(p, file))
+        return;
     leat_lex(file->text, file->length, &p->tokens);
     report_problems(p);
     size_t count = leat_lex_statements(&p->tokens, &statements);
@@ -153,5 +174,6 @@ void leat_parser_deinit(struct leat_parser *p) {
         free(query->references);
     }
     free(p->queries);
+    leat_names_free(p->windowed, p->windowed_count);
     free(p->broken);
 }

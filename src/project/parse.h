@@ -29,6 +29,8 @@ struct leat_parser {
     size_t at, end; /* the current token; the statement's end */
     struct leat_query *queries; /* of all files */
     size_t query_count;
+    char **windowed; /* relations that may have columns window_start and window_end (windowed.c) */
+    size_t windowed_count;
     struct leat_object_ref *broken; /* objects with errors: nothing is concluded from their columns */
     size_t broken_count;
 };
@@ -38,6 +40,8 @@ void leat_parser_file(struct leat_parser *parser, const struct leat_text_file *f
 /* References, cycles, order, and what depends on more than one statement (resolve.c). */
 void leat_parser_resolve(struct leat_parser *parser);
 void leat_parser_deinit(struct leat_parser *parser);
+/* Finds parser->windowed over all files of the project, before any is parsed (windowed.c). */
+void leat_parser_find_windowed(struct leat_parser *parser);
 
 /* One statement each; the words that name it are read already. */
 void leat_parser_source(struct leat_parser *p);
@@ -89,6 +93,7 @@ struct leat_given {
     char *name, *text;
     struct leat_place place, value_place;
     bool secret;
+    bool broken; /* its value is wrong (reported) and text NULL */
 };
 struct leat_given_list {
     struct leat_given *items;
@@ -96,7 +101,7 @@ struct leat_given_list {
 };
 /* One value into *out (text, value_place, secret). */
 bool leat_parser_value(struct leat_parser *p, struct leat_given *out);
-/* ( name = value, ... ); faulty items are reported and left out. */
+/* ( name = value, ... ); faulty items are reported; those with a name are kept as broken. */
 bool leat_parser_given_list(struct leat_parser *p, struct leat_given_list *out);
 void leat_given_deinit(struct leat_given *given);
 void leat_given_list_deinit(struct leat_given_list *list);

@@ -127,13 +127,17 @@ bool leat_parser_given_list(struct leat_parser *p, struct leat_given_list *out) 
         bool good = given_item(p, &item);
         if (good && !leat_parser_is_operator(p, ",") && !leat_parser_is_operator(p, ")"))
             good = leat_parser_expected(p, "',' or ')'");
-        if (good) {
-            out->items = leat_realloc(out->items, (out->count + 1) * sizeof *out->items);
-            out->items[out->count++] = item;
-        } else {
-            leat_given_deinit(&item);
+        if (!good)
             leat_parser_skip_item(p);
+        if (!good && !item.name)
+            continue;
+        if (!good) {
+            free(item.text);
+            item.text = NULL;
+            item.broken = true;
         }
+        out->items = leat_realloc(out->items, (out->count + 1) * sizeof *out->items);
+        out->items[out->count++] = item;
     } while (leat_parser_accept_operator(p, ","));
     return leat_parser_expect_operator(p, ")");
 }

@@ -12,7 +12,6 @@
 struct source_draft {
     struct leat_source source;
     struct leat_given_list options;
-    struct leat_place *column_places;
     char **key_names; /* of PRIMARY KEY, inline ones too */
     struct leat_place key_place;
     size_t key_count;
@@ -31,11 +30,16 @@ static void add_key(struct source_draft *draft, char *name, struct leat_place pl
 
 /* ---- columns ---- */
 
+/* WITH (: the columns' `)` is missing. (WITH TIME ZONE is a type's.) */
+static bool begins_with_list(const struct leat_parser *p) {
+    return leat_parser_is(p, "WITH") && p->at + 1 < p->end && leat_token_is_operator(&p->tokens, p->at + 1, "(");
+}
+
 static bool ends_type(const struct leat_parser *p) {
     static const char *const words[] = {"NOT",    "NULL",    "PRIMARY", "FROM",       "DEFAULT", "COLLATE",
                                         "CHECK",  "UNIQUE",  "AS",      "REFERENCES", "COMMENT", "GENERATED",
                                         "CONSTRAINT"};
-    if (leat_parser_is_operator(p, ",") || leat_parser_is_operator(p, ")"))
+    if (leat_parser_is_operator(p, ",") || leat_parser_is_operator(p, ")") || begins_with_list(p))
         return true;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (leat_parser_is(p, words[i]))
@@ -55,26 +59,41 @@ static bool is_nested_type(const char *text) {
     return false;
 }
 
-static bool column_type(struct leat_parser *p, const char *column, struct leat_type *out) {
-    size_t first = p->at;
+/* Moves over a type's words and parentheses. False if what stands in parentheses cannot belong to a plain type. */
+static bool skip_type(struct leat_parser *p) {
+    bool plain = true;
     for (int depth = 0; p->at < p->end; p->at++) {
         if (depth == 0 && ends_type(p))
             break;
+        bool word = leat_parser_kind(p) == LEAT_TOKEN_WORD || leat_parser_kind(p) == LEAT_TOKEN_QUOTED;
+        if (depth > 0 && word && plain)
+            plain = false;
         depth += leat_parser_is_operator(p, "(") || leat_parser_is_operator(p, "[") || leat_parser_is_operator(p, "<");
         depth -= leat_parser_is_operator(p, ")") || leat_parser_is_operator(p, "]") || leat_parser_is_operator(p, ">");
     }
+    return plain;
+}
+
+/* The type; of kind NESTED when it is wrong (reported), so that the column is known all the same. */
+static bool column_type(struct leat_parser *p, const char *column, struct leat_type *out) {
+    size_t first = p->at;
+    bool plain = skip_type(p), ok = false;
+    *out = (struct leat_type){.kind = LEAT_NESTED};
     if (p->at == first) {
         leat_parser_error(p, first, "a column is written: name TYPE", "column '%s' has no type", column);
         return false;
     }
     char *text = leat_parser_text(p, first, p->at);
     struct leat_error err = {0};
-    bool ok = false;
     if (is_nested_type(text)) {
         leat_parser_error(p, first, "declare it VARCHAR: it then holds the JSON text, for json_extract and ->>",
                           "column '%s': nested types cannot be columns of a source in this version", column);
+    } else if (!plain) {
+        leat_parser_error(p, first, "a type is written like DECIMAL(18,2) or VARCHAR", "column '%s': its type cannot be understood",
+                          column);
     } else if (leat_type_parse(text, strlen(text), out, &err) != LEAT_OK) {
         leat_parser_error(p, first, NULL, "column '%s': %s", column, err.text);
+        *out = (struct leat_type){.kind = LEAT_NESTED};
     } else {
         ok = true;
     }
@@ -84,7 +103,7 @@ static bool column_type(struct leat_parser *p, const char *column, struct leat_t
 
 /* NOT NULL, NULL, PRIMARY KEY, FROM 'key', in any order. */
 static bool column_rules(struct leat_parser *p, struct source_draft *draft, const char *column, bool *not_null, char **from) {
-    while (!leat_parser_is_operator(p, ",") && !leat_parser_is_operator(p, ")")) {
+    while (!leat_parser_is_operator(p, ",") && !leat_parser_is_operator(p, ")") && !begins_with_list(p)) {
         size_t at = p->at;
         if (leat_parser_accept(p, "NOT")) {
             if (!leat_parser_expect(p, "NULL"))
@@ -133,27 +152,24 @@ static bool parse_column(struct leat_parser *p, struct source_draft *draft) {
     struct leat_type type = {0};
     bool not_null = false;
     char *from = NULL;
-    bool ok = column_type(p, name, &type) && column_rules(p, draft, name, &not_null, &from);
-    if (ok && reserved_column(name)) {
+    bool ok = column_type(p, name, &type);
+    ok = column_rules(p, draft, name, &not_null, &from) && ok;
+    bool twice = leat_schema_find(&source->schema, name) >= 0, full = source->schema.field_count >= LEAT_COLUMNS_MAX - 3;
+    if (reserved_column(name)) {
         leat_parser_error(p, at, "call it something else and say FROM 'field' for its name in the records",
                           "'%s' is a column that leat itself adds", name);
         ok = false;
-    }
-    if (ok && leat_schema_find(&source->schema, name) >= 0) {
-        leat_parser_error(p, at, NULL, "column '%s' is declared twice", name);
+    } else if (twice || full) {
+        if (twice)
+            leat_parser_error(p, at, NULL, "column '%s' is declared twice", name);
+        else
+            leat_parser_error(p, at, NULL, "a source can have at most %d columns", LEAT_COLUMNS_MAX - 3);
         ok = false;
-    }
-    if (ok && source->schema.field_count >= LEAT_COLUMNS_MAX - 3) {
-        leat_parser_error(p, at, NULL, "a source can have at most %d columns", LEAT_COLUMNS_MAX - 3);
-        ok = false;
-    }
-    if (ok) {
+    } else {
         size_t count = source->schema.field_count;
         leat_schema_add(&source->schema, name, type, not_null);
         source->source_names = leat_realloc(source->source_names, (count + 1) * sizeof *source->source_names);
         source->source_names[count] = from ? from : leat_strdup(name);
-        draft->column_places = leat_realloc(draft->column_places, (count + 1) * sizeof *draft->column_places);
-        draft->column_places[count] = leat_parser_place(p, at);
         from = NULL;
     }
     free(from);
@@ -223,17 +239,27 @@ static bool parse_source_item(struct leat_parser *p, struct source_draft *draft)
     return ok;
 }
 
-static bool parse_columns(struct leat_parser *p, struct source_draft *draft) {
-    bool ok = true;
+/* To the `,` or `)` that ends the item, the statement's end, or a WITH list that can only be outside. */
+static void skip_source_item(struct leat_parser *p) {
+    for (int depth = 0; p->at < p->end; p->at++) {
+        bool open = leat_parser_is_operator(p, "("), close = leat_parser_is_operator(p, ")");
+        if (depth == 0 && (close || leat_parser_is_operator(p, ",") || begins_with_list(p)))
+            return;
+        depth += open - close;
+    }
+}
+
+static void parse_columns(struct leat_parser *p, struct source_draft *draft) {
     if (!leat_parser_expect_operator(p, "("))
-        return false;
+        return;
     do {
-        if (!parse_source_item(p, draft)) {
-            ok = false;
-            leat_parser_skip_item(p);
-        }
+        bool ok = parse_source_item(p, draft);
+        if (!ok)
+            skip_source_item(p);
+        if (!ok && (leat_parser_at_end(p) || begins_with_list(p)))
+            return; /* the missing `)` is part of what was reported */
     } while (leat_parser_accept_operator(p, ","));
-    return leat_parser_expect_operator(p, ")") && ok;
+    leat_parser_expect_operator(p, ")");
 }
 
 /* ---- clauses ---- */
@@ -321,37 +347,43 @@ static bool parse_with(struct leat_parser *p, struct source_draft *draft) {
     return leat_parser_given_list(p, &draft->options);
 }
 
-static bool parse_clauses(struct leat_parser *p, struct source_draft *draft) {
+static bool parse_clause(struct leat_parser *p, struct source_draft *draft) {
     static const char *const words[] = {"INCLUDE", "WITH", "FORMAT", NULL};
+    if (leat_parser_accept(p, "INCLUDE"))
+        return parse_include(p, draft);
+    if (leat_parser_accept(p, "WITH"))
+        return parse_with(p, draft);
+    if (leat_parser_accept(p, "FORMAT"))
+        return parse_format(p, draft);
+    const char *nearest = leat_parser_nearest(p, p->at, words);
+    char found[64];
+    leat_parser_show(p, p->at, found);
+    char *hint = nearest ? leat_asprintf("did you mean %s?", nearest) : NULL;
+    leat_parser_error(p, p->at, hint, "expected INCLUDE, WITH, FORMAT or ';', found %s", found);
+    free(hint);
+    return false;
+}
+
+/* Clauses to the statement's end; after a wrong one goes on with the next word that begins a clause. */
+static bool parse_clauses(struct leat_parser *p, struct source_draft *draft) {
+    bool ok = true;
     while (!leat_parser_at_end(p)) {
         size_t at = p->at;
-        bool ok;
-        if (leat_parser_accept(p, "INCLUDE")) {
-            ok = parse_include(p, draft);
-        } else if (leat_parser_accept(p, "WITH")) {
-            ok = parse_with(p, draft);
-        } else if (leat_parser_accept(p, "FORMAT")) {
-            ok = parse_format(p, draft);
-        } else {
-            const char *nearest = leat_parser_nearest(p, at, words);
-            char found[64];
-            leat_parser_show(p, at, found);
-            char *hint = nearest ? leat_asprintf("did you mean %s?", nearest) : NULL;
-            leat_parser_error(p, at, hint, "expected INCLUDE, WITH, FORMAT or ';', found %s", found);
-            free(hint);
-            ok = false;
-        }
-        if (!ok)
-            return false;
+        if (parse_clause(p, draft))
+            continue;
+        ok = false;
+        if (p->at == at)
+            p->at++;
+        while (!leat_parser_at_end(p) && !leat_parser_is(p, "INCLUDE") && !leat_parser_is(p, "WITH") && !leat_parser_is(p, "FORMAT"))
+            p->at++;
     }
-    return true;
+    return ok;
 }
 
 /* ---- what needs the whole statement ---- */
 
-static bool check_keys(struct leat_parser *p, struct source_draft *draft) {
+static void check_keys(struct leat_parser *p, struct source_draft *draft) {
     struct leat_source *source = &draft->source;
-    bool ok = true;
     source->primary_key = draft->key_count ? leat_alloc(draft->key_count * sizeof *source->primary_key) : NULL;
     for (size_t i = 0; i < draft->key_count; i++) {
         int column = leat_schema_find(&source->schema, draft->key_names[i]);
@@ -362,20 +394,18 @@ static bool check_keys(struct leat_parser *p, struct source_draft *draft) {
             leat_diagnose(p->diags, draft->key_place, false, NULL,
                           twice ? "the primary key names column '%s' twice" : "the primary key's column '%s' is not declared",
                           draft->key_names[i]);
-            ok = false;
             continue;
         }
         source->primary_key[source->primary_key_count++] = column;
         source->schema.fields[column].not_null = true;
     }
-    return ok;
 }
 
-static bool check_watermark(struct leat_parser *p, struct source_draft *draft) {
+static void check_watermark(struct leat_parser *p, struct source_draft *draft) {
     struct leat_source *source = &draft->source;
     source->event_time = -1;
     if (!draft->watermark_column)
-        return true;
+        return;
     int column = leat_schema_find(&source->schema, draft->watermark_column);
     if (column < 0) {
         const char **names = leat_alloc((source->schema.field_count + 1) * sizeof *names);
@@ -387,21 +417,22 @@ static bool check_watermark(struct leat_parser *p, struct source_draft *draft) {
                       draft->watermark_column);
         free(hint);
         free(names);
-        return false;
+        return;
     }
     uint8_t kind = source->schema.fields[column].type.kind;
+    if (kind == LEAT_NESTED)
+        return; /* its type is wrong and reported */
     if (kind != LEAT_TIMESTAMP && kind != LEAT_TIMESTAMPTZ) {
         char type[32];
         leat_type_print(source->schema.fields[column].type, type);
         leat_diagnose(p->diags, draft->watermark_place, false, NULL,
                       "the watermark's column '%s' is %s; it must be TIMESTAMP or TIMESTAMPTZ", draft->watermark_column, type);
-        return false;
+        return;
     }
     source->event_time = column;
-    return true;
 }
 
-static bool check_includes(struct leat_parser *p, struct source_draft *draft) {
+static void check_includes(struct leat_parser *p, struct source_draft *draft) {
     struct leat_source *source = &draft->source;
     const char *names[] = {source->partition_name, source->offset_name, source->timestamp_name};
     for (size_t i = 0; i < 3; i++) {
@@ -413,37 +444,34 @@ static bool check_includes(struct leat_parser *p, struct source_draft *draft) {
         if (clash) {
             leat_diagnose(p->diags, draft->include_place, false, "say INCLUDE ... AS another_name",
                           "the included column '%s' has the name of another column", names[i]);
-            return false;
+            return;
         }
     }
-    return true;
 }
 
 /* Consequences of being read whole instead of followed. */
-static bool check_reference(struct leat_parser *p, struct source_draft *draft) {
+static void check_reference(struct leat_parser *p, struct source_draft *draft) {
     struct leat_source *source = &draft->source;
     bool by_refresh = source->refresh_us > 0, by_format = source->format == LEAT_FORMAT_PARQUET;
     source->reference = by_refresh || by_format || (source->primary_key_count > 0 && source->event_time < 0);
     if (!source->reference)
-        return true;
+        return;
     const char *reason = by_refresh ? "it has refresh" : by_format ? "its format is parquet" : "it has a primary key and no watermark";
     if (source->event_time >= 0) {
         leat_diagnose(p->diags, draft->watermark_place, false, "leave out the watermark, or what makes it a reference",
                       "'%s' is a reference source (%s) and cannot have a watermark", source->name, reason);
-        return false;
+        return;
     }
     if (source->include_offset || source->include_partition || source->include_timestamp) {
         leat_diagnose(p->diags, draft->include_place, false, "leave out INCLUDE, or what makes it a reference",
                       "'%s' is a reference source (%s): its rows have no offset, partition and arrival", source->name, reason);
-        return false;
+        return;
     }
-    return true;
 }
 
 static void source_draft_deinit(struct source_draft *draft) {
     leat_given_list_deinit(&draft->options);
     leat_names_free(draft->key_names, draft->key_count);
-    free(draft->column_places);
     free(draft->watermark_column);
 }
 
@@ -454,21 +482,20 @@ void leat_parser_source(struct leat_parser *p) {
     if (!source->name)
         return;
     bool fresh = leat_parser_claim_name(p, source->name, source->place);
-    bool columns = parse_columns(p, &draft);
-    bool clauses = columns || leat_parser_is(p, "INCLUDE") || leat_parser_is(p, "WITH") || leat_parser_is(p, "FORMAT");
-    clauses = clauses && parse_clauses(p, &draft);
-    bool ok = columns && clauses;
-    if (columns) {
-        ok &= check_keys(p, &draft);
-        ok &= check_watermark(p, &draft);
-        ok &= check_includes(p, &draft);
-    }
-    if (clauses) {
-        bool options = leat_parser_source_options(p, source, &draft.options, draft.encode);
-        ok &= options;
-        if (ok)
-            ok &= check_reference(p, &draft);
-    }
+    size_t before = leat_diagnostics_errors(p->diags);
+    parse_columns(p, &draft);
+    bool columns = leat_diagnostics_errors(p->diags) == before;
+    bool clauses = parse_clauses(p, &draft);
+    if (columns && source->schema.field_count == 0)
+        leat_diagnose(p->diags, source->place, false, "name its columns and their types in parentheses",
+                      "source '%s' has no columns", source->name);
+    check_keys(p, &draft);
+    check_watermark(p, &draft);
+    check_includes(p, &draft);
+    bool options = (clauses || draft.with_seen) && leat_parser_source_options(p, source, &draft.options, draft.encode);
+    if (options && columns)
+        check_reference(p, &draft);
+    bool ok = leat_diagnostics_errors(p->diags) == before;
     if (fresh) {
         struct leat_project *project = p->project;
         project->sources = leat_realloc(project->sources, (project->source_count + 1) * sizeof *project->sources);

@@ -194,15 +194,16 @@ char *leat_parser_string(struct leat_parser *p, const char *what) {
     return text;
 }
 
-static bool is_unit(const struct leat_parser *p) {
-    static const char *const units[] = {"MICROSECOND", "MICROSECONDS", "MILLISECOND", "MILLISECONDS", "SECOND", "SECONDS",
-                                        "MINUTE",      "MINUTES",      "HOUR",        "HOURS",        "DAY",    "DAYS",
-                                        "WEEK",        "WEEKS",        "MONTH",       "MONTHS",       "YEAR",   "YEARS",
-                                        "QUARTER",     "QUARTERS"};
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-        if (leat_parser_is(p, units[i]))
-            return true;
-    return false;
+/* A word behind a bare number is its unit, known or not, unless it begins another clause. */
+static bool is_unit(const struct leat_parser *p, const char *length) {
+    static const char *const others[] = {"AS",           "ALLOW",      "EMIT",    "FRESHNESS", "SCHEDULE",
+                                         "REFRESH_MODE", "CONSTRAINT", "PRIMARY", "AT"};
+    if (leat_parser_kind(p) != LEAT_TOKEN_WORD || strpbrk(length, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+        return false;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (leat_parser_is(p, others[i]))
+            return false;
+    return true;
 }
 
 bool leat_parser_interval(struct leat_parser *p, const char *what, bool above_zero, int64_t *us_out) {
@@ -216,10 +217,14 @@ bool leat_parser_interval(struct leat_parser *p, const char *what, bool above_ze
         return false;
     }
     char *length = leat_token_value(&p->tokens, p->at++);
-    char *unit = is_unit(p) ? leat_token_value(&p->tokens, p->at++) : leat_strdup("");
-    char *whole = leat_asprintf("%s %s", length, unit);
+    char *whole = NULL;
+    if (is_unit(p, length)) {
+        char *unit = leat_token_value(&p->tokens, p->at++);
+        whole = leat_asprintf("%s %s", length, unit);
+        free(unit);
+    }
     struct leat_error err = {0};
-    bool ok = leat_parse_interval(whole, us_out, &err) == LEAT_OK;
+    bool ok = leat_parse_interval(whole ? whole : length, us_out, &err) == LEAT_OK;
     if (!ok)
         leat_parser_error(p, first, NULL, "%s: %s", what, err.text);
     else if (*us_out < 0 || (above_zero && *us_out == 0)) {
@@ -227,7 +232,6 @@ bool leat_parser_interval(struct leat_parser *p, const char *what, bool above_ze
         ok = false;
     }
     free(length);
-    free(unit);
     free(whole);
     return ok;
 }

@@ -197,6 +197,7 @@ static struct leat_text_file *add_file(struct leat_project *project, const char 
 
 static void parse_all(struct leat_project *project, struct leat_diagnostics *diags) {
     struct leat_parser parser = {.project = project, .diags = diags};
+    leat_parser_find_windowed(&parser);
     for (size_t i = 0; i < project->file_count; i++)
         leat_parser_file(&parser, project->files[i]);
     leat_parser_resolve(&parser);
@@ -276,8 +277,8 @@ enum leat_status leat_project_load(struct leat_env *env, const char *dir, struct
         return status;
     }
     if (project->file_count == 0)
-        leat_diagnose(diags, (struct leat_place){.file = dir}, false, "a project is a folder with .sql files",
-                      "this folder has no .sql file");
+        leat_diagnose(diags, (struct leat_place){0}, false, "a project is a folder with .sql files",
+                      "there is no .sql file in the project's folder");
     parse_all(project, diags);
     *out = project;
     return LEAT_OK;

@@ -8,7 +8,7 @@
  * TUMBLE(name, column, INTERVAL 'n' unit [, TIMESTAMP 'origin']) [alias] becomes
  *   (SELECT *, leat_tumble(column, width, origin) AS window_start,
  *    leat_tumble(column, width, origin) + to_microseconds(width) AS window_end FROM name) alias
- * and the map keeps for every byte of the result the place that it came from. */
+ * (with * less window_start and window_end where the relation may have them), and the map keeps for every byte of the result the place that it came from. */
 #include "project/parse.h"
 #include "schedule/civil.h"
 
@@ -202,10 +202,25 @@ static bool parse_tumble(struct walk *w, struct tumble *t) {
     return true;
 }
 
+/* A window over windows: the inner window's columns must not stand beside the new ones, for DuckDB would silently take the
+ * first of two columns of one name. */
+static const char other_columns[] = "COLUMNS(lambda c: lower(c) NOT IN ('window_start', 'window_end'))";
+
+static bool may_have_window(const struct walk *w, size_t name_token) {
+    char *name = leat_token_value(&w->p->tokens, name_token);
+    bool found = is_cte(w, name);
+    for (size_t i = 0; i < w->p->windowed_count; i++)
+        found |= strcasecmp(w->p->windowed[i], name) == 0;
+    free(name);
+    return found;
+}
+
 static void write_tumble(struct walk *w, const struct tumble *t) {
     char text[128];
     copy_up_to(w, token_at(w, t->word)->offset);
-    put_written(w, t->word, "(SELECT *, leat_tumble(");
+    put_written(w, t->word, "(SELECT ");
+    put_written(w, t->word, may_have_window(w, t->name) ? other_columns : "*");
+    put_written(w, t->word, ", leat_tumble(");
     put_token(w, t->column);
     snprintf(text, sizeof text, ", %" PRId64 ", %" PRId64 ") AS window_start, leat_tumble(", t->width_us, t->origin_us);
     put_written(w, t->word, text);

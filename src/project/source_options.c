@@ -40,6 +40,8 @@ static const struct leat_option_table *find_connector(struct leat_parser *p, con
                       "source '%s' has no connector", source->name);
         return NULL;
     }
+    if (given->broken)
+        return NULL;
     if (given->secret) {
         leat_diagnose(p->diags, given->value_place, false, NULL, "the connector must be named in the statement itself");
         return NULL;
@@ -101,9 +103,10 @@ static bool choose_format(struct leat_parser *p, struct leat_source *source, con
         leat_diagnose(p->diags, said->place, false, "keep one of the two", "the format is said twice: by the option and by ENCODE");
         return false;
     }
-    const char *format = encode ? encode : said ? said->text : path ? format_of_path(path->text) : NULL;
+    bool readable = path && !path->broken && path->text[0];
+    const char *format = encode ? encode : said ? said->text : readable ? format_of_path(path->text) : NULL;
     if (!format) {
-        if (path)
+        if (readable && !said)
             leat_diagnose(p->diags, path->value_place, false, "say format = 'json', 'csv' or 'parquet'",
                           "the format does not follow from the path's ending");
         return false;
@@ -169,7 +172,7 @@ static bool check_option(struct leat_parser *p, struct leat_source *source, cons
                       format_names[source->format]);
         return false;
     }
-    char *value = leat_given_normalise(p, spec, given);
+    char *value = given->broken ? NULL : leat_given_normalise(p, spec, given);
     if (value && strcmp(spec->name, "delimiter") == 0 && !check_delimiter(p, given, &value)) {
         free(value);
         value = NULL;
@@ -180,6 +183,18 @@ static bool check_option(struct leat_parser *p, struct leat_source *source, cons
     return true;
 }
 
+/* True if an unknown option is a misspelt `name`: that is reported already. */
+static bool misspelt(const struct leat_option_table *table, const struct leat_given_list *given, const char *name) {
+    for (size_t i = 0; i < given->count; i++) {
+        if (leat_option_find(table->specs, table->count, given->items[i].name))
+            continue;
+        const char *nearest = leat_option_nearest(table->specs, table->count, given->items[i].name);
+        if (nearest && strcmp(nearest, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool add_defaults(struct leat_parser *p, struct leat_source *source, const struct leat_option_table *table,
                          const struct leat_given_list *given, bool format_known) {
     bool ok = true;
@@ -187,6 +202,8 @@ static bool add_defaults(struct leat_parser *p, struct leat_source *source, cons
     for (size_t i = 0; i < table->count; i++) {
         const struct leat_option_spec *spec = &table->specs[i];
         if (find_given(given, spec->name))
+            continue;
+        if (spec->required && misspelt(table, given, spec->name))
             continue;
         if (spec->required) {
             leat_diagnose(p->diags, source->place, false, NULL, "source '%s' lacks the option '%s' of the connector '%s'",
@@ -197,7 +214,7 @@ static bool add_defaults(struct leat_parser *p, struct leat_source *source, cons
         bool applies = leat_connector_option_formats(table, spec->name) & 1u << source->format;
         if (!spec->default_text || !format_known || !applies)
             continue;
-        bool tab = strcmp(spec->name, "delimiter") == 0 && path && ends_with(path->text, plain_length(path->text), ".tsv");
+        bool tab = strcmp(spec->name, "delimiter") == 0 && path && !path->broken && ends_with(path->text, plain_length(path->text), ".tsv");
         add_option(source, spec->name, tab ? leat_strdup("\t") : leat_option_default_text(spec), NULL);
     }
     return ok;

@@ -115,8 +115,10 @@ static const char *expand_name(const char *text, struct leat_error *err) {
         if (strcasecmp(text, names[i]) == 0)
             return meanings[i];
     const char *nearest = leat_nearest(text, names, count);
-    leat_fail(err, LEAT_INVALID, "there is no schedule '%.40s'; %s%s", text, nearest ? "did you mean " : "write five fields such as '0 2 * * *'",
-              nearest ? nearest : "");
+    if (nearest)
+        leat_fail(err, LEAT_INVALID, "there is no schedule '%.40s'; did you mean '%s'?", text, nearest);
+    else
+        leat_fail(err, LEAT_INVALID, "there is no schedule '%.40s'; write five fields such as '0 2 * * *'", text);
     return NULL;
 }
 

@@ -1,5 +1,7 @@
 #include "sql/lexer.h"
 
+#include "data/utf8.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,9 +145,23 @@ static size_t quoted_end(const struct lexer *lx, size_t from, char quote, bool b
     return 0;
 }
 
+/* True if the text holds the end of a statement and, on a new line, the beginning of another. */
+static bool swallows_statement(const char *text, size_t length) {
+    const char *end = text + length;
+    for (const char *at = text; (at = memchr(at, ';', (size_t)(end - at))); at++) {
+        const char *next = at + 1;
+        bool newline = false;
+        for (; next < end && is_space((unsigned char)*next); next++)
+            newline |= *next == '\n';
+        if (newline && end - next > 7 && strncasecmp(next, "CREATE ", 7) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void lex_string(struct lexer *lx, size_t prefix, bool backslash) {
     size_t end = quoted_end(lx, lx->at + prefix + 1, '\'', backslash);
-    if (end)
+    if (end && !swallows_statement(lx->text + lx->at, end - lx->at))
         add_token(lx, LEAT_TOKEN_STRING, end);
     else
         add_problem(lx, "this string has no closing '");
@@ -329,27 +345,6 @@ bool leat_token_is_operator(const struct leat_tokens *tokens, size_t index, cons
            memcmp(tokens->text + t->offset, bytes, t->length) == 0;
 }
 
-static void put_utf8(struct leat_buffer *out, uint32_t c) {
-    char bytes[4];
-    size_t n = 0;
-    if (c < 0x80) {
-        bytes[n++] = (char)c;
-    } else if (c < 0x800) {
-        bytes[n++] = (char)(0xC0 | (c >> 6));
-        bytes[n++] = (char)(0x80 | (c & 0x3F));
-    } else if (c < 0x10000) {
-        bytes[n++] = (char)(0xE0 | (c >> 12));
-        bytes[n++] = (char)(0x80 | ((c >> 6) & 0x3F));
-        bytes[n++] = (char)(0x80 | (c & 0x3F));
-    } else {
-        bytes[n++] = (char)(0xF0 | (c >> 18));
-        bytes[n++] = (char)(0x80 | ((c >> 12) & 0x3F));
-        bytes[n++] = (char)(0x80 | ((c >> 6) & 0x3F));
-        bytes[n++] = (char)(0x80 | (c & 0x3F));
-    }
-    leat_putn(out, bytes, n);
-}
-
 static int hex_value(char c) {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -390,7 +385,8 @@ static size_t put_escape(struct leat_buffer *out, const char *s, size_t length, 
     } else if (c == 'u' || c == 'U') {
         uint32_t code = read_digits(s, length, &end, 16, c == 'u' ? 4 : 8);
         if (end - start == (c == 'u' ? 4 : 8) && code < 0x110000 && (code & 0xFFFFF800) != 0xD800) {
-            put_utf8(out, code);
+            char bytes[4];
+            leat_putn(out, bytes, leat_utf8_put(bytes, code));
             return end;
         }
     } else if (c >= '0' && c <= '7') {

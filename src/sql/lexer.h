@@ -2,7 +2,7 @@
  *
  * Follows PostgreSQL's lexical structure ("SQL Syntax", 4.1) as DuckDB keeps it: nested block comments,
  * E'' escapes, $tag$ quoting, operators that never swallow a comment or a trailing sign.
- * Depends on base/ only. Thread: any; results are plain memory. */
+ * Depends on base/ and data/utf8.h. Thread: any; results are plain memory. */
 #ifndef LEAT_SQL_LEXER_H
 #define LEAT_SQL_LEXER_H
 
@@ -22,7 +22,9 @@ struct leat_token {
     int line, column;      /* 1-based; columns count characters, a tab is one */
 };
 /* Something that never ends: a string, a quoted name, a comment. Its rest up to the next `;` at a line's end
- * is skipped, so that later statements are still seen. */
+ * is skipped, so that later statements are still seen. A '...' string that runs over the end of a statement and the line
+ * CREATE ... behind it counts as one without end: its quote is missing far more often than such text is meant (which
+ * $$...$$ still can hold). */
 struct leat_lex_problem {
     size_t offset;
     int line, column;

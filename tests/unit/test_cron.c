@@ -194,7 +194,7 @@ static void bad_expressions(void **state) {
     assert_bad("1,,2 0 * * *", "cannot be the minute");
     assert_bad("1x 0 * * *", "cannot be understood at 'x'");
     assert_bad("? 0 * * *", "cannot be the minute");
-    assert_bad("@dayly", "did you mean @daily");
+    assert_bad("@dayly", "did you mean '@daily'?");
     assert_bad("@never", "five fields");
 }
 

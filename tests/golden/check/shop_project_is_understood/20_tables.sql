@@ -26,7 +26,10 @@ AS SELECT w.window_end, count(*) AS n
 
 CREATE MATERIALIZED TABLE daily SCHEDULE CRON '@daily' AS
 WITH RECURSIVE days AS (SELECT DATE '2024-01-01' AS d UNION ALL SELECT d + 1 FROM days WHERE d < DATE '2024-02-01'),
-     rates AS (SELECT * FROM rates) -- the name's own definition reads the source
+     Clicks AS (SELECT * FROM clicks) -- RECURSIVE: its own name means itself
 SELECT d.d, extract(year FROM d.d) AS y, r.rate, (SELECT max(n) FROM hourly) AS peak
 FROM days d LEFT JOIN (clicks c CROSS JOIN rates r) ON r.day = d.d AND c.who IS NOT DISTINCT FROM r.currency
 WHERE EXISTS (FROM silver_orders s WHERE s.amount > r.rate);
+
+CREATE VIEW today AS WITH rates AS (SELECT * FROM rates) -- the name's own definition reads the source
+SELECT * FROM rates;

@@ -1,0 +1,4 @@
+-- für
+CREATE VIEW ä AS SELECT 1 AS x;
+-- ä f�r
+CREATE VIEW c AS SELECT 1 AS x;
