@@ -14,27 +14,23 @@
 
 /* ---- clocks ---- */
 
-static int64_t read_clock_us(clockid_t which)
-{
+static int64_t read_clock_us(clockid_t which) {
     struct timespec now;
     clock_gettime(which, &now);
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-static int64_t real_now_us(struct leat_clock *clock)
-{
+static int64_t real_now_us(struct leat_clock *clock) {
     (void)clock;
     return read_clock_us(CLOCK_REALTIME);
 }
 
-static int64_t real_monotonic_us(struct leat_clock *clock)
-{
+static int64_t real_monotonic_us(struct leat_clock *clock) {
     (void)clock;
     return read_clock_us(CLOCK_MONOTONIC);
 }
 
-static void real_sleep_until(struct leat_clock *clock, int64_t deadline_us)
-{
+static void real_sleep_until(struct leat_clock *clock, int64_t deadline_us) {
     const int *wake_fd = clock->context;
     struct pollfd wait = {.fd = wake_fd ? *wake_fd : -1, .events = POLLIN};
     int64_t left_us = deadline_us - read_clock_us(CLOCK_MONOTONIC);
@@ -44,8 +40,7 @@ static void real_sleep_until(struct leat_clock *clock, int64_t deadline_us)
     ppoll(&wait, 1, &timeout, NULL);
 }
 
-void leat_clock_wait(struct leat_clock *clock, int64_t deadline_us, const int *fds, int count)
-{
+void leat_clock_wait(struct leat_clock *clock, int64_t deadline_us, const int *fds, int count) {
     struct pollfd wait[16];
     if (clock->sleep_until != real_sleep_until || count == 0) {
         clock->sleep_until(clock, deadline_us);
@@ -53,38 +48,37 @@ void leat_clock_wait(struct leat_clock *clock, int64_t deadline_us, const int *f
     }
     int64_t left_us = deadline_us - read_clock_us(CLOCK_MONOTONIC);
     if (left_us <= 0) return;
-    for (int i = 0; i < count; i++) wait[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+    for (int i = 0; i < count; i++)
+        wait[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
     struct timespec timeout = {.tv_sec = left_us / 1000000, .tv_nsec = (left_us % 1000000) * 1000};
     ppoll(wait, (nfds_t)count, &timeout, NULL);
 }
 
-struct leat_clock *leat_clock_real(void)
-{
-    static struct leat_clock clock = {.now_us = real_now_us, .monotonic_us = real_monotonic_us, .sleep_until = real_sleep_until};
+struct leat_clock *leat_clock_real(void) {
+    static struct leat_clock clock = {
+        .now_us = real_now_us, .monotonic_us = real_monotonic_us, .sleep_until = real_sleep_until};
     return &clock;
 }
 
-static int64_t virtual_now_us(struct leat_clock *clock)
-{
+static int64_t virtual_now_us(struct leat_clock *clock) {
     return *(int64_t *)clock->context;
 }
 
-static void virtual_sleep_until(struct leat_clock *clock, int64_t deadline_us)
-{
+static void virtual_sleep_until(struct leat_clock *clock, int64_t deadline_us) {
     int64_t *now_us = clock->context;
     if (deadline_us > *now_us) *now_us = deadline_us;
 }
 
-void leat_clock_virtual_init(struct leat_clock *clock, int64_t *now_us_storage)
-{
-    *clock = (struct leat_clock){.now_us = virtual_now_us, .monotonic_us = virtual_now_us,
-                                 .sleep_until = virtual_sleep_until, .context = now_us_storage};
+void leat_clock_virtual_init(struct leat_clock *clock, int64_t *now_us_storage) {
+    *clock = (struct leat_clock){.now_us = virtual_now_us,
+                                 .monotonic_us = virtual_now_us,
+                                 .sleep_until = virtual_sleep_until,
+                                 .context = now_us_storage};
 }
 
 /* ---- random: xoshiro256** and splitmix64 (Blackman and Vigna) ---- */
 
-void leat_random_seed(struct leat_random *random, uint64_t seed)
-{
+void leat_random_seed(struct leat_random *random, uint64_t seed) {
     for (int i = 0; i < 4; i++) {
         uint64_t z = (seed += 0x9E3779B97F4A7C15u);
         z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
@@ -93,13 +87,11 @@ void leat_random_seed(struct leat_random *random, uint64_t seed)
     }
 }
 
-static uint64_t rotate_left(uint64_t x, int bits)
-{
+static uint64_t rotate_left(uint64_t x, int bits) {
     return (x << bits) | (x >> (64 - bits));
 }
 
-uint64_t leat_random_next(struct leat_random *random)
-{
+uint64_t leat_random_next(struct leat_random *random) {
     uint64_t *s = random->s;
     uint64_t result = rotate_left(s[1] * 5, 7) * 9, t = s[1] << 17;
     s[2] ^= s[0];
@@ -111,33 +103,30 @@ uint64_t leat_random_next(struct leat_random *random)
     return result;
 }
 
-uint64_t leat_random_below(struct leat_random *random, uint64_t bound)
-{
+uint64_t leat_random_below(struct leat_random *random, uint64_t bound) {
     /* Values under 2^64 mod bound would make the low results likelier: drawn again. */
     uint64_t biased = (0 - bound) % bound, x;
-    do x = leat_random_next(random);
+    do
+        x = leat_random_next(random);
     while (x < biased);
     return x % bound;
 }
 
-double leat_random_unit(struct leat_random *random)
-{
+double leat_random_unit(struct leat_random *random) {
     return (double)(leat_random_next(random) >> 11) * 0x1p-53;
 }
 
-void leat_random_uuid(struct leat_random *random, char out[37])
-{
+void leat_random_uuid(struct leat_random *random, char out[37]) {
     uint64_t high = leat_random_next(random), low = leat_random_next(random);
-    high = (high & ~(uint64_t)0xF000) | 0x4000;                             /* version 4 */
-    low = (low & ~((uint64_t)3 << 62)) | (uint64_t)2 << 62;                 /* RFC 4122 variant */
+    high = (high & ~(uint64_t)0xF000) | 0x4000;             /* version 4 */
+    low = (low & ~((uint64_t)3 << 62)) | (uint64_t)2 << 62; /* RFC 4122 variant */
     snprintf(out, 37, "%08x-%04x-%04x-%04x-%012llx", (unsigned)(high >> 32), (unsigned)(high >> 16 & 0xFFFF),
              (unsigned)(high & 0xFFFF), (unsigned)(low >> 48), (unsigned long long)(low & 0xFFFFFFFFFFFFu));
 }
 
 /* ---- environment and log ---- */
 
-void leat_env_real(struct leat_env *env)
-{
+void leat_env_real(struct leat_env *env) {
     memset(env, 0, sizeof *env);
     env->io = leat_io_real();
     env->clock = leat_clock_real();
@@ -145,12 +134,11 @@ void leat_env_real(struct leat_env *env)
     /* 32 bytes come whole once the kernel's pool is ready; without getrandom (a seccomp filter) two clocks and the
      * process id still tell incarnations apart. */
     if (getrandom(&env->random, sizeof env->random, 0) != (ssize_t)sizeof env->random)
-        leat_random_seed(&env->random, (uint64_t)read_clock_us(CLOCK_REALTIME) ^ (uint64_t)read_clock_us(CLOCK_MONOTONIC) << 20 ^
-                                           (uint64_t)getpid() << 44);
+        leat_random_seed(&env->random, (uint64_t)read_clock_us(CLOCK_REALTIME) ^
+                                           (uint64_t)read_clock_us(CLOCK_MONOTONIC) << 20 ^ (uint64_t)getpid() << 44);
 }
 
-static void log_to_stderr(struct leat_env *env, enum leat_log_level level, const char *line)
-{
+static void log_to_stderr(struct leat_env *env, enum leat_log_level level, const char *line) {
     static const char *const names[] = {"debug", "info", "warn", "error"};
     int64_t now_us = env->clock->now_us(env->clock);
     time_t seconds = (time_t)(now_us / 1000000);
@@ -160,8 +148,7 @@ static void log_to_stderr(struct leat_env *env, enum leat_log_level level, const
     fprintf(stderr, "%s.%03dZ %-5s %s\n", stamp, (int)(now_us / 1000 % 1000), names[level], line);
 }
 
-void leat_log(struct leat_env *env, enum leat_log_level level, const char *format, ...)
-{
+void leat_log(struct leat_env *env, enum leat_log_level level, const char *format, ...) {
     if (level < env->log_level) return;
     char line[LOG_LINE_SIZE];
     va_list args;
@@ -173,6 +160,8 @@ void leat_log(struct leat_env *env, enum leat_log_level level, const char *forma
     /* One event is one line, whatever text from outside it quotes. */
     for (char *c = line; *c; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7F) *c = ' ';
-    if (env->log) env->log(env, level, line);
-    else log_to_stderr(env, level, line);
+    if (env->log)
+        env->log(env, level, line);
+    else
+        log_to_stderr(env, level, line);
 }

@@ -19,13 +19,11 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "saved sums are little-endian");
 
-static void wrap_add(int64_t *limb, uint64_t value)
-{
+static void wrap_add(int64_t *limb, uint64_t value) {
     *limb = (int64_t)((uint64_t)*limb + value);
 }
 
-static void propagate(struct leat_exact_sum *s)
-{
+static void propagate(struct leat_exact_sum *s) {
     for (int i = 0; i < TOP; i++) {
         int64_t carry = s->limbs[i] >> 32; /* arithmetic shift: floor */
         s->limbs[i] &= LIMB_MASK;
@@ -34,20 +32,17 @@ static void propagate(struct leat_exact_sum *s)
     s->adds_before_carry = ADDS_MAX;
 }
 
-void leat_exact_sum_init(struct leat_exact_sum *s)
-{
+void leat_exact_sum_init(struct leat_exact_sum *s) {
     memset(s, 0, sizeof *s);
     s->adds_before_carry = ADDS_MAX;
 }
 
-static void add_special(struct leat_exact_sum *s, uint64_t fraction, bool negative, int64_t times)
-{
+static void add_special(struct leat_exact_sum *s, uint64_t fraction, bool negative, int64_t times) {
     int64_t *count = fraction ? &s->nan_count : negative ? &s->minus_inf_count : &s->plus_inf_count;
     wrap_add(count, (uint64_t)times);
 }
 
-void leat_exact_sum_add(struct leat_exact_sum *s, double value, int64_t times)
-{
+void leat_exact_sum_add(struct leat_exact_sum *s, double value, int64_t times) {
     uint64_t bits;
     memcpy(&bits, &value, sizeof bits);
     bool negative = bits >> 63;
@@ -75,12 +70,12 @@ void leat_exact_sum_add(struct leat_exact_sum *s, double value, int64_t times)
     }
 }
 
-void leat_exact_sum_merge(struct leat_exact_sum *into, const struct leat_exact_sum *from)
-{
+void leat_exact_sum_merge(struct leat_exact_sum *into, const struct leat_exact_sum *from) {
     struct leat_exact_sum other = *from;
     propagate(&other);
     propagate(into);
-    for (int i = 0; i <= TOP; i++) wrap_add(&into->limbs[i], (uint64_t)other.limbs[i]);
+    for (int i = 0; i <= TOP; i++)
+        wrap_add(&into->limbs[i], (uint64_t)other.limbs[i]);
     propagate(into);
     wrap_add(&into->nan_count, (uint64_t)from->nan_count);
     wrap_add(&into->plus_inf_count, (uint64_t)from->plus_inf_count);
@@ -88,17 +83,16 @@ void leat_exact_sum_merge(struct leat_exact_sum *into, const struct leat_exact_s
 }
 
 /* Bit `index` counted from the least; the top limb holds bits 2112 and up. */
-static int get_bit(const struct leat_exact_sum *s, int index)
-{
+static int get_bit(const struct leat_exact_sum *s, int index) {
     int limb = index / 32 < TOP ? index / 32 : TOP;
     return (int)((uint64_t)s->limbs[limb] >> (index - limb * 32) & 1);
 }
 
 /* Rounds a canonical non-negative sum to the nearest double, ties to even. Finite overflow gives infinity. */
-static uint64_t round_to_bits(const struct leat_exact_sum *s)
-{
+static uint64_t round_to_bits(const struct leat_exact_sum *s) {
     int top = TOP;
-    while (top >= 0 && s->limbs[top] == 0) top--;
+    while (top >= 0 && s->limbs[top] == 0)
+        top--;
     if (top < 0) return 0;
     int highest = top * 32 + 63 - __builtin_clzll((uint64_t)s->limbs[top]);
     if (highest > 2097) return (uint64_t)0x7FF << 52;
@@ -115,15 +109,15 @@ static uint64_t round_to_bits(const struct leat_exact_sum *s)
     if (get_bit(s, lowest - 1)) {
         int below = lowest - 1; /* bits [0, below) decide a tie */
         bool sticky = (uint64_t)s->limbs[below / 32] & (((uint64_t)1 << below % 32) - 1);
-        for (int limb = below / 32 - 1; limb >= 0 && !sticky; limb--) sticky = s->limbs[limb] != 0;
+        for (int limb = below / 32 - 1; limb >= 0 && !sticky; limb--)
+            sticky = s->limbs[limb] != 0;
         if (sticky || mantissa & 1) mantissa++;
     }
     /* The implicit bit adds the missing 1 to the exponent; a carry out of the mantissa does so too, up to infinity. */
     return ((uint64_t)lowest << 52) + mantissa;
 }
 
-double leat_exact_sum_result(const struct leat_exact_sum *sum)
-{
+double leat_exact_sum_result(const struct leat_exact_sum *sum) {
     if (sum->nan_count || (sum->plus_inf_count && sum->minus_inf_count)) return (double)NAN;
     if (sum->plus_inf_count) return (double)INFINITY;
     if (sum->minus_inf_count) return -(double)INFINITY;
@@ -132,7 +126,8 @@ double leat_exact_sum_result(const struct leat_exact_sum *sum)
     uint64_t sign = 0;
     if (s.limbs[TOP] < 0) {
         sign = (uint64_t)1 << 63;
-        for (int i = 0; i <= TOP; i++) s.limbs[i] = (int64_t)(0 - (uint64_t)s.limbs[i]);
+        for (int i = 0; i <= TOP; i++)
+            s.limbs[i] = (int64_t)(0 - (uint64_t)s.limbs[i]);
         propagate(&s);
     }
     uint64_t bits = round_to_bits(&s);
@@ -142,8 +137,7 @@ double leat_exact_sum_result(const struct leat_exact_sum *sum)
     return result;
 }
 
-void leat_exact_sum_save(const struct leat_exact_sum *sum, void *out)
-{
+void leat_exact_sum_save(const struct leat_exact_sum *sum, void *out) {
     struct leat_exact_sum s = *sum;
     propagate(&s);
     int64_t counts[3] = {s.nan_count, s.plus_inf_count, s.minus_inf_count};
@@ -151,8 +145,7 @@ void leat_exact_sum_save(const struct leat_exact_sum *sum, void *out)
     memcpy((char *)out + sizeof s.limbs, counts, sizeof counts);
 }
 
-void leat_exact_sum_load(struct leat_exact_sum *s, const void *in)
-{
+void leat_exact_sum_load(struct leat_exact_sum *s, const void *in) {
     int64_t counts[3];
     memcpy(s->limbs, in, sizeof s->limbs);
     memcpy(counts, (const char *)in + sizeof s->limbs, sizeof counts);

@@ -19,16 +19,14 @@ struct leat_file {
 
 /* After a failed fsync the kernel may have dropped the dirty pages and marked them clean (Rebello et al., "Can
  * applications recover from fsync failures?", 2020): trying again proves nothing, so the process must stop. */
-static enum leat_status fail_sync(struct leat_error *err, const char *call, const char *path)
-{
+static enum leat_status fail_sync(struct leat_error *err, const char *call, const char *path) {
     enum leat_status status = leat_fail_errno(err, call, path);
     if (err) err->fatal = true;
     return status;
 }
 
 static enum leat_status real_open(struct leat_io *io, const char *path, enum leat_open_mode mode,
-                                  struct leat_file **out, struct leat_error *err)
-{
+                                  struct leat_file **out, struct leat_error *err) {
     static const int flags[] = {
         [LEAT_OPEN_READ] = O_RDONLY,
         [LEAT_OPEN_APPEND] = O_RDWR | O_APPEND | O_CREAT,
@@ -38,7 +36,8 @@ static enum leat_status real_open(struct leat_io *io, const char *path, enum lea
     (void)io;
     *out = NULL;
     int fd;
-    do fd = open(path, flags[mode] | O_CLOEXEC | O_NOCTTY, 0666);
+    do
+        fd = open(path, flags[mode] | O_CLOEXEC | O_NOCTTY, 0666);
     while (fd < 0 && errno == EINTR);
     if (fd < 0) return leat_fail_errno(err, "open", path);
     size_t length = strlen(path) + 1;
@@ -50,11 +49,11 @@ static enum leat_status real_open(struct leat_io *io, const char *path, enum lea
 }
 
 static enum leat_status real_read_at(struct leat_file *file, uint64_t offset, void *out, size_t want, size_t *got,
-                                     struct leat_error *err)
-{
+                                     struct leat_error *err) {
     *got = 0;
     if (offset > INT64_MAX - want)
-        return leat_fail(err, LEAT_INVALID, "read %s: offset %llu is beyond any file", file->path, (unsigned long long)offset);
+        return leat_fail(err, LEAT_INVALID, "read %s: offset %llu is beyond any file", file->path,
+                         (unsigned long long)offset);
     while (*got < want) {
         ssize_t n = pread(file->fd, (char *)out + *got, want - *got, (off_t)(offset + *got));
         if (n < 0 && errno == EINTR) continue;
@@ -65,8 +64,7 @@ static enum leat_status real_read_at(struct leat_file *file, uint64_t offset, vo
     return LEAT_OK;
 }
 
-static enum leat_status real_write(struct leat_file *file, const void *bytes, size_t n, struct leat_error *err)
-{
+static enum leat_status real_write(struct leat_file *file, const void *bytes, size_t n, struct leat_error *err) {
     const char *from = bytes;
     while (n > 0) {
         ssize_t done = write(file->fd, from, n);
@@ -78,28 +76,25 @@ static enum leat_status real_write(struct leat_file *file, const void *bytes, si
     return LEAT_OK;
 }
 
-static enum leat_status real_truncate(struct leat_file *file, uint64_t size_bytes, struct leat_error *err)
-{
+static enum leat_status real_truncate(struct leat_file *file, uint64_t size_bytes, struct leat_error *err) {
     int failed;
-    do failed = ftruncate(file->fd, (off_t)size_bytes);
+    do
+        failed = ftruncate(file->fd, (off_t)size_bytes);
     while (failed && errno == EINTR);
     return failed ? leat_fail_errno(err, "truncate", file->path) : LEAT_OK;
 }
 
-static enum leat_status real_sync(struct leat_file *file, struct leat_error *err)
-{
+static enum leat_status real_sync(struct leat_file *file, struct leat_error *err) {
     return fdatasync(file->fd) ? fail_sync(err, "fdatasync", file->path) : LEAT_OK;
 }
 
-static void real_close(struct leat_file *file)
-{
+static void real_close(struct leat_file *file) {
     if (!file) return;
     close(file->fd); /* what must be durable was synced before; the result says nothing more */
     free(file);
 }
 
-static enum leat_status real_stat(struct leat_io *io, const char *path, struct leat_stat *out, struct leat_error *err)
-{
+static enum leat_status real_stat(struct leat_io *io, const char *path, struct leat_stat *out, struct leat_error *err) {
     (void)io;
     struct stat st;
     memset(out, 0, sizeof *out);
@@ -111,20 +106,17 @@ static enum leat_status real_stat(struct leat_io *io, const char *path, struct l
     return LEAT_OK;
 }
 
-static enum leat_status real_link(struct leat_io *io, const char *from, const char *to, struct leat_error *err)
-{
+static enum leat_status real_link(struct leat_io *io, const char *from, const char *to, struct leat_error *err) {
     (void)io;
     return link(from, to) ? leat_fail_errno(err, "link", to) : LEAT_OK;
 }
 
-static enum leat_status real_rename(struct leat_io *io, const char *from, const char *to, struct leat_error *err)
-{
+static enum leat_status real_rename(struct leat_io *io, const char *from, const char *to, struct leat_error *err) {
     (void)io;
     return rename(from, to) ? leat_fail_errno(err, "rename", to) : LEAT_OK;
 }
 
-static enum leat_status real_unlink(struct leat_io *io, const char *path, struct leat_error *err)
-{
+static enum leat_status real_unlink(struct leat_io *io, const char *path, struct leat_error *err) {
     (void)io;
     if (unlink(path) == 0) return LEAT_OK;
     /* Linux says EISDIR for a directory (POSIX: EPERM); an empty one is removed like a file. */
@@ -135,8 +127,7 @@ static enum leat_status real_unlink(struct leat_io *io, const char *path, struct
     return leat_fail_errno(err, "unlink", path);
 }
 
-static enum leat_status real_mkdir(struct leat_io *io, const char *path, struct leat_error *err)
-{
+static enum leat_status real_mkdir(struct leat_io *io, const char *path, struct leat_error *err) {
     (void)io;
     if (mkdir(path, 0777) == 0) return LEAT_OK;
     int number = errno;
@@ -146,8 +137,7 @@ static enum leat_status real_mkdir(struct leat_io *io, const char *path, struct 
     return leat_fail_errno(err, "mkdir", path);
 }
 
-static enum leat_status real_sync_dir(struct leat_io *io, const char *path, struct leat_error *err)
-{
+static enum leat_status real_sync_dir(struct leat_io *io, const char *path, struct leat_error *err) {
     (void)io;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return leat_fail_errno(err, "open directory", path);
@@ -157,8 +147,7 @@ static enum leat_status real_sync_dir(struct leat_io *io, const char *path, stru
 }
 
 static enum leat_status real_list(struct leat_io *io, const char *path, bool (*visit)(void *, const char *name),
-                                  void *context, struct leat_error *err)
-{
+                                  void *context, struct leat_error *err) {
     (void)io;
     DIR *dir = opendir(path);
     if (!dir) return leat_fail_errno(err, "list", path);
@@ -177,10 +166,10 @@ static enum leat_status real_list(struct leat_io *io, const char *path, bool (*v
     return status;
 }
 
-static enum leat_status real_lock(struct leat_file *file, struct leat_error *err)
-{
+static enum leat_status real_lock(struct leat_file *file, struct leat_error *err) {
     int failed;
-    do failed = flock(file->fd, LOCK_EX | LOCK_NB);
+    do
+        failed = flock(file->fd, LOCK_EX | LOCK_NB);
     while (failed && errno == EINTR);
     if (!failed) return LEAT_OK;
     if (errno != EWOULDBLOCK) return leat_fail_errno(err, "lock", file->path);
@@ -189,8 +178,7 @@ static enum leat_status real_lock(struct leat_file *file, struct leat_error *err
     return LEAT_BUSY;
 }
 
-static enum leat_status real_adopt(struct leat_io *io, const char *scratch, const char *to, struct leat_error *err)
-{
+static enum leat_status real_adopt(struct leat_io *io, const char *scratch, const char *to, struct leat_error *err) {
     enum leat_status status = LEAT_OK;
     char *dir = NULL;
     int fd = open(scratch, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -221,13 +209,23 @@ out:
     return status;
 }
 
-struct leat_io *leat_io_real(void)
-{
+struct leat_io *leat_io_real(void) {
     static const struct leat_io_ops ops = {
-        .open = real_open, .read_at = real_read_at, .write = real_write, .truncate = real_truncate,
-        .sync = real_sync, .close = real_close, .stat = real_stat, .link = real_link, .rename = real_rename,
-        .unlink = real_unlink, .mkdir = real_mkdir, .sync_dir = real_sync_dir, .list = real_list,
-        .lock = real_lock, .adopt = real_adopt,
+        .open = real_open,
+        .read_at = real_read_at,
+        .write = real_write,
+        .truncate = real_truncate,
+        .sync = real_sync,
+        .close = real_close,
+        .stat = real_stat,
+        .link = real_link,
+        .rename = real_rename,
+        .unlink = real_unlink,
+        .mkdir = real_mkdir,
+        .sync_dir = real_sync_dir,
+        .list = real_list,
+        .lock = real_lock,
+        .adopt = real_adopt,
     };
     static struct leat_io io = {.ops = &ops};
     return &io;

@@ -9,24 +9,24 @@
 #define TEMP_SUFFIX ".leat-tmp"
 #define TEMP_TRIES 10000
 
-char *leat_io_dirname(const char *path)
-{
+char *leat_io_dirname(const char *path) {
     size_t length = strlen(path);
-    while (length > 1 && path[length - 1] == '/') length--;
-    while (length > 0 && path[length - 1] != '/') length--;
-    while (length > 1 && path[length - 1] == '/') length--;
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    while (length > 0 && path[length - 1] != '/')
+        length--;
+    while (length > 1 && path[length - 1] == '/')
+        length--;
     return length ? leat_strndup(path, length) : leat_strdup(".");
 }
 
-bool leat_io_is_temp_name(const char *name)
-{
+bool leat_io_is_temp_name(const char *name) {
     size_t length = strlen(name), suffix = strlen(TEMP_SUFFIX);
     return name[0] == '.' && length > suffix && strcmp(name + length - suffix, TEMP_SUFFIX) == 0;
 }
 
 enum leat_status leat_io_read_all(struct leat_io *io, const char *path, size_t max_bytes, struct leat_buffer *out,
-                                  struct leat_error *err)
-{
+                                  struct leat_error *err) {
     struct leat_file *file = NULL;
     size_t before = out->length, got = 0;
     enum leat_status status = io->ops->open(io, path, LEAT_OPEN_READ, &file, err);
@@ -58,24 +58,26 @@ out:
 }
 
 /* Opens a file of a name nobody has, beside `path`. The name is ours to unlink. */
-static enum leat_status open_temp(struct leat_io *io, const char *path, char **out_name, struct leat_file **out, struct leat_error *err)
-{
+static enum leat_status open_temp(struct leat_io *io, const char *path, char **out_name, struct leat_file **out,
+                                  struct leat_error *err) {
     static atomic_uint counter;
     const char *base = strrchr(path, '/');
     base = base ? base + 1 : path;
     enum leat_status status = LEAT_EXISTS;
     for (int i = 0; i < TEMP_TRIES && status == LEAT_EXISTS; i++) {
-        char *name = leat_asprintf("%.*s.%s.%u" TEMP_SUFFIX, (int)(base - path), path, base, atomic_fetch_add(&counter, 1));
+        char *name =
+            leat_asprintf("%.*s.%s.%u" TEMP_SUFFIX, (int)(base - path), path, base, atomic_fetch_add(&counter, 1));
         status = io->ops->open(io, name, LEAT_OPEN_CREATE, out, err);
-        if (status == LEAT_OK) *out_name = name;
-        else free(name);
+        if (status == LEAT_OK)
+            *out_name = name;
+        else
+            free(name);
     }
     return status;
 }
 
 enum leat_status leat_io_write_durable(struct leat_io *io, const char *path, const void *bytes, size_t n, bool replace,
-                                       struct leat_error *err)
-{
+                                       struct leat_error *err) {
     struct leat_file *file = NULL;
     char *temp = NULL, *dir = leat_io_dirname(path);
     bool temp_there = false;
@@ -103,8 +105,7 @@ out:
     return status;
 }
 
-enum leat_status leat_io_mkdirs(struct leat_io *io, const char *path, struct leat_error *err)
-{
+enum leat_status leat_io_mkdirs(struct leat_io *io, const char *path, struct leat_error *err) {
     struct leat_stat st;
     struct leat_error sync_err = {0};
     char *parent = leat_io_dirname(path);
@@ -130,8 +131,7 @@ out:
     return status;
 }
 
-bool leat_io_exists(struct leat_io *io, const char *path)
-{
+bool leat_io_exists(struct leat_io *io, const char *path) {
     struct leat_stat st;
     return io->ops->stat(io, path, &st, NULL) == LEAT_OK;
 }
@@ -141,8 +141,7 @@ struct names {
     size_t count, capacity;
 };
 
-static bool collect_name(void *context, const char *name)
-{
+static bool collect_name(void *context, const char *name) {
     struct names *names = context;
     if (names->count == names->capacity) {
         names->capacity = names->capacity ? names->capacity * 2 : 16;
@@ -152,14 +151,12 @@ static bool collect_name(void *context, const char *name)
     return true;
 }
 
-static int compare_names(const void *a, const void *b)
-{
+static int compare_names(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 enum leat_status leat_io_list_sorted(struct leat_io *io, const char *path, char ***out_names, size_t *out_count,
-                                     struct leat_error *err)
-{
+                                     struct leat_error *err) {
     struct names names = {0};
     *out_names = NULL;
     *out_count = 0;
@@ -175,14 +172,13 @@ enum leat_status leat_io_list_sorted(struct leat_io *io, const char *path, char 
     return LEAT_OK;
 }
 
-void leat_names_free(char **names, size_t count)
-{
-    for (size_t i = 0; i < count; i++) free(names[i]);
+void leat_names_free(char **names, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        free(names[i]);
     free(names);
 }
 
-enum leat_status leat_io_remove_tree(struct leat_io *io, const char *path, struct leat_error *err)
-{
+enum leat_status leat_io_remove_tree(struct leat_io *io, const char *path, struct leat_error *err) {
     /* unlink first: it never follows a symbolic link, so a link to a directory is removed, not its target's content. */
     struct leat_error first;
     enum leat_status status = io->ops->unlink(io, path, &first);

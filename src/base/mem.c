@@ -6,14 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static _Noreturn void die(const char *what, size_t size_bytes)
-{
+static _Noreturn void die(const char *what, size_t size_bytes) {
     fprintf(stderr, "leat: %s (%zu bytes)\n", what, size_bytes);
     abort();
 }
 
-void leat_panic(const char *format, ...)
-{
+void leat_panic(const char *format, ...) {
     va_list args;
     va_start(args, format);
     fputs("leat: internal error: ", stderr);
@@ -23,35 +21,30 @@ void leat_panic(const char *format, ...)
     abort();
 }
 
-void *leat_alloc(size_t size_bytes)
-{
+void *leat_alloc(size_t size_bytes) {
     void *block = calloc(1, size_bytes ? size_bytes : 1);
     if (!block) die("out of memory", size_bytes);
     return block;
 }
 
-void *leat_realloc(void *block, size_t size_bytes)
-{
+void *leat_realloc(void *block, size_t size_bytes) {
     void *grown = realloc(block, size_bytes ? size_bytes : 1);
     if (!grown) die("out of memory", size_bytes);
     return grown;
 }
 
-char *leat_strdup(const char *text)
-{
+char *leat_strdup(const char *text) {
     return leat_strndup(text, strlen(text));
 }
 
-char *leat_strndup(const char *text, size_t length)
-{
+char *leat_strndup(const char *text, size_t length) {
     length = strnlen(text, length);
     char *copy = leat_alloc(length + 1);
     memcpy(copy, text, length);
     return copy;
 }
 
-static size_t measure(const char *format, va_list args)
-{
+static size_t measure(const char *format, va_list args) {
     va_list again;
     va_copy(again, args);
     int length = vsnprintf(NULL, 0, format, again);
@@ -60,8 +53,7 @@ static size_t measure(const char *format, va_list args)
     return (size_t)length;
 }
 
-char *leat_asprintf(const char *format, ...)
-{
+char *leat_asprintf(const char *format, ...) {
     va_list args;
     va_start(args, format);
     size_t length = measure(format, args);
@@ -73,21 +65,18 @@ char *leat_asprintf(const char *format, ...)
 
 /* ---- buffer ---- */
 
-void leat_buffer_deinit(struct leat_buffer *b)
-{
+void leat_buffer_deinit(struct leat_buffer *b) {
     free(b->data);
     b->data = NULL;
     b->length = b->capacity = 0;
 }
 
-void leat_buffer_reset(struct leat_buffer *b)
-{
+void leat_buffer_reset(struct leat_buffer *b) {
     b->length = 0;
     if (b->data) b->data[0] = '\0';
 }
 
-enum leat_status leat_buffer_reserve(struct leat_buffer *b, size_t extra_bytes, struct leat_error *err)
-{
+enum leat_status leat_buffer_reserve(struct leat_buffer *b, size_t extra_bytes, struct leat_error *err) {
     if (extra_bytes > SIZE_MAX / 4 - b->length)
         return leat_fail(err, LEAT_NO_MEMORY, "a buffer of %zu bytes cannot grow by %zu", b->length, extra_bytes);
     size_t need = b->length + extra_bytes;
@@ -106,8 +95,7 @@ enum leat_status leat_buffer_reserve(struct leat_buffer *b, size_t extra_bytes, 
     return LEAT_OK;
 }
 
-enum leat_status leat_buffer_add(struct leat_buffer *b, const void *bytes, size_t n, struct leat_error *err)
-{
+enum leat_status leat_buffer_add(struct leat_buffer *b, const void *bytes, size_t n, struct leat_error *err) {
     enum leat_status status = leat_buffer_reserve(b, n, err);
     if (status != LEAT_OK) return status;
     if (n) memcpy(b->data + b->length, bytes, n);
@@ -116,19 +104,16 @@ enum leat_status leat_buffer_add(struct leat_buffer *b, const void *bytes, size_
     return LEAT_OK;
 }
 
-void leat_putn(struct leat_buffer *b, const char *text, size_t n)
-{
+void leat_putn(struct leat_buffer *b, const char *text, size_t n) {
     struct leat_error err;
     if (leat_buffer_add(b, text, n, &err) != LEAT_OK) die(err.text, n);
 }
 
-void leat_put(struct leat_buffer *b, const char *text)
-{
+void leat_put(struct leat_buffer *b, const char *text) {
     leat_putn(b, text, strlen(text));
 }
 
-void leat_putf(struct leat_buffer *b, const char *format, ...)
-{
+void leat_putf(struct leat_buffer *b, const char *format, ...) {
     struct leat_error err;
     va_list args;
     va_start(args, format);
@@ -139,8 +124,7 @@ void leat_putf(struct leat_buffer *b, const char *format, ...)
     va_end(args);
 }
 
-static void put_quoted(struct leat_buffer *b, const char *text, char quote)
-{
+static void put_quoted(struct leat_buffer *b, const char *text, char quote) {
     leat_putn(b, &quote, 1);
     for (const char *end; (end = strchr(text, quote)); text = end + 1) {
         leat_putn(b, text, (size_t)(end - text) + 1);
@@ -150,19 +134,16 @@ static void put_quoted(struct leat_buffer *b, const char *text, char quote)
     leat_putn(b, &quote, 1);
 }
 
-void leat_put_sql_string(struct leat_buffer *b, const char *text)
-{
+void leat_put_sql_string(struct leat_buffer *b, const char *text) {
     put_quoted(b, text, '\'');
 }
 
-void leat_put_sql_name(struct leat_buffer *b, const char *name)
-{
+void leat_put_sql_name(struct leat_buffer *b, const char *name) {
     put_quoted(b, name, '"');
 }
 
 /* Length of the valid UTF-8 sequence at text (1-4), 0 if there is none (RFC 3629: no overlong forms, no surrogates). */
-static size_t utf8_length(const unsigned char *text, size_t n)
-{
+static size_t utf8_length(const unsigned char *text, size_t n) {
     unsigned char c = text[0];
     if (c < 0x80) return 1;
     size_t length = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
@@ -175,8 +156,7 @@ static size_t utf8_length(const unsigned char *text, size_t n)
     return length;
 }
 
-void leat_put_json_string(struct leat_buffer *b, const char *text, size_t n)
-{
+void leat_put_json_string(struct leat_buffer *b, const char *text, size_t n) {
     leat_putn(b, "\"", 1);
     size_t plain = 0; /* start of the run not yet written */
     for (size_t i = 0; i < n;) {
@@ -188,14 +168,26 @@ void leat_put_json_string(struct leat_buffer *b, const char *text, size_t n)
         }
         leat_putn(b, text + plain, i - plain);
         switch (c) {
-        case '"': leat_put(b, "\\\""); break;
-        case '\\': leat_put(b, "\\\\"); break;
-        case '\n': leat_put(b, "\\n"); break;
-        case '\r': leat_put(b, "\\r"); break;
-        case '\t': leat_put(b, "\\t"); break;
+        case '"':
+            leat_put(b, "\\\"");
+            break;
+        case '\\':
+            leat_put(b, "\\\\");
+            break;
+        case '\n':
+            leat_put(b, "\\n");
+            break;
+        case '\r':
+            leat_put(b, "\\r");
+            break;
+        case '\t':
+            leat_put(b, "\\t");
+            break;
         default:
-            if (c < 0x20) leat_putf(b, "\\u%04x", c);
-            else leat_put(b, "\xEF\xBF\xBD"); /* not UTF-8: the replacement character keeps the document valid */
+            if (c < 0x20)
+                leat_putf(b, "\\u%04x", c);
+            else
+                leat_put(b, "\xEF\xBF\xBD"); /* not UTF-8: the replacement character keeps the document valid */
         }
         plain = ++i;
     }
@@ -214,8 +206,7 @@ struct leat_arena_block {
 #define ARENA_BLOCK_MAX ((size_t)1 << 20)
 
 /* Puts a block with room for `need` after the current one: a kept one if the next is large enough. */
-static struct leat_arena_block *arena_advance(struct leat_arena *a, size_t need)
-{
+static struct leat_arena_block *arena_advance(struct leat_arena *a, size_t need) {
     struct leat_arena_block *next = a->current ? a->current->next : a->first;
     if (!next || next->size_bytes < need) {
         size_t size = a->current ? a->current->size_bytes * 2 : ARENA_BLOCK_MIN;
@@ -225,8 +216,10 @@ static struct leat_arena_block *arena_advance(struct leat_arena *a, size_t need)
         if (!made) die("out of memory", size);
         made->size_bytes = size;
         made->next = next;
-        if (a->current) a->current->next = made;
-        else a->first = made;
+        if (a->current)
+            a->current->next = made;
+        else
+            a->first = made;
         next = made;
     }
     next->used_bytes = 0;
@@ -234,8 +227,7 @@ static struct leat_arena_block *arena_advance(struct leat_arena *a, size_t need)
     return next;
 }
 
-void *leat_arena_alloc(struct leat_arena *a, size_t size_bytes)
-{
+void *leat_arena_alloc(struct leat_arena *a, size_t size_bytes) {
     if (size_bytes > SIZE_MAX / 4) die("out of memory", size_bytes);
     size_t need = (size_bytes + 15) & ~(size_t)15;
     struct leat_arena_block *block = a->current;
@@ -246,16 +238,14 @@ void *leat_arena_alloc(struct leat_arena *a, size_t size_bytes)
     return out;
 }
 
-char *leat_arena_copy(struct leat_arena *a, const void *bytes, size_t n)
-{
+char *leat_arena_copy(struct leat_arena *a, const void *bytes, size_t n) {
     char *copy = leat_arena_alloc(a, n + 1);
     if (n) memcpy(copy, bytes, n);
     copy[n] = '\0';
     return copy;
 }
 
-char *leat_arena_printf(struct leat_arena *a, const char *format, ...)
-{
+char *leat_arena_printf(struct leat_arena *a, const char *format, ...) {
     va_list args;
     va_start(args, format);
     size_t length = measure(format, args);
@@ -265,15 +255,13 @@ char *leat_arena_printf(struct leat_arena *a, const char *format, ...)
     return text;
 }
 
-void leat_arena_reset(struct leat_arena *a)
-{
+void leat_arena_reset(struct leat_arena *a) {
     a->current = a->first;
     if (a->first) a->first->used_bytes = 0;
     a->used_bytes = 0;
 }
 
-void leat_arena_deinit(struct leat_arena *a)
-{
+void leat_arena_deinit(struct leat_arena *a) {
     for (struct leat_arena_block *block = a->first, *next; block; block = next) {
         next = block->next;
         free(block);

@@ -6,8 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void set_text(struct leat_error *err, enum leat_status status, const char *format, va_list args)
-{
+static void set_text(struct leat_error *err, enum leat_status status, const char *format, va_list args) {
     /* Formatted aside first: callers may pass err->text as an argument. */
     char text[LEAT_ERROR_TEXT_SIZE];
     vsnprintf(text, sizeof text, format, args);
@@ -16,8 +15,7 @@ static void set_text(struct leat_error *err, enum leat_status status, const char
     memcpy(err->text, text, strlen(text) + 1);
 }
 
-enum leat_status leat_fail(struct leat_error *err, enum leat_status status, const char *format, ...)
-{
+enum leat_status leat_fail(struct leat_error *err, enum leat_status status, const char *format, ...) {
     if (err) {
         va_list args;
         va_start(args, format);
@@ -27,19 +25,23 @@ enum leat_status leat_fail(struct leat_error *err, enum leat_status status, cons
     return status;
 }
 
-static enum leat_status status_of_errno(int number)
-{
+static enum leat_status status_of_errno(int number) {
     switch (number) {
-    case ENOSPC: case EDQUOT: return LEAT_NO_SPACE;
-    case ENOENT: return LEAT_NOT_FOUND;
-    case EEXIST: return LEAT_EXISTS;
-    case ENOMEM: return LEAT_NO_MEMORY;
-    default: return LEAT_IO;
+    case ENOSPC:
+    case EDQUOT:
+        return LEAT_NO_SPACE;
+    case ENOENT:
+        return LEAT_NOT_FOUND;
+    case EEXIST:
+        return LEAT_EXISTS;
+    case ENOMEM:
+        return LEAT_NO_MEMORY;
+    default:
+        return LEAT_IO;
     }
 }
 
-enum leat_status leat_fail_errno(struct leat_error *err, const char *call, const char *path)
-{
+enum leat_status leat_fail_errno(struct leat_error *err, const char *call, const char *path) {
     int number = errno;
     enum leat_status status = status_of_errno(number);
     char reason[128];
@@ -49,8 +51,7 @@ enum leat_status leat_fail_errno(struct leat_error *err, const char *call, const
     return status;
 }
 
-enum leat_status leat_prepend(struct leat_error *err, const char *format, ...)
-{
+enum leat_status leat_prepend(struct leat_error *err, const char *format, ...) {
     if (!err) return LEAT_INVALID;
     char text[LEAT_ERROR_TEXT_SIZE];
     va_list args;
@@ -71,13 +72,23 @@ enum leat_status leat_prepend(struct leat_error *err, const char *format, ...)
     return err->status;
 }
 
-const char *leat_status_name(enum leat_status status)
-{
+const char *leat_status_name(enum leat_status status) {
     static const char *const names[] = {
-        [LEAT_OK] = "OK", [LEAT_INVALID] = "INVALID", [LEAT_NOT_FOUND] = "NOT_FOUND", [LEAT_EXISTS] = "EXISTS",
-        [LEAT_CONFLICT] = "CONFLICT", [LEAT_CORRUPT] = "CORRUPT", [LEAT_UNSUPPORTED] = "UNSUPPORTED",
-        [LEAT_IO] = "IO", [LEAT_NO_SPACE] = "NO_SPACE", [LEAT_NO_MEMORY] = "NO_MEMORY", [LEAT_LIMIT] = "LIMIT",
-        [LEAT_BUSY] = "BUSY", [LEAT_CANCELLED] = "CANCELLED", [LEAT_SQL] = "SQL", [LEAT_END] = "END",
+        [LEAT_OK] = "OK",
+        [LEAT_INVALID] = "INVALID",
+        [LEAT_NOT_FOUND] = "NOT_FOUND",
+        [LEAT_EXISTS] = "EXISTS",
+        [LEAT_CONFLICT] = "CONFLICT",
+        [LEAT_CORRUPT] = "CORRUPT",
+        [LEAT_UNSUPPORTED] = "UNSUPPORTED",
+        [LEAT_IO] = "IO",
+        [LEAT_NO_SPACE] = "NO_SPACE",
+        [LEAT_NO_MEMORY] = "NO_MEMORY",
+        [LEAT_LIMIT] = "LIMIT",
+        [LEAT_BUSY] = "BUSY",
+        [LEAT_CANCELLED] = "CANCELLED",
+        [LEAT_SQL] = "SQL",
+        [LEAT_END] = "END",
     };
     size_t index = (size_t)status;
     return index < sizeof names / sizeof *names ? names[index] : "UNKNOWN";

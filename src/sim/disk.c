@@ -26,8 +26,7 @@ struct place {
 
 #define REAL (leat_io_real()->ops)
 
-static void *grow(void *array, size_t count, size_t *capacity, size_t item_bytes)
-{
+static void *grow(void *array, size_t count, size_t *capacity, size_t item_bytes) {
     if (count < *capacity) return array;
     *capacity = *capacity ? *capacity * 2 : 64;
     return leat_realloc(array, *capacity * item_bytes);
@@ -35,15 +34,13 @@ static void *grow(void *array, size_t count, size_t *capacity, size_t item_bytes
 
 /* ---- names ---- */
 
-int sim_dir_find(const struct sim_dir *dir, int key)
-{
+int sim_dir_find(const struct sim_dir *dir, int key) {
     for (size_t i = 0; i < dir->count; i++)
         if (dir->entries[i].key == key) return dir->entries[i].inode;
     return -1;
 }
 
-void sim_dir_set(struct sim_dir *dir, int key, int inode)
-{
+void sim_dir_set(struct sim_dir *dir, int key, int inode) {
     for (size_t i = 0; i < dir->count; i++)
         if (dir->entries[i].key == key) {
             dir->entries[i].inode = inode;
@@ -53,8 +50,7 @@ void sim_dir_set(struct sim_dir *dir, int key, int inode)
     dir->entries[dir->count++] = (struct sim_entry){.key = key, .inode = inode};
 }
 
-void sim_dir_remove(struct sim_dir *dir, int key)
-{
+void sim_dir_remove(struct sim_dir *dir, int key) {
     for (size_t i = 0; i < dir->count; i++)
         if (dir->entries[i].key == key) {
             memmove(&dir->entries[i], &dir->entries[i + 1], (dir->count - i - 1) * sizeof *dir->entries);
@@ -63,18 +59,18 @@ void sim_dir_remove(struct sim_dir *dir, int key)
         }
 }
 
-static size_t key_slot(const struct leat_sim_disk *d, int dir, const char *name, size_t length)
-{
+static size_t key_slot(const struct leat_sim_disk *d, int dir, const char *name, size_t length) {
     size_t mask = d->key_slot_count - 1;
     for (size_t slot = (size_t)XXH64(name, length, (uint64_t)dir) & mask;; slot = (slot + 1) & mask) {
         int key = d->key_slots[slot];
         if (key < 0) return slot;
-        if (d->keys[key].dir == dir && strncmp(d->keys[key].name, name, length) == 0 && d->keys[key].name[length] == '\0') return slot;
+        if (d->keys[key].dir == dir && strncmp(d->keys[key].name, name, length) == 0 &&
+            d->keys[key].name[length] == '\0')
+            return slot;
     }
 }
 
-static int intern(struct leat_sim_disk *d, int dir, const char *name, size_t length)
-{
+static int intern(struct leat_sim_disk *d, int dir, const char *name, size_t length) {
     if ((d->key_count + 1) * 2 > d->key_slot_count) {
         d->key_slot_count = d->key_slot_count ? d->key_slot_count * 2 : 256;
         d->key_slots = leat_realloc(d->key_slots, d->key_slot_count * sizeof *d->key_slots);
@@ -91,23 +87,20 @@ static int intern(struct leat_sim_disk *d, int dir, const char *name, size_t len
     return d->key_slots[slot];
 }
 
-static int new_inode(struct leat_sim_disk *d, bool is_dir)
-{
+static int new_inode(struct leat_sim_disk *d, bool is_dir) {
     d->inodes = grow(d->inodes, d->inode_count, &d->inode_capacity, sizeof *d->inodes);
     d->inodes[d->inode_count] = (struct sim_inode){.is_dir = is_dir};
     return (int)d->inode_count++;
 }
 
-static struct sim_op *record(struct leat_sim_disk *d, enum sim_op_kind kind, int inode)
-{
+static struct sim_op *record(struct leat_sim_disk *d, enum sim_op_kind kind, int inode) {
     d->ops = grow(d->ops, d->op_count, &d->op_capacity, sizeof *d->ops);
     struct sim_op *op = &d->ops[d->op_count++];
     *op = (struct sim_op){.kind = kind, .inode = inode, .key = -1, .from_key = -1};
     return op;
 }
 
-static void record_write(struct leat_sim_disk *d, int inode, const void *bytes, size_t length)
-{
+static void record_write(struct leat_sim_disk *d, int inode, const void *bytes, size_t length) {
     struct sim_op *op = record(d, SIM_WRITE, inode);
     op->offset = d->inodes[inode].size_bytes;
     op->bytes = leat_arena_copy(&d->arena, bytes, length);
@@ -116,8 +109,7 @@ static void record_write(struct leat_sim_disk *d, int inode, const void *bytes, 
 }
 
 /* A new file or directory under key. */
-static int record_new(struct leat_sim_disk *d, int key, bool is_dir)
-{
+static int record_new(struct leat_sim_disk *d, int key, bool is_dir) {
     int inode = new_inode(d, is_dir);
     record(d, is_dir ? SIM_MKDIR : SIM_CREATE, inode)->key = key;
     sim_dir_set(&d->inodes[d->keys[key].dir].live, key, inode);
@@ -127,8 +119,7 @@ static int record_new(struct leat_sim_disk *d, int key, bool is_dir)
 /* ---- paths ---- */
 
 /* Absolute, without ".", ".." and empty parts; by text only. */
-static char *normalise(const char *path)
-{
+static char *normalise(const char *path) {
     struct leat_buffer whole = {0}, out = {0};
     if (path[0] != '/') {
         char *cwd = getcwd(NULL, 0);
@@ -140,7 +131,8 @@ static char *normalise(const char *path)
     for (char *part = whole.data; *part;) {
         size_t length = strcspn(part, "/");
         if (length == 2 && memcmp(part, "..", 2) == 0) {
-            while (out.length > 0 && out.data[--out.length] != '/') {}
+            while (out.length > 0 && out.data[--out.length] != '/') {
+            }
             out.data[out.length] = '\0';
         } else if (length > 0 && !(length == 1 && *part == '.')) {
             leat_put(&out, "/");
@@ -153,20 +145,19 @@ static char *normalise(const char *path)
 }
 
 /* Somebody else (DuckDB) made this: from now on it is known, all of it unsynced. */
-static int import(struct leat_sim_disk *d, int key, const char *real_path)
-{
+static int import(struct leat_sim_disk *d, int key, const char *real_path) {
     struct stat st;
     if (lstat(real_path, &st) || !(S_ISDIR(st.st_mode) || S_ISREG(st.st_mode))) return -1;
     struct leat_buffer content = {0};
-    if (S_ISREG(st.st_mode) && leat_io_read_all(leat_io_real(), real_path, LEAT_GIB, &content, NULL) != LEAT_OK) return -1;
+    if (S_ISREG(st.st_mode) && leat_io_read_all(leat_io_real(), real_path, LEAT_GIB, &content, NULL) != LEAT_OK)
+        return -1;
     int inode = record_new(d, key, S_ISDIR(st.st_mode));
     if (content.length) record_write(d, inode, content.data, content.length);
     leat_buffer_deinit(&content);
     return inode;
 }
 
-static struct place locate(struct leat_sim_disk *d, const char *path)
-{
+static struct place locate(struct leat_sim_disk *d, const char *path) {
     struct place place = {.dir = -1, .key = -1, .inode = -1};
     char *full = normalise(path);
     size_t root_length = strlen(d->root);
@@ -194,15 +185,13 @@ out:
 
 /* ---- planned failures ---- */
 
-static bool due(struct leat_sim_disk *d, enum leat_sim_call call)
-{
+static bool due(struct leat_sim_disk *d, enum leat_sim_call call) {
     return d->fail_at[call] > 0 && --d->fail_at[call] == 0;
 }
 
 /* Counts the call; true when it is to fail: err is filled. */
-static bool planned(struct leat_sim_disk *d, enum leat_sim_call call, const char *name, const char *path, enum leat_status *status,
-                    struct leat_error *err)
-{
+static bool planned(struct leat_sim_disk *d, enum leat_sim_call call, const char *name, const char *path,
+                    enum leat_status *status, struct leat_error *err) {
     d->calls[call]++;
     d->calls[LEAT_SIM_ANY]++;
     bool own = due(d, call), any = due(d, LEAT_SIM_ANY);
@@ -214,15 +203,14 @@ static bool planned(struct leat_sim_disk *d, enum leat_sim_call call, const char
     return true;
 }
 
-static enum leat_status fail_crossing(const char *call, const char *from, const char *to, struct leat_error *err)
-{
+static enum leat_status fail_crossing(const char *call, const char *from, const char *to, struct leat_error *err) {
     return leat_fail(err, LEAT_INVALID, "%s %s to %s: one of them is outside the simulated disk", call, from, to);
 }
 
 /* ---- the calls ---- */
 
-static enum leat_status open_locked(struct leat_sim_disk *d, const char *path, enum leat_open_mode mode, struct leat_file **out, struct leat_error *err)
-{
+static enum leat_status open_locked(struct leat_sim_disk *d, const char *path, enum leat_open_mode mode,
+                                    struct leat_file **out, struct leat_error *err) {
     enum leat_status status;
     struct place place = locate(d, path);
     struct leat_file *real = NULL;
@@ -243,8 +231,7 @@ static enum leat_status open_locked(struct leat_sim_disk *d, const char *path, e
     return LEAT_OK;
 }
 
-static enum leat_status write_locked(struct sim_file *f, const void *bytes, size_t n, struct leat_error *err)
-{
+static enum leat_status write_locked(struct sim_file *f, const void *bytes, size_t n, struct leat_error *err) {
     struct leat_sim_disk *d = f->disk;
     enum leat_status status = LEAT_OK;
     size_t fits = n;
@@ -268,8 +255,7 @@ static enum leat_status write_locked(struct sim_file *f, const void *bytes, size
     return status;
 }
 
-static enum leat_status truncate_locked(struct sim_file *f, uint64_t size_bytes, struct leat_error *err)
-{
+static enum leat_status truncate_locked(struct sim_file *f, uint64_t size_bytes, struct leat_error *err) {
     enum leat_status status;
     if (planned(f->disk, LEAT_SIM_TRUNCATE, "truncate", f->path, &status, err)) return status;
     status = REAL->truncate(f->real, size_bytes, err);
@@ -279,8 +265,7 @@ static enum leat_status truncate_locked(struct sim_file *f, uint64_t size_bytes,
     return LEAT_OK;
 }
 
-static enum leat_status sync_locked(struct sim_file *f, struct leat_error *err)
-{
+static enum leat_status sync_locked(struct sim_file *f, struct leat_error *err) {
     struct sim_inode *inode = &f->disk->inodes[f->inode];
     enum leat_status status;
     f->disk->used_after_failed_sync += inode->sync_failed;
@@ -292,13 +277,14 @@ static enum leat_status sync_locked(struct sim_file *f, struct leat_error *err)
     return LEAT_OK;
 }
 
-static enum leat_status two_names_locked(struct leat_sim_disk *d, enum sim_op_kind kind, const char *from, const char *to, struct leat_error *err)
-{
+static enum leat_status two_names_locked(struct leat_sim_disk *d, enum sim_op_kind kind, const char *from,
+                                         const char *to, struct leat_error *err) {
     bool link = kind == SIM_LINK;
     enum leat_status status;
     struct place a = locate(d, from), b = locate(d, to);
     if (a.inside != b.inside) return fail_crossing(link ? "link" : "rename", from, to, err);
-    if (a.inside && planned(d, link ? LEAT_SIM_LINK : LEAT_SIM_RENAME, link ? "link" : "rename", to, &status, err)) return status;
+    if (a.inside && planned(d, link ? LEAT_SIM_LINK : LEAT_SIM_RENAME, link ? "link" : "rename", to, &status, err))
+        return status;
     status = link ? REAL->link(leat_io_real(), from, to, err) : REAL->rename(leat_io_real(), from, to, err);
     if (status != LEAT_OK || !a.inside || a.inode < 0 || b.key < 0) return status;
     if (a.inode == b.inode) return LEAT_OK; /* two names of one file: rename does nothing (POSIX) */
@@ -310,8 +296,7 @@ static enum leat_status two_names_locked(struct leat_sim_disk *d, enum sim_op_ki
     return LEAT_OK;
 }
 
-static enum leat_status unlink_locked(struct leat_sim_disk *d, const char *path, struct leat_error *err)
-{
+static enum leat_status unlink_locked(struct leat_sim_disk *d, const char *path, struct leat_error *err) {
     enum leat_status status;
     struct place place = locate(d, path);
     if (place.inside && planned(d, LEAT_SIM_UNLINK, "unlink", path, &status, err)) return status;
@@ -322,8 +307,7 @@ static enum leat_status unlink_locked(struct leat_sim_disk *d, const char *path,
     return LEAT_OK;
 }
 
-static enum leat_status mkdir_locked(struct leat_sim_disk *d, const char *path, struct leat_error *err)
-{
+static enum leat_status mkdir_locked(struct leat_sim_disk *d, const char *path, struct leat_error *err) {
     enum leat_status status;
     struct place place = locate(d, path);
     if (place.inside && planned(d, LEAT_SIM_MKDIR, "mkdir", path, &status, err)) return status;
@@ -332,8 +316,7 @@ static enum leat_status mkdir_locked(struct leat_sim_disk *d, const char *path, 
     return status;
 }
 
-static enum leat_status sync_dir_locked(struct leat_sim_disk *d, const char *path, struct leat_error *err)
-{
+static enum leat_status sync_dir_locked(struct leat_sim_disk *d, const char *path, struct leat_error *err) {
     enum leat_status status;
     struct place place = locate(d, path);
     if (!place.inside) return LEAT_OK;
@@ -346,8 +329,8 @@ static enum leat_status sync_dir_locked(struct leat_sim_disk *d, const char *pat
     return LEAT_OK;
 }
 
-static enum leat_status adopt_locked(struct leat_sim_disk *d, const char *scratch, const char *to, struct leat_error *err)
-{
+static enum leat_status adopt_locked(struct leat_sim_disk *d, const char *scratch, const char *to,
+                                     struct leat_error *err) {
     size_t known = d->inode_count;
     struct place a = locate(d, scratch), b = locate(d, to);
     struct leat_buffer content = {0};
@@ -356,13 +339,15 @@ static enum leat_status adopt_locked(struct leat_sim_disk *d, const char *scratc
     struct leat_stat st;
     if (!a.inside || !b.inside) {
         free(dir);
-        return a.inside == b.inside ? REAL->adopt(leat_io_real(), scratch, to, err) : fail_crossing("adopt", scratch, to, err);
+        return a.inside == b.inside ? REAL->adopt(leat_io_real(), scratch, to, err)
+                                    : fail_crossing("adopt", scratch, to, err);
     }
     enum leat_status status = open_locked(d, scratch, LEAT_OPEN_READ, &file, err);
     if (status == LEAT_OK) status = REAL->stat(leat_io_real(), scratch, &st, err);
     if (status != LEAT_OK) goto out;
     if (st.is_dir || st.size_bytes == 0) {
-        status = leat_fail(err, LEAT_CORRUPT, "%s: to be adopted as %s, but it is %s", scratch, to, st.is_dir ? "not a regular file" : "empty");
+        status = leat_fail(err, LEAT_CORRUPT, "%s: to be adopted as %s, but it is %s", scratch, to,
+                           st.is_dir ? "not a regular file" : "empty");
         goto out;
     }
     if ((size_t)a.inode < known) { /* seen before: its maker may have written on since */
@@ -395,86 +380,75 @@ out:
 
 /* ---- the table ---- */
 
-static struct leat_sim_disk *disk_of(struct leat_io *io)
-{
+static struct leat_sim_disk *disk_of(struct leat_io *io) {
     return io->context;
 }
 
-#define LOCKED(d, call) \
-    pthread_mutex_lock(&(d)->mutex); \
-    enum leat_status status = call; \
-    pthread_mutex_unlock(&(d)->mutex); \
+#define LOCKED(d, call)                                                                                                \
+    pthread_mutex_lock(&(d)->mutex);                                                                                   \
+    enum leat_status status = call;                                                                                    \
+    pthread_mutex_unlock(&(d)->mutex);                                                                                 \
     return status
 
-static enum leat_status sim_open(struct leat_io *io, const char *path, enum leat_open_mode mode, struct leat_file **out, struct leat_error *err)
-{
+static enum leat_status sim_open(struct leat_io *io, const char *path, enum leat_open_mode mode, struct leat_file **out,
+                                 struct leat_error *err) {
     *out = NULL;
     LOCKED(disk_of(io), open_locked(disk_of(io), path, mode, out, err));
 }
 
-static enum leat_status sim_write(struct leat_file *file, const void *bytes, size_t n, struct leat_error *err)
-{
+static enum leat_status sim_write(struct leat_file *file, const void *bytes, size_t n, struct leat_error *err) {
     struct sim_file *f = (struct sim_file *)file;
     if (f->inode < 0) return REAL->write(f->real, bytes, n, err);
     LOCKED(f->disk, write_locked(f, bytes, n, err));
 }
 
-static enum leat_status sim_truncate(struct leat_file *file, uint64_t size_bytes, struct leat_error *err)
-{
+static enum leat_status sim_truncate(struct leat_file *file, uint64_t size_bytes, struct leat_error *err) {
     struct sim_file *f = (struct sim_file *)file;
     if (f->inode < 0) return REAL->truncate(f->real, size_bytes, err);
     LOCKED(f->disk, truncate_locked(f, size_bytes, err));
 }
 
-static enum leat_status sim_sync(struct leat_file *file, struct leat_error *err)
-{
+static enum leat_status sim_sync(struct leat_file *file, struct leat_error *err) {
     struct sim_file *f = (struct sim_file *)file;
     if (f->inode < 0) return LEAT_OK;
     LOCKED(f->disk, sync_locked(f, err));
 }
 
-static enum leat_status sim_link(struct leat_io *io, const char *from, const char *to, struct leat_error *err)
-{
+static enum leat_status sim_link(struct leat_io *io, const char *from, const char *to, struct leat_error *err) {
     LOCKED(disk_of(io), two_names_locked(disk_of(io), SIM_LINK, from, to, err));
 }
 
-static enum leat_status sim_rename(struct leat_io *io, const char *from, const char *to, struct leat_error *err)
-{
+static enum leat_status sim_rename(struct leat_io *io, const char *from, const char *to, struct leat_error *err) {
     LOCKED(disk_of(io), two_names_locked(disk_of(io), SIM_RENAME, from, to, err));
 }
 
-static enum leat_status sim_unlink(struct leat_io *io, const char *path, struct leat_error *err)
-{
+static enum leat_status sim_unlink(struct leat_io *io, const char *path, struct leat_error *err) {
     LOCKED(disk_of(io), unlink_locked(disk_of(io), path, err));
 }
 
-static enum leat_status sim_mkdir(struct leat_io *io, const char *path, struct leat_error *err)
-{
+static enum leat_status sim_mkdir(struct leat_io *io, const char *path, struct leat_error *err) {
     LOCKED(disk_of(io), mkdir_locked(disk_of(io), path, err));
 }
 
-static enum leat_status sim_sync_dir(struct leat_io *io, const char *path, struct leat_error *err)
-{
+static enum leat_status sim_sync_dir(struct leat_io *io, const char *path, struct leat_error *err) {
     LOCKED(disk_of(io), sync_dir_locked(disk_of(io), path, err));
 }
 
-static enum leat_status sim_adopt(struct leat_io *io, const char *scratch, const char *to, struct leat_error *err)
-{
+static enum leat_status sim_adopt(struct leat_io *io, const char *scratch, const char *to, struct leat_error *err) {
     LOCKED(disk_of(io), adopt_locked(disk_of(io), scratch, to, err));
 }
 
 /* Reading calls: carried out after the planned failure, if any. */
-static bool read_fails(struct leat_sim_disk *d, enum leat_sim_call call, const char *name, const char *path, enum leat_status *status,
-                       struct leat_error *err)
-{
+static bool read_fails(struct leat_sim_disk *d, enum leat_sim_call call, const char *name, const char *path,
+                       enum leat_status *status, struct leat_error *err) {
     pthread_mutex_lock(&d->mutex);
     bool fails = planned(d, call, name, path, status, err);
     pthread_mutex_unlock(&d->mutex);
     return fails;
 }
 
-static enum leat_status sim_read_at(struct leat_file *file, uint64_t offset, void *out, size_t want, size_t *got, struct leat_error *err)
-{
+static enum leat_status sim_read_at(struct leat_file *file, uint64_t offset, void *out, size_t want, size_t *got,
+                                    struct leat_error *err) {
     struct sim_file *f = (struct sim_file *)file;
     enum leat_status status;
     *got = 0;
@@ -482,30 +456,27 @@ static enum leat_status sim_read_at(struct leat_file *file, uint64_t offset, voi
     return REAL->read_at(f->real, offset, out, want, got, err);
 }
 
-static enum leat_status sim_stat(struct leat_io *io, const char *path, struct leat_stat *out, struct leat_error *err)
-{
+static enum leat_status sim_stat(struct leat_io *io, const char *path, struct leat_stat *out, struct leat_error *err) {
     enum leat_status status;
     if (read_fails(disk_of(io), LEAT_SIM_STAT, "stat", path, &status, err)) return status;
     return REAL->stat(leat_io_real(), path, out, err);
 }
 
-static enum leat_status sim_list(struct leat_io *io, const char *path, bool (*visit)(void *, const char *), void *context, struct leat_error *err)
-{
+static enum leat_status sim_list(struct leat_io *io, const char *path, bool (*visit)(void *, const char *),
+                                 void *context, struct leat_error *err) {
     enum leat_status status;
     if (read_fails(disk_of(io), LEAT_SIM_LIST, "list", path, &status, err)) return status;
     return REAL->list(leat_io_real(), path, visit, context, err);
 }
 
-static enum leat_status sim_lock(struct leat_file *file, struct leat_error *err)
-{
+static enum leat_status sim_lock(struct leat_file *file, struct leat_error *err) {
     struct sim_file *f = (struct sim_file *)file;
     enum leat_status status;
     if (f->inode >= 0 && read_fails(f->disk, LEAT_SIM_LOCK, "lock", f->path, &status, err)) return status;
     return REAL->lock(f->real, err);
 }
 
-static void sim_close(struct leat_file *file)
-{
+static void sim_close(struct leat_file *file) {
     if (!file) return;
     REAL->close(((struct sim_file *)file)->real);
     free(file);
@@ -514,8 +485,7 @@ static void sim_close(struct leat_file *file)
 /* ---- opening and the rest of the interface ---- */
 
 /* What is in the root at the start becomes known and durable. */
-static enum leat_status scan(struct leat_sim_disk *d, int dir, const char *path, struct leat_error *err)
-{
+static enum leat_status scan(struct leat_sim_disk *d, int dir, const char *path, struct leat_error *err) {
     char **names;
     size_t count;
     enum leat_status status = leat_io_list_sorted(leat_io_real(), path, &names, &count, err);
@@ -527,8 +497,10 @@ static enum leat_status scan(struct leat_sim_disk *d, int dir, const char *path,
             sim_dir_set(&d->inodes[dir].live, key, inode);
             sim_dir_set(&d->inodes[dir].first, key, inode);
             struct leat_buffer content = {0};
-            if (S_ISDIR(st.st_mode)) status = scan(d, inode, child, err);
-            else status = leat_io_read_all(leat_io_real(), child, LEAT_GIB, &content, err);
+            if (S_ISDIR(st.st_mode))
+                status = scan(d, inode, child, err);
+            else
+                status = leat_io_read_all(leat_io_real(), child, LEAT_GIB, &content, err);
             d->inodes[inode].size_bytes = d->inodes[inode].first_length = content.length;
             d->inodes[inode].first_bytes = leat_arena_copy(&d->arena, content.data, content.length);
             leat_buffer_deinit(&content);
@@ -539,12 +511,23 @@ static enum leat_status scan(struct leat_sim_disk *d, int dir, const char *path,
     return status;
 }
 
-enum leat_status leat_sim_disk_open(const char *root, struct leat_sim_disk **out, struct leat_error *err)
-{
+enum leat_status leat_sim_disk_open(const char *root, struct leat_sim_disk **out, struct leat_error *err) {
     static const struct leat_io_ops ops = {
-        .open = sim_open, .read_at = sim_read_at, .write = sim_write, .truncate = sim_truncate, .sync = sim_sync,
-        .close = sim_close, .stat = sim_stat, .link = sim_link, .rename = sim_rename, .unlink = sim_unlink,
-        .mkdir = sim_mkdir, .sync_dir = sim_sync_dir, .list = sim_list, .lock = sim_lock, .adopt = sim_adopt,
+        .open = sim_open,
+        .read_at = sim_read_at,
+        .write = sim_write,
+        .truncate = sim_truncate,
+        .sync = sim_sync,
+        .close = sim_close,
+        .stat = sim_stat,
+        .link = sim_link,
+        .rename = sim_rename,
+        .unlink = sim_unlink,
+        .mkdir = sim_mkdir,
+        .sync_dir = sim_sync_dir,
+        .list = sim_list,
+        .lock = sim_lock,
+        .adopt = sim_adopt,
     };
     struct leat_sim_disk *d = leat_alloc(sizeof *d);
     *out = NULL;
@@ -553,13 +536,14 @@ enum leat_status leat_sim_disk_open(const char *root, struct leat_sim_disk **out
     d->quota_left = UINT64_MAX;
     pthread_mutex_init(&d->mutex, NULL);
     enum leat_status status = scan(d, new_inode(d, true), d->root, err);
-    if (status == LEAT_OK) *out = d;
-    else leat_sim_disk_close(d);
+    if (status == LEAT_OK)
+        *out = d;
+    else
+        leat_sim_disk_close(d);
     return status;
 }
 
-void leat_sim_disk_close(struct leat_sim_disk *d)
-{
+void leat_sim_disk_close(struct leat_sim_disk *d) {
     if (!d) return;
     sim_model_free(d->model);
     for (size_t i = 0; i < d->inode_count; i++) {
@@ -577,18 +561,15 @@ void leat_sim_disk_close(struct leat_sim_disk *d)
     free(d);
 }
 
-struct leat_io *leat_sim_disk_io(struct leat_sim_disk *d)
-{
+struct leat_io *leat_sim_disk_io(struct leat_sim_disk *d) {
     return &d->io;
 }
 
-size_t leat_sim_disk_op_count(const struct leat_sim_disk *d)
-{
+size_t leat_sim_disk_op_count(const struct leat_sim_disk *d) {
     return d->op_count;
 }
 
-static void put_key_path(const struct leat_sim_disk *d, int key, struct leat_buffer *out)
-{
+static void put_key_path(const struct leat_sim_disk *d, int key, struct leat_buffer *out) {
     if (key < 0) {
         leat_put(out, "the root");
         return;
@@ -604,9 +585,9 @@ static void put_key_path(const struct leat_sim_disk *d, int key, struct leat_buf
     leat_put(out, d->keys[key].name);
 }
 
-void leat_sim_disk_describe(const struct leat_sim_disk *d, size_t op_index, struct leat_buffer *out)
-{
-    static const char *const names[] = {"create", "mkdir", "write", "truncate", "sync", "link", "rename", "unlink", "sync directory"};
+void leat_sim_disk_describe(const struct leat_sim_disk *d, size_t op_index, struct leat_buffer *out) {
+    static const char *const names[] = {"create", "mkdir",  "write",  "truncate",      "sync",
+                                        "link",   "rename", "unlink", "sync directory"};
     if (op_index >= d->op_count) {
         leat_put(out, "the end");
         return;
@@ -625,32 +606,27 @@ void leat_sim_disk_describe(const struct leat_sim_disk *d, size_t op_index, stru
     if (op->kind == SIM_TRUNCATE) leat_putf(out, " to %llu bytes", (unsigned long long)op->offset);
 }
 
-void leat_sim_disk_fail(struct leat_sim_disk *d, enum leat_sim_call call, uint64_t n, int number)
-{
+void leat_sim_disk_fail(struct leat_sim_disk *d, enum leat_sim_call call, uint64_t n, int number) {
     pthread_mutex_lock(&d->mutex);
     d->fail_at[call] = n;
     d->fail_errno[call] = number;
     pthread_mutex_unlock(&d->mutex);
 }
 
-void leat_sim_disk_quota(struct leat_sim_disk *d, uint64_t bytes)
-{
+void leat_sim_disk_quota(struct leat_sim_disk *d, uint64_t bytes) {
     pthread_mutex_lock(&d->mutex);
     d->quota_left = bytes;
     pthread_mutex_unlock(&d->mutex);
 }
 
-uint64_t leat_sim_disk_failures(const struct leat_sim_disk *d)
-{
+uint64_t leat_sim_disk_failures(const struct leat_sim_disk *d) {
     return d->failures;
 }
 
-uint64_t leat_sim_disk_calls(const struct leat_sim_disk *d, enum leat_sim_call call)
-{
+uint64_t leat_sim_disk_calls(const struct leat_sim_disk *d, enum leat_sim_call call) {
     return d->calls[call];
 }
 
-uint64_t leat_sim_disk_used_after_failed_sync(const struct leat_sim_disk *d)
-{
+uint64_t leat_sim_disk_used_after_failed_sync(const struct leat_sim_disk *d) {
     return d->used_after_failed_sync;
 }

@@ -1,16 +1,17 @@
 /* What a crash leaves. The model follows POSIX where it promises little and ext4 where names depend on each other:
  *
- *   data     fsync of a file makes all its content durable, under whatever names it has. Content written since is lost, kept,
- *            kept up to any byte (in the order written), or page by page in any order; pages that did not come read
- *            as what was there before, or as zeros; the size is any between old and new. Never other bytes.
- *   names    create, mkdir, link, rename, unlink become durable by the fsync of the directory that holds the (new) name. Until
- *            then each is kept or lost by itself, but a later change is lost with an earlier one on the same name (names
- *            change in order); in half of the images as a prefix of all changes, as ext4's journal does. A rename is atomic.
- *            fsync of a directory takes along the earlier changes of other directories on which its own depend (ext4: one transaction).
- *   fsync    of a file says nothing of its names, of a directory nothing of the files' content nor of its own name in its parent.
- *   failed fsync makes nothing durable.
+ *   data     fsync of a file makes all its content durable, under whatever names it has. Content written since is lost,
+ * kept, kept up to any byte (in the order written), or page by page in any order; pages that did not come read as what
+ * was there before, or as zeros; the size is any between old and new. Never other bytes. names    create, mkdir, link,
+ * rename, unlink become durable by the fsync of the directory that holds the (new) name. Until then each is kept or
+ * lost by itself, but a later change is lost with an earlier one on the same name (names change in order); in half of
+ * the images as a prefix of all changes, as ext4's journal does. A rename is atomic. fsync of a directory takes along
+ * the earlier changes of other directories on which its own depend (ext4: one transaction). fsync    of a file says
+ * nothing of its names, of a directory nothing of the files' content nor of its own name in its parent. failed fsync
+ * makes nothing durable.
  *
- * The model keeps the durable state at `position` and what is pending; it advances by ops, and starts over when asked for an earlier point. */
+ * The model keeps the durable state at `position` and what is pending; it advances by ops, and starts over when asked
+ * for an earlier point. */
 #include "sim/disk_record.h"
 
 #include <errno.h>
@@ -29,7 +30,7 @@ struct index_list {
 };
 struct model_inode {
     struct leat_buffer durable;
-    uint64_t durable_hash;     /* if `hashed` */
+    uint64_t durable_hash; /* if `hashed` */
     bool hashed;
     struct index_list pending; /* writes and truncates since the last fsync */
     struct sim_dir names;      /* durable entries of a directory */
@@ -41,8 +42,7 @@ struct sim_model {
     struct index_list pending_names;
 };
 
-static void push(struct index_list *list, size_t item)
-{
+static void push(struct index_list *list, size_t item) {
     if (list->count == list->capacity) {
         list->capacity = list->capacity ? list->capacity * 2 : 16;
         list->items = leat_realloc(list->items, list->capacity * sizeof *list->items);
@@ -50,16 +50,15 @@ static void push(struct index_list *list, size_t item)
     list->items[list->count++] = item;
 }
 
-static void copy_dir(struct sim_dir *out, const struct sim_dir *from)
-{
-    *out = (struct sim_dir){.entries = leat_alloc(from->count * sizeof *from->entries), .count = from->count, .capacity = from->count};
+static void copy_dir(struct sim_dir *out, const struct sim_dir *from) {
+    *out = (struct sim_dir){
+        .entries = leat_alloc(from->count * sizeof *from->entries), .count = from->count, .capacity = from->count};
     if (from->count) memcpy(out->entries, from->entries, from->count * sizeof *from->entries);
 }
 
 /* ---- the durable state ---- */
 
-void sim_model_free(struct sim_model *m)
-{
+void sim_model_free(struct sim_model *m) {
     if (!m) return;
     for (size_t i = 0; i < m->inode_count; i++) {
         leat_buffer_deinit(&m->inodes[i].durable);
@@ -71,38 +70,36 @@ void sim_model_free(struct sim_model *m)
     free(m);
 }
 
-static struct sim_model *model_start(const struct leat_sim_disk *d)
-{
+static struct sim_model *model_start(const struct leat_sim_disk *d) {
     struct sim_model *m = leat_alloc(sizeof *m);
     m->inode_count = d->inode_count;
     m->inodes = leat_alloc(d->inode_count * sizeof *m->inodes);
     for (size_t i = 0; i < d->inode_count; i++) {
-        leat_putn(&m->inodes[i].durable, d->inodes[i].first_bytes ? d->inodes[i].first_bytes : "", d->inodes[i].first_length);
+        leat_putn(&m->inodes[i].durable, d->inodes[i].first_bytes ? d->inodes[i].first_bytes : "",
+                  d->inodes[i].first_length);
         copy_dir(&m->inodes[i].names, &d->inodes[i].first);
     }
     return m;
 }
 
 /* The recorder has gone on since the model was made: newer inodes start empty. */
-static void model_follow(struct sim_model *m, const struct leat_sim_disk *d)
-{
+static void model_follow(struct sim_model *m, const struct leat_sim_disk *d) {
     if (m->inode_count == d->inode_count) return;
     m->inodes = leat_realloc(m->inodes, d->inode_count * sizeof *m->inodes);
     memset(m->inodes + m->inode_count, 0, (d->inode_count - m->inode_count) * sizeof *m->inodes);
     m->inode_count = d->inode_count;
 }
 
-static void set_length(struct leat_buffer *content, size_t length)
-{
+static void set_length(struct leat_buffer *content, size_t length) {
     if (length > content->length) {
-        if (leat_buffer_reserve(content, length - content->length, NULL) != LEAT_OK) leat_panic("a simulated file of %zu bytes", length);
+        if (leat_buffer_reserve(content, length - content->length, NULL) != LEAT_OK)
+            leat_panic("a simulated file of %zu bytes", length);
         memset(content->data + content->length, 0, length - content->length);
     }
     content->length = length;
 }
 
-static void apply_data(struct leat_buffer *content, const struct sim_op *op, size_t length)
-{
+static void apply_data(struct leat_buffer *content, const struct sim_op *op, size_t length) {
     if (op->kind == SIM_TRUNCATE) {
         set_length(content, (size_t)op->offset);
         return;
@@ -112,22 +109,23 @@ static void apply_data(struct leat_buffer *content, const struct sim_op *op, siz
     if (length) memcpy(content->data + op->offset, op->bytes, length);
 }
 
-static void apply_name(const struct leat_sim_disk *d, struct sim_dir *dirs_at, size_t stride, const struct sim_op *op)
-{
+static void apply_name(const struct leat_sim_disk *d, struct sim_dir *dirs_at, size_t stride, const struct sim_op *op) {
 #define DIR_OF(key) ((struct sim_dir *)((char *)dirs_at + stride * (size_t)d->keys[key].dir))
     if (op->kind == SIM_RENAME) sim_dir_remove(DIR_OF(op->from_key), op->from_key);
-    if (op->kind == SIM_UNLINK) sim_dir_remove(DIR_OF(op->key), op->key);
-    else sim_dir_set(DIR_OF(op->key), op->key, op->inode);
+    if (op->kind == SIM_UNLINK)
+        sim_dir_remove(DIR_OF(op->key), op->key);
+    else
+        sim_dir_set(DIR_OF(op->key), op->key, op->inode);
 #undef DIR_OF
 }
 
 /* fsync of directory `dir`: its pending names and, from the newest back, what they depend on. */
-static void apply_sync_dir(const struct leat_sim_disk *d, struct sim_model *m, int dir)
-{
+static void apply_sync_dir(const struct leat_sim_disk *d, struct sim_model *m, int dir) {
     bool *needed_key = leat_alloc(d->key_count), *needed = leat_alloc(m->pending_names.count);
     for (size_t i = m->pending_names.count; i-- > 0;) {
         const struct sim_op *op = &d->ops[m->pending_names.items[i]];
-        needed[i] = d->keys[op->key].dir == dir || needed_key[op->key] || (op->from_key >= 0 && needed_key[op->from_key]);
+        needed[i] =
+            d->keys[op->key].dir == dir || needed_key[op->key] || (op->from_key >= 0 && needed_key[op->from_key]);
         if (!needed[i]) continue;
         needed_key[op->key] = true;
         if (op->from_key >= 0) needed_key[op->from_key] = true;
@@ -135,16 +133,17 @@ static void apply_sync_dir(const struct leat_sim_disk *d, struct sim_model *m, i
     size_t left = 0;
     for (size_t i = 0; i < m->pending_names.count; i++) {
         size_t index = m->pending_names.items[i];
-        if (needed[i]) apply_name(d, &m->inodes[0].names, sizeof *m->inodes, &d->ops[index]);
-        else m->pending_names.items[left++] = index;
+        if (needed[i])
+            apply_name(d, &m->inodes[0].names, sizeof *m->inodes, &d->ops[index]);
+        else
+            m->pending_names.items[left++] = index;
     }
     m->pending_names.count = left;
     free(needed_key);
     free(needed);
 }
 
-static struct sim_model *model_at(struct leat_sim_disk *d, size_t position)
-{
+static struct sim_model *model_at(struct leat_sim_disk *d, size_t position) {
     if (d->model && d->model->position > position) {
         sim_model_free(d->model);
         d->model = NULL;
@@ -157,7 +156,9 @@ static struct sim_model *model_at(struct leat_sim_disk *d, size_t position)
         struct model_inode *inode = &m->inodes[op->inode];
         switch (op->kind) {
         case SIM_WRITE:
-        case SIM_TRUNCATE: push(&inode->pending, m->position); break;
+        case SIM_TRUNCATE:
+            push(&inode->pending, m->position);
+            break;
         case SIM_SYNC:
             for (size_t i = 0; i < inode->pending.count; i++) {
                 const struct sim_op *data = &d->ops[inode->pending.items[i]];
@@ -166,8 +167,11 @@ static struct sim_model *model_at(struct leat_sim_disk *d, size_t position)
             inode->pending.count = 0;
             inode->hashed = false;
             break;
-        case SIM_SYNC_DIR: apply_sync_dir(d, m, op->inode); break;
-        default: push(&m->pending_names, m->position);
+        case SIM_SYNC_DIR:
+            apply_sync_dir(d, m, op->inode);
+            break;
+        default:
+            push(&m->pending_names, m->position);
         }
     }
     return m;
@@ -175,14 +179,12 @@ static struct sim_model *model_at(struct leat_sim_disk *d, size_t position)
 
 /* ---- one image: names ---- */
 
-static bool chance(struct leat_random *random, uint64_t of_eight)
-{
+static bool chance(struct leat_random *random, uint64_t of_eight) {
     return leat_random_below(random, 8) < of_eight;
 }
 
 /* Entries of every directory in this image; inode_count items. */
-static struct sim_dir *choose_names(const struct leat_sim_disk *d, const struct sim_model *m, uint64_t seed)
-{
+static struct sim_dir *choose_names(const struct leat_sim_disk *d, const struct sim_model *m, uint64_t seed) {
     struct sim_dir *dirs = leat_alloc(m->inode_count * sizeof *dirs);
     for (size_t i = 0; i < m->inode_count; i++)
         if (d->inodes[i].is_dir) copy_dir(&dirs[i], &m->inodes[i].names);
@@ -212,14 +214,15 @@ static struct sim_dir *choose_names(const struct leat_sim_disk *d, const struct 
 /* ---- one image: content ---- */
 
 /* In the order written, up to a random byte; often inside the last op. */
-static void tear_in_order(const struct leat_sim_disk *d, const struct model_inode *inode, struct leat_random *random, struct leat_buffer *content)
-{
+static void tear_in_order(const struct leat_sim_disk *d, const struct model_inode *inode, struct leat_random *random,
+                          struct leat_buffer *content) {
     uint64_t total = 0, last = 0;
     for (size_t i = 0; i < inode->pending.count; i++) {
         last = d->ops[inode->pending.items[i]].length + 1; /* + 1: a truncate counts as well */
         total += last;
     }
-    uint64_t cut = chance(random, 3) ? total - last + leat_random_below(random, last) : leat_random_below(random, total + 1);
+    uint64_t cut =
+        chance(random, 3) ? total - last + leat_random_below(random, last) : leat_random_below(random, total + 1);
     for (size_t i = 0; i < inode->pending.count && cut > 0; i++) {
         const struct sim_op *op = &d->ops[inode->pending.items[i]];
         cut--;
@@ -230,8 +233,8 @@ static void tear_in_order(const struct leat_sim_disk *d, const struct model_inod
 }
 
 /* Page by page, any order. content: the durable bytes on entry. */
-static void tear_by_page(const struct leat_sim_disk *d, const struct model_inode *inode, struct leat_random *random, struct leat_buffer *content)
-{
+static void tear_by_page(const struct leat_sim_disk *d, const struct model_inode *inode, struct leat_random *random,
+                         struct leat_buffer *content) {
     struct leat_buffer whole = {0};
     leat_putn(&whole, content->data, content->length);
     for (size_t i = 0; i < inode->pending.count; i++) {
@@ -252,9 +255,8 @@ static void tear_by_page(const struct leat_sim_disk *d, const struct model_inode
 }
 
 /* The content of one file in this image: the durable bytes themselves, or `made`. */
-static const struct leat_buffer *choose_content(const struct leat_sim_disk *d, const struct sim_model *m, int number, uint64_t seed,
-                                                struct leat_buffer *made)
-{
+static const struct leat_buffer *choose_content(const struct leat_sim_disk *d, const struct sim_model *m, int number,
+                                                uint64_t seed, struct leat_buffer *made) {
     const struct model_inode *inode = &m->inodes[number];
     if (inode->pending.count == 0 || seed == LEAT_SIM_LOSE_ALL) return &inode->durable;
     struct leat_random random;
@@ -284,13 +286,12 @@ struct walk {
     uint64_t seed;
     const struct sim_dir *dirs;
     struct leat_buffer path, made;
-    char **first_path;            /* per inode: where it was written, for further links */
-    struct leat_buffer *text;     /* fingerprint instead of files, if not NULL */
+    char **first_path;        /* per inode: where it was written, for further links */
+    struct leat_buffer *text; /* fingerprint instead of files, if not NULL */
     size_t root_length;
 };
 
-static uint64_t hash_of(struct model_inode *inode, const struct leat_buffer *content)
-{
+static uint64_t hash_of(struct model_inode *inode, const struct leat_buffer *content) {
     if (content == &inode->durable && inode->hashed) return inode->durable_hash;
     uint64_t hash = XXH64(content->data, content->length, 0);
     if (content == &inode->durable) {
@@ -300,33 +301,37 @@ static uint64_t hash_of(struct model_inode *inode, const struct leat_buffer *con
     return hash;
 }
 
-static enum leat_status put_file(struct walk *w, int inode, struct leat_error *err)
-{
+static enum leat_status put_file(struct walk *w, int inode, struct leat_error *err) {
     const struct leat_buffer *content = choose_content(w->d, w->m, inode, w->seed, &w->made);
     if (w->text) {
-        leat_putf(w->text, "%s %zu %016llx\n", w->path.data + w->root_length, content->length, (unsigned long long)hash_of(&w->m->inodes[inode], content));
+        leat_putf(w->text, "%s %zu %016llx\n", w->path.data + w->root_length, content->length,
+                  (unsigned long long)hash_of(&w->m->inodes[inode], content));
         return LEAT_OK;
     }
-    if (w->first_path[inode]) return link(w->first_path[inode], w->path.data) ? leat_fail_errno(err, "link", w->path.data) : LEAT_OK;
+    if (w->first_path[inode])
+        return link(w->first_path[inode], w->path.data) ? leat_fail_errno(err, "link", w->path.data) : LEAT_OK;
     w->first_path[inode] = leat_strdup(w->path.data);
     int fd = open(w->path.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0) return leat_fail_errno(err, "open", w->path.data);
     enum leat_status status = LEAT_OK;
     for (size_t done = 0; done < content->length && status == LEAT_OK;) {
         ssize_t n = write(fd, content->data + done, content->length - done);
-        if (n > 0) done += (size_t)n;
-        else if (n < 0 && errno != EINTR) status = leat_fail_errno(err, "write", w->path.data);
+        if (n > 0)
+            done += (size_t)n;
+        else if (n < 0 && errno != EINTR)
+            status = leat_fail_errno(err, "write", w->path.data);
     }
     close(fd);
     return status;
 }
 
-static enum leat_status put_dir(struct walk *w, int inode, struct leat_error *err)
-{
+static enum leat_status put_dir(struct walk *w, int inode, struct leat_error *err) {
     const struct sim_dir *dir = &w->dirs[inode];
     enum leat_status status = LEAT_OK;
-    if (w->text) leat_putf(w->text, "%s/\n", w->path.data + w->root_length);
-    else if (mkdir(w->path.data, 0777)) return leat_fail_errno(err, "mkdir", w->path.data);
+    if (w->text)
+        leat_putf(w->text, "%s/\n", w->path.data + w->root_length);
+    else if (mkdir(w->path.data, 0777))
+        return leat_fail_errno(err, "mkdir", w->path.data);
     size_t length = w->path.length;
     for (size_t i = 0; i < dir->count && status == LEAT_OK; i++) {
         int child = dir->entries[i].inode;
@@ -338,11 +343,11 @@ static enum leat_status put_dir(struct walk *w, int inode, struct leat_error *er
     return status;
 }
 
-static enum leat_status walk_image(struct leat_sim_disk *d, size_t after_op_index, uint64_t seed, const char *dest_dir, struct leat_buffer *text,
-                                   struct leat_error *err)
-{
+static enum leat_status walk_image(struct leat_sim_disk *d, size_t after_op_index, uint64_t seed, const char *dest_dir,
+                                   struct leat_buffer *text, struct leat_error *err) {
     pthread_mutex_lock(&d->mutex);
-    struct walk w = {.d = d, .m = model_at(d, after_op_index), .seed = seed, .text = text, .root_length = strlen(dest_dir)};
+    struct walk w = {
+        .d = d, .m = model_at(d, after_op_index), .seed = seed, .text = text, .root_length = strlen(dest_dir)};
     struct sim_dir *dirs = choose_names(d, w.m, seed);
     w.dirs = dirs;
     w.first_path = leat_alloc(d->inode_count * sizeof *w.first_path);
@@ -360,20 +365,18 @@ static enum leat_status walk_image(struct leat_sim_disk *d, size_t after_op_inde
     return status;
 }
 
-enum leat_status leat_sim_disk_image(struct leat_sim_disk *d, size_t after_op_index, uint64_t seed, const char *dest_dir, struct leat_error *err)
-{
+enum leat_status leat_sim_disk_image(struct leat_sim_disk *d, size_t after_op_index, uint64_t seed,
+                                     const char *dest_dir, struct leat_error *err) {
     enum leat_status status = leat_io_remove_tree(leat_io_real(), dest_dir, err);
     return status == LEAT_OK ? walk_image(d, after_op_index, seed, dest_dir, NULL, err) : status;
 }
 
-void leat_sim_disk_fingerprint(struct leat_sim_disk *d, size_t after_op_index, uint64_t seed, struct leat_buffer *out)
-{
+void leat_sim_disk_fingerprint(struct leat_sim_disk *d, size_t after_op_index, uint64_t seed, struct leat_buffer *out) {
     enum leat_status status = walk_image(d, after_op_index, seed, "", out, NULL);
     (void)status; /* text only: cannot fail */
 }
 
-bool leat_sim_disk_is_new(struct leat_sim_disk *d, size_t after_op_index, uint64_t seed)
-{
+bool leat_sim_disk_is_new(struct leat_sim_disk *d, size_t after_op_index, uint64_t seed) {
     struct leat_buffer text = {0};
     leat_sim_disk_fingerprint(d, after_op_index, seed, &text);
     uint64_t hash = XXH64(text.data, text.length, 0);

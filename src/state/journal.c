@@ -13,13 +13,14 @@
  * Records wait in memory; sync writes all of them with one write and one fdatasync. After a write that failed
  * (no space) the file is cut back to its durable length and the records are dropped.
  *
- * Reading. Lines are taken as long as they are whole and their hash holds. From the first that is not, at offset T, the rest is
- *   - damage, CORRUPT, if T lies before the end of the first line plus head_bytes, or if a valid line marked ' ' starts after T: it was
- *     written after an fsync of everything before it;
- *   - else the torn tail of the last write (pages reach the disk in any order, so later '+' lines of that write may look
- *     whole): never acknowledged, cut off at T.
- * Then the file and the directory are fsynced before anybody acts on what was read: a process that died between write
- * and fsync leaves records in the page cache that a power cut would still take away. */
+ * Reading. Lines are taken as long as they are whole and their hash holds. From the first that is not, at offset T, the
+ * rest is
+ *   - damage, CORRUPT, if T lies before the end of the first line plus head_bytes, or if a valid line marked ' ' starts
+ * after T: it was written after an fsync of everything before it;
+ *   - else the torn tail of the last write (pages reach the disk in any order, so later '+' lines of that write may
+ * look whole): never acknowledged, cut off at T. Then the file and the directory are fsynced before anybody acts on
+ * what was read: a process that died between write and fsync leaves records in the page cache that a power cut would
+ * still take away. */
 #include "state/journal.h"
 
 #include <inttypes.h>
@@ -41,17 +42,16 @@ struct leat_journal {
     struct leat_file *file;
     uint64_t durable_bytes, cut_bytes;
     struct leat_buffer waiting;
-    bool broken;     /* a failure after which nothing is known: every call is refused */
-    bool cut_first;  /* a failed write left bytes after durable_bytes that could not be cut off yet */
+    bool broken;    /* a failure after which nothing is known: every call is refused */
+    bool cut_first; /* a failed write left bytes after durable_bytes that could not be cut off yet */
 };
 
-static char *journal_path(const char *dir, uint64_t sequence)
-{
+static char *journal_path(const char *dir, uint64_t sequence) {
     return leat_asprintf("%s/" NAME_PREFIX "%016" PRIx64, dir, sequence);
 }
 
-static enum leat_status put_line(struct leat_buffer *out, const char *json, size_t length, char mark, struct leat_error *err)
-{
+static enum leat_status put_line(struct leat_buffer *out, const char *json, size_t length, char mark,
+                                 struct leat_error *err) {
     char start[HASH_DIGITS + 2];
     snprintf(start, sizeof start, "%016" PRIx64 "%c", (uint64_t)XXH64(json, length, 0), mark);
     enum leat_status status = leat_buffer_reserve(out, length + LINE_OVERHEAD, err);
@@ -62,12 +62,12 @@ static enum leat_status put_line(struct leat_buffer *out, const char *json, size
     return LEAT_OK;
 }
 
-static enum leat_status check_record(const char *json, size_t length, struct leat_error *err)
-{
+static enum leat_status check_record(const char *json, size_t length, struct leat_error *err) {
     if (length == 0 || memchr(json, '\n', length) || memchr(json, '\0', length))
         return leat_fail(err, LEAT_INVALID, "a journal record must be one line of JSON");
     if (length > LEAT_JOURNAL_RECORD_BYTES_MAX)
-        return leat_fail(err, LEAT_LIMIT, "a journal record of %zu bytes; at most %zu are allowed", length, LEAT_JOURNAL_RECORD_BYTES_MAX);
+        return leat_fail(err, LEAT_LIMIT, "a journal record of %zu bytes; at most %zu are allowed", length,
+                         LEAT_JOURNAL_RECORD_BYTES_MAX);
     return LEAT_OK;
 }
 
@@ -80,46 +80,51 @@ struct line {
 };
 
 /* Is there a whole line with a good hash at bytes[0..n)? */
-static bool read_line(const char *bytes, size_t n, struct line *out)
-{
+static bool read_line(const char *bytes, size_t n, struct line *out) {
     if (n < LINE_OVERHEAD + 1) return false;
     uint64_t hash = 0;
     for (int i = 0; i < HASH_DIGITS; i++) {
         char c = bytes[i];
-        if (c >= '0' && c <= '9') hash = hash << 4 | (uint64_t)(c - '0');
-        else if (c >= 'a' && c <= 'f') hash = hash << 4 | (uint64_t)(c - 'a' + 10);
-        else return false;
+        if (c >= '0' && c <= '9')
+            hash = hash << 4 | (uint64_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            hash = hash << 4 | (uint64_t)(c - 'a' + 10);
+        else
+            return false;
     }
     char mark = bytes[HASH_DIGITS];
     if (mark != ' ' && mark != '+') return false;
     const char *json = bytes + HASH_DIGITS + 1;
     const char *end = memchr(json, '\n', n - HASH_DIGITS - 1);
     if (!end || end == json || XXH64(json, (size_t)(end - json), 0) != hash) return false;
-    *out = (struct line){.json = json, .length = (size_t)(end - json), .total = (size_t)(end - bytes) + 1, .mark = mark};
+    *out =
+        (struct line){.json = json, .length = (size_t)(end - json), .total = (size_t)(end - bytes) + 1, .mark = mark};
     return true;
 }
 
 /* A valid line marked ' ' anywhere after `from` proves that the bytes before it were durable. */
-static bool durable_line_after(const char *bytes, size_t from, size_t n)
-{
+static bool durable_line_after(const char *bytes, size_t from, size_t n) {
     struct line line;
     for (size_t i = from + 1; i + LINE_OVERHEAD < n; i++)
         if (bytes[i + HASH_DIGITS] == ' ' && read_line(bytes + i, n - i, &line)) return true;
     return false;
 }
 
-static enum leat_status read_header(struct leat_journal *j, const char *bytes, size_t n, size_t *head_end, size_t *first, struct leat_error *err)
-{
+static enum leat_status read_header(struct leat_journal *j, const char *bytes, size_t n, size_t *head_end,
+                                    size_t *first, struct leat_error *err) {
     struct line line;
     uint64_t sequence = 0;
     size_t head_bytes = 0;
     if (!read_line(bytes, n, &line))
         return leat_fail(err, LEAT_CORRUPT, "%s: the first line is damaged; restore the file from a copy", j->path);
-    if (sscanf(line.json, "{\"leat_journal\":1,\"sequence\":%" SCNu64 ",\"head_bytes\":%zu}", &sequence, &head_bytes) != 2)
+    if (sscanf(line.json, "{\"leat_journal\":1,\"sequence\":%" SCNu64 ",\"head_bytes\":%zu}", &sequence, &head_bytes) !=
+        2)
         return leat_fail(err, LEAT_UNSUPPORTED, "%s: not a journal of this version of leat: %.*s", j->path,
                          (int)(line.length < 80 ? line.length : 80), line.json);
     if (sequence != j->sequence || head_bytes > n - line.total)
-        return leat_fail(err, LEAT_CORRUPT, "%s: the first line names journal %" PRIu64 " with %zu bytes of head, but the file has %zu bytes",
+        return leat_fail(err, LEAT_CORRUPT,
+                         "%s: the first line names journal %" PRIu64
+                         " with %zu bytes of head, but the file has %zu bytes",
                          j->path, sequence, head_bytes, n);
     *first = line.total;
     *head_end = line.total + head_bytes;
@@ -127,19 +132,21 @@ static enum leat_status read_header(struct leat_journal *j, const char *bytes, s
 }
 
 /* Visits every record; *kept: where the valid part ends. */
-static enum leat_status replay(struct leat_journal *j, struct leat_buffer *content, LEAT_JOURNAL_VISIT(visit), void *context, size_t *kept,
-                               struct leat_error *err)
-{
+static enum leat_status replay(struct leat_journal *j, struct leat_buffer *content, LEAT_JOURNAL_VISIT(visit),
+                               void *context, size_t *kept, struct leat_error *err) {
     size_t at = 0, head_end = 0, n = content->length;
     struct line line;
     enum leat_status status = read_header(j, content->data, n, &head_end, &at, err);
     if (status != LEAT_OK) return status;
     /* All checks first: a damaged journal must not be half replayed. */
     size_t first = at;
-    while (at < n && read_line(content->data + at, n - at, &line)) at += line.total;
+    while (at < n && read_line(content->data + at, n - at, &line))
+        at += line.total;
     if (at < n && (at < head_end || durable_line_after(content->data, at, n)))
-        return leat_fail(err, LEAT_CORRUPT, "%s: damaged at byte %zu, before records that were written after it; restore the file from a copy",
-                         j->path, at);
+        return leat_fail(
+            err, LEAT_CORRUPT,
+            "%s: damaged at byte %zu, before records that were written after it; restore the file from a copy", j->path,
+            at);
     *kept = at;
     for (at = first; at < *kept; at += line.total) {
         if (!read_line(content->data + at, *kept - at, &line)) break;
@@ -153,8 +160,7 @@ static enum leat_status replay(struct leat_journal *j, struct leat_buffer *conte
 
 /* ---- files of the directory ---- */
 
-static bool parse_name(const char *name, uint64_t *sequence)
-{
+static bool parse_name(const char *name, uint64_t *sequence) {
     size_t prefix = strlen(NAME_PREFIX);
     if (strncmp(name, NAME_PREFIX, prefix) != 0 || strlen(name) != prefix + HASH_DIGITS) return false;
     char *end;
@@ -163,8 +169,7 @@ static bool parse_name(const char *name, uint64_t *sequence)
 }
 
 /* Newest sequence, 0 if there is none. */
-static enum leat_status find_newest(struct leat_journal *j, struct leat_error *err)
-{
+static enum leat_status find_newest(struct leat_journal *j, struct leat_error *err) {
     char **names;
     size_t count;
     enum leat_status status = leat_io_list_sorted(j->env->io, j->dir, &names, &count, err);
@@ -178,8 +183,7 @@ static enum leat_status find_newest(struct leat_journal *j, struct leat_error *e
 }
 
 /* Removes older journals and temps. That a name stays harms nobody, so failures are only logged. */
-static void remove_leftovers(struct leat_journal *j)
-{
+static void remove_leftovers(struct leat_journal *j) {
     char **names;
     size_t count;
     struct leat_error err;
@@ -196,9 +200,9 @@ static void remove_leftovers(struct leat_journal *j)
 }
 
 /* Makes journal-<sequence> with `head` durable. */
-static enum leat_status write_new(struct leat_journal *j, const char *path, uint64_t sequence, const struct leat_journal_record *head, size_t count,
-                                  uint64_t *size_bytes, struct leat_error *err)
-{
+static enum leat_status write_new(struct leat_journal *j, const char *path, uint64_t sequence,
+                                  const struct leat_journal_record *head, size_t count, uint64_t *size_bytes,
+                                  struct leat_error *err) {
     struct leat_buffer lines = {0}, whole = {0};
     char header[128];
     enum leat_status status = LEAT_OK;
@@ -220,12 +224,13 @@ out:
 
 /* ---- public ---- */
 
-static enum leat_status open_existing(struct leat_journal *j, LEAT_JOURNAL_VISIT(visit), void *context, struct leat_error *err)
-{
+static enum leat_status open_existing(struct leat_journal *j, LEAT_JOURNAL_VISIT(visit), void *context,
+                                      struct leat_error *err) {
     struct leat_io *io = j->env->io;
     struct leat_buffer content = {0};
     size_t kept = 0;
-    enum leat_status status = leat_io_read_all(io, j->path, LEAT_JOURNAL_FILE_BYTES_MAX + LEAT_JOURNAL_RECORD_BYTES_MAX, &content, err);
+    enum leat_status status =
+        leat_io_read_all(io, j->path, LEAT_JOURNAL_FILE_BYTES_MAX + LEAT_JOURNAL_RECORD_BYTES_MAX, &content, err);
     if (status == LEAT_OK) status = io->ops->open(io, j->path, LEAT_OPEN_APPEND, &j->file, err);
     if (status == LEAT_OK) status = io->ops->sync(j->file, err);
     if (status == LEAT_OK) status = io->ops->sync_dir(io, j->dir, err);
@@ -234,7 +239,8 @@ static enum leat_status open_existing(struct leat_journal *j, LEAT_JOURNAL_VISIT
     j->durable_bytes = kept;
     j->cut_bytes = content.length - kept;
     if (j->cut_bytes > 0) {
-        leat_log(j->env, LEAT_LOG_WARN, "journal: cut %" PRIu64 " torn bytes, never acknowledged, off %s", j->cut_bytes, j->path);
+        leat_log(j->env, LEAT_LOG_WARN, "journal: cut %" PRIu64 " torn bytes, never acknowledged, off %s", j->cut_bytes,
+                 j->path);
         status = io->ops->truncate(j->file, kept, err);
         if (status == LEAT_OK) status = io->ops->sync(j->file, err);
     }
@@ -244,8 +250,7 @@ out:
 }
 
 enum leat_status leat_journal_open(struct leat_env *env, const char *dir, LEAT_JOURNAL_VISIT(visit), void *context,
-                                   struct leat_journal **out, struct leat_error *err)
-{
+                                   struct leat_journal **out, struct leat_error *err) {
     struct leat_journal *j = leat_alloc(sizeof *j);
     *out = NULL;
     j->env = env;
@@ -273,16 +278,14 @@ out:
     return status;
 }
 
-static enum leat_status refuse_broken(struct leat_journal *j, struct leat_error *err)
-{
+static enum leat_status refuse_broken(struct leat_journal *j, struct leat_error *err) {
     leat_fail(err, LEAT_IO, "journal %s: closed after an earlier failure; stop and recover", j->path);
     if (err) err->fatal = true;
     return LEAT_IO;
 }
 
 /* Nothing is known about the file any more: every later call is refused. */
-static enum leat_status break_journal(struct leat_journal *j, enum leat_status status, struct leat_error *err)
-{
+static enum leat_status break_journal(struct leat_journal *j, enum leat_status status, struct leat_error *err) {
     j->broken = true;
     if (err) {
         err->fatal = true;
@@ -291,18 +294,17 @@ static enum leat_status break_journal(struct leat_journal *j, enum leat_status s
     return status;
 }
 
-enum leat_status leat_journal_append(struct leat_journal *j, const char *json, size_t length, struct leat_error *err)
-{
+enum leat_status leat_journal_append(struct leat_journal *j, const char *json, size_t length, struct leat_error *err) {
     if (j->broken) return refuse_broken(j, err);
     enum leat_status status = check_record(json, length, err);
     if (status != LEAT_OK) return status;
     if (leat_journal_size_bytes(j) + length + LINE_OVERHEAD > LEAT_JOURNAL_FILE_BYTES_MAX)
-        return leat_fail(err, LEAT_LIMIT, "journal %s: more than %zu bytes; a checkpoint must come first", j->path, LEAT_JOURNAL_FILE_BYTES_MAX);
+        return leat_fail(err, LEAT_LIMIT, "journal %s: more than %zu bytes; a checkpoint must come first", j->path,
+                         LEAT_JOURNAL_FILE_BYTES_MAX);
     return put_line(&j->waiting, json, length, j->waiting.length ? '+' : ' ', err);
 }
 
-enum leat_status leat_journal_sync(struct leat_journal *j, struct leat_error *err)
-{
+enum leat_status leat_journal_sync(struct leat_journal *j, struct leat_error *err) {
     const struct leat_io_ops *ops = j->env->io->ops;
     enum leat_status status = LEAT_OK;
     if (j->broken) return refuse_broken(j, err);
@@ -325,8 +327,8 @@ enum leat_status leat_journal_sync(struct leat_journal *j, struct leat_error *er
     return LEAT_OK;
 }
 
-enum leat_status leat_journal_rotate(struct leat_journal *j, const struct leat_journal_record *head, size_t count, struct leat_error *err)
-{
+enum leat_status leat_journal_rotate(struct leat_journal *j, const struct leat_journal_record *head, size_t count,
+                                     struct leat_error *err) {
     struct leat_io *io = j->env->io;
     if (j->broken) return refuse_broken(j, err);
     uint64_t size_bytes = 0;
@@ -356,8 +358,7 @@ enum leat_status leat_journal_rotate(struct leat_journal *j, const struct leat_j
     return LEAT_OK;
 }
 
-void leat_journal_close(struct leat_journal *j)
-{
+void leat_journal_close(struct leat_journal *j) {
     if (!j) return;
     if (j->file) j->env->io->ops->close(j->file);
     leat_buffer_deinit(&j->waiting);
@@ -366,12 +367,10 @@ void leat_journal_close(struct leat_journal *j)
     free(j);
 }
 
-uint64_t leat_journal_size_bytes(const struct leat_journal *j)
-{
+uint64_t leat_journal_size_bytes(const struct leat_journal *j) {
     return j->durable_bytes + j->waiting.length;
 }
 
-uint64_t leat_journal_cut_bytes(const struct leat_journal *j)
-{
+uint64_t leat_journal_cut_bytes(const struct leat_journal *j) {
     return j->cut_bytes;
 }

@@ -1,4 +1,5 @@
-/* Runs a fuzz target over every file below the given folders (or the given files), so that corpora are ordinary tests. */
+/* Runs a fuzz target over every file below the given folders (or the given files), so that corpora are ordinary tests.
+ */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,8 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static size_t replayed;
 
-static int replay_file(const char *path)
-{
+static int replay_file(const char *path) {
     FILE *file = fopen(path, "rb");
     if (!file) {
         perror(path);
@@ -52,8 +52,7 @@ static int replay_file(const char *path)
     return exact ? 0 : 1;
 }
 
-static int replay(const char *path)
-{
+static int replay(const char *path) {
     struct stat st;
     if (stat(path, &st)) {
         perror(path);
@@ -78,10 +77,10 @@ static int replay(const char *path)
     return failed;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     int failed = 0;
-    for (int i = 1; i < argc; i++) failed |= replay(argv[i]);
+    for (int i = 1; i < argc; i++)
+        failed |= replay(argv[i]);
     printf("%zu inputs replayed\n", replayed);
     return failed;
 }

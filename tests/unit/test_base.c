@@ -13,8 +13,7 @@
 #include "base/env.h"
 #include "sim/clock.h"
 
-static void errors_say_what_and_why(void **state)
-{
+static void errors_say_what_and_why(void **state) {
     (void)state;
     struct leat_error err = {.fatal = true, .retriable = true};
     assert_int_equal(leat_fail(&err, LEAT_LIMIT, "%d of %s", 3, "them"), LEAT_LIMIT);
@@ -28,8 +27,12 @@ static void errors_say_what_and_why(void **state)
     assert_string_equal(err.text, "[reading x: 3 of them]");
     assert_int_equal(leat_fail(NULL, LEAT_BUSY, "nobody listens"), LEAT_BUSY);
     assert_int_equal(leat_prepend(NULL, "nobody"), LEAT_INVALID);
-    static const struct { int number; enum leat_status status; } maps[] = {
-        {ENOSPC, LEAT_NO_SPACE}, {EDQUOT, LEAT_NO_SPACE}, {ENOENT, LEAT_NOT_FOUND}, {EEXIST, LEAT_EXISTS}, {ENOMEM, LEAT_NO_MEMORY}, {EIO, LEAT_IO},
+    static const struct {
+        int number;
+        enum leat_status status;
+    } maps[] = {
+        {ENOSPC, LEAT_NO_SPACE}, {EDQUOT, LEAT_NO_SPACE},  {ENOENT, LEAT_NOT_FOUND},
+        {EEXIST, LEAT_EXISTS},   {ENOMEM, LEAT_NO_MEMORY}, {EIO, LEAT_IO},
     };
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
         errno = maps[i].number;
@@ -41,8 +44,7 @@ static void errors_say_what_and_why(void **state)
     assert_string_equal(leat_status_name((enum leat_status)99), "UNKNOWN");
 }
 
-static void long_errors_stay_within_bounds(void **state)
-{
+static void long_errors_stay_within_bounds(void **state) {
     (void)state;
     struct leat_error err;
     char longer[3000];
@@ -57,8 +59,7 @@ static void long_errors_stay_within_bounds(void **state)
     assert_int_equal(strlen(err.text), LEAT_ERROR_TEXT_SIZE - 1);
 }
 
-static void buffers_hold_their_maximum(void **state)
-{
+static void buffers_hold_their_maximum(void **state) {
     (void)state;
     struct leat_buffer b = {.max_bytes = 10};
     struct leat_error err;
@@ -79,8 +80,7 @@ static void buffers_hold_their_maximum(void **state)
     leat_buffer_deinit(&b);
 }
 
-static void text_is_quoted(void **state)
-{
+static void text_is_quoted(void **state) {
     (void)state;
     struct leat_buffer b = {0};
     leat_put_sql_string(&b, "it's '' x");
@@ -94,7 +94,8 @@ static void text_is_quoted(void **state)
     static const char text[] = "\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80|\xC0\xAF|\xED\xA0\x80|\xF4\x90\x80\x80|\xE2\x82";
     leat_put_json_string(&b, text, sizeof text - 1);
 #define BAD "\xEF\xBF\xBD"
-    assert_string_equal(b.data, "\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80|" BAD BAD "|" BAD BAD BAD "|" BAD BAD BAD BAD "|" BAD BAD "\"");
+    assert_string_equal(b.data, "\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80|" BAD BAD "|" BAD BAD BAD "|" BAD BAD BAD BAD
+                                "|" BAD BAD "\"");
     leat_buffer_deinit(&b);
     char *text2 = leat_asprintf("%s-%d", "x", 5);
     assert_string_equal(text2, "x-5");
@@ -104,8 +105,7 @@ static void text_is_quoted(void **state)
     free(text2);
 }
 
-static void arenas_align_and_keep_blocks(void **state)
-{
+static void arenas_align_and_keep_blocks(void **state) {
     (void)state;
     struct leat_arena a = {0};
     leat_arena_reset(&a);
@@ -118,7 +118,9 @@ static void arenas_align_and_keep_blocks(void **state)
             assert_int_equal((uintptr_t)block % 16, 0);
             memset(block, i, size);
         }
-        assert_string_equal(leat_arena_printf(&a, "%s %d", "text", round), round == 0 ? "text 0" : round == 1 ? "text 1" : "text 2");
+        assert_string_equal(leat_arena_printf(&a, "%s %d", "text", round), round == 0   ? "text 0"
+                                                                           : round == 1 ? "text 1"
+                                                                                        : "text 2");
         assert_string_equal(leat_arena_copy(&a, "abc", 2), "ab");
         assert_true(a.used_bytes > 300000);
         leat_arena_reset(&a);
@@ -129,19 +131,21 @@ static void arenas_align_and_keep_blocks(void **state)
     leat_arena_deinit(&a);
 }
 
-static void random_numbers_are_the_published_ones(void **state)
-{
+static void random_numbers_are_the_published_ones(void **state) {
     (void)state;
     /* xoshiro256** from state 1, 2, 3, 4: the sequence of the authors' C code. */
     struct leat_random random = {{1, 2, 3, 4}};
     static const uint64_t want[] = {11520, 0, 1509978240, 1215971899390074240u};
-    for (size_t i = 0; i < 4; i++) assert_true(leat_random_next(&random) == want[i]);
+    for (size_t i = 0; i < 4; i++)
+        assert_true(leat_random_next(&random) == want[i]);
     /* splitmix64 from 1234567: its published test values. */
     leat_random_seed(&random, 1234567);
     assert_true(random.s[0] == 6457827717110365317u && random.s[1] == 3203168211198807973u);
     uint64_t seen[7] = {0};
-    for (int i = 0; i < 7000; i++) seen[leat_random_below(&random, 7)]++;
-    for (int i = 0; i < 7; i++) assert_in_range(seen[i], 800, 1200);
+    for (int i = 0; i < 7000; i++)
+        seen[leat_random_below(&random, 7)]++;
+    for (int i = 0; i < 7; i++)
+        assert_in_range(seen[i], 800, 1200);
     assert_int_equal(leat_random_below(&random, 1), 0);
     for (int i = 0; i < 1000; i++) {
         double unit = leat_random_unit(&random);
@@ -156,13 +160,11 @@ static void random_numbers_are_the_published_ones(void **state)
     assert_string_not_equal(uuid, other);
 }
 
-static void nothing(int number)
-{
+static void nothing(int number) {
     (void)number;
 }
 
-static void the_real_clock_wakes_early_when_asked(void **state)
-{
+static void the_real_clock_wakes_early_when_asked(void **state) {
     (void)state;
     struct leat_clock *real = leat_clock_real(), clock = *real;
     int64_t before = real->monotonic_us(real);
@@ -188,14 +190,12 @@ static void the_real_clock_wakes_early_when_asked(void **state)
     sigaction(SIGALRM, &old, NULL);
 }
 
-static int64_t wake_at_ten(struct leat_sim_clock *sim, int64_t deadline_us)
-{
+static int64_t wake_at_ten(struct leat_sim_clock *sim, int64_t deadline_us) {
     int64_t *event_us = sim->context;
     return *event_us < deadline_us ? *event_us : deadline_us;
 }
 
-static void virtual_clocks_jump(void **state)
-{
+static void virtual_clocks_jump(void **state) {
     (void)state;
     int64_t now_us = 100;
     struct leat_clock clock;
@@ -227,13 +227,11 @@ static void virtual_clocks_jump(void **state)
     assert_int_equal(c->monotonic_us(c), start + 57);
 }
 
-static void keep_line(struct leat_env *env, enum leat_log_level level, const char *line)
-{
+static void keep_line(struct leat_env *env, enum leat_log_level level, const char *line) {
     leat_putf(env->log_context, "%d:%zu:%.12s|", (int)level, strlen(line), line);
 }
 
-static void log_lines_are_single_lines(void **state)
-{
+static void log_lines_are_single_lines(void **state) {
     (void)state;
     struct leat_buffer lines = {0};
     struct leat_env env;
@@ -251,13 +249,16 @@ static void log_lines_are_single_lines(void **state)
     leat_buffer_deinit(&lines);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors_say_what_and_why), cmocka_unit_test(long_errors_stay_within_bounds),
-        cmocka_unit_test(buffers_hold_their_maximum), cmocka_unit_test(text_is_quoted),
-        cmocka_unit_test(arenas_align_and_keep_blocks), cmocka_unit_test(random_numbers_are_the_published_ones),
-        cmocka_unit_test(the_real_clock_wakes_early_when_asked), cmocka_unit_test(virtual_clocks_jump),
+        cmocka_unit_test(errors_say_what_and_why),
+        cmocka_unit_test(long_errors_stay_within_bounds),
+        cmocka_unit_test(buffers_hold_their_maximum),
+        cmocka_unit_test(text_is_quoted),
+        cmocka_unit_test(arenas_align_and_keep_blocks),
+        cmocka_unit_test(random_numbers_are_the_published_ones),
+        cmocka_unit_test(the_real_clock_wakes_early_when_asked),
+        cmocka_unit_test(virtual_clocks_jump),
         cmocka_unit_test(log_lines_are_single_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

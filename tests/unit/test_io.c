@@ -8,8 +8,7 @@
 
 static char *scratch;
 
-static void the_real_table(void **state)
-{
+static void the_real_table(void **state) {
     (void)state;
     struct leat_io *io = leat_io_real();
     const struct leat_io_ops *ops = io->ops;
@@ -66,11 +65,11 @@ static void the_real_table(void **state)
     free(b);
 }
 
-static void helpers(void **state)
-{
+static void helpers(void **state) {
     (void)state;
     struct leat_io *io = leat_io_real();
-    char *dir = scratch_dir(scratch, "helpers"), *deep = leat_asprintf("%s/x/y/z", dir), *file = leat_asprintf("%s/f", deep);
+    char *dir = scratch_dir(scratch, "helpers"), *deep = leat_asprintf("%s/x/y/z", dir),
+         *file = leat_asprintf("%s/f", deep);
     struct leat_error err = {0};
     struct leat_buffer content = {0};
     char **names;
@@ -100,14 +99,17 @@ static void helpers(void **state)
     assert_true(leat_io_is_temp_name(".f.0.leat-tmp"));
     assert_false(leat_io_is_temp_name("f.leat-tmp") || leat_io_is_temp_name(".leat-tmp") || leat_io_is_temp_name(""));
     /* A symbolic link to a directory is removed itself, not what it leads to. */
-    char *other = scratch_dir(scratch, "other"), *kept = leat_asprintf("%s/kept", other), *link = leat_asprintf("%s/link", dir);
+    char *other = scratch_dir(scratch, "other"), *kept = leat_asprintf("%s/kept", other),
+         *link = leat_asprintf("%s/link", dir);
     scratch_write(kept, "k", 1);
     assert_int_equal(symlink("../other", link), 0);
     OK(leat_io_remove_tree(io, dir, oops));
     OK(leat_io_remove_tree(io, dir, oops));
     assert_false(leat_io_exists(io, dir));
     assert_true(leat_io_exists(io, kept));
-    static const struct { const char *path, *dir; } dirs[] = {{"a/b", "a"}, {"b", "."}, {"/b", "/"}, {"a//b/", "a"}, {"/", "/"}, {"", "."}};
+    static const struct {
+        const char *path, *dir;
+    } dirs[] = {{"a/b", "a"}, {"b", "."}, {"/b", "/"}, {"a//b/", "a"}, {"/", "/"}, {"", "."}};
     for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++) {
         char *got = leat_io_dirname(dirs[i].path);
         assert_string_equal(got, dirs[i].dir);
@@ -115,11 +117,11 @@ static void helpers(void **state)
     }
     leat_buffer_deinit(&content);
     char *owned[] = {dir, deep, file, other, kept, link};
-    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+        free(owned[i]);
 }
 
-static void adopting_checks_links_and_unlinks(void **state)
-{
+static void adopting_checks_links_and_unlinks(void **state) {
     (void)state;
     char *dir = scratch_dir(scratch, "adopt"), *from = leat_asprintf("%s/s", dir), *to = leat_asprintf("%s/t", dir);
     struct leat_error err = {0};
@@ -156,22 +158,24 @@ static void adopting_checks_links_and_unlinks(void **state)
 static char old_content[OLD_BYTES], new_content[NEW_BYTES];
 
 enum seen { SEEN_NONE, SEEN_OLD, SEEN_NEW, SEEN_GARBAGE };
-static enum seen look(const char *path)
-{
+static enum seen look(const char *path) {
     struct leat_buffer content = {0};
     enum leat_status status = leat_io_read_all(leat_io_real(), path, 1 << 20, &content, NULL);
     enum seen seen = SEEN_GARBAGE;
-    if (status == LEAT_NOT_FOUND) seen = SEEN_NONE;
-    else if (content.length == OLD_BYTES && memcmp(content.data, old_content, OLD_BYTES) == 0) seen = SEEN_OLD;
-    else if (content.length == NEW_BYTES && memcmp(content.data, new_content, NEW_BYTES) == 0) seen = SEEN_NEW;
+    if (status == LEAT_NOT_FOUND)
+        seen = SEEN_NONE;
+    else if (content.length == OLD_BYTES && memcmp(content.data, old_content, OLD_BYTES) == 0)
+        seen = SEEN_OLD;
+    else if (content.length == NEW_BYTES && memcmp(content.data, new_content, NEW_BYTES) == 0)
+        seen = SEEN_NEW;
     leat_buffer_deinit(&content);
     return seen;
 }
 
 /* One write under a plan of failure; then all crash points of it. *failed: did the planned call come. */
-static void write_and_crash(bool replace, uint64_t fail_nth, int number, size_t seeds, bool *failed)
-{
-    char *root = scratch_dir(scratch, "root"), *path = leat_asprintf("%s/f", root), *image = leat_asprintf("%s/image", scratch);
+static void write_and_crash(bool replace, uint64_t fail_nth, int number, size_t seeds, bool *failed) {
+    char *root = scratch_dir(scratch, "root"), *path = leat_asprintf("%s/f", root),
+         *image = leat_asprintf("%s/image", scratch);
     char *image_path = leat_asprintf("%s/f", image);
     enum seen before = replace ? SEEN_OLD : SEEN_NONE;
     struct leat_sim_disk *disk;
@@ -179,7 +183,8 @@ static void write_and_crash(bool replace, uint64_t fail_nth, int number, size_t 
     if (replace) scratch_write(path, old_content, OLD_BYTES);
     OK(leat_sim_disk_open(root, &disk, oops));
     leat_sim_disk_fail(disk, LEAT_SIM_ANY, fail_nth, number);
-    enum leat_status status = leat_io_write_durable(leat_sim_disk_io(disk), path, new_content, NEW_BYTES, replace, &err);
+    enum leat_status status =
+        leat_io_write_durable(leat_sim_disk_io(disk), path, new_content, NEW_BYTES, replace, &err);
     *failed = leat_sim_disk_failures(disk) > 0;
     if (!*failed) assert_int_equal(status, LEAT_OK);
     enum seen now = look(path);
@@ -206,10 +211,10 @@ static void write_and_crash(bool replace, uint64_t fail_nth, int number, size_t 
     free(image_path);
 }
 
-static void writing_durably_is_all_or_nothing(void **state)
-{
+static void writing_durably_is_all_or_nothing(void **state) {
     (void)state;
-    for (size_t i = 0; i < NEW_BYTES; i++) new_content[i] = (char)('A' + i % 23);
+    for (size_t i = 0; i < NEW_BYTES; i++)
+        new_content[i] = (char)('A' + i % 23);
     memset(old_content, 'o', OLD_BYTES);
     bool failed = true;
     for (int replace = 0; replace < 2; replace++) {
@@ -224,10 +229,10 @@ static void writing_durably_is_all_or_nothing(void **state)
 }
 
 /* A new directory chain: whoever got OK can rely on it. */
-static void made_directories_survive(void **state)
-{
+static void made_directories_survive(void **state) {
     (void)state;
-    char *root = scratch_dir(scratch, "root"), *deep = leat_asprintf("%s/a/b/c", root), *image = leat_asprintf("%s/image", scratch);
+    char *root = scratch_dir(scratch, "root"), *deep = leat_asprintf("%s/a/b/c", root),
+         *image = leat_asprintf("%s/image", scratch);
     char *image_deep = leat_asprintf("%s/a/b/c", image);
     struct leat_sim_disk *disk;
     OK(leat_sim_disk_open(root, &disk, oops));
@@ -243,25 +248,25 @@ static void made_directories_survive(void **state)
     free(image_deep);
 }
 
-static int make(void **state)
-{
+static int make(void **state) {
     (void)state;
     scratch = scratch_make();
     return 0;
 }
 
-static int clean(void **state)
-{
+static int clean(void **state) {
     (void)state;
     scratch_remove(scratch);
     return 0;
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_real_table), cmocka_unit_test(helpers), cmocka_unit_test(adopting_checks_links_and_unlinks),
-        cmocka_unit_test(writing_durably_is_all_or_nothing), cmocka_unit_test(made_directories_survive),
+        cmocka_unit_test(the_real_table),
+        cmocka_unit_test(helpers),
+        cmocka_unit_test(adopting_checks_links_and_unlinks),
+        cmocka_unit_test(writing_durably_is_all_or_nothing),
+        cmocka_unit_test(made_directories_survive),
     };
     return cmocka_run_group_tests(tests, make, clean);
 }

@@ -7,31 +7,28 @@
 
 static char *scratch;
 
-static enum leat_status collect(void *context, const char *json, size_t length, struct leat_error *err)
-{
+static enum leat_status collect(void *context, const char *json, size_t length, struct leat_error *err) {
     (void)err;
     assert_int_equal(strlen(json), length);
     leat_putf(context, "%s|", json);
     return LEAT_OK;
 }
 
-static void quiet(struct leat_env *env, enum leat_log_level level, const char *line)
-{
+static void quiet(struct leat_env *env, enum leat_log_level level, const char *line) {
     (void)env;
     (void)level;
     (void)line;
 }
 
-static void env_init(struct leat_env *env, struct leat_io *io)
-{
+static void env_init(struct leat_env *env, struct leat_io *io) {
     leat_env_real(env);
     env->log = quiet;
     if (io) env->io = io;
 }
 
 /* Opens, collects, closes. out: records joined by '|'. */
-static enum leat_status read_journal(struct leat_io *io, const char *dir, struct leat_buffer *out, struct leat_error *err)
-{
+static enum leat_status read_journal(struct leat_io *io, const char *dir, struct leat_buffer *out,
+                                     struct leat_error *err) {
     struct leat_env env;
     struct leat_journal *j;
     env_init(&env, io);
@@ -42,21 +39,18 @@ static enum leat_status read_journal(struct leat_io *io, const char *dir, struct
     return status;
 }
 
-static void assert_records(const char *dir, const char *want)
-{
+static void assert_records(const char *dir, const char *want) {
     struct leat_buffer got = {0};
     OK(read_journal(NULL, dir, &got, oops));
     assert_string_equal(got.data, want);
     leat_buffer_deinit(&got);
 }
 
-static void add(struct leat_journal *j, const char *json)
-{
+static void add(struct leat_journal *j, const char *json) {
     OK(leat_journal_append(j, json, strlen(json), oops));
 }
 
-static void records_come_back_in_order(void **state)
-{
+static void records_come_back_in_order(void **state) {
     (void)state;
     char *dir = scratch_dir(scratch, "order");
     struct leat_env env;
@@ -93,8 +87,7 @@ static void records_come_back_in_order(void **state)
     free(dir);
 }
 
-static void bad_records_are_refused(void **state)
-{
+static void bad_records_are_refused(void **state) {
     (void)state;
     char *dir = scratch_dir(scratch, "refuse");
     struct leat_env env;
@@ -109,16 +102,14 @@ static void bad_records_are_refused(void **state)
     free(dir);
 }
 
-static enum leat_status refuse_second(void *context, const char *json, size_t length, struct leat_error *err)
-{
+static enum leat_status refuse_second(void *context, const char *json, size_t length, struct leat_error *err) {
     (void)json;
     (void)length;
     return ++*(int *)context == 2 ? leat_fail(err, LEAT_UNSUPPORTED, "no more") : LEAT_OK;
 }
 
 /* Every cut and every changed byte of a small journal: a prefix of the records, or CORRUPT; never other records. */
-static void damage_is_torn_tail_or_corrupt(void **state)
-{
+static void damage_is_torn_tail_or_corrupt(void **state) {
     (void)state;
     char *dir = scratch_dir(scratch, "damage"), *path = leat_asprintf("%s/journal-0000000000000001", dir);
     struct leat_env env;
@@ -154,7 +145,8 @@ static void damage_is_torn_tail_or_corrupt(void **state)
         }
         assert_int_equal(status, LEAT_OK);
         bool known = false;
-        for (size_t i = 0; i < 4; i++) known = known || strcmp(got.data, allowed[i]) == 0;
+        for (size_t i = 0; i < 4; i++)
+            known = known || strcmp(got.data, allowed[i]) == 0;
         assert_true(known);
         assert_true(strlen(got.data) <= byte - head_end);
         /* What is added behind the cut is read back. */
@@ -187,26 +179,24 @@ struct script {
 };
 
 /* A record named by one letter, several pages long for capital letters. The test's texts hold the letter only. */
-static void add_letter(struct leat_journal *j, char letter)
-{
+static void add_letter(struct leat_journal *j, char letter) {
     struct leat_buffer json = {0};
     leat_putf(&json, "{\"%c\":\"", letter);
-    for (int i = 0; letter < 'a' && i < 9000; i++) leat_putf(&json, "%c", 'a' + i % 26);
+    for (int i = 0; letter < 'a' && i < 9000; i++)
+        leat_putf(&json, "%c", 'a' + i % 26);
     leat_put(&json, "\"}");
     OK(leat_journal_append(j, json.data, json.length, oops));
     leat_buffer_deinit(&json);
 }
 
-static enum leat_status collect_letter(void *context, const char *json, size_t length, struct leat_error *err)
-{
+static enum leat_status collect_letter(void *context, const char *json, size_t length, struct leat_error *err) {
     (void)length;
     (void)err;
     leat_putf(context, "%c", json[2]);
     return LEAT_OK;
 }
 
-static struct event *begin(struct script *s, struct leat_sim_disk *disk, const char *after, bool rotate)
-{
+static struct event *begin(struct script *s, struct leat_sim_disk *disk, const char *after, bool rotate) {
     struct event *e = &s->events[s->count++];
     snprintf(e->before, sizeof e->before, "%s", s->count > 1 ? e[-1].after : "");
     snprintf(e->after, sizeof e->after, "%s", after);
@@ -217,8 +207,8 @@ static struct event *begin(struct script *s, struct leat_sim_disk *disk, const c
 }
 
 /* Ends the event; false: the script must stop. A failure that is not fatal is tried again. */
-static bool finish(struct script *s, struct leat_sim_disk *disk, struct event *e, enum leat_status status, const struct leat_error *err)
-{
+static bool finish(struct script *s, struct leat_sim_disk *disk, struct event *e, enum leat_status status,
+                   const struct leat_error *err) {
     if (status == LEAT_OK) {
         e->end_op = leat_sim_disk_op_count(disk);
         e->done = true;
@@ -229,12 +219,12 @@ static bool finish(struct script *s, struct leat_sim_disk *disk, struct event *e
 }
 
 /* Appends the letters that `after` has more than what is there, and syncs. */
-static bool sync_event(struct script *s, struct leat_sim_disk *disk, struct leat_journal *j, const char *after)
-{
+static bool sync_event(struct script *s, struct leat_sim_disk *disk, struct leat_journal *j, const char *after) {
     struct leat_error err = {0};
     struct event *e = begin(s, disk, after, false);
     for (int tries = 0; tries < 2; tries++) {
-        for (const char *letter = after + strlen(e->before); *letter; letter++) add_letter(j, *letter);
+        for (const char *letter = after + strlen(e->before); *letter; letter++)
+            add_letter(j, *letter);
         memset(&err, 0, sizeof err);
         if (finish(s, disk, e, leat_journal_sync(j, &err), &err)) return true;
         if (err.fatal) {
@@ -250,8 +240,7 @@ static bool sync_event(struct script *s, struct leat_sim_disk *disk, struct leat
     return false;
 }
 
-static bool rotate_event(struct script *s, struct leat_sim_disk *disk, struct leat_journal *j, char letter)
-{
+static bool rotate_event(struct script *s, struct leat_sim_disk *disk, struct leat_journal *j, char letter) {
     char json[] = {'{', '"', letter, '"', ':', '1', '}'}, after[] = {letter, '\0'};
     struct leat_journal_record head = {json, sizeof json};
     struct leat_error err = {0};
@@ -268,8 +257,7 @@ static bool rotate_event(struct script *s, struct leat_sim_disk *disk, struct le
     return false;
 }
 
-static void run_script(struct script *s, struct leat_sim_disk *disk, const char *dir)
-{
+static void run_script(struct script *s, struct leat_sim_disk *disk, const char *dir) {
     struct leat_env env;
     struct leat_journal *j = NULL;
     struct leat_error err = {0};
@@ -292,8 +280,7 @@ out:
 }
 
 /* May a journal that crashed at op `at` hold exactly `got`? */
-static bool allowed(const struct script *s, size_t at, const char *got)
-{
+static bool allowed(const struct script *s, size_t at, const char *got) {
     for (size_t i = 0; i < s->count; i++) {
         const struct event *e = &s->events[i];
         if (e->done && e->end_op < at) continue;
@@ -307,8 +294,7 @@ static bool allowed(const struct script *s, size_t at, const char *got)
     return false;
 }
 
-static void recover(struct leat_io *io, const char *dir, struct leat_buffer *got, const char *what)
-{
+static void recover(struct leat_io *io, const char *dir, struct leat_buffer *got, const char *what) {
     struct leat_env env;
     struct leat_journal *j;
     struct leat_error err = {0};
@@ -320,8 +306,7 @@ static void recover(struct leat_io *io, const char *dir, struct leat_buffer *got
 }
 
 /* A crash of the recovery itself: what the finished recovery showed must never be lost again. */
-static void crash_recovery(const char *image, const char *again, const struct script *s, size_t at, uint64_t seed)
-{
+static void crash_recovery(const char *image, const char *again, const struct script *s, size_t at, uint64_t seed) {
     struct leat_sim_disk *disk;
     struct leat_buffer got = {0}, second = {0};
     char *dir = leat_asprintf("%s/j", image), *dir_again = leat_asprintf("%s/j", again);
@@ -331,8 +316,10 @@ static void crash_recovery(const char *image, const char *again, const struct sc
     for (size_t op = 0; op <= end; op++) {
         OK(leat_sim_disk_image(disk, op, seed + op, again, oops));
         recover(NULL, dir_again, &second, "second recovery");
-        if (op == end) assert_string_equal(second.data, got.data);
-        else assert_true(allowed(s, at, second.data));
+        if (op == end)
+            assert_string_equal(second.data, got.data);
+        else
+            assert_true(allowed(s, at, second.data));
     }
     leat_sim_disk_close(disk);
     leat_buffer_deinit(&got);
@@ -341,9 +328,9 @@ static void crash_recovery(const char *image, const char *again, const struct sc
     free(dir_again);
 }
 
-static void check_images(struct leat_sim_disk *disk, const struct script *s, size_t from, size_t seeds, bool twice)
-{
-    char *image = leat_asprintf("%s/image", scratch), *again = leat_asprintf("%s/again", scratch), *dir = leat_asprintf("%s/j", image);
+static void check_images(struct leat_sim_disk *disk, const struct script *s, size_t from, size_t seeds, bool twice) {
+    char *image = leat_asprintf("%s/image", scratch), *again = leat_asprintf("%s/again", scratch),
+         *dir = leat_asprintf("%s/j", image);
     struct leat_buffer got = {0}, where = {0};
     for (size_t at = from; at <= leat_sim_disk_op_count(disk); at++) {
         leat_buffer_reset(&where);
@@ -356,7 +343,8 @@ static void check_images(struct leat_sim_disk *disk, const struct script *s, siz
                 continue;
             }
             recover(NULL, dir, &got, where.data);
-            if (!allowed(s, at, got.data)) fail_msg("crash before %s, seed %d: the journal holds '%s'", where.data, (int)seed, got.data);
+            if (!allowed(s, at, got.data))
+                fail_msg("crash before %s, seed %d: the journal holds '%s'", where.data, (int)seed, got.data);
         }
     }
     leat_buffer_deinit(&got);
@@ -366,8 +354,7 @@ static void check_images(struct leat_sim_disk *disk, const struct script *s, siz
     free(dir);
 }
 
-static void every_crash_leaves_a_prefix(void **state)
-{
+static void every_crash_leaves_a_prefix(void **state) {
     (void)state;
     char *root = scratch_dir(scratch, "root"), *dir = leat_asprintf("%s/j", root);
     struct leat_sim_disk *disk;
@@ -382,8 +369,7 @@ static void every_crash_leaves_a_prefix(void **state)
 }
 
 /* Fails call 1, 2, ... of any kind. */
-static void every_failing_call_is_survived(void **state)
-{
+static void every_failing_call_is_survived(void **state) {
     (void)state;
     static const int numbers[] = {EIO, ENOSPC};
     for (uint64_t n = 1, failed = 1; failed; n++) {
@@ -406,12 +392,13 @@ static void every_failing_call_is_survived(void **state)
 }
 
 /* A process that died before its fsync leaves records in the page cache. Once an opening has shown them, they stay. */
-static void what_an_opening_showed_is_durable(void **state)
-{
+static void what_an_opening_showed_is_durable(void **state) {
     (void)state;
-    char *root = scratch_dir(scratch, "root"), *dir = leat_asprintf("%s/new/j", root), *model = scratch_dir(scratch, "model");
+    char *root = scratch_dir(scratch, "root"), *dir = leat_asprintf("%s/new/j", root),
+         *model = scratch_dir(scratch, "model");
     char *path = leat_asprintf("%s/journal-0000000000000001", dir), *image = leat_asprintf("%s/image", scratch);
-    char *model_path = leat_asprintf("%s/journal-0000000000000001", model), *image_dir = leat_asprintf("%s/new/j", image);
+    char *model_path = leat_asprintf("%s/journal-0000000000000001", model),
+         *image_dir = leat_asprintf("%s/new/j", image);
     struct leat_sim_disk *disk;
     struct leat_env env;
     struct leat_journal *j;
@@ -442,11 +429,11 @@ static void what_an_opening_showed_is_durable(void **state)
     leat_buffer_deinit(&bytes);
     leat_buffer_deinit(&got);
     char *owned[] = {root, dir, model, path, image, model_path, image_dir, parent};
-    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+        free(owned[i]);
 }
 
-static void a_full_disk_is_retried(void **state)
-{
+static void a_full_disk_is_retried(void **state) {
     (void)state;
     char *root = scratch_dir(scratch, "root"), *dir = leat_asprintf("%s/j", root);
     struct leat_sim_disk *disk;
@@ -478,24 +465,21 @@ static void a_full_disk_is_retried(void **state)
     free(dir);
 }
 
-static int make(void **state)
-{
+static int make(void **state) {
     (void)state;
     scratch = scratch_make();
     return 0;
 }
 
-static int clean(void **state)
-{
+static int clean(void **state) {
     (void)state;
     scratch_remove(scratch);
     return 0;
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(records_come_back_in_order), cmocka_unit_test(bad_records_are_refused),
+        cmocka_unit_test(records_come_back_in_order),     cmocka_unit_test(bad_records_are_refused),
         cmocka_unit_test(damage_is_torn_tail_or_corrupt), cmocka_unit_test(every_crash_leaves_a_prefix),
         cmocka_unit_test(every_failing_call_is_survived), cmocka_unit_test(what_an_opening_showed_is_durable),
         cmocka_unit_test(a_full_disk_is_retried),

@@ -14,23 +14,20 @@ struct rig {
 };
 static char *scratch;
 
-static void rig_open(struct rig *r)
-{
+static void rig_open(struct rig *r) {
     r->root = scratch_dir(scratch, "root");
     r->image = leat_asprintf("%s/image", scratch);
     OK(leat_sim_disk_open(r->root, &r->disk, oops));
     r->io = leat_sim_disk_io(r->disk);
 }
 
-static void rig_close(struct rig *r)
-{
+static void rig_close(struct rig *r) {
     leat_sim_disk_close(r->disk);
     free(r->root);
     free(r->image);
 }
 
-static const char *in(const char *dir, const char *name)
-{
+static const char *in(const char *dir, const char *name) {
     static char paths[4][512];
     static int next;
     char *path = paths[next++ % 4];
@@ -38,29 +35,25 @@ static const char *in(const char *dir, const char *name)
     return path;
 }
 
-static struct leat_file *open_file(struct rig *r, const char *name, enum leat_open_mode mode)
-{
+static struct leat_file *open_file(struct rig *r, const char *name, enum leat_open_mode mode) {
     struct leat_file *file;
     OK(r->io->ops->open(r->io, in(r->root, name), mode, &file, oops));
     return file;
 }
 
-static void append(struct rig *r, const char *name, const char *text, bool sync)
-{
+static void append(struct rig *r, const char *name, const char *text, bool sync) {
     struct leat_file *file = open_file(r, name, LEAT_OPEN_APPEND);
     OK(r->io->ops->write(file, text, strlen(text), oops));
     if (sync) OK(r->io->ops->sync(file, oops));
     r->io->ops->close(file);
 }
 
-static void sync_dir(struct rig *r, const char *name)
-{
+static void sync_dir(struct rig *r, const char *name) {
     OK(r->io->ops->sync_dir(r->io, in(r->root, name), oops));
 }
 
 /* Content of a file in the image with this seed, "-" when it is not there. */
-static const char *content(struct rig *r, const char *name)
-{
+static const char *content(struct rig *r, const char *name) {
     static struct leat_buffer buffers[4];
     static int next;
     struct leat_buffer *b = &buffers[next++ % 4];
@@ -70,27 +63,25 @@ static const char *content(struct rig *r, const char *name)
     return b->data;
 }
 
-static void image(struct rig *r, uint64_t seed)
-{
+static void image(struct rig *r, uint64_t seed) {
     OK(leat_sim_disk_image(r->disk, leat_sim_disk_op_count(r->disk), seed, r->image, oops));
 }
 
 /* Counts, over the seeds, the images in which `name` has each of the texts; any other text fails the test. */
-static void count_contents(struct rig *r, const char *name, const char *const *texts, int *counts, size_t n)
-{
+static void count_contents(struct rig *r, const char *name, const char *const *texts, int *counts, size_t n) {
     memset(counts, 0, n * sizeof *counts);
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
         image(r, seed);
         const char *got = content(r, name);
         size_t i = 0;
-        while (i < n && strcmp(got, texts[i]) != 0) i++;
+        while (i < n && strcmp(got, texts[i]) != 0)
+            i++;
         if (i == n) fail_msg("seed %d: %s holds '%s'", (int)seed, name, got);
         counts[i]++;
     }
 }
 
-static void a_name_needs_its_directory_synced(void **state)
-{
+static void a_name_needs_its_directory_synced(void **state) {
     (void)state;
     struct rig r;
     int counts[2];
@@ -108,8 +99,7 @@ static void a_name_needs_its_directory_synced(void **state)
     rig_close(&r);
 }
 
-static void unsynced_data_is_lost_kept_or_torn(void **state)
-{
+static void unsynced_data_is_lost_kept_or_torn(void **state) {
     (void)state;
     struct rig r;
     rig_open(&r);
@@ -125,19 +115,21 @@ static void unsynced_data_is_lost_kept_or_torn(void **state)
         assert_in_range(got.length, 10, 20);
         assert_memory_equal(got.data, "0123456789", 10);
         for (size_t i = 10; i < got.length; i++) {
-            if (got.data[i] != 0) assert_int_equal(got.data[i], "0123456789abcdefghij"[i]);
-            else zeros++;
+            if (got.data[i] != 0)
+                assert_int_equal(got.data[i], "0123456789abcdefghij"[i]);
+            else
+                zeros++;
         }
         lengths[got.length]++;
         leat_buffer_deinit(&got);
     }
-    for (int i = 10; i <= 20; i++) assert_true(lengths[i] > 0);
+    for (int i = 10; i <= 20; i++)
+        assert_true(lengths[i] > 0);
     assert_true(lengths[10] > 20 && lengths[20] > 20 && zeros > 0);
     rig_close(&r);
 }
 
-static void pages_come_in_any_order(void **state)
-{
+static void pages_come_in_any_order(void **state) {
     (void)state;
     struct rig r;
     rig_open(&r);
@@ -151,7 +143,8 @@ static void pages_come_in_any_order(void **state)
         image(&r, seed);
         struct leat_buffer got = {0};
         OK(leat_io_read_all(leat_io_real(), in(r.image, "f"), 1 << 20, &got, oops));
-        for (size_t i = 4096; i < got.length; i++) hole_before_data = hole_before_data || (got.data[i] == 'x' && got.data[i - 4096] == 0);
+        for (size_t i = 4096; i < got.length; i++)
+            hole_before_data = hole_before_data || (got.data[i] == 'x' && got.data[i - 4096] == 0);
         leat_buffer_deinit(&got);
     }
     assert_true(hole_before_data);
@@ -159,8 +152,7 @@ static void pages_come_in_any_order(void **state)
     rig_close(&r);
 }
 
-static void a_rename_is_old_or_new(void **state)
-{
+static void a_rename_is_old_or_new(void **state) {
     (void)state;
     struct rig r;
     int counts[3];
@@ -188,8 +180,7 @@ static void a_rename_is_old_or_new(void **state)
     rig_close(&r);
 }
 
-static void links_share_their_file(void **state)
-{
+static void links_share_their_file(void **state) {
     (void)state;
     struct rig r;
     rig_open(&r);
@@ -204,8 +195,7 @@ static void links_share_their_file(void **state)
     rig_close(&r);
 }
 
-static void directories_hold_their_files(void **state)
-{
+static void directories_hold_their_files(void **state) {
     (void)state;
     struct rig r;
     int counts[2];
@@ -231,8 +221,7 @@ static void directories_hold_their_files(void **state)
 }
 
 /* DuckDB's files are not seen being written; adopted, they are durable. */
-static void foreign_files_count_when_adopted(void **state)
-{
+static void foreign_files_count_when_adopted(void **state) {
     (void)state;
     struct rig r;
     rig_open(&r);
@@ -245,7 +234,8 @@ static void foreign_files_count_when_adopted(void **state)
     assert_string_equal(content(&r, "scratch/a"), "-");
     size_t before = leat_sim_disk_op_count(r.disk);
     OK(r.io->ops->adopt(r.io, in(r.root, "scratch/a"), in(r.root, "table/a"), oops));
-    assert_int_equal(leat_sim_disk_op_count(r.disk) - before, 6); /* create, write, sync, link, sync directory, unlink */
+    assert_int_equal(leat_sim_disk_op_count(r.disk) - before,
+                     6); /* create, write, sync, link, sync directory, unlink */
     for (uint64_t seed = 0; seed < 50; seed++) {
         image(&r, seed);
         assert_string_equal(content(&r, "table/a"), "rows");
@@ -270,8 +260,7 @@ static void foreign_files_count_when_adopted(void **state)
     rig_close(&r);
 }
 
-static void what_was_there_is_durable(void **state)
-{
+static void what_was_there_is_durable(void **state) {
     (void)state;
     struct rig r;
     char *root = scratch_dir(scratch, "root"), *sub = leat_asprintf("%s/sub", root), *file = leat_asprintf("%s/f", sub);
@@ -299,8 +288,7 @@ static void what_was_there_is_durable(void **state)
     rig_close(&r);
 }
 
-static void failures_come_when_ordered(void **state)
-{
+static void failures_come_when_ordered(void **state) {
     (void)state;
     struct rig r;
     struct leat_error err = {0};
@@ -340,11 +328,11 @@ static void failures_come_when_ordered(void **state)
 /* ---- many images of a small project ---- */
 
 /* Two tables with a log of commits, a journal, a handful of data files, as leat writes them. */
-static void write_project(struct rig *r, int rounds)
-{
+static void write_project(struct rig *r, int rounds) {
     char name[64], text[600];
     const char *const dirs[] = {"journal", "log", "t1", "t1/_delta_log", "t2", "t2/_delta_log", "scratch"};
-    for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++) OK(leat_io_mkdirs(r->io, in(r->root, dirs[i]), oops));
+    for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++)
+        OK(leat_io_mkdirs(r->io, in(r->root, dirs[i]), oops));
     for (int round = 0; round < rounds; round++) {
         memset(text, 'a' + round % 26, sizeof text - 1);
         text[sizeof text - 1] = '\0';
@@ -366,26 +354,25 @@ static void write_project(struct rig *r, int rounds)
     }
 }
 
-static int compare_lines(const void *a, const void *b)
-{
+static int compare_lines(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 /* Lines sorted, in place of the text. */
-static void sort_lines(struct leat_buffer *text)
-{
+static void sort_lines(struct leat_buffer *text) {
     char *lines[1000];
     size_t count = 0;
     struct leat_buffer sorted = {0};
-    for (char *line = strtok(text->data, "\n"); line && count < 1000; line = strtok(NULL, "\n")) lines[count++] = line;
+    for (char *line = strtok(text->data, "\n"); line && count < 1000; line = strtok(NULL, "\n"))
+        lines[count++] = line;
     qsort(lines, count, sizeof *lines, compare_lines);
-    for (size_t i = 0; i < count; i++) leat_putf(&sorted, "%s\n", lines[i]);
+    for (size_t i = 0; i < count; i++)
+        leat_putf(&sorted, "%s\n", lines[i]);
     leat_buffer_deinit(text);
     *text = sorted;
 }
 
-static void images_are_repeatable_and_agree_with_fingerprints(void **state)
-{
+static void images_are_repeatable_and_agree_with_fingerprints(void **state) {
     (void)state;
     struct rig r;
     rig_open(&r);
@@ -415,8 +402,7 @@ static void images_are_repeatable_and_agree_with_fingerprints(void **state)
     rig_close(&r);
 }
 
-static void five_thousand_images(void **state)
-{
+static void five_thousand_images(void **state) {
     (void)state;
     struct rig r;
     rig_open(&r);
@@ -448,28 +434,31 @@ static void five_thousand_images(void **state)
     rig_close(&r);
 }
 
-static int make(void **state)
-{
+static int make(void **state) {
     (void)state;
     scratch = scratch_make();
     return 0;
 }
 
-static int clean(void **state)
-{
+static int clean(void **state) {
     (void)state;
     scratch_remove(scratch);
     return 0;
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_name_needs_its_directory_synced), cmocka_unit_test(unsynced_data_is_lost_kept_or_torn),
-        cmocka_unit_test(pages_come_in_any_order), cmocka_unit_test(a_rename_is_old_or_new), cmocka_unit_test(links_share_their_file),
-        cmocka_unit_test(directories_hold_their_files), cmocka_unit_test(foreign_files_count_when_adopted),
-        cmocka_unit_test(what_was_there_is_durable), cmocka_unit_test(failures_come_when_ordered),
-        cmocka_unit_test(images_are_repeatable_and_agree_with_fingerprints), cmocka_unit_test(five_thousand_images),
+        cmocka_unit_test(a_name_needs_its_directory_synced),
+        cmocka_unit_test(unsynced_data_is_lost_kept_or_torn),
+        cmocka_unit_test(pages_come_in_any_order),
+        cmocka_unit_test(a_rename_is_old_or_new),
+        cmocka_unit_test(links_share_their_file),
+        cmocka_unit_test(directories_hold_their_files),
+        cmocka_unit_test(foreign_files_count_when_adopted),
+        cmocka_unit_test(what_was_there_is_durable),
+        cmocka_unit_test(failures_come_when_ordered),
+        cmocka_unit_test(images_are_repeatable_and_agree_with_fingerprints),
+        cmocka_unit_test(five_thousand_images),
     };
     return cmocka_run_group_tests(tests, make, clean);
 }
