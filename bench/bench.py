@@ -108,7 +108,7 @@ def stream_over_batch():
     child = subprocess.Popen([args.leat, "run", "--project", project])
     time.sleep(1)
     feed_lines(data + "/order_events.ndjson", target, 50000, args.events // 50000 + 10)
-    time.sleep(1.5)
+    wait_until_quiet(child.pid)
     child.send_signal(signal.SIGTERM)
     cpu, peak, code = usage_of(child.pid)
     child.returncode = code
@@ -146,6 +146,16 @@ def stream_cpu_percent():
 def cpu_of(pid):
     fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_until_quiet(pid):
+    """Until it has worked off what it was fed: no CPU time for three seconds."""
+    before, since = cpu_of(pid), time.monotonic()
+    while time.monotonic() - since < 3:
+        time.sleep(0.5)
+        now = cpu_of(pid)
+        if now - before > 0.05:
+            before, since = now, time.monotonic()
 
 
 def rss_mb_of(pid):

@@ -14,7 +14,8 @@ db.execute("SET threads = 1; SET preserve_insertion_order = false")
 db.execute(f"CREATE TABLE bronze AS FROM read_json('{events}', format='newline_delimited', columns={COLUMNS}, ignore_errors=true)")
 db.execute("DELETE FROM bronze WHERE event_id IS NULL OR order_id IS NULL OR event_time IS NULL")
 db.execute(f"COPY bronze TO '{out}/bronze.parquet' {PARQUET}")
-db.execute(f"CREATE TABLE products AS FROM read_csv('{products}', columns={{product_id:'INTEGER',category:'VARCHAR',price:'DECIMAL(18,2)'}})")
+db.execute(f"""CREATE TABLE products AS SELECT product_id::INTEGER AS product_id, category, price::DECIMAL(18,2) AS price
+    FROM read_csv('{products}', header=true)""")
 db.execute("""CREATE TABLE silver AS SELECT e.*, p.category FROM (
     SELECT DISTINCT ON (event_id) * FROM bronze WHERE amount >= 0
     ORDER BY event_id, order_id, customer_id, product_id, quantity, amount, status, event_time) e

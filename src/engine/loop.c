@@ -178,9 +178,10 @@ static void sleep_until_due(struct leat_engine *engine, bool got_input) {
         if (wait >= 0) due = earlier(due, now + (shortest == INT64_MAX ? wait : earlier(wait, shortest / 2)));
         if (fd >= 0 && fd_count < 16) fds[fd_count++] = fd;
     }
+    /* Under load, rest until the next step may be due instead of waking for every write. */
+    if (got_input && shortest != INT64_MAX) due = earlier(due, now + shortest * 4 / 5);
     int64_t left = due == INT64_MAX ? 3600 * (int64_t)1000000 : due - now;
     if (left <= 0) return;
-    /* Under load, rest until the next step is due instead of waking for every write. */
     leat_clock_wait(clock, clock->monotonic_us(clock) + left, got_input ? NULL : fds, got_input ? 0 : fd_count);
 }
 
