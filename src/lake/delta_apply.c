@@ -183,7 +183,7 @@ static void put_locate_sql(const struct plan *p, struct leat_buffer *sql)
 {
     const struct leat_schema *schema = &p->d->schema;
     leat_put(sql, "SELECT CAST(t.file_index AS INTEGER) AS f, CAST(t.file_row_number AS BIGINT) AS r, d.__row AS d FROM ");
-    leat_delta_put_scan(p->d->table_dir, p->d->state.snapshot.files, p->candidates, p->candidate_count, false, sql);
+    leat_delta_put_rows(p->d, p->candidates, p->candidate_count, sql);
     leat_putf(sql, " t JOIN (SELECT * FROM leat_input('%s') WHERE __w < 0) d ON ", p->d->input_name);
     for (size_t i = 0; i < p->column_count; i++) {
         if (i) leat_put(sql, " AND ");
@@ -297,7 +297,7 @@ static enum leat_status rewrite(struct plan *p, const size_t *rewritten, size_t 
     leat_put(&sql, "SELECT ");
     put_names(&d->schema, "t", &sql);
     leat_put(&sql, " FROM ");
-    leat_delta_put_scan(d->table_dir, d->state.snapshot.files, files, count, false, &sql);
+    leat_delta_put_rows(d, files, count, &sql);
     leat_putf(&sql, " t ANTI JOIN leat_input('%s') p ON t.file_row_number = p.c1%s", input, count > 1 ? " AND t.file_index = p.c0" : "");
     if (p->inserts) {
         leat_put(&sql, " UNION ALL ");
@@ -420,7 +420,8 @@ enum leat_status leat_delta_apply(struct leat_delta *d, const struct leat_change
     if (status == LEAT_OK) status = write_changes(&plan, &commit, err);
     leat_conn_bind(d->conn, d->input_name, NULL);
     bool empty = commit.added_count == 0 && commit.removed_count == 0 && info->txn_count == 0 && !info->frontier_json;
-    if (status == LEAT_OK && !empty) status = leat_delta_commit(d, &commit, done, err);
+    if (status != LEAT_OK) leat_delta_drop_added(d, &commit);
+    else if (!empty) status = leat_delta_commit(d, &commit, done, err);
     leat_delta_commit_deinit(&commit);
     plan_deinit(&plan);
     return status;

@@ -141,7 +141,7 @@ static enum leat_status apply_own(struct leat_delta *d, const struct leat_buffer
     return LEAT_OK;
 }
 
-static void drop_added(struct leat_delta *d, struct leat_delta_commit *commit)
+void leat_delta_drop_added(struct leat_delta *d, struct leat_delta_commit *commit)
 {
     for (size_t i = 0; i < commit->added_count; i++) {
         char *path = leat_asprintf("%s/%s", d->table_dir, commit->added[i].path);
@@ -230,7 +230,7 @@ enum leat_status leat_delta_commit(struct leat_delta *d, struct leat_delta_commi
         if (status != LEAT_OK || past) break;
     }
     /* Lost for certain: every version up to the state's is known not to be this commit. */
-    if (!ours && !d->stale) drop_added(d, commit);
+    if (!ours && !d->stale) leat_delta_drop_added(d, commit);
     if (done) *done = ours;
     if (ours) checkpoint_when_due(d);
     free(schema_before);

@@ -196,6 +196,7 @@ enum leat_status leat_delta_begin(struct leat_delta *, const struct leat_delta_c
 /* Writes the next version. *done false: its txns are already there (a blind append lost a race against itself). On
  * CONFLICT the state is that of the winner and added files are gone. */
 enum leat_status leat_delta_commit(struct leat_delta *, struct leat_delta_commit *, bool *done, struct leat_error *err) LEAT_MUST;
+void leat_delta_drop_added(struct leat_delta *, struct leat_delta_commit *); /* deletes data files that no commit will name */
 enum leat_status leat_delta_checkpoint(struct leat_delta *, struct leat_error *err) LEAT_MUST;
 int64_t leat_delta_now_ms(const struct leat_delta *);
 
@@ -210,5 +211,9 @@ void leat_delta_put_file_literal(struct leat_buffer *, const char *path);
 /* "read_parquet([...], ...)" over the chosen live files (indexes NULL: the first `count`). */
 void leat_delta_put_scan(const char *table_dir, const struct leat_delta_file *files, const size_t *indexes, size_t count, bool by_name,
                          struct leat_buffer *out);
+
+/* A FROM item over some live files of a writer: the table's columns in their storage types, and DuckDB's file_index and
+ * file_row_number. Files of other engines may lack columns. */
+void leat_delta_put_rows(const struct leat_delta *, const size_t *indexes, size_t count, struct leat_buffer *out);
 
 #endif

@@ -214,12 +214,13 @@ static void put_checkpoint_sql(const struct leat_result *columns, const char *sc
 {
     static const char *const kinds[] = {"txn", "metaData", "protocol", "remove", "add"};
     static const char *const add_members[] = {"path", "partitionValues", "size", "modificationTime", "dataChange", "deletionVector"};
-    bool first = true;
+    bool any = false;
+    leat_put(sql, "SELECT line FROM (SELECT CASE");
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         char *type = column_type(columns, kinds[k]);
         if (!type) continue;
-        leat_putf(sql, "%sSELECT '{\"%s\":' || ", first ? "" : " UNION ALL ", kinds[k]);
-        first = false;
+        any = true;
+        leat_putf(sql, " WHEN r.\"%s\" IS NOT NULL THEN '{\"%s\":' || ", kinds[k], kinds[k]);
         if (strcmp(kinds[k], "add") == 0) {
             bool comma = false;
             leat_put(sql, "to_json(struct_pack(");
@@ -236,10 +237,11 @@ static void put_checkpoint_sql(const struct leat_result *columns, const char *sc
         } else {
             leat_putf(sql, "to_json(r.\"%s\")", kinds[k]);
         }
-        leat_putf(sql, "::VARCHAR || '}' AS line FROM %s r WHERE r.\"%s\" IS NOT NULL", scan, kinds[k]);
+        leat_put(sql, "::VARCHAR || '}'");
         free(type);
     }
-    if (first) leat_put(sql, "SELECT '' AS line WHERE false");
+    if (!any) leat_put(sql, " WHEN false THEN ''");
+    leat_putf(sql, " END AS line FROM %s r) WHERE line IS NOT NULL", scan);
 }
 
 static enum leat_status apply_checkpoint_rows(struct leat_conn *conn, const char *sql, struct leat_delta_state *state, struct leat_error *err)

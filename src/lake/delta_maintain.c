@@ -67,7 +67,7 @@ static enum leat_status join_files(struct leat_delta *d, const size_t *indexes, 
     leat_put(&sql, "SELECT ");
     leat_delta_put_storage_columns(&d->schema, "t", false, &sql);
     leat_put(&sql, " FROM ");
-    leat_delta_put_scan(d->table_dir, d->state.snapshot.files, indexes, count, false, &sql);
+    leat_delta_put_rows(d, indexes, count, &sql);
     leat_put(&sql, " t");
     enum leat_status status = leat_delta_write_data(d, sql.data, &commit, &written, err);
     if (status == LEAT_OK && known && written != expected)
@@ -76,6 +76,8 @@ static enum leat_status join_files(struct leat_delta *d, const size_t *indexes, 
     if (status == LEAT_OK) {
         status = leat_delta_commit(d, &commit, done, err);
         if (status == LEAT_CONFLICT) status = LEAT_OK; /* there will be another occasion */
+    } else {
+        leat_delta_drop_added(d, &commit);
     }
     leat_delta_commit_deinit(&commit);
     leat_buffer_deinit(&sql);
@@ -93,7 +95,7 @@ enum leat_status leat_delta_compact(struct leat_delta *d, uint64_t target_bytes,
     uint64_t small_bytes = SMALL_BYTES < target_bytes / 2 ? SMALL_BYTES : target_bytes / 2;
     size_t *order = leat_alloc(snapshot->file_count * sizeof *order), small = 0, medium = 0, from = 0, count = 0;
     for (size_t i = 0; i < snapshot->file_count; i++)
-        if (snapshot->files[i].size_bytes < target_bytes / 2 && leat_delta_is_own_file(&snapshot->files[i])) order[medium++] = i;
+        if (snapshot->files[i].size_bytes < target_bytes / 2) order[medium++] = i;
     qsort_r(order, medium, sizeof *order, compare_sizes, snapshot->files);
     while (small < medium && snapshot->files[order[small]].size_bytes < small_bytes) small++;
     count = choose_small(snapshot->files, order, small, target_bytes, &from);

@@ -118,12 +118,12 @@ static void put_partition_value(const struct leat_delta_column *c, json_t *value
 }
 
 static void put_partition_group(const char *table_dir, const struct leat_delta_snapshot *snapshot, const struct leat_delta_columns *columns,
-                                const size_t *indexes, size_t count, struct leat_buffer *out)
+                                const size_t *indexes, size_t count, bool positions, struct leat_buffer *out)
 {
     json_error_t ignored;
     leat_put(out, " UNION ALL BY NAME SELECT ");
     if (snapshot->partition_column_count == 0) {
-        leat_put(out, "*");
+        leat_put(out, positions ? "*, file_index, file_row_number" : "*");
     } else { /* some writers put partition columns into the file too; the log's value counts */
         leat_put(out, "COLUMNS(lambda c: lower(c) NOT IN (");
         for (size_t i = 0; i < snapshot->partition_column_count; i++) {
@@ -165,10 +165,33 @@ static void put_foreign_source(const char *table_dir, const struct leat_delta_sn
     for (size_t from = 0, to; from < snapshot->file_count; from = to) {
         const char *partition = snapshot->files[order[from]].partition_json;
         for (to = from + 1; to < snapshot->file_count && strcmp(snapshot->files[order[to]].partition_json, partition) == 0;) to++;
-        put_partition_group(table_dir, snapshot, columns, order + from, to - from, out);
+        put_partition_group(table_dir, snapshot, columns, order + from, to - from, false, out);
     }
     leat_put(out, ")");
     free(order);
+}
+
+void leat_delta_put_rows(const struct leat_delta *d, const size_t *indexes, size_t count, struct leat_buffer *out)
+{
+    const struct leat_delta_snapshot *snapshot = &d->state.snapshot;
+    struct leat_delta_columns columns;
+    bool own = true;
+    for (size_t i = 0; own && i < count; i++) own = leat_delta_is_own_file(&snapshot->files[indexes[i]]);
+    if (own || leat_delta_columns_parse(snapshot->schema_json, NULL, 0, &columns, NULL) != LEAT_OK) {
+        leat_delta_put_scan(d->table_dir, snapshot->files, indexes, count, false, out);
+        return;
+    }
+    columns.ours = false;
+    leat_put(out, "(SELECT ");
+    for (size_t i = 0; i < columns.count; i++) {
+        put_output_column(&columns, columns.items[i].name, &columns.items[i].storage, out);
+        leat_put(out, ", ");
+    }
+    leat_put(out, "file_index, file_row_number FROM (");
+    put_template(&columns, out);
+    put_partition_group(d->table_dir, snapshot, &columns, indexes, count, true, out);
+    leat_put(out, "))");
+    leat_delta_columns_deinit(&columns);
 }
 
 static bool written_by_leat(const struct leat_delta_snapshot *snapshot)

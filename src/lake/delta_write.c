@@ -110,7 +110,10 @@ static enum leat_status write_select(struct leat_delta *d, const char *select_sq
     leat_delta_put_storage_columns(&d->schema, "q", false, &sql);
     leat_putf(&sql, " FROM (%s\n) q", select_sql);
     status = leat_delta_write_data(d, sql.data, &commit, NULL, err);
-    if (status != LEAT_OK) goto out;
+    if (status != LEAT_OK) {
+        leat_delta_drop_added(d, &commit);
+        goto out;
+    }
     for (size_t i = 0; replace && i < d->state.snapshot.file_count; i++) leat_delta_commit_remove(&commit, d->state.snapshot.files[i].path);
     bool empty = commit.added_count == 0 && commit.removed_count == 0 && info->txn_count == 0 && !info->frontier_json;
     if (!empty) status = leat_delta_commit(d, &commit, done, err);

@@ -380,12 +380,63 @@ static void test_compaction(void **state)
     leat_schema_deinit(&schema);
 }
 
+/* Another engine appends files that lack a column, have one more, in another order, or hold times as INT96. */
+static void test_foreign_files(void **state)
+{
+    struct fixture *f = *state;
+    struct leat_schema schema = {0};
+    bool done;
+    leat_schema_add(&schema, "id", (struct leat_type){.kind = LEAT_BIGINT}, false);
+    leat_schema_add(&schema, "moment", (struct leat_type){.kind = LEAT_TIMESTAMPTZ}, false);
+    leat_schema_add(&schema, "note", (struct leat_type){.kind = LEAT_VARCHAR}, false);
+    struct leat_delta *d = open_table(f, &schema, 0);
+    append(f, d, "SELECT 1 AS id, make_timestamptz(5) AS moment, 'ours' AS note");
+    run(f, "COPY (SELECT 'x' AS extra, make_timestamp(7) AS moment, 2::INTEGER AS id UNION ALL SELECT 'y', NULL, 3) TO '%s/odd name.parquet' (FORMAT parquet)", f->table);
+    put_log(f, 2, "{\"add\":{\"path\":\"odd%20name.parquet\",\"partitionValues\":{},\"size\":500,\"modificationTime\":1,\"dataChange\":true}}\n");
+    leat_delta_close(d);
+    must(f, leat_conn_exec(f->conn, "SET TimeZone = 'America/New_York'", &f->err));
+    d = open_table(f, &schema, 0);
+    struct leat_buffer sql = {0};
+    leat_put(&sql, "SELECT count(*) FROM (");
+    leat_delta_select(f->table, leat_delta_current(d), &schema, "(id = 2 AND epoch_us(moment) = 7 AND note IS NULL) OR note = 'ours' OR (id = 3 AND moment IS NULL)", &sql);
+    leat_put(&sql, ")");
+    assert_int_equal(count_sql(f, "%s", sql.data), 3);
+    must_fail(f, apply_sql(f, d, "SELECT 2::BIGINT, make_timestamptz(8), NULL::VARCHAR, -1 AS __w", 0), LEAT_CORRUPT, "does not hold");
+    must(f, apply_sql(f, d, "SELECT 2::BIGINT, make_timestamptz(7), NULL::VARCHAR, -1 AS __w UNION ALL SELECT 4, NULL, 'new', 1", 0));
+    leat_buffer_reset(&sql);
+    leat_put(&sql, "SELECT sum(id)::BIGINT FROM (");
+    leat_delta_select(f->table, leat_delta_current(d), &schema, NULL, &sql);
+    leat_put(&sql, ")");
+    assert_int_equal(count_sql(f, "%s", sql.data), 8);
+    for (int i = 0; i < 12; i++) {
+        char *name = leat_asprintf("%s/foreign%d.parquet", f->table, i), line[300];
+        run(f, "COPY (SELECT %d AS id) TO '%s' (FORMAT parquet)", i, name);
+        snprintf(line, sizeof line, "{\"add\":{\"path\":\"foreign%d.parquet\",\"size\":300,\"modificationTime\":1}}\n", i);
+        put_log(f, leat_delta_current(d)->version + 1 + i, line);
+        free(name);
+    }
+    leat_delta_close(d);
+    d = open_table(f, &schema, 0);
+    must(f, leat_delta_compact(d, 0, &done, &f->err));
+    assert_true(done);
+    assert_true(leat_delta_current(d)->file_count <= 3);
+    leat_buffer_reset(&sql);
+    leat_put(&sql, "SELECT sum(id)::BIGINT FROM (");
+    leat_delta_select(f->table, leat_delta_current(d), &schema, NULL, &sql);
+    leat_put(&sql, ")");
+    assert_int_equal(count_sql(f, "%s", sql.data), 8 + 66);
+    leat_buffer_deinit(&sql);
+    leat_delta_close(d);
+    leat_schema_deinit(&schema);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_up, fixture_down)
     const struct CMUnitTest tests[] = {
         TEST(test_model),       TEST(test_keyed),          TEST(test_not_null),    TEST(test_txn),
         TEST(test_two_writers), TEST(test_open_conflicts), TEST(test_time_travel), TEST(test_compaction),
+        TEST(test_foreign_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
