@@ -85,17 +85,42 @@ static enum leat_status measure(struct leat_feed *feed, const char *path, uint64
     return status == LEAT_OK ? LEAT_OK : leat_prepend(err, "%s", path);
 }
 
+static void put_marker(const struct leat_feed *feed, char out[MARKER_BYTES])
+{
+    struct leat_block marker = {.partition = LEAT_SPOOL_PARTITION};
+    struct leat_block_place place = {.file = feed->number, .at = feed->written, .synced_bytes = feed->written};
+    leat_block_encode(&marker, &place, out);
+}
+
 static enum leat_status write_marker(struct leat_feed *feed, struct leat_error *err)
 {
     char bytes[MARKER_BYTES];
-    struct leat_block marker = {.partition = LEAT_SPOOL_PARTITION};
-    struct leat_block_place place = {.file = feed->number, .at = feed->written, .synced_bytes = feed->written};
-    leat_block_encode(&marker, &place, bytes);
+    put_marker(feed, bytes);
     enum leat_status status = feed->env->io->ops->write(feed->file, bytes, sizeof bytes, err);
     if (status != LEAT_OK) return status;
     feed->written += sizeof bytes;
     feed->marked = feed->written;
     return LEAT_OK;
+}
+
+/* A file that does not end with a marker: what holds of it, and a marker, written anew in its place. Its bytes may be in memory alone (after a
+ * failed fsync the kernel shows them but will not write them), and a reader may already have been told of them. */
+static enum leat_status rewrite_last(struct leat_feed *feed, const char *path, struct leat_error *err)
+{
+    struct leat_buffer bytes = {0};
+    enum leat_status status = leat_io_read_all(feed->env->io, path, SIZE_MAX, &bytes, err);
+    if (status == LEAT_OK && bytes.length < feed->written) status = leat_fail(err, LEAT_CORRUPT, "%s: became shorter while it was opened", path);
+    if (status == LEAT_OK) {
+        bytes.length = feed->written;
+        status = leat_buffer_reserve(&bytes, MARKER_BYTES, err);
+    }
+    if (status == LEAT_OK) {
+        put_marker(feed, bytes.data + bytes.length);
+        status = leat_io_write_durable(feed->env->io, path, bytes.data, bytes.length + MARKER_BYTES, true, err);
+    }
+    feed->written = feed->durable = feed->marked = bytes.length + MARKER_BYTES;
+    leat_buffer_deinit(&bytes);
+    return status;
 }
 
 static enum leat_status recover_last(struct leat_feed *feed, struct leat_error *err)
@@ -105,15 +130,10 @@ static enum leat_status recover_last(struct leat_feed *feed, struct leat_error *
     char *path = leat_spool_path(feed->dir, feed->number);
     enum leat_status status = io->ops->stat(io, path, &st, err);
     if (status == LEAT_OK) status = measure(feed, path, st.size_bytes, err);
-    if (status == LEAT_OK) status = io->ops->open(io, path, LEAT_OPEN_APPEND, &feed->file, err);
-    if (status == LEAT_OK && feed->written < st.size_bytes) {
+    if (status == LEAT_OK && feed->written < st.size_bytes)
         leat_log(feed->env, LEAT_LOG_WARN, "%s: cut %llu bytes of an unfinished feed", path, (unsigned long long)(st.size_bytes - feed->written));
-        status = io->ops->truncate(feed->file, feed->written, err);
-    }
-    if (status == LEAT_OK) status = io->ops->sync(feed->file, err);
-    if (status == LEAT_OK) status = io->ops->sync_dir(io, feed->dir, err);
-    feed->durable = feed->written;
-    if (status == LEAT_OK && feed->marked < feed->written) status = write_marker(feed, err);
+    if (status == LEAT_OK && (feed->written < st.size_bytes || feed->marked < feed->written)) status = rewrite_last(feed, path, err);
+    if (status == LEAT_OK) status = io->ops->open(io, path, LEAT_OPEN_APPEND, &feed->file, err);
     free(path);
     return status;
 }

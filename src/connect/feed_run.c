@@ -110,7 +110,7 @@ static enum leat_status tell(struct run *r, struct leat_error *err)
     return leat_fail(err, LEAT_CANCELLED, "the feed was stopped after %" PRIu64 " records; what was fed stays, feeding again repeats nothing", r->progress.records);
 }
 
-static enum leat_status sync(struct run *r, struct leat_error *err)
+static enum leat_status sync_fed(struct run *r, struct leat_error *err)
 {
     if (!r->unsynced_bytes) return LEAT_OK;
     r->unsynced_bytes = 0;
@@ -133,7 +133,7 @@ static enum leat_status pace(struct run *r, int64_t at_us, struct leat_error *er
     if (ahead > 1e15) ahead = 1e15; /* thirty years */
     int64_t target_us = r->pace_start_us + (int64_t)ahead;
     if (target_us - now_us <= PACE_GRAIN_US) return LEAT_OK;
-    enum leat_status status = sync(r, err);
+    enum leat_status status = sync_fed(r, err);
     while (status == LEAT_OK && (now_us = clock->monotonic_us(clock)) < target_us) {
         clock->sleep_until(clock, target_us - now_us > SLICE_US ? now_us + SLICE_US : target_us);
         status = tell(r, err);
@@ -151,7 +151,7 @@ static enum leat_status deliver(struct run *r, const struct item *item, const ch
     r->progress.bytes += item->length;
     r->progress.event_us = item->event_us;
     r->unsynced_bytes += item->length + 1;
-    return r->unsynced_bytes >= SYNC_BYTES ? sync(r, err) : LEAT_OK;
+    return r->unsynced_bytes >= SYNC_BYTES ? sync_fed(r, err) : LEAT_OK;
 }
 
 static bool comes_before(const struct item *a, const struct item *b)

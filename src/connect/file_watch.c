@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -111,9 +110,9 @@ static bool has_links(const struct leat_glob *glob, const char *project_dir)
 {
     bool found = false;
     for (size_t i = 0; i < glob->path_count && !found; i++) {
-        struct stat st;
+        char target[1];
         char *full = glob->paths[i][0] == '/' ? leat_strdup(glob->paths[i]) : leat_asprintf("%s/%s", project_dir, glob->paths[i]);
-        found = lstat(full, &st) == 0 && S_ISLNK(st.st_mode);
+        found = readlink(full, target, sizeof target) > 0;
         free(full);
     }
     return found;

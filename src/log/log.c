@@ -11,9 +11,11 @@
  *   20  4  number of ends                  8  8  XXH3-64 of all after it, xor (version << 16 | flags)
  *   24  8  sequence number                16  8  sequence number of the segment
  *   32  8  log id, equal in all segments  24  8  position of this block in the segment
- *   40 32  each end: partition (4), 0 (4), 32  8  synced: bytes of the segment durable before this block was written
- *          next offset (8), position (8), 40  8  offset of the first record
- *          arrival (8, signed)            48  8  position: the connector's resume point after the block
+ *   40  8  valid bytes of the segment      32  8  synced: bytes of the segment durable before this block was written
+ *          before it                      40  8  offset of the first record
+ *   48 32  each end: partition (4), 0 (4), 48  8  position: the connector's resume point after the block
+ *          next offset (8), position (8),
+ *          arrival (8, signed)
  *                                         56  8  arrival, microseconds since the epoch, signed
  *                                         64  4  partition
  *                                         68  4  records
@@ -29,17 +31,20 @@
  * Writing. One write and one fdatasync per sync; a new segment's head goes in the same write as its first blocks, the directory is
  * synced after it, and only then is anything acknowledged. A segment is begun only when the one before is durable to its end.
  *
- * Opening. Only the last write can be incomplete. So in the last segment everything after the last valid block is cut, unless a
+ * Opening. Only the last write can be incomplete. So in the last segment everything after the last valid block is cut off, unless a
  * valid block further on says that the place had been durable: that is damage, CORRUPT. So is an invalid block anywhere else, found
  * when it is read. (Damage of the last write of a log after it was acknowledged looks like a write cut short and is cut; whoever
  * recorded that these records existed, as the journal does, notices.) A last segment without a valid head was never
- * acknowledged and is removed. */
+ * acknowledged and is removed. What is left of the last write may be in memory alone: after a failed fsync the kernel shows the bytes
+ * but will not write them. So before it counts it is written once more, to a new file: a small segment as a whole, under its own name; of a
+ * larger one the last write, as the next segment. The old bytes are then behind the end that the next segment states. */
 #include "log/internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define PENDING_MAX (2 * LEAT_BLOCK_MAX) /* beyond it append syncs by itself */
+#define REWRITE_BYTES (4 * LEAT_MIB)   /* a last segment up to this size is written anew as a whole */
 #define PENDING_KEPT LEAT_MIB      /* memory a quiet log keeps between syncs */
 
 enum leat_status leat_log_alive(const struct leat_log *log, struct leat_error *err)
@@ -83,19 +88,26 @@ static bool ends_advance(struct leat_ends *ends, uint32_t partition, uint64_t ba
     return true;
 }
 
-/* Reads the last segment to the end of what holds: size_bytes, marks and log->durable. */
-static enum leat_status scan_last(struct leat_log *log, struct leat_segment *s, uint64_t file_bytes, const char *path, struct leat_error *err)
+/* Reads the last segment to the end of what holds: size_bytes, marks and log->durable; *last_write_at: where the last write began. */
+static enum leat_status scan_last(struct leat_log *log, struct leat_segment *s, uint64_t file_bytes, const char *path, uint64_t *last_write_at,
+                                  struct leat_error *err)
 {
+    *last_write_at = 0;
     struct leat_block_reader reader = {0};
     struct leat_block_head head;
     const char *bytes;
     leat_ends_copy(&log->durable, &s->starts);
+    leat_ends_copy(&s->last_write_ends, &s->starts);
     enum leat_status status = leat_reader_open(&reader, log->env->io, path, s->sequence, leat_segment_head_bytes(s->starts.count), file_bytes, err);
     if (status != LEAT_OK) goto out;
     for (;;) {
         status = leat_reader_head(&reader, &head, err);
         if (status == LEAT_OK) status = leat_reader_body(&reader, &head, &bytes, err);
         if (status != LEAT_OK) break;
+        if (head.synced_bytes != *last_write_at) {
+            *last_write_at = head.synced_bytes;
+            leat_ends_copy(&s->last_write_ends, &log->durable);
+        }
         if (!ends_advance(&log->durable, head.partition, head.base_offset, head.record_count, head.position, head.arrival_us)) {
             status = leat_fail(err, LEAT_CORRUPT, "%s: byte %llu: partition %u: a block starts at offset %llu out of sequence", path,
                                (unsigned long long)reader.at, head.partition, (unsigned long long)head.base_offset);
@@ -119,19 +131,75 @@ out:
     return status;
 }
 
-static enum leat_status open_last_for_append(struct leat_log *log, struct leat_segment *s, uint64_t file_bytes, const char *path, struct leat_error *err)
+/* Encodes the blocks of the last write (bytes: the segment's from next->before_bytes on) for their place in `next`. */
+static enum leat_status move_last_write(struct leat_log *log, const struct leat_segment *s, struct leat_segment *next, const char *bytes, struct leat_buffer *out,
+                                        struct leat_error *err)
+{
+    struct leat_block_index index = {0};
+    struct leat_block_head head;
+    struct leat_block block;
+    leat_ends_copy(&next->starts, &s->last_write_ends);
+    enum leat_status status = leat_segment_put_head(next, log->log_id, out, err);
+    for (uint64_t at = next->before_bytes; at < s->size_bytes && status == LEAT_OK; at += head.total_bytes) {
+        struct leat_block_place place = {.file = next->sequence, .at = out->length};
+        if (!leat_block_read_head(bytes + (at - next->before_bytes), s->sequence, at, &head)) { /* it was valid a moment ago */
+            status = leat_fail(err, LEAT_CORRUPT, "log %s: segment %llu changed while it was opened", log->dir, (unsigned long long)s->sequence);
+            break;
+        }
+        leat_block_view(bytes + (at - next->before_bytes), &head, &index, &block);
+        size_t length = leat_block_encoded_bytes(&block);
+        status = leat_buffer_reserve(out, length, err);
+        if (status != LEAT_OK) break;
+        leat_block_encode(&block, &place, out->data + out->length);
+        leat_segment_mark(next, block.partition, block.base_offset, place.at);
+        out->length += length;
+    }
+    leat_block_index_deinit(&index);
+    return status;
+}
+
+static enum leat_status read_range(struct leat_io *io, const char *path, uint64_t from, uint64_t to, struct leat_buffer *out, struct leat_error *err)
+{
+    struct leat_file *file = NULL;
+    size_t got = 0, want = (size_t)(to - from);
+    enum leat_status status = io->ops->open(io, path, LEAT_OPEN_READ, &file, err);
+    if (status != LEAT_OK) return status;
+    status = leat_buffer_reserve(out, want + LEAT_PAYLOAD_SLACK, err);
+    if (status == LEAT_OK) status = io->ops->read_at(file, from, out->data, want, &got, err);
+    if (status == LEAT_OK && got < want) status = leat_fail(err, LEAT_CORRUPT, "%s: became shorter while it was opened", path);
+    out->length = got;
+    io->ops->close(file);
+    return status;
+}
+
+/* Puts what of the last segment may not be on the disk into pages that certainly are dirty, and syncs those. A small segment is written anew
+ * in its place; of a large one only the last write goes into a new segment, and the old bytes stay unused behind its end. */
+static enum leat_status settle_last(struct leat_log *log, struct leat_segment *s, uint64_t last_write_at, struct leat_error *err)
 {
     struct leat_io *io = log->env->io;
-    enum leat_status status = io->ops->open(io, path, LEAT_OPEN_APPEND, &log->file, err);
-    if (status != LEAT_OK) return status;
-    if (s->size_bytes < file_bytes) {
-        leat_log(log->env, LEAT_LOG_WARN, "log %s: cut %llu bytes of a write that was never acknowledged", path,
-                 (unsigned long long)(file_bytes - s->size_bytes));
-        status = io->ops->truncate(log->file, s->size_bytes, err);
+    struct leat_buffer bytes = {0}, moved = {0};
+    struct leat_segment next = {.sequence = s->sequence + 1, .before_bytes = last_write_at, .marked = true};
+    bool in_place = s->size_bytes <= REWRITE_BYTES || last_write_at == 0;
+    char *path = leat_segment_path(log->dir, s->sequence), *next_path = leat_segment_path(log->dir, next.sequence);
+    enum leat_status status = read_range(io, path, in_place ? 0 : last_write_at, s->size_bytes, &bytes, err);
+    if (status == LEAT_OK && in_place) status = leat_io_write_durable(io, path, bytes.data, bytes.length, true, err);
+    if (status == LEAT_OK && !in_place) {
+        status = move_last_write(log, s, &next, bytes.data, &moved, err);
+        if (status == LEAT_OK) status = leat_io_write_durable(io, next_path, moved.data, moved.length, false, err);
+        if (status == LEAT_OK) {
+            s->size_bytes = last_write_at;
+            next.size_bytes = moved.length;
+            segments_add(log, s);
+            *s = next;
+            next = (struct leat_segment){0};
+        }
     }
-    /* Also without a cut: bytes a killed process wrote but never synced are about to be told as durable. */
-    if (status == LEAT_OK) status = io->ops->sync(log->file, err);
-    if (status == LEAT_OK) status = io->ops->sync_dir(io, log->dir, err);
+    if (status == LEAT_OK) status = io->ops->open(io, in_place ? path : next_path, LEAT_OPEN_APPEND, &log->file, err);
+    leat_segment_deinit(&next);
+    leat_buffer_deinit(&bytes);
+    leat_buffer_deinit(&moved);
+    free(path);
+    free(next_path);
     return status;
 }
 
@@ -160,6 +228,35 @@ static bool ends_reach(const struct leat_ends *later, const struct leat_ends *ea
     return true;
 }
 
+/* The last segment of which the head holds: to its end, and ready to append. */
+static enum leat_status open_last(struct leat_log *log, struct leat_segment *s, struct leat_error *err)
+{
+    struct leat_stat st;
+    uint64_t last_write_at = 0;
+    char *path = leat_segment_path(log->dir, s->sequence);
+    enum leat_status status = log->env->io->ops->stat(log->env->io, path, &st, err);
+    if (status == LEAT_OK) status = scan_last(log, s, st.size_bytes, path, &last_write_at, err);
+    if (status == LEAT_OK && s->size_bytes < st.size_bytes)
+        leat_log(log->env, LEAT_LOG_WARN, "log %s: cut %llu bytes of a write that was never acknowledged", path,
+                 (unsigned long long)(st.size_bytes - s->size_bytes));
+    if (status == LEAT_OK) status = settle_last(log, s, last_write_at, err);
+    if (status == LEAT_OK) segments_add(log, s);
+    free(path);
+    return status;
+}
+
+static enum leat_status check_follows(const struct leat_log *log, struct leat_segment *before, const struct leat_segment *s, uint64_t log_id, const char *path,
+                                      struct leat_error *err)
+{
+    if (log_id != log->log_id || !ends_reach(&s->starts, &before->starts))
+        return leat_fail(err, LEAT_CORRUPT, "%s: belongs to another log than the segment before it", path);
+    if (before->size_bytes < s->before_bytes)
+        return leat_fail(err, LEAT_CORRUPT, "log %s: segment %llu is cut: %llu bytes, not %llu", log->dir, (unsigned long long)before->sequence,
+                         (unsigned long long)before->size_bytes, (unsigned long long)s->before_bytes);
+    before->size_bytes = s->before_bytes;
+    return LEAT_OK;
+}
+
 static enum leat_status open_segment(struct leat_log *log, uint64_t sequence, bool is_last, struct leat_error *err)
 {
     struct leat_segment s = {.sequence = sequence}, *before = last_segment(log);
@@ -167,39 +264,39 @@ static enum leat_status open_segment(struct leat_log *log, uint64_t sequence, bo
     struct leat_stat st;
     uint64_t log_id = 0;
     enum leat_status status = LEAT_OK;
-    if (before && sequence != before->sequence + 1) {
+    if (before && sequence != before->sequence + 1)
         status = leat_fail(err, LEAT_CORRUPT, "log %s: segment %llu is missing", log->dir, (unsigned long long)before->sequence + 1);
+    if (status == LEAT_OK) status = log->env->io->ops->stat(log->env->io, path, &st, err);
+    if (status == LEAT_OK) status = leat_segment_read_head(&s, log->env->io, path, &log_id, err);
+    if (status == LEAT_END && is_last) {
+        status = drop_headless(log, &s, st.size_bytes, path, err);
+        if (status != LEAT_OK || !before) goto out;
+        leat_segment_deinit(&s); /* then the one before is the last */
+        s = *before;
+        log->segment_count--;
+    } else if (status == LEAT_END) {
+        status = leat_fail(err, LEAT_CORRUPT, "%s: the segment's head is damaged", path);
         goto out;
+    } else {
+        if (status == LEAT_OK && before) status = check_follows(log, before, &s, log_id, path, err);
+        if (status != LEAT_OK) goto out;
+        log->log_id = log_id;
+        s.size_bytes = st.size_bytes;
     }
-    status = log->env->io->ops->stat(log->env->io, path, &st, err);
-    if (status != LEAT_OK) goto out;
-    status = leat_segment_read_head(&s, log->env->io, path, &log_id, err);
-    if (status == LEAT_END) {
-        status = is_last ? drop_headless(log, &s, st.size_bytes, path, err) : leat_fail(err, LEAT_CORRUPT, "%s: the segment's head is damaged", path);
-        if (status == LEAT_OK && before) { /* then the one before is the last */
-            leat_segment_deinit(&s);
-            s = *before;
-            log->segment_count--;
-            free(path);
-            path = leat_segment_path(log->dir, s.sequence);
-            status = log->env->io->ops->stat(log->env->io, path, &st, err);
-            if (status != LEAT_OK) goto out;
-        } else goto out;
-    } else if (status != LEAT_OK) goto out;
-    else if (before && (log_id != log->log_id || !ends_reach(&s.starts, &before->starts))) {
-        status = leat_fail(err, LEAT_CORRUPT, "%s: belongs to another log than the segment before it", path);
-        goto out;
-    } else log->log_id = log_id;
-    s.size_bytes = st.size_bytes;
-    if (is_last) {
-        status = scan_last(log, &s, st.size_bytes, path, err);
-        if (status == LEAT_OK) status = open_last_for_append(log, &s, st.size_bytes, path, err);
-    }
-    if (status == LEAT_OK) segments_add(log, &s);
+    if (is_last) status = open_last(log, &s, err);
+    else segments_add(log, &s);
 out:
     leat_segment_deinit(&s);
     free(path);
     return status;
+}
+
+static void remove_temp(struct leat_log *log, const char *name)
+{
+    struct leat_error ignored; /* it only takes space */
+    char *path = leat_asprintf("%s/%s", log->dir, name);
+    log->env->io->ops->unlink(log->env->io, path, &ignored);
+    free(path);
 }
 
 enum leat_status leat_log_open(struct leat_env *env, const char *dir, const struct leat_log_options *options, struct leat_log **out,
@@ -218,8 +315,10 @@ enum leat_status leat_log_open(struct leat_env *env, const char *dir, const stru
     if (status == LEAT_OK) status = leat_io_list_sorted(env->io, dir, &names, &name_count, err);
     if (status != LEAT_OK) goto out;
     sequences = leat_alloc((name_count + 1) * sizeof *sequences);
-    for (size_t i = 0; i < name_count; i++)
+    for (size_t i = 0; i < name_count; i++) {
         if (leat_segment_parse_name(names[i], &sequences[count])) count++;
+        else if (leat_io_is_temp_name(names[i])) remove_temp(log, names[i]);
+    }
     for (size_t i = 0; i < count && status == LEAT_OK; i++) status = open_segment(log, sequences[i], i + 1 == count, err);
     if (status != LEAT_OK) goto out;
     leat_ends_copy(&log->appended, &log->durable);
@@ -257,6 +356,7 @@ static enum leat_status begin_write(struct leat_log *log, struct leat_error *err
     if (!log->begins_segment) return LEAT_OK;
     leat_segment_deinit(&log->next);
     log->next.sequence = last ? last->sequence + 1 : 1;
+    log->next.before_bytes = last ? last->size_bytes : 0;
     log->next.marked = true;
     leat_ends_copy(&log->next.starts, &log->durable);
     return leat_segment_put_head(&log->next, log->log_id, &log->pending, err);

@@ -18,7 +18,7 @@ struct disk_head {
     char magic[8];
     uint64_t checksum; /* of everything after it, ends included */
     uint32_t version, end_count;
-    uint64_t sequence, log_id;
+    uint64_t sequence, log_id, before_bytes;
 };
 _Static_assert(sizeof(struct disk_head) == LEAT_SEGMENT_HEAD_BYTES, "no padding in the head");
 struct disk_end {
@@ -82,6 +82,7 @@ void leat_ends_deinit(struct leat_ends *e)
 void leat_segment_deinit(struct leat_segment *s)
 {
     leat_ends_deinit(&s->starts);
+    leat_ends_deinit(&s->last_write_ends);
     free(s->marks);
     *s = (struct leat_segment){0};
 }
@@ -115,7 +116,8 @@ enum leat_status leat_segment_put_head(const struct leat_segment *s, uint64_t lo
     enum leat_status status = leat_buffer_reserve(out, bytes, err);
     if (status != LEAT_OK) return status;
     char *to = out->data + out->length;
-    struct disk_head head = {.version = VERSION, .end_count = (uint32_t)s->starts.count, .sequence = s->sequence, .log_id = log_id};
+    struct disk_head head = {.version = VERSION, .end_count = (uint32_t)s->starts.count, .sequence = s->sequence, .log_id = log_id,
+                             .before_bytes = s->before_bytes};
     memcpy(head.magic, MAGIC, sizeof head.magic);
     for (size_t i = 0; i < s->starts.count; i++) {
         const struct leat_log_end *e = &s->starts.items[i];
@@ -163,6 +165,7 @@ enum leat_status leat_segment_read_head(struct leat_segment *s, struct leat_io *
         !ends_load(&s->starts, bytes.data + sizeof head, head.end_count))
         status = LEAT_END;
     *log_id = head.log_id;
+    s->before_bytes = head.before_bytes;
 out:
     if (status == LEAT_END) leat_fail(err, LEAT_END, "%s: no valid segment head", path);
     leat_buffer_deinit(&bytes);

@@ -4,7 +4,7 @@
 
 #include "log/block.h"
 
-#define LEAT_SEGMENT_HEAD_BYTES 40
+#define LEAT_SEGMENT_HEAD_BYTES 48
 #define LEAT_SEGMENT_MARK_BYTES (256u << 10) /* at most this is hopped over when seeking */
 
 /* Partitions' ends sorted by partition. */
@@ -20,7 +20,9 @@ struct leat_mark { uint64_t at, offset; uint32_t partition; };
 struct leat_segment {
     uint64_t sequence;
     uint64_t size_bytes;     /* valid, durable bytes */
+    uint64_t before_bytes;   /* how much of the segment before it is valid; 0: it is the first */
     struct leat_ends starts; /* the partitions' ends when it began */
+    struct leat_ends last_write_ends; /* the last segment's, while it is opened: ends before its last write */
     struct leat_mark *marks; /* per partition about one in LEAT_SEGMENT_MARK_BYTES, in order of position */
     size_t mark_count, mark_capacity;
     bool marked;             /* marks are complete up to size_bytes */

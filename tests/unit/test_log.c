@@ -250,6 +250,14 @@ static void write_file(const char *path, const char *bytes, size_t n)
     env.io->ops->close(file);
 }
 
+static void add_garbage(const char *path)
+{
+    struct leat_file *file = NULL;
+    ok(env.io->ops->open(env.io, path, LEAT_OPEN_APPEND, &file, &err));
+    ok(env.io->ops->write(file, "garbage", 7, &err));
+    env.io->ops->close(file);
+}
+
 /* One segment: batches of 2 blocks each; block_end[i] = where block i ends, batch_end likewise. */
 static void make_segment(const char *dir, struct model *m, struct leat_buffer *bytes, char **path)
 {
@@ -424,6 +432,60 @@ static void test_trim_keeps_positions(void **state)
     free(dir);
 }
 
+/* Segments too large to be written anew when opened: the last write moves to the next one, and what lies behind its place does not matter. */
+static void test_large_segments(void **state)
+{
+    (void)state;
+    enum { N = 20000, LENGTH = 100 };
+    char *dir = leat_asprintf("%s/large", base_dir), *payload = malloc(N * LENGTH), *path = leat_asprintf("%s/%020d.log", dir, 1);
+    uint32_t *starts = malloc(N * 4), *ends = malloc(N * 4);
+    for (uint32_t i = 0; i < N; i++) {
+        starts[i] = i * LENGTH;
+        ends[i] = starts[i] + LENGTH;
+        memset(payload + starts[i], 'a' + (int)(i % 26), LENGTH);
+    }
+    uint64_t next = 0;
+    struct leat_log *log = open_log(dir, 0);
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 4; i++) {
+            struct leat_block b = {.partition = 5, .base_offset = next, .record_count = N, .position = next + N, .payload = payload, .starts = starts, .ends = ends, .payload_bytes = N * LENGTH};
+            ok(leat_log_append(log, &b, &err));
+            if (i % 2) ok(leat_log_sync(log, &err));
+            next += N;
+        }
+        leat_log_close(log);
+        if (round == 1) add_garbage(path);
+        log = open_log(dir, 0);
+        size_t count;
+        const struct leat_log_end *end = leat_log_ends(log, &count);
+        assert_true(count == 1 && end->next_offset == next && end->position == next);
+        struct leat_log_cursor *cursor = NULL;
+        struct leat_block b;
+        uint64_t at = 0;
+        enum leat_status status;
+        ok(leat_log_read(log, 5, at, UINT64_MAX, &cursor, &err));
+        while ((status = leat_log_next(cursor, &b, &err)) == LEAT_OK)
+            for (uint32_t i = 0; i < b.record_count; i++, at++) assert_true(b.base_offset + i == at && b.payload[b.starts[i]] == 'a' + (char)(at % N % 26));
+        assert_int_equal(status, LEAT_END);
+        assert_int_equal(at, next);
+        leat_log_cursor_close(cursor);
+    }
+    leat_log_close(log);
+    log = open_log(dir, 0); /* opening alone does not pile up segments */
+    uint64_t size = leat_log_size_bytes(log);
+    for (int i = 0; i < 5; i++) {
+        leat_log_close(log);
+        log = open_log(dir, 0);
+    }
+    assert_int_equal(leat_log_size_bytes(log), size);
+    leat_log_close(log);
+    free(path);
+    free(dir);
+    free(payload);
+    free(starts);
+    free(ends);
+}
+
 /* ---- a disk that fails on demand ---- */
 
 static struct leat_io_ops failing_ops;
@@ -497,7 +559,7 @@ int main(void)
         cmocka_unit_test(test_against_model),    cmocka_unit_test(test_append_refuses),
         cmocka_unit_test(test_torn_at_every_byte), cmocka_unit_test(test_flipped_bits),
         cmocka_unit_test(test_damage_in_old_segment), cmocka_unit_test(test_trim_keeps_positions),
-        cmocka_unit_test(test_failing_disk),
+        cmocka_unit_test(test_large_segments), cmocka_unit_test(test_failing_disk),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
