@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#define ONE_BY_ONE_MAX 256 /* files of other engines read each on its own */
+
 /* DuckDB expands patterns in paths; a bracket around a special character makes it plain. */
 void leat_delta_put_file_literal(struct leat_buffer *b, const char *path)
 {
@@ -56,15 +58,10 @@ static void put_output_column(const struct leat_delta_columns *columns, const ch
     if (!c) {
         leat_putf(out, "CAST(NULL AS %s)", nested ? "VARCHAR" : type);
     } else {
-        bool foreign_time = c->is_timestamp && !columns->ours;
-        bool cast = !nested && (!leat_type_equal(target, c->storage) || !columns->ours);
-        if (nested && !columns->ours) leat_put(out, "CAST(");
+        bool cast = !nested && !leat_type_equal(target, c->storage);
         if (cast) leat_put(out, "CAST(");
-        if (foreign_time) leat_put(out, "make_timestamptz(epoch_us(");
         leat_put_sql_name(out, c->name);
-        if (foreign_time) leat_put(out, "))");
         if (cast) leat_putf(out, " AS %s)", type);
-        if (nested && !columns->ours) leat_putf(out, " AS %s)", c->duck_type);
     }
     leat_put(out, " AS ");
     leat_put_sql_name(out, name);
@@ -80,13 +77,24 @@ static void put_output_columns(const struct leat_delta_columns *columns, const s
     }
 }
 
-/* A row-less select of every stored column; timestamps without zone, see the top of the file. */
-static void put_template(const struct leat_delta_columns *columns, struct leat_buffer *out)
+/* A column of another engine's file as its storage type. */
+static void put_stored_column(const struct leat_delta_column *c, struct leat_buffer *out)
+{
+    leat_put(out, c->is_timestamp ? "make_timestamptz(epoch_us(" : "CAST(");
+    leat_put_sql_name(out, c->name);
+    if (c->is_timestamp) leat_put(out, "))");
+    else leat_putf(out, " AS %s)", c->duck_type);
+    leat_put(out, " AS ");
+    leat_put_sql_name(out, c->name);
+}
+
+/* A row-less select of every stored column; zoned: as the table has them, else times without a zone, see the top. */
+static void put_template(const struct leat_delta_columns *columns, bool zoned, struct leat_buffer *out)
 {
     leat_put(out, "SELECT ");
     for (size_t i = 0; i < columns->count; i++) {
         const struct leat_delta_column *c = &columns->items[i];
-        leat_putf(out, "%sCAST(NULL AS %s) AS ", i ? ", " : "", c->is_timestamp && !columns->ours ? "TIMESTAMP" : c->duck_type);
+        leat_putf(out, "%sCAST(NULL AS %s) AS ", i ? ", " : "", c->is_timestamp && !zoned ? "TIMESTAMP" : c->duck_type);
         leat_put_sql_name(out, c->name);
     }
     leat_put(out, " WHERE false");
@@ -117,13 +125,25 @@ static void put_partition_value(const struct leat_delta_column *c, json_t *value
     }
 }
 
-static void put_partition_group(const char *table_dir, const struct leat_delta_snapshot *snapshot, const struct leat_delta_columns *columns,
-                                const size_t *indexes, size_t count, bool positions, struct leat_buffer *out)
+/* One read of some files with equal partition values, as the table's columns in their storage types. file_index: NULL, or
+ * the number to give in that column, beside DuckDB's file_row_number. */
+static void put_branch(const char *table_dir, const struct leat_delta_snapshot *snapshot, const struct leat_delta_columns *columns,
+                       const size_t *indexes, size_t count, const size_t *file_index, struct leat_buffer *out)
 {
     json_error_t ignored;
+    const char *partition = snapshot->files[indexes[0]].partition_json;
+    json_t *values = snapshot->partition_column_count ? json_loads(partition ? partition : "{}", 0, &ignored) : NULL;
+    leat_put(out, "SELECT ");
+    for (size_t i = 0; i < columns->count; i++) {
+        if (i) leat_put(out, ", ");
+        put_stored_column(&columns->items[i], out);
+    }
+    if (file_index) leat_putf(out, ", %zu AS file_index, file_row_number", *file_index);
+    leat_put(out, " FROM (");
+    put_template(columns, false, out);
     leat_put(out, " UNION ALL BY NAME SELECT ");
     if (snapshot->partition_column_count == 0) {
-        leat_put(out, positions ? "*, file_index, file_row_number" : "*");
+        leat_put(out, "*");
     } else { /* some writers put partition columns into the file too; the log's value counts */
         leat_put(out, "COLUMNS(lambda c: lower(c) NOT IN (");
         for (size_t i = 0; i < snapshot->partition_column_count; i++) {
@@ -132,18 +152,18 @@ static void put_partition_group(const char *table_dir, const struct leat_delta_s
             leat_put(out, ")");
         }
         leat_put(out, "))");
-        json_t *values = json_loads(snapshot->files[indexes[0]].partition_json, 0, &ignored);
-        for (size_t i = 0; i < columns->count; i++) {
-            if (!columns->items[i].is_partition) continue;
-            leat_put(out, ", ");
-            put_partition_value(&columns->items[i], json_object_get(values, columns->items[i].name), out);
-            leat_put(out, " AS ");
-            leat_put_sql_name(out, columns->items[i].name);
-        }
-        json_decref(values);
     }
-    leat_put(out, " FROM ");
+    for (size_t i = 0; i < columns->count; i++) {
+        if (!columns->items[i].is_partition) continue;
+        leat_put(out, ", ");
+        put_partition_value(&columns->items[i], json_object_get(values, columns->items[i].name), out);
+        leat_put(out, " AS ");
+        leat_put_sql_name(out, columns->items[i].name);
+    }
+    leat_put(out, file_index ? ", file_row_number FROM " : " FROM ");
     leat_delta_put_scan(table_dir, snapshot->files, indexes, count, true, out);
+    leat_put(out, ")");
+    json_decref(values);
 }
 
 static int compare_partitions(const void *a, const void *b, void *context)
@@ -154,18 +174,24 @@ static int compare_partitions(const void *a, const void *b, void *context)
     return order ? order : x < y ? -1 : 1;
 }
 
+/* DuckDB takes the widest of the types that the files of one read have, and would turn times without a zone into times
+ * with one by the session's zone: files that may differ in this are read one by one, up to a number. */
 static void put_foreign_source(const char *table_dir, const struct leat_delta_snapshot *snapshot, const struct leat_delta_columns *columns,
                                struct leat_buffer *out)
 {
     size_t *order = leat_alloc(snapshot->file_count * sizeof *order);
+    bool times = false;
     for (size_t i = 0; i < snapshot->file_count; i++) order[i] = i;
+    for (size_t i = 0; i < columns->count; i++) times = times || columns->items[i].is_timestamp;
     qsort_r(order, snapshot->file_count, sizeof *order, compare_partitions, (void *)(uintptr_t)snapshot);
+    bool one_by_one = times && snapshot->file_count <= ONE_BY_ONE_MAX;
     leat_put(out, "(");
-    put_template(columns, out);
     for (size_t from = 0, to; from < snapshot->file_count; from = to) {
         const char *partition = snapshot->files[order[from]].partition_json;
-        for (to = from + 1; to < snapshot->file_count && strcmp(snapshot->files[order[to]].partition_json, partition) == 0;) to++;
-        put_partition_group(table_dir, snapshot, columns, order + from, to - from, false, out);
+        to = from + 1;
+        while (!one_by_one && to < snapshot->file_count && strcmp(snapshot->files[order[to]].partition_json, partition) == 0) to++;
+        if (from) leat_put(out, " UNION ALL ");
+        put_branch(table_dir, snapshot, columns, order + from, to - from, NULL, out);
     }
     leat_put(out, ")");
     free(order);
@@ -181,16 +207,12 @@ void leat_delta_put_rows(const struct leat_delta *d, const size_t *indexes, size
         leat_delta_put_scan(d->table_dir, snapshot->files, indexes, count, false, out);
         return;
     }
-    columns.ours = false;
-    leat_put(out, "(SELECT ");
-    for (size_t i = 0; i < columns.count; i++) {
-        put_output_column(&columns, columns.items[i].name, &columns.items[i].storage, out);
-        leat_put(out, ", ");
+    leat_put(out, "(");
+    for (size_t i = 0; i < count; i++) {
+        if (i) leat_put(out, " UNION ALL ");
+        put_branch(d->table_dir, snapshot, &columns, &indexes[i], 1, &i, out);
     }
-    leat_put(out, "file_index, file_row_number FROM (");
-    put_template(&columns, out);
-    put_partition_group(d->table_dir, snapshot, &columns, indexes, count, true, out);
-    leat_put(out, "))");
+    leat_put(out, ")");
     leat_delta_columns_deinit(&columns);
 }
 
@@ -222,7 +244,7 @@ void leat_delta_select(const char *table_dir, const struct leat_delta_snapshot *
         /* the NULLs of put_output_column are typed */
     } else if (snapshot->file_count == 0) {
         leat_put(out_sql, "(");
-        put_template(&columns, out_sql);
+        put_template(&columns, true, out_sql);
         leat_put(out_sql, ")");
     } else if (columns.ours) {
         leat_delta_put_scan(table_dir, snapshot->files, NULL, snapshot->file_count, false, out_sql);
