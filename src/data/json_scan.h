@@ -6,7 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
-#if defined(__SSE2__)
+/* Without SSE2 (arm64), or where a test says so, plain C. */
+#if defined(__SSE2__) && !defined(LEAT_NO_SIMD)
+#define LEAT_SSE2
 #include <emmintrin.h>
 #endif
 
@@ -27,7 +29,7 @@ static inline uint64_t leat_load_u64(const char *p) {
 /* First byte at or after p that is a quote, a backslash or a control character; *high is set when a byte
  * above 0x7F stands before it. The text must hold such a byte. */
 static inline const char *leat_scan_string(const char *p, bool *high) {
-#if defined(__SSE2__)
+#if defined(LEAT_SSE2)
     for (;; p += 16) {
         __m128i v = _mm_loadu_si128((const void *)p);
         __m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"')), escape = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
@@ -49,9 +51,9 @@ static inline const char *leat_scan_string(const char *p, bool *high) {
 #endif
 }
 
-/* Do the `length` bytes of the pattern stand at p? mask: one bit a byte of the pattern. */
+/* Do the `length` bytes of the pattern stand at p? mask: one bit a byte of the pattern. Length 0: an unused one, no. */
 static inline bool leat_match_pattern(const char *p, const unsigned char *pattern, uint32_t mask, unsigned length) {
-#if defined(__SSE2__)
+#if defined(LEAT_SSE2)
     (void)length;
     __m128i a = _mm_cmpeq_epi8(_mm_loadu_si128((const void *)p), _mm_loadu_si128((const void *)pattern));
     __m128i b = _mm_cmpeq_epi8(_mm_loadu_si128((const void *)(p + 16)), _mm_loadu_si128((const void *)(pattern + 16)));
@@ -59,7 +61,7 @@ static inline bool leat_match_pattern(const char *p, const unsigned char *patter
     return (equal & mask) == mask;
 #else
     (void)mask;
-    return memcmp(p, pattern, length) == 0;
+    return length && memcmp(p, pattern, length) == 0;
 #endif
 }
 
@@ -135,7 +137,7 @@ static inline void leat_put_string(struct leat_string *out, const char *text, ui
         out->u.pointer.data = text;
         return;
     }
-#if defined(__SSE2__)
+#if defined(LEAT_SSE2)
     static const unsigned char keep[2 * 16] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
     /* keep + 12 - length: `length` bytes of 255, then zeros. */
     __m128i mask = _mm_loadu_si128((const void *)(keep + LEAT_STRING_INLINE - length));
