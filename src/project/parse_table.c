@@ -44,7 +44,6 @@ struct table_draft {
     struct leat_table table;
     unsigned seen; /* clauses */
     struct leat_place schedule_place;
-    struct leat_place key_place;
 };
 
 /* Moves to behind the `)` that closes the `(` before the current token. */
@@ -124,6 +123,7 @@ static bool parse_key(struct leat_parser *p, struct table_draft *draft) {
         leat_parser_error(p, at, NULL, "this table has a primary key already");
         return false;
     }
+    table->key_place = leat_parser_place(p, p->at);
     if (!leat_parser_name_list(p, &table->primary_key, &table->primary_key_count))
         return false;
     for (size_t i = 0; i < table->primary_key_count; i++) {

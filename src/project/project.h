@@ -64,6 +64,7 @@ struct leat_table {
     char *sql; struct leat_place sql_place; struct leat_sql_map map; /* as in leat_view */
     struct leat_object_ref *inputs; size_t input_count;
     char **primary_key; size_t primary_key_count; /* column names; may be none */
+    struct leat_place key_place;
     int64_t freshness_us;           /* >0: continuous; 0: not given (schedule) */
     bool downstream;                /* FRESHNESS = DOWNSTREAM */
     char *cron, *time_zone;         /* NULL: continuous */
@@ -116,6 +117,10 @@ bool leat_project_find(const struct leat_project *, const char *name, struct lea
 const char *leat_setting_text(const struct leat_project *, const char *name);
 int64_t leat_setting_int(const struct leat_project *, const char *name);
 
+/* Checks every query by DuckDB's binder, in an instance of its own: unknown columns and functions, types, doubled names, primary
+ * keys, constraints, and time zones (leat_project_check_zones). For a project without errors so far. Findings, with places and
+ * nearest spellings, go to diags; errors: what is not the project's fault. */
+enum leat_status leat_project_check_queries(const struct leat_project *, struct leat_diagnostics *diags, struct leat_error *) LEAT_MUST;
 struct leat_conn;
 /* Checks what only DuckDB knows: that the time zones of schedules and of the project exist. Findings go to diags. */
 enum leat_status leat_project_check_zones(const struct leat_project *, struct leat_conn *, struct leat_diagnostics *diags, struct leat_error *) LEAT_MUST;

@@ -131,6 +131,8 @@ static bool run_case(const char *name, bool update) {
     struct leat_error err = {0};
     if (leat_project_load(&env, dir, &project, &diags, &err) != LEAT_OK)
         fail_msg("%s: %s", name, err.text);
+    if (leat_diagnostics_errors(&diags) == 0 && leat_project_check_queries(project, &diags, &err) != LEAT_OK)
+        fail_msg("%s: %s", name, err.text);
     leat_diagnostics_print(&diags, &findings);
     bool same = same_as_file(dir, "expected.txt", &findings, update);
     if (findings.data && strstr(findings.data, "sesame")) {

@@ -1,0 +1,196 @@
+/* Every query of a project against DuckDB's binder: columns, functions, types, keys, constraints; each finding with its place.
+ * Objects are declared in order in an instance of its own; what reads an object that failed is left out, for it could only
+ * repeat the failure. */
+#include "project/project.h"
+#include "sql/duck.h"
+#include "sql/lexer.h"
+#include "sql/sql_message.h"
+
+#include "base/options.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+struct checker {
+    const struct leat_project *project;
+    struct leat_conn *conn;
+    struct leat_diagnostics *diags;
+    bool *good[3]; /* by enum leat_object_kind and index: declared and without errors */
+};
+
+static bool inputs_good(const struct checker *c, const struct leat_object_ref *inputs, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (!c->good[inputs[i].kind][inputs[i].index])
+            return false;
+    return true;
+}
+
+static void report(struct checker *c, struct leat_place place, const char *what, const char *name, const char *message) {
+    char *hint, *text = leat_sql_message_text(message, &hint);
+    leat_diagnose(c->diags, place, false, hint, "%s '%s': %s", what, name, text);
+    free(text);
+    free(hint);
+}
+
+/* Binds a query; false when that failed (reported). */
+static bool bind(struct checker *c, const char *what, const char *name, const char *sql, const struct leat_place *sql_place,
+                 const struct leat_sql_map *map, struct leat_schema *out) {
+    struct leat_error err = {0};
+    if (leat_conn_describe(c->conn, sql, out, &err) == LEAT_OK)
+        return true;
+    int64_t offset = leat_sql_message_offset(sql, err.text);
+    report(c, offset < 0 ? *sql_place : leat_sql_place(map, sql_place, (size_t)offset), what, name, err.text);
+    return false;
+}
+
+/* Two columns of one name could not be told apart by what reads the relation. */
+static bool check_names(struct checker *c, const char *what, const char *name, struct leat_place place, const struct leat_schema *schema) {
+    for (size_t i = 0; i < schema->field_count; i++) {
+        if (leat_schema_find(schema, schema->fields[i].name) == (int)i)
+            continue;
+        leat_diagnose(c->diags, place, false, "give one of them another name by AS", "%s '%s' has two columns '%s'", what, name,
+                      schema->fields[i].name);
+        return false;
+    }
+    return true;
+}
+
+static bool check_key(struct checker *c, const struct leat_table *table, const struct leat_schema *schema) {
+    bool ok = true;
+    const char **names = leat_alloc((schema->field_count + 1) * sizeof *names);
+    for (size_t i = 0; i < schema->field_count; i++)
+        names[i] = schema->fields[i].name;
+    for (size_t i = 0; i < table->primary_key_count; i++) {
+        if (leat_schema_find(schema, table->primary_key[i]) >= 0)
+            continue;
+        const char *nearest = leat_nearest(table->primary_key[i], names, schema->field_count);
+        char *hint = nearest ? leat_asprintf("did you mean '%s'?", nearest) : NULL;
+        leat_diagnose(c->diags, table->key_place, false, hint, "table '%s': the primary key's column '%s' is not in its result",
+                      table->name, table->primary_key[i]);
+        free(hint);
+        ok = false;
+    }
+    free(names);
+    return ok;
+}
+
+/* The place of a byte of a constraint's expression, which stands in the file as it is. */
+static struct leat_place expression_place(const struct leat_constraint *constraint, int64_t offset) {
+    struct leat_place place = constraint->expression_place;
+    if (offset < 0)
+        return place;
+    int line, column;
+    leat_text_place(constraint->expression, strlen(constraint->expression), (size_t)offset, &line, &column);
+    place.column = line == 1 ? place.column + column - 1 : column;
+    place.line += line - 1;
+    return place;
+}
+
+static bool check_constraint(struct checker *c, const struct leat_table *table, const struct leat_constraint *constraint) {
+    static const char before[] = "SELECT ";
+    struct leat_schema schema = {0};
+    struct leat_error err = {0};
+    char *sql = leat_asprintf("%s%s\n FROM (%s\n) AS rows_of_table", before, constraint->expression, table->sql);
+    bool ok = leat_conn_describe(c->conn, sql, &schema, &err) == LEAT_OK;
+    if (!ok) {
+        int64_t offset = leat_sql_message_offset(sql, err.text) - (int64_t)strlen(before);
+        if (offset > (int64_t)strlen(constraint->expression))
+            offset = -1;
+        report(c, expression_place(constraint, offset), "constraint", constraint->name, err.text);
+    } else if (schema.field_count != 1 || schema.fields[0].type.kind != LEAT_BOOLEAN) {
+        char type[32] = "several columns";
+        if (schema.field_count == 1)
+            leat_type_print(schema.fields[0].type, type);
+        leat_diagnose(c->diags, constraint->expression_place, false, NULL, "constraint '%s' must be a condition (BOOLEAN), not %s",
+                      constraint->name, type);
+        ok = false;
+    }
+    free(sql);
+    leat_schema_deinit(&schema);
+    return ok;
+}
+
+/* Makes the relation known to the queries after it. */
+static enum leat_status declare(struct checker *c, const char *name, const char *sql, const struct leat_schema *schema, struct leat_error *err) {
+    struct leat_buffer view = {0};
+    bool nested = sql && !schema;
+    for (size_t i = 0; schema && i < schema->field_count; i++)
+        nested |= schema->fields[i].type.kind == LEAT_NESTED;
+    if (!nested)
+        return leat_conn_input(c->conn, name, schema, true, err);
+    leat_put(&view, "CREATE VIEW ");
+    leat_put_sql_name(&view, name);
+    leat_putf(&view, " AS %s", sql);
+    enum leat_status status = leat_conn_exec(c->conn, view.data, err);
+    leat_buffer_deinit(&view);
+    return status;
+}
+
+static enum leat_status check_source(struct checker *c, size_t index, struct leat_error *err) {
+    struct leat_schema schema = {0};
+    leat_source_row_schema(&c->project->sources[index], &schema);
+    enum leat_status status = declare(c, c->project->sources[index].name, NULL, &schema, err);
+    c->good[LEAT_OBJECT_SOURCE][index] = status == LEAT_OK;
+    leat_schema_deinit(&schema);
+    return status;
+}
+
+/* Views too are declared by their columns: binding a view of views again and again grows without bound. */
+static enum leat_status check_view(struct checker *c, size_t index, struct leat_error *err) {
+    const struct leat_view *view = &c->project->views[index];
+    struct leat_schema schema = {0};
+    enum leat_status status = LEAT_OK;
+    if (inputs_good(c, view->inputs, view->input_count) && view->sql &&
+        bind(c, "view", view->name, view->sql, &view->sql_place, &view->map, &schema) &&
+        check_names(c, "view", view->name, view->place, &schema)) {
+        status = declare(c, view->name, view->sql, &schema, err);
+        c->good[LEAT_OBJECT_VIEW][index] = status == LEAT_OK;
+    }
+    leat_schema_deinit(&schema);
+    return status;
+}
+
+static enum leat_status check_table(struct checker *c, size_t index, struct leat_error *err) {
+    const struct leat_table *table = &c->project->tables[index];
+    struct leat_schema schema = {0};
+    enum leat_status status = LEAT_OK;
+    if (inputs_good(c, table->inputs, table->input_count) && table->sql &&
+        bind(c, "table", table->name, table->sql, &table->sql_place, &table->map, &schema)) {
+        bool ok = check_names(c, "table", table->name, table->place, &schema);
+        ok &= check_key(c, table, &schema);
+        for (size_t i = 0; i < table->constraint_count; i++)
+            ok &= check_constraint(c, table, &table->constraints[i]);
+        if (ok)
+            status = declare(c, table->name, table->sql, &schema, err);
+        c->good[LEAT_OBJECT_TABLE][index] = ok && status == LEAT_OK;
+    }
+    leat_schema_deinit(&schema);
+    return status;
+}
+
+enum leat_status leat_project_check_queries(const struct leat_project *project, struct leat_diagnostics *diags, struct leat_error *err) {
+    struct leat_duck_options options = {.use = LEAT_DUCK_PLAN, .threads = 1};
+    struct leat_duck *duck = NULL;
+    struct checker c = {.project = project, .diags = diags};
+    c.good[LEAT_OBJECT_SOURCE] = leat_alloc(project->source_count + 1);
+    c.good[LEAT_OBJECT_VIEW] = leat_alloc(project->view_count + 1);
+    c.good[LEAT_OBJECT_TABLE] = leat_alloc(project->table_count + 1);
+    enum leat_status status = leat_duck_open(&options, &duck, err);
+    if (status == LEAT_OK)
+        status = leat_conn_open(duck, &c.conn, err);
+    if (status == LEAT_OK)
+        status = leat_project_check_zones(project, c.conn, diags, err);
+    for (size_t i = 0; i < project->order_count && status == LEAT_OK; i++) {
+        struct leat_object_ref ref = project->order[i];
+        status = ref.kind == LEAT_OBJECT_SOURCE ? check_source(&c, ref.index, err)
+                 : ref.kind == LEAT_OBJECT_VIEW ? check_view(&c, ref.index, err)
+                                                : check_table(&c, ref.index, err);
+    }
+    leat_conn_close(c.conn);
+    leat_duck_close(duck);
+    for (size_t i = 0; i < 3; i++)
+        free(c.good[i]);
+    leat_diagnostics_sort(diags);
+    return status;
+}
