@@ -67,8 +67,10 @@ static int64_t caret_offset(const char *sql, const char *message) {
         return -1;
     char *colon;
     unsigned long number = strtoul(at + 5, &colon, 10);
+    if (colon[0] != ':' || colon[1] != ' ' || number == 0)
+        return -1;
     const char *excerpt = colon + 2, *newline = strchr(excerpt, '\n');
-    if (colon[0] != ':' || colon[1] != ' ' || !newline || number == 0)
+    if (!newline)
         return -1;
     size_t spaces = strspn(newline + 1, " "), lead = (size_t)(excerpt - at), length = (size_t)(newline - excerpt);
     if (newline[1 + spaces] != '^' || spaces < lead)
