@@ -26,7 +26,14 @@ enum leat_agg_state {
 };
 struct leat_sum_state { uint64_t low; int64_t high; int64_t n; };
 struct leat_wide_state { uint64_t limbs[3]; int64_t n; }; /* two's complement */
-struct leat_exact_state { struct leat_exact_sum *sum; double result; int64_t n; };
+struct leat_exact_state { /* aggregate_exact.c: low, high: m of the sum m * 2^exponent while it is small, else in *sum */
+    uint64_t low;
+    int64_t high;
+    struct leat_exact_sum *sum;
+    double result;
+    int64_t n;
+    int32_t exponent, padding;
+};
 struct leat_bool_state { int64_t trues, falses; };
 struct leat_distinct_state { int64_t n; uint32_t head, padding; }; /* head: the group's counted values, + 1 */
 
@@ -100,6 +107,12 @@ struct leat_agg_chunk {
 /* aggregate_update.c: adds the chunk to one aggregate's states. */
 enum leat_status leat_agg_update(struct leat_aggregate *a, const struct leat_agg_run *run, struct leat_agg_chunk *c,
                                  struct leat_error *err) LEAT_MUST;
+/* aggregate_exact.c */
+enum { LEAT_EXACT_SMALL_BYTES = 20 };
+void leat_exact_state_add(struct leat_exact_state *s, double value, int32_t times); /* counts n, too */
+double leat_exact_state_result(const struct leat_exact_state *s);
+size_t leat_exact_state_save(const struct leat_exact_state *s, unsigned char *out); /* bytes written, at most LEAT_EXACT_SUM_BYTES */
+bool leat_exact_state_load(struct leat_exact_state *s, const char *bytes, size_t n, int64_t count); /* false: damaged */
 /* aggregate_distinct.c */
 void leat_distinct_update(struct leat_aggregate *a, const struct leat_agg_run *run, struct leat_agg_chunk *c,
                           const int32_t *weights);

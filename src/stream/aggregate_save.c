@@ -4,7 +4,7 @@
  *   COUNT, DISTINCT  the count
  *   SUM              <name>_sum DECIMAL(38, scale), <name>_n (rows with a value)
  *   WIDE             <name>_sum BLOB: 192-bit two's complement, little-endian; <name>_n
- *   EXACT            <name>_sum BLOB (leat_exact_sum_save), <name> DOUBLE for readers, <name>_n
+ *   EXACT            <name>_sum BLOB (leat_exact_state_save), <name> DOUBLE for readers, <name>_n
  *   PICK             <name>, NULL: none; ARG_* also <name>_by
  *   BOOL             <name>_true, <name>_false
  * One more part for each COUNT(DISTINCT): the keys, value, copies. */
@@ -144,12 +144,7 @@ static void save_agg(const struct leat_agg_run *run, const char *group, struct l
     case LEAT_STATE_EXACT: {
         const struct leat_exact_state *s = (const struct leat_exact_state *)state;
         unsigned char bytes[LEAT_EXACT_SUM_BYTES];
-        if (s->sum) {
-            leat_exact_sum_save(s->sum, bytes);
-            put_blob(out, column, at, bytes, sizeof bytes);
-        } else {
-            leat_set_null(out, column, at);
-        }
+        put_blob(out, column, at, bytes, leat_exact_state_save(s, bytes));
         ((double *)out->columns[column + 1].data)[at] = s->result;
         put_int(out, column + 2, at, s->n);
         break;
@@ -219,17 +214,14 @@ static enum leat_status get_blob(const struct leat_changes *rows, size_t column,
                      rows->schema->fields[column].name, (unsigned)s->length, n);
 }
 
-static enum leat_status load_exact(const struct leat_agg_run *run, struct leat_exact_state *s,
+static enum leat_status load_exact(const struct leat_agg_run *run, struct leat_exact_state *state,
                                    const struct leat_changes *rows, size_t row, struct leat_error *err) {
-    const char *bytes;
-    *s = (struct leat_exact_state){.n = get_int(rows, run->saved_at + 2, row)};
-    if (leat_is_null(&rows->columns[run->saved_at], row)) return LEAT_OK;
-    enum leat_status status = get_blob(rows, run->saved_at, row, LEAT_EXACT_SUM_BYTES, &bytes, err);
-    if (status) return status;
-    s->sum = leat_alloc(sizeof *s->sum);
-    leat_exact_sum_load(s->sum, bytes);
-    s->result = leat_exact_sum_result(s->sum);
-    return LEAT_OK;
+    const struct leat_column *column = &rows->columns[run->saved_at];
+    const struct leat_string *s = (const struct leat_string *)column->data + row;
+    if (!leat_is_null(column, row) && leat_exact_state_load(state, leat_string_data(s), s->length, get_int(rows, run->saved_at + 2, row)))
+        return LEAT_OK;
+    return leat_fail(err, LEAT_CORRUPT, "aggregate state in a checkpoint: column \"%s\" holds no sum",
+                     rows->schema->fields[run->saved_at].name);
 }
 
 static enum leat_status load_state(struct leat_aggregate *a, const struct leat_agg_run *run, char *group,

@@ -114,14 +114,8 @@ static void update_exact(const struct leat_agg_run *run, struct leat_agg_chunk *
     for (size_t i = 0; i < c->n; i++) {
         int32_t weight = weights ? weights[i] : 1;
         if (!weight) continue;
-        struct leat_exact_state *s = (struct leat_exact_state *)(c->groups[i] + run->offset);
-        if (!s->sum) {
-            s->sum = leat_alloc(sizeof *s->sum);
-            leat_exact_sum_init(s->sum);
-        }
         double value = is_float ? (double)((const float *)data)[c->from + i] : ((const double *)data)[c->from + i];
-        leat_exact_sum_add(s->sum, value, weight);
-        s->n += weight;
+        leat_exact_state_add((struct leat_exact_state *)(c->groups[i] + run->offset), value, weight);
     }
 }
 
