@@ -99,8 +99,9 @@ static uint32_t probe(const struct leat_keyed *t, const struct leat_hash128 *key
     }
 }
 
-/* First pass over at most PROBE_CHUNK keys: the first entry whose tag agrees (most likely the key's), its lines on their way into the cache. */
-static void probe_tags(const struct leat_keyed *t, const struct leat_hash128 *keys, size_t n, uint32_t *candidates) {
+/* First pass over at most PROBE_CHUNK keys: the first entry whose tag agrees (most likely the key's), its lines on their way into
+ * the cache; or LEAT_NO_ENTRY. ends: the slot of the entry, or the empty one. */
+static void probe_tags(const struct leat_keyed *t, const struct leat_hash128 *keys, size_t n, uint32_t *candidates, size_t *ends) {
     size_t mask = slot_mask(t), lines = (t->entry_bytes + CACHE_LINE - 1) / CACHE_LINE;
     if (lines > MAX_PREFETCH_LINES) lines = MAX_PREFETCH_LINES;
     for (size_t i = 0; i < n; i++)
@@ -112,6 +113,7 @@ static void probe_tags(const struct leat_keyed *t, const struct leat_hash128 *ke
         while ((slot = t->slots[at]) && slot_tag(slot) != tag)
             at = (at + 1) & mask;
         candidates[i] = slot_index(slot); /* an empty slot is 0: LEAT_NO_ENTRY */
+        ends[i] = at;
         if (!slot) continue;
         const char *entry = (const char *)leat_keyed_at(t, candidates[i]);
         for (size_t line = 0; line < lines; line++)
@@ -120,12 +122,19 @@ static void probe_tags(const struct leat_keyed *t, const struct leat_hash128 *ke
 }
 
 static void upsert_chunk(struct leat_keyed *t, const struct leat_hash128 *keys, size_t n, uint32_t *out) {
+    size_t ends[PROBE_CHUNK];
     if (!fits(t->slot_bits, t->count + n)) leat_keyed_reserve(t, (size_t)t->count + n);
-    probe_tags(t, keys, n, out);
+    probe_tags(t, keys, n, out, ends);
     for (size_t i = 0; i < n; i++) {
-        if (out[i] != LEAT_NO_ENTRY && key_equal(leat_keyed_at(t, out[i]), &keys[i])) continue;
-        size_t at;
-        uint32_t index = probe(t, &keys[i], &at);
+        size_t at = ends[i];
+        uint32_t index = out[i];
+        if (index != LEAT_NO_ENTRY) {
+            if (key_equal(leat_keyed_at(t, index), &keys[i])) continue;
+            index = probe(t, &keys[i], &at);
+        } else if (t->slots[at]) {
+            /* An earlier key of the chunk took the slot; were it this one's equal, it would stand just there. */
+            index = probe(t, &keys[i], &at);
+        }
         if (index == LEAT_NO_ENTRY) {
             index = new_entry(t, &keys[i]);
             t->slots[at] = (uint64_t)tag_of(&keys[i]) << 32 | (index + 1u);
@@ -142,9 +151,9 @@ void leat_keyed_upsert(struct leat_keyed *t, const struct leat_hash128 *keys, si
 void leat_keyed_find(const struct leat_keyed *t, const struct leat_hash128 *keys, size_t n, uint32_t *out) {
     for (size_t from = 0; from < n; from += PROBE_CHUNK) {
         size_t chunk = n - from < PROBE_CHUNK ? n - from : PROBE_CHUNK;
-        probe_tags(t, keys + from, chunk, out + from);
+        size_t ends[PROBE_CHUNK], at;
+        probe_tags(t, keys + from, chunk, out + from, ends);
         for (size_t i = from; i < from + chunk; i++) {
-            size_t at;
             if (out[i] == LEAT_NO_ENTRY || key_equal(leat_keyed_at(t, out[i]), &keys[i])) continue;
             out[i] = probe(t, &keys[i], &at);
         }

@@ -6,7 +6,7 @@
 
 void leat_row_codec_init(struct leat_row_codec *codec, const struct leat_schema *schema, const uint16_t *columns,
                          size_t count) {
-    *codec = (struct leat_row_codec){.count = count};
+    *codec = (struct leat_row_codec){.count = count, .canonical = true};
     codec->types = leat_alloc((count + 1) * sizeof *codec->types);
     codec->columns = leat_alloc((count + 1) * sizeof *codec->columns);
     codec->offsets = leat_alloc((count + 1) * sizeof *codec->offsets);
@@ -14,6 +14,8 @@ void leat_row_codec_init(struct leat_row_codec *codec, const struct leat_schema 
     for (size_t i = 0; i < count; i++) {
         codec->columns[i] = columns ? columns[i] : (uint16_t)i;
         codec->types[i] = schema->fields[codec->columns[i]].type;
+        enum leat_kind kind = codec->types[i].kind;
+        if (kind == LEAT_FLOAT || kind == LEAT_DOUBLE || kind == LEAT_INTERVAL) codec->canonical = false;
         if (leat_type_is_string(codec->types[i])) continue;
         codec->offsets[i] = (uint32_t)at;
         at += leat_type_size(codec->types[i]);
@@ -34,49 +36,104 @@ void leat_row_codec_deinit(struct leat_row_codec *codec) {
     *codec = (struct leat_row_codec){0};
 }
 
-size_t leat_row_size(const struct leat_row_codec *codec, const struct leat_changes *c, size_t row) {
-    size_t size = codec->string_area;
-    if (!codec->string_count) return size;
-    for (size_t i = 0; i < codec->count; i++) {
-        const struct leat_column *column = &c->columns[codec->columns[i]];
-        if (leat_type_is_string(codec->types[i]) && !leat_is_null(column, row))
-            size += ((const struct leat_string *)column->data)[row].length;
-    }
-    return size;
+/* ---- encoding, column by column */
+
+static size_t row_at(const uint32_t *rows, size_t first_row, size_t i) {
+    return rows ? rows[i] : first_row + i;
 }
 
-/* Fixed sizes let the compiler turn each copy into one move. */
-static inline void copy_value(void *to, const void *from, size_t size) {
+/* Lays the rows out: starts from their lengths. */
+static void place_rows(const struct leat_row_codec *codec, const struct leat_changes *c, const uint32_t *rows,
+                       size_t first_row, size_t n, struct leat_row_block *block) {
+    if (n + 1 > block->start_capacity) {
+        block->start_capacity = n + 1;
+        block->starts = leat_realloc(block->starts, block->start_capacity * sizeof *block->starts);
+    }
+    size_t *starts = block->starts;
+    for (size_t i = 0; i <= n; i++)
+        starts[i] = i * codec->string_area;
+    for (size_t k = 0, extra = 0; codec->string_count && k < codec->count; k++, extra = 0) {
+        if (!leat_type_is_string(codec->types[k])) continue;
+        const struct leat_column *column = &c->columns[codec->columns[k]];
+        const struct leat_string *s = column->data;
+        for (size_t i = 0; i < n; i++) {
+            size_t row = row_at(rows, first_row, i);
+            extra += leat_is_null(column, row) ? 0 : s[row].length;
+            starts[i + 1] += extra;
+        }
+    }
+    if (starts[n] > block->byte_capacity) {
+        block->byte_capacity = starts[n] + starts[n] / 2;
+        block->bytes = leat_realloc(block->bytes, block->byte_capacity);
+    }
+}
+
+#define WRITE_FIXED(width)                                                                                             \
+    for (size_t i = 0; i < n; i++)                                                                                     \
+        memcpy(to + starts[i], in + row_at(rows, first_row, i) * (width), width)
+
+static void write_fixed(const char *in, size_t size, const uint32_t *rows, size_t first_row, size_t n, const size_t *starts,
+                        uint8_t *to) {
     switch (size) {
-    case 1: memcpy(to, from, 1); break;
-    case 2: memcpy(to, from, 2); break;
-    case 4: memcpy(to, from, 4); break;
-    case 8: memcpy(to, from, 8); break;
-    case 16: memcpy(to, from, 16); break;
+    case 1: WRITE_FIXED(1); break;
+    case 2: WRITE_FIXED(2); break;
+    case 4: WRITE_FIXED(4); break;
+    case 8: WRITE_FIXED(8); break;
+    case 16: WRITE_FIXED(16); break;
     default: break;
     }
 }
 
-void leat_row_write(const struct leat_row_codec *codec, const struct leat_changes *c, size_t row, uint8_t *to) {
-    uint32_t end = 0;
-    memset(to, 0, (codec->count + 7) / 8);
-    for (size_t i = 0; i < codec->count; i++) {
-        const struct leat_column *column = &c->columns[codec->columns[i]];
-        bool null = leat_is_null(column, row);
-        if (null) to[i >> 3] |= (uint8_t)(1u << (i & 7));
-        if (leat_type_is_string(codec->types[i])) {
-            if (!null) {
-                const struct leat_string *s = (const struct leat_string *)column->data + row;
-                if (s->length) memcpy(to + codec->string_area + end, leat_string_data(s), s->length);
-                end += s->length;
-            }
-            memcpy(to + codec->offsets[i], &end, 4);
-            continue;
-        }
-        size_t size = leat_type_size(codec->types[i]);
-        if (null) memset(to + codec->offsets[i], 0, size);
-        else copy_value(to + codec->offsets[i], (const char *)column->data + row * size, size);
+static void write_strings(const struct leat_row_codec *codec, size_t k, bool first, const struct leat_column *column,
+                          const uint32_t *rows, size_t first_row, size_t n, struct leat_row_block *block) {
+    const struct leat_string *s = column->data;
+    for (size_t i = 0; i < n; i++) {
+        size_t row = row_at(rows, first_row, i);
+        uint8_t *to = block->bytes + block->starts[i];
+        uint32_t end = 0, length = leat_is_null(column, row) ? 0 : s[row].length;
+        if (!first) memcpy(&end, to + codec->offsets[k] - 4, 4);
+        if (length) memcpy(to + codec->string_area + end, leat_string_data(&s[row]), length);
+        end += length;
+        memcpy(to + codec->offsets[k], &end, 4);
     }
+}
+
+static void write_nulls(const struct leat_row_codec *codec, size_t k, const struct leat_column *column, const uint32_t *rows,
+                        size_t first_row, size_t n, struct leat_row_block *block) {
+    bool string = leat_type_is_string(codec->types[k]);
+    for (size_t i = 0; i < n; i++) {
+        if (!leat_is_null(column, row_at(rows, first_row, i))) continue;
+        uint8_t *to = block->bytes + block->starts[i];
+        to[k >> 3] |= (uint8_t)(1u << (k & 7));
+        if (!string) memset(to + codec->offsets[k], 0, leat_type_size(codec->types[k]));
+    }
+}
+
+void leat_row_encode(const struct leat_row_codec *codec, const struct leat_changes *c, const uint32_t *rows, size_t first_row,
+                     size_t n, struct leat_row_block *block) {
+    size_t bitmap = (codec->count + 7) / 8;
+    bool first_string = true;
+    place_rows(codec, c, rows, first_row, n, block);
+    for (size_t i = 0; i < n; i++)
+        for (size_t b = 0; b < bitmap; b++)
+            block->bytes[block->starts[i] + b] = 0;
+    for (size_t k = 0; k < codec->count; k++) {
+        const struct leat_column *column = &c->columns[codec->columns[k]];
+        if (leat_type_is_string(codec->types[k])) {
+            write_strings(codec, k, first_string, column, rows, first_row, n, block);
+            first_string = false;
+        } else {
+            write_fixed(column->data, leat_type_size(codec->types[k]), rows, first_row, n, block->starts,
+                        block->bytes + codec->offsets[k]);
+        }
+        if (column->valid) write_nulls(codec, k, column, rows, first_row, n, block);
+    }
+}
+
+void leat_row_block_deinit(struct leat_row_block *block) {
+    free(block->bytes);
+    free(block->starts);
+    *block = (struct leat_row_block){0};
 }
 
 size_t leat_row_stored_size(const struct leat_row_codec *codec, const uint8_t *bytes) {

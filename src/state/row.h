@@ -17,12 +17,21 @@ struct leat_row_codec {
     uint16_t *columns;  /* the batch columns that are encoded */
     uint32_t *offsets;  /* of a fixed value, or of a string's end position */
     uint32_t string_area; /* where the string bytes begin */
+    bool canonical;       /* equal rows have equal bytes: no FLOAT, DOUBLE, INTERVAL */
+};
+/* Encodings of many rows, one behind the other: row i's bytes are [starts[i], starts[i+1]). Zero it before the first use. */
+struct leat_row_block {
+    uint8_t *bytes;
+    size_t *starts;
+    size_t byte_capacity, start_capacity;
 };
 /* columns (NULL: 0..count-1) of batches with this schema. */
 void leat_row_codec_init(struct leat_row_codec *codec, const struct leat_schema *schema, const uint16_t *columns, size_t count);
 void leat_row_codec_deinit(struct leat_row_codec *codec);
-size_t leat_row_size(const struct leat_row_codec *codec, const struct leat_changes *c, size_t row);
-void leat_row_write(const struct leat_row_codec *codec, const struct leat_changes *c, size_t row, uint8_t *to);
+/* Encodes n rows of a batch, chosen by rows[] (NULL: first_row, first_row+1 ...), into the block, replacing what it held. */
+void leat_row_encode(const struct leat_row_codec *codec, const struct leat_changes *c, const uint32_t *rows, size_t first_row,
+                     size_t n, struct leat_row_block *block);
+void leat_row_block_deinit(struct leat_row_block *block);
 size_t leat_row_stored_size(const struct leat_row_codec *codec, const uint8_t *bytes);
 /* Decodes n rows into out's columns first_column.. at rows at..at+n. The caller has reserved them and sets row_count. */
 void leat_row_read(const struct leat_row_codec *codec, const uint8_t *const *rows, size_t n, struct leat_changes *out,

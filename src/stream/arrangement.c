@@ -1,6 +1,9 @@
 /* Retained rows by key. See arrangement.h. */
 #include "stream/arrangement.h"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -42,6 +45,7 @@ void leat_arrangement_deinit(struct leat_arrangement *a) {
     leat_keyed_deinit(&a->rows);
     leat_heap_deinit(&a->heap);
     leat_row_codec_deinit(&a->codec);
+    leat_row_block_deinit(&a->block);
     free(a->key_columns);
     free(a->stored_keys);
     free(a->stored_all);
@@ -91,14 +95,14 @@ static void drop_row(struct leat_arrangement *a, uint32_t index) {
     leat_keyed_remove(&a->rows, index);
 }
 
-/* The row's entry is new: keep its bytes and hang it under its key. */
-static void keep_row(struct leat_arrangement *a, const struct leat_row_codec *codec, uint32_t index,
-                     const struct leat_changes *batch, size_t at, uint32_t key) {
+/* The row's entry is new: keep its bytes, those of row i of the block, and hang it under its key. */
+static void keep_row(struct leat_arrangement *a, uint32_t index, size_t i, uint32_t key) {
     struct leat_entry *e = leat_keyed_at(&a->rows, index);
     struct leat_arranged_row *row = leat_entry_payload(e);
+    size_t size = a->block.starts[i + 1] - a->block.starts[i];
     e->flags &= ~(uint32_t)LEAT_ENTRY_NEW;
-    row->bytes = leat_heap_alloc(&a->heap, leat_row_size(codec, batch, at));
-    leat_row_write(codec, batch, at, row->bytes);
+    row->bytes = leat_heap_alloc(&a->heap, size);
+    memcpy(row->bytes, a->block.bytes + a->block.starts[i], size);
     link_row(a, index, row, key);
 }
 
@@ -110,6 +114,20 @@ struct chunk {
     size_t n, zero_count;
 };
 
+/* Encodes the chunk's rows of the batch into the block and hashes their content: the bytes where equal rows have equal ones. */
+static void encode_chunk(struct leat_arrangement *a, const struct leat_row_codec *codec, const struct leat_changes *batch,
+                         struct chunk *c) {
+    leat_row_encode(codec, batch, c->rows, 0, c->n, &a->block);
+    for (size_t i = 0; i < c->n; i++) {
+        if (!codec->canonical) {
+            leat_key_hash(batch, c->rows[i], 1, codec->columns, codec->count, &c->contents[i]);
+            continue;
+        }
+        XXH128_hash_t h = XXH3_128bits(a->block.bytes + a->block.starts[i], a->block.starts[i + 1] - a->block.starts[i]);
+        c->contents[i] = (struct leat_hash128){.low = h.low64, .high = h.high64};
+    }
+}
+
 static void apply_chunk(struct leat_arrangement *a, const struct leat_changes *batch, struct chunk *c) {
     leat_keyed_upsert(&a->rows, c->contents, c->n, c->row_entries);
     leat_keyed_upsert(&a->keys, c->keys, c->n, c->key_entries);
@@ -118,7 +136,7 @@ static void apply_chunk(struct leat_arrangement *a, const struct leat_changes *b
         struct leat_entry *e = leat_keyed_at(&a->rows, c->row_entries[i]);
         struct leat_arranged_row *row = leat_entry_payload(e);
         int64_t weight = leat_weight(batch, c->rows[i]);
-        if (e->flags & LEAT_ENTRY_NEW) keep_row(a, &a->codec, c->row_entries[i], batch, c->rows[i], c->key_entries[i]);
+        if (e->flags & LEAT_ENTRY_NEW) keep_row(a, c->row_entries[i], i, c->key_entries[i]);
         row->weight += weight;
         leat_arranged_key_at(a, c->key_entries[i])->copies += weight;
         leat_keyed_mark_dirty(&a->rows, e, c->row_entries[i]);
@@ -137,14 +155,13 @@ void leat_arrangement_apply(struct leat_arrangement *a, const struct leat_change
     struct chunk c;
     for (size_t from = 0; from < batch->row_count; from += CHUNK_ROWS) {
         size_t n = batch->row_count - from < CHUNK_ROWS ? batch->row_count - from : CHUNK_ROWS;
-        leat_key_hash(batch, from, n, a->codec.columns, a->codec.count, c.contents);
         c.n = 0;
         for (size_t i = 0; i < n; i++) {
             if ((skip && skip[from + i]) || !leat_weight(batch, from + i)) continue;
             c.rows[c.n] = (uint32_t)(from + i);
-            c.contents[c.n] = c.contents[i];
             c.keys[c.n++] = key_hashes[from + i];
         }
+        encode_chunk(a, &a->codec, batch, &c);
         apply_chunk(a, batch, &c);
     }
 }
@@ -189,15 +206,14 @@ void leat_arrangement_clean(struct leat_arrangement *a) {
     leat_changes_reset(&a->tombstones);
 }
 
-static void load_present(struct leat_arrangement *a, const struct leat_row_codec *codec, const struct leat_changes *rows,
-                         size_t from, struct chunk *c) {
+static void load_present(struct leat_arrangement *a, const struct leat_changes *rows, size_t from, struct chunk *c) {
     const int64_t *copies = rows->columns[a->codec.count].data;
     leat_keyed_upsert(&a->rows, c->contents, c->n, c->row_entries);
     leat_keyed_upsert(&a->keys, c->keys, c->n, c->key_entries);
     for (size_t i = 0; i < c->n; i++) {
         struct leat_entry *e = leat_keyed_at(&a->rows, c->row_entries[i]);
         struct leat_arranged_row *row = leat_entry_payload(e);
-        if (e->flags & LEAT_ENTRY_NEW) keep_row(a, codec, c->row_entries[i], rows, from + i, c->key_entries[i]);
+        if (e->flags & LEAT_ENTRY_NEW) keep_row(a, c->row_entries[i], i, c->key_entries[i]);
         e->flags |= LEAT_ENTRY_SAVED;
         leat_arranged_key_at(a, c->key_entries[i])->copies += copies[from + i] - row->weight;
         row->weight = copies[from + i];
@@ -222,10 +238,12 @@ void leat_arrangement_load(struct leat_arrangement *a, const struct leat_changes
     for (size_t from = 0; from < rows->row_count; from += c.n) {
         bool gone;
         c.n = leat_save_run(rows, from, CHUNK_ROWS, &gone);
-        leat_key_hash(rows, from, c.n, a->stored_all, a->codec.count, c.contents);
+        for (size_t i = 0; i < c.n; i++)
+            c.rows[i] = (uint32_t)(from + i);
+        encode_chunk(a, &codec, rows, &c);
         leat_key_hash(rows, from, c.n, a->stored_keys, a->key_count, c.keys);
         if (gone) load_gone(a, &c);
-        else load_present(a, &codec, rows, from, &c);
+        else load_present(a, rows, from, &c);
     }
     leat_arrangement_sweep(a);
 }

@@ -22,6 +22,7 @@ struct leat_arranged_row {
 };
 struct leat_arrangement {
     struct leat_row_codec codec;
+    struct leat_row_block block; /* the chunk being applied */
     uint16_t *key_columns;   /* in the batches */
     uint16_t *stored_keys;   /* the same among the stored columns */
     uint16_t *stored_all;    /* 0..codec.count-1 */

@@ -5,6 +5,9 @@
  * only a new or smaller row is stored. Nothing is ever forgotten: without a horizon every key is kept (rule 18). */
 #include "stream/node.h"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <stdlib.h>
 
 #include "state/heap.h"
@@ -12,28 +15,29 @@
 #include "state/keyed.h"
 
 enum { CHUNK_ROWS = 1024 };
-#define NO_ROW UINT32_MAX
 
 struct winner {
-    struct leat_hash128 content;
-    uint8_t *row;     /* as of the step's start; NULL: the key is new in this step */
-    uint32_t from;    /* row of the step's batch that won since, or NO_ROW */
+    struct leat_hash128 content; /* of the encoded row */
+    uint8_t *row;
+    uint32_t touched;            /* with the entry's epoch that of the step: its place in touched */
     uint32_t padding;
+};
+/* A key whose winner changed in this step. */
+struct touched_key {
+    uint8_t *old;  /* the winner before the step; NULL: the key is new */
+    uint32_t from; /* row of the step's batch that wins now */
 };
 struct distinct_node {
     struct leat_node base;
     struct leat_keyed table; /* struct winner */
     struct leat_row_codec codec;
+    struct leat_row_block block;
     struct leat_heap heap;
-    uint16_t *all_columns;
     struct leat_changes stored; /* one decoded winner, to compare with */
-    uint32_t *touched;
+    uint32_t epoch;
+    struct touched_key *touched;
     size_t touched_count, touched_capacity;
 };
-
-static struct winner *winner_at(struct distinct_node *d, uint32_t index) {
-    return leat_entry_payload(leat_keyed_at(&d->table, index));
-}
 
 static enum leat_status distinct_open(struct leat_node *node, struct leat_conn *conn, struct leat_error *err) {
     struct distinct_node *d = (struct distinct_node *)node;
@@ -45,9 +49,6 @@ static enum leat_status distinct_open(struct leat_node *node, struct leat_conn *
     leat_keyed_init(&d->table, sizeof(struct winner));
     leat_row_codec_init(&d->codec, in, NULL, in->field_count);
     leat_changes_init(&d->stored, in);
-    d->all_columns = leat_alloc((in->field_count + 1) * sizeof *d->all_columns);
-    for (size_t i = 0; i < in->field_count; i++)
-        d->all_columns[i] = (uint16_t)i;
     return LEAT_OK;
 }
 
@@ -57,7 +58,7 @@ static void distinct_close(struct leat_node *node) {
     leat_row_codec_deinit(&d->codec);
     leat_heap_deinit(&d->heap);
     if (d->stored.schema) leat_changes_deinit(&d->stored);
-    free(d->all_columns);
+    leat_row_block_deinit(&d->block);
     free(d->touched);
 }
 
@@ -75,68 +76,77 @@ static bool comes_before(const struct leat_op *op, const struct leat_changes *x,
     return false;
 }
 
-static void touch(struct distinct_node *d, uint32_t index) {
-    if (d->touched_count == d->touched_capacity) {
-        d->touched_capacity = d->touched_capacity ? d->touched_capacity * 2 : 256;
-        d->touched = leat_realloc(d->touched, d->touched_capacity * sizeof *d->touched);
+/* The key's winner is now row `from` of the step's batch, encoded in row i of the block. */
+static void win(struct distinct_node *d, uint32_t index, uint32_t from, size_t i, const struct leat_hash128 *content) {
+    struct leat_entry *e = leat_keyed_at(&d->table, index);
+    struct winner *w = leat_entry_payload(e);
+    size_t size = d->block.starts[i + 1] - d->block.starts[i];
+    if (e->epoch != d->epoch) {
+        if (d->touched_count == d->touched_capacity) {
+            d->touched_capacity = d->touched_capacity ? d->touched_capacity * 2 : 256;
+            d->touched = leat_realloc(d->touched, d->touched_capacity * sizeof *d->touched);
+        }
+        e->epoch = d->epoch;
+        w->touched = (uint32_t)d->touched_count;
+        d->touched[d->touched_count++].old = w->row;
+        leat_keyed_mark_dirty(&d->table, e, index);
+    } else {
+        leat_heap_free(&d->heap, w->row, leat_row_stored_size(&d->codec, w->row));
     }
-    d->touched[d->touched_count++] = index;
+    d->touched[w->touched].from = from;
+    w->content = *content;
+    w->row = leat_heap_alloc(&d->heap, size);
+    memcpy(w->row, d->block.bytes + d->block.starts[i], size);
 }
 
-static void read_stored(struct distinct_node *d, const uint8_t *row) {
-    const uint8_t *rows[1] = {row};
+/* Does the row come before the winner of its key? */
+static bool beats(struct distinct_node *d, const struct leat_entry *e, const struct winner *w, const struct leat_changes *in,
+                  uint32_t row) {
+    if (e->epoch == d->epoch) return comes_before(d->base.op, in, row, in, d->touched[w->touched].from);
+    const uint8_t *rows[1] = {w->row};
     leat_changes_truncate(&d->stored, 0);
     leat_changes_reset(&d->stored);
     leat_changes_reserve(&d->stored, 1);
     leat_row_read(&d->codec, rows, 1, &d->stored, 0, 0);
     d->stored.row_count = 1;
+    return comes_before(d->base.op, in, row, &d->stored, 0);
 }
 
-/* A row of a known key with other content than its winner. */
-static void challenge(struct distinct_node *d, uint32_t index, const struct leat_changes *in, uint32_t row,
-                      const struct leat_hash128 *content) {
-    struct winner *w = winner_at(d, index);
-    bool wins;
-    if (w->from != NO_ROW) {
-        wins = comes_before(d->base.op, in, row, in, w->from);
-    } else {
-        read_stored(d, w->row);
-        wins = comes_before(d->base.op, in, row, &d->stored, 0);
-        if (wins) touch(d, index);
+static void hash_block(const struct leat_row_block *block, size_t n, struct leat_hash128 *out) {
+    for (size_t i = 0; i < n; i++) {
+        XXH128_hash_t h = XXH3_128bits(block->bytes + block->starts[i], block->starts[i + 1] - block->starts[i]);
+        out[i] = (struct leat_hash128){.low = h.low64, .high = h.high64};
     }
-    if (!wins) return;
-    w->from = row;
-    w->content = *content;
 }
 
 static void take_chunk(struct distinct_node *d, const struct leat_changes *in, size_t from, size_t n) {
     struct leat_hash128 keys[CHUNK_ROWS], contents[CHUNK_ROWS];
     uint32_t entries[CHUNK_ROWS];
     leat_key_hash(in, from, n, d->base.op->keys, d->base.op->key_count, keys);
-    leat_key_hash(in, from, n, d->all_columns, d->codec.count, contents);
+    leat_row_encode(&d->codec, in, NULL, from, n, &d->block);
+    hash_block(&d->block, n, contents);
     leat_keyed_upsert(&d->table, keys, n, entries);
     for (size_t i = 0; i < n; i++) {
         struct leat_entry *e = leat_keyed_at(&d->table, entries[i]);
         struct winner *w = leat_entry_payload(e);
         if (e->flags & LEAT_ENTRY_NEW) {
             e->flags &= ~(uint32_t)LEAT_ENTRY_NEW;
-            *w = (struct winner){.content = contents[i], .from = (uint32_t)(from + i)};
-            touch(d, entries[i]);
-        } else if (w->content.low != contents[i].low || w->content.high != contents[i].high) {
-            challenge(d, entries[i], in, (uint32_t)(from + i), &contents[i]);
+        } else {
+            if (w->content.low == contents[i].low && w->content.high == contents[i].high) continue;
+            if (!beats(d, e, w, in, (uint32_t)(from + i))) continue;
         }
+        win(d, entries[i], (uint32_t)(from + i), i, &contents[i]);
     }
 }
 
-/* Gives the winners that lost as -1, the new ones as +1, and stores the latter. */
+/* Gives the winners that lost as -1, the new ones as +1. */
 static void settle(struct distinct_node *d, const struct leat_changes *in, struct leat_changes *out) {
     size_t lost = 0, at = out->row_count;
     const uint8_t **old = leat_alloc((d->touched_count + 1) * sizeof *old);
     uint32_t *rows = leat_alloc((d->touched_count + 1) * sizeof *rows);
     for (size_t i = 0; i < d->touched_count; i++) {
-        struct winner *w = winner_at(d, d->touched[i]);
-        rows[i] = w->from;
-        if (w->row) old[lost++] = w->row;
+        rows[i] = d->touched[i].from;
+        if (d->touched[i].old) old[lost++] = d->touched[i].old;
     }
     if (lost) {
         leat_changes_need_weights(out);
@@ -147,20 +157,12 @@ static void settle(struct distinct_node *d, const struct leat_changes *in, struc
         out->row_count += lost;
         at += lost;
     }
+    for (size_t i = 0; i < lost; i++)
+        leat_heap_free(&d->heap, (void *)(uintptr_t)old[i], leat_row_stored_size(&d->codec, old[i]));
     leat_changes_append(out, in, rows, d->touched_count, 1);
     if (out->weights) /* an input row may stand for several copies; the result has it once */
         for (size_t i = 0; i < d->touched_count; i++)
             out->weights[at + i] = 1;
-    for (size_t i = 0; i < d->touched_count; i++) {
-        struct leat_entry *e = leat_keyed_at(&d->table, d->touched[i]);
-        struct winner *w = leat_entry_payload(e);
-        size_t size = leat_row_size(&d->codec, in, w->from);
-        if (w->row) leat_heap_free(&d->heap, w->row, leat_row_stored_size(&d->codec, w->row));
-        w->row = leat_heap_alloc(&d->heap, size);
-        leat_row_write(&d->codec, in, w->from, w->row);
-        w->from = NO_ROW;
-        leat_keyed_mark_dirty(&d->table, e, d->touched[i]);
-    }
     free(rows);
     free(old);
 }
@@ -178,6 +180,7 @@ static enum leat_status distinct_step(struct leat_node *node, const struct leat_
                 return leat_fail(err, LEAT_INVALID, "operator %d: DISTINCT ON was given a row with weight %d: its input must be append-only",
                                  node->id, (int)in->weights[i]);
     d->touched_count = 0;
+    d->epoch++;
     for (size_t from = 0; from < in->row_count; from += CHUNK_ROWS)
         take_chunk(d, in, from, in->row_count - from < CHUNK_ROWS ? in->row_count - from : CHUNK_ROWS);
     node->stats.keys_touched += d->touched_count;
@@ -209,7 +212,7 @@ static enum leat_status distinct_save(struct leat_node *node, size_t part, bool 
     uint32_t index;
     (void)part, (void)err;
     while (n < max_rows && leat_keyed_next(&d->table, only_dirty, cursor, &index))
-        rows[n++] = winner_at(d, index)->row;
+        rows[n++] = ((const struct winner *)leat_entry_payload(leat_keyed_at(&d->table, index)))->row;
     leat_changes_reserve(out, at + n);
     leat_row_read(&d->codec, rows, n, out, 0, at);
     if (out->weights)
@@ -238,15 +241,16 @@ static enum leat_status distinct_load(struct leat_node *node, size_t part, const
     for (size_t from = 0; from < rows->row_count; from += CHUNK_ROWS) {
         size_t n = rows->row_count - from < CHUNK_ROWS ? rows->row_count - from : CHUNK_ROWS;
         leat_key_hash(rows, from, n, node->op->keys, node->op->key_count, keys);
-        leat_key_hash(rows, from, n, d->all_columns, d->codec.count, contents);
+        leat_row_encode(&d->codec, rows, NULL, from, n, &d->block);
+        hash_block(&d->block, n, contents);
         leat_keyed_upsert(&d->table, keys, n, entries);
         for (size_t i = 0; i < n; i++) {
             struct leat_entry *e = leat_keyed_at(&d->table, entries[i]);
             struct winner *w = leat_entry_payload(e);
+            size_t size = d->block.starts[i + 1] - d->block.starts[i];
             if (w->row) leat_heap_free(&d->heap, w->row, leat_row_stored_size(&d->codec, w->row));
-            *w = (struct winner){.content = contents[i], .from = NO_ROW};
-            w->row = leat_heap_alloc(&d->heap, leat_row_size(&d->codec, rows, from + i));
-            leat_row_write(&d->codec, rows, from + i, w->row);
+            *w = (struct winner){.content = contents[i], .row = leat_heap_alloc(&d->heap, size)};
+            memcpy(w->row, d->block.bytes + d->block.starts[i], size);
             e->flags = LEAT_ENTRY_LIVE | LEAT_ENTRY_SAVED;
         }
     }

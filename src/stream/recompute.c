@@ -242,18 +242,21 @@ static void release_withheld(struct recompute_node *r, uint32_t index) {
     leat_keyed_remove(&r->withheld, index);
 }
 
-/* key row `row` of `rows`, whose key columns are at `columns`. */
+/* The key is that of row `row` of `rows`, whose key columns are at `columns`. */
 static void withhold(struct recompute_node *r, const struct leat_hash128 *hash, const struct leat_changes *rows,
                      size_t row, const uint16_t *columns, const struct leat_string *reason) {
     struct leat_row_codec codec = r->key_codec;
+    struct leat_row_block block = {0};
     uint32_t index;
     leat_keyed_upsert(&r->withheld, hash, 1, &index);
     struct leat_entry *e = leat_keyed_at(&r->withheld, index);
     struct withheld_key *w = leat_entry_payload(e);
-    codec.columns = (uint16_t *)(uintptr_t)columns;
     if (!w->key) {
-        w->key = leat_heap_alloc(&r->heap, leat_row_size(&codec, rows, row));
-        leat_row_write(&codec, rows, row, w->key);
+        codec.columns = (uint16_t *)(uintptr_t)columns;
+        leat_row_encode(&codec, rows, NULL, row, 1, &block);
+        w->key = leat_heap_alloc(&r->heap, block.starts[1]);
+        memcpy(w->key, block.bytes, block.starts[1]);
+        leat_row_block_deinit(&block);
     }
     leat_heap_string_free(&r->heap, &w->reason);
     w->reason = leat_heap_string(&r->heap, reason);
