@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static _Noreturn void die(const char *what, size_t size_bytes) {
     fprintf(stderr, "leat: %s (%zu bytes)\n", what, size_bytes);
@@ -31,6 +32,15 @@ void *leat_realloc(void *block, size_t size_bytes) {
     void *grown = realloc(block, size_bytes ? size_bytes : 1);
     if (!grown) die("out of memory", size_bytes);
     return grown;
+}
+
+void *leat_alloc_state(size_t size_bytes) {
+    if (size_bytes < LEAT_HUGE_PAGE_BYTES) return leat_realloc(NULL, size_bytes);
+    size_t whole = (size_bytes + LEAT_HUGE_PAGE_BYTES - 1) / LEAT_HUGE_PAGE_BYTES * LEAT_HUGE_PAGE_BYTES;
+    void *block = whole < size_bytes ? NULL : aligned_alloc(LEAT_HUGE_PAGE_BYTES, whole);
+    if (!block) die("out of memory", size_bytes);
+    (void)madvise(block, whole, MADV_HUGEPAGE); /* a wish: without it the pages are small ones */
+    return block;
 }
 
 char *leat_strdup(const char *text) {

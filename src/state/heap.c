@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum { FIRST_REGION_BYTES = 1 << 14, MAX_REGION_BYTES = 1 << 20, REGION_HEADER_BYTES = 16 };
+enum { FIRST_REGION_BYTES = 1 << 14, MAX_REGION_BYTES = 2 << 20, REGION_HEADER_BYTES = 16 };
 
 struct leat_heap_large {
     struct leat_heap_large *next, *previous;
@@ -44,7 +44,7 @@ static void free_large(struct leat_heap *h, void *memory, size_t size) {
 
 static void new_region(struct leat_heap *h) {
     if (!h->region_bytes) h->region_bytes = FIRST_REGION_BYTES;
-    struct leat_heap_region *region = leat_realloc(NULL, h->region_bytes);
+    struct leat_heap_region *region = leat_alloc_state(h->region_bytes);
     region->next = h->regions;
     h->regions = region;
     h->bump = (char *)region + REGION_HEADER_BYTES;

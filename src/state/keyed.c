@@ -30,8 +30,9 @@ void leat_keyed_init(struct leat_keyed *t, size_t payload_bytes) {
 }
 
 void leat_keyed_deinit(struct leat_keyed *t) {
-    for (size_t i = 0; i < t->slab_count; i++)
-        free(t->slabs[i]);
+    for (size_t i = 0; i < t->region_count; i++)
+        free(t->regions[i]);
+    free(t->regions);
     free(t->slabs);
     free(t->slots);
     free(t->free);
@@ -49,7 +50,8 @@ static void place(struct leat_keyed *t, uint64_t slot) {
 static void grow_slots(struct leat_keyed *t, unsigned bits) {
     uint64_t *old = t->slots;
     size_t old_count = (size_t)1 << t->slot_bits;
-    t->slots = leat_alloc(sizeof *t->slots << bits);
+    t->slots = leat_alloc_state(sizeof *t->slots << bits);
+    memset(t->slots, 0, sizeof *t->slots << bits);
     t->slot_bits = bits;
     for (size_t i = 0; i < old_count; i++)
         if (old[i]) place(t, old[i]);
@@ -65,20 +67,29 @@ void leat_keyed_reserve(struct leat_keyed *t, size_t count) {
     if (bits > t->slot_bits) grow_slots(t, bits);
 }
 
+/* One slab, or for a table that is large already as many as fill whole huge pages. Not zeroed: an entry is zeroed when it is
+ * made, while its line is needed anyway. */
+static void add_slabs(struct leat_keyed *t) {
+    size_t slab_bytes = t->entry_bytes << t->slab_shift, count = t->slab_count >= 16 ? 4 * LEAT_HUGE_PAGE_BYTES / slab_bytes : 1;
+    if (!count) count = 1;
+    if (t->slab_count + count > t->slab_capacity) {
+        t->slab_capacity = t->slab_capacity * 2 + count;
+        t->slabs = leat_realloc(t->slabs, t->slab_capacity * sizeof *t->slabs);
+        t->regions = leat_realloc(t->regions, t->slab_capacity * sizeof *t->regions);
+    }
+    char *region = leat_alloc_state(count * slab_bytes);
+    t->regions[t->region_count++] = region;
+    for (size_t i = 0; i < count; i++)
+        t->slabs[t->slab_count++] = region + i * slab_bytes;
+}
+
 static uint32_t new_entry(struct leat_keyed *t, const struct leat_hash128 *key) {
     uint32_t index;
     if (t->free_count) {
         index = t->free[--t->free_count];
     } else {
         index = t->bound++;
-        if (index >> t->slab_shift == t->slab_count) {
-            if (t->slab_count == t->slab_capacity) {
-                t->slab_capacity = t->slab_capacity ? t->slab_capacity * 2 : 16;
-                t->slabs = leat_realloc(t->slabs, t->slab_capacity * sizeof *t->slabs);
-            }
-            /* Not zeroed here: an entry is zeroed when it is made, while its line is needed anyway. */
-            t->slabs[t->slab_count++] = leat_realloc(NULL, t->entry_bytes << t->slab_shift);
-        }
+        if (index >> t->slab_shift == t->slab_count) add_slabs(t);
     }
     struct leat_entry *e = leat_keyed_at(t, index);
     memset(e, 0, t->entry_bytes);

@@ -32,6 +32,8 @@ struct leat_keyed {
     size_t entry_bytes;
     char **slabs;
     size_t slab_count, slab_capacity;
+    char **regions; /* what is freed: several slabs each; room for slab_capacity */
+    size_t region_count;
     uint32_t count; /* live entries */
     uint32_t bound; /* indexes ever given are below */
     uint32_t *free; /* indexes to use again */
