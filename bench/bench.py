@@ -67,7 +67,7 @@ def generate(events, rate):
     path = os.path.join(args.work, f"data-{events}-{rate}")
     if not os.path.exists(os.path.join(path, "planted.json")):
         leat("generate", "--out", path, "--seed", "7", "--events", str(events), "--rate", str(rate), "--late", "0",
-             "--duplicates", "30", "--malformed", "1")
+             "--duplicates", "30", "--malformed", "0")
     return path
 
 

@@ -145,6 +145,7 @@ struct leat_engine {
     int64_t commit_due_us;
     int64_t clock_us;                   /* never runs backwards */
     uint64_t max_step_rows;
+    bool replaying;                     /* recovery: nothing is written */
     bool final;                         /* event time ends: windows close */
     bool all;                           /* run --all: also what is not due */
     int64_t bronze_due_us, status_due_us;

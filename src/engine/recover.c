@@ -151,6 +151,7 @@ enum leat_status leat_engine_recover(struct leat_engine *engine, struct leat_err
         leat_engine_load_runs(engine, head);
         if ((st = load_state(engine, head, &usable, err)) != LEAT_OK) goto out;
     }
+    engine->replaying = true;
     if (usable) {
         mark_overwrites(engine);
         for (size_t s = 0; s < engine->project->source_count; s++)
@@ -167,6 +168,7 @@ enum leat_status leat_engine_recover(struct leat_engine *engine, struct leat_err
     }
     engine->checkpoint_step = engine->step;
 out:
+    engine->replaying = false;
     json_decref(replay.records);
     free(dir);
     return st;

@@ -147,6 +147,12 @@ static enum leat_status load_partition(struct leat_src *src, uint32_t partition,
 }
 
 enum leat_status leat_src_refill(struct leat_src *src, const struct leat_cursors *upto, struct leat_error *err) {
+    /* Chunks that only bronze still needs must not keep the groups from reading on. */
+    if (src->chunk_rows >= chunk_rows_max(src) && !src->engine->replaying) {
+        enum leat_status st = leat_bronze_flush(src, err);
+        if (st != LEAT_OK) return st;
+        leat_src_release(src);
+    }
     for (size_t i = 0; i < src->ends.count; i++) {
         uint32_t partition = src->ends.items[i].partition;
         uint64_t to = upto ? leat_cursor_get(upto, partition) : src->ends.items[i].next;

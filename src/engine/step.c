@@ -491,6 +491,20 @@ static json_t *record_of(const struct leat_group *g, const struct step_input *in
     return record;
 }
 
+/* Did choose_ranges find anything? With memory full of what another group still has to read, it may not. */
+static bool any_range(const struct leat_group *g, const struct step_input *in) {
+    for (size_t s = 0; s < source_count(g); s++)
+        for (size_t i = 0; i < in->to[s].count; i++)
+            if (in->to[s].items[i].next > leat_cursor_get(&g->cursors[s], in->to[s].items[i].partition)) return true;
+    return false;
+}
+
+static bool queues_waiting(const struct leat_group *g) {
+    for (size_t t = 0; t < g->engine->project->table_count; t++)
+        if (g->queues[t].schema && g->queues[t].row_count) return true;
+    return false;
+}
+
 static bool references_waiting(const struct leat_group *g) {
     for (int i = 0; i < g->node_count; i++) {
         int s = g->nodes[i].op->object;
@@ -521,9 +535,7 @@ bool leat_group_has_input(struct leat_group *g) {
     if (!g->started || references_waiting(g)) return true;
     for (size_t s = 0; s < source_count(g); s++)
         if (g->reads[s] && !all_read(g, (int)s)) return true;
-    for (size_t t = 0; t < g->engine->project->table_count; t++)
-        if (g->queues[t].schema && g->queues[t].row_count) return true;
-    return timers_due(g);
+    return queues_waiting(g) || timers_due(g);
 }
 
 enum leat_status leat_group_step(struct leat_group *g, bool *did, struct leat_error *err) {
@@ -541,6 +553,10 @@ enum leat_status leat_group_step(struct leat_group *g, bool *did, struct leat_er
         if (g->engine->references[s]) in.references[s] = leat_reference_version(g->engine->references[s]);
     }
     choose_ranges(g, &in);
+    if (!any_range(g, &in) && g->started && !references_waiting(g) && !queues_waiting(g) && !timers_due(g)) {
+        input_deinit(g, &in);
+        return LEAT_OK;
+    }
     if ((st = leat_engine_journal(g->engine, record_of(g, &in), err)) == LEAT_OK) st = execute(g, &in, err);
     if (st == LEAT_OK) *did = true;
     input_deinit(g, &in);
