@@ -138,11 +138,65 @@ static void keep_columns(struct leat_compile *c, const json_t *map, struct leat_
     *rel = kept;
 }
 
+/* row_number() = 1, <= 1 or < 2 over the column `at`. */
+static bool asks_first_row(const json_t *condition, size_t at)
+{
+    size_t ref;
+    int64_t number;
+    if (!leat_bound_is_ref(json_object_get(condition, "left"), &ref) || ref != at) return false;
+    if (!leat_bound_int_constant(json_object_get(condition, "right"), &number)) return false;
+    const char *type = leat_json_text(condition, "type");
+    if (number == 1) return strcmp(type, "COMPARE_EQUAL") == 0 || strcmp(type, "COMPARE_LESSTHANOREQUALTO") == 0;
+    return number == 2 && strcmp(type, "COMPARE_LESSTHAN") == 0;
+}
+
+/* QUALIFY row_number() OVER (PARTITION BY ... ORDER BY ...) = 1 over rows that are never taken back is DISTINCT ON. */
+static bool compile_first_row(struct leat_compile *c, const json_t *node, struct leat_rel *out, bool *done)
+{
+    const json_t *windows = leat_json_at(node, "children", 0), *window = leat_json_at(windows, "expressions", 0);
+    struct leat_rel child;
+    bool asked = false;
+    *done = false;
+    if (!leat_json_is(windows, "type", "LOGICAL_WINDOW") || !leat_json_is(window, "type", "WINDOW_ROW_NUMBER")) return true;
+    if (leat_json_count(window, "partitions") == 0 || leat_json_count(window, "arg_orders")) return true;
+    for (size_t i = 1; i < leat_json_count(windows, "expressions"); i++) { /* the same again, selected and tested */
+        const json_t *other = leat_json_at(windows, "expressions", i);
+        if (!json_equal(json_object_get(other, "partitions"), json_object_get(window, "partitions")) ||
+            !json_equal(json_object_get(other, "orders"), json_object_get(window, "orders")) || !leat_json_is(other, "type", "WINDOW_ROW_NUMBER"))
+            return true;
+    }
+    if (!leat_compile_node(c, leat_json_at(windows, "children", 0), &child)) return false;
+    for (size_t i = 0; i < leat_json_count(node, "expressions"); i++)
+        for (size_t k = 0; k < leat_json_count(windows, "expressions"); k++)
+            asked = asked || asks_first_row(leat_json_at(node, "expressions", i), child.count + k);
+    if (!asked || !c->plan->ops[child.op].append_only) return true;
+    if (!leat_compile_first(c, json_object_get(window, "partitions"), json_object_get(window, "orders"), &child, out)) return false;
+    struct leat_rel_column one = leat_rel_text(c, (struct leat_type){.kind = LEAT_BIGINT}, false, "CAST(1 AS BIGINT)");
+    struct leat_rel wide;
+    one.not_null = true;
+    leat_rel_start(c, out, out->count + leat_json_count(windows, "expressions"), &wide);
+    memcpy(wide.columns, out->columns, out->count * sizeof *wide.columns);
+    wide.count = out->count;
+    for (size_t k = 0; k < leat_json_count(windows, "expressions"); k++)
+        wide.columns[wide.count++] = one;
+    *out = wide;
+    *done = true;
+    return true;
+}
+
 static bool compile_filter(struct leat_compile *c, const json_t *node, struct leat_rel *out)
 {
-    if (!leat_compile_node(c, leat_json_at(node, "children", 0), out)) return false;
-    for (size_t i = 0; i < leat_json_count(node, "expressions"); i++)
+    size_t windows = leat_json_count(leat_json_at(node, "children", 0), "expressions");
+    bool first_row;
+    if (!compile_first_row(c, node, out, &first_row)) return false;
+    if (!first_row && !leat_compile_node(c, leat_json_at(node, "children", 0), out)) return false;
+    for (size_t i = 0; i < leat_json_count(node, "expressions"); i++) {
+        bool answered = false;
+        for (size_t k = 1; first_row && k <= windows; k++)
+            answered = answered || asks_first_row(leat_json_at(node, "expressions", i), out->count - k);
+        if (answered) continue;
         if (!leat_rel_filter(c, out, leat_json_at(node, "expressions", i))) return false;
+    }
     keep_columns(c, json_object_get(node, "projection_map"), out);
     return true;
 }
@@ -192,6 +246,77 @@ static bool compile_union(struct leat_compile *c, const json_t *node, struct lea
     return true;
 }
 
+/* ---- constant rows: a count of no rows is one row for ever */
+
+#define MAX_VALUES 1000
+
+static bool compile_any_input(struct leat_compile *c, struct leat_rel *out)
+{
+    const uint16_t first = 0;
+    for (size_t i = 0; i < c->plan->input_count; i++)
+        if (c->plan->inputs[i] >> 24 == LEAT_OBJECT_SOURCE) return compile_source(c, (size_t)(c->plan->inputs[i] & 0xffffff), &first, 1, out);
+    return leat_compile_refuse(c, "rows written in the query itself (VALUES, or SELECT without FROM) without a source beside them; put constant "
+                                  "rows into a file and declare it as a source");
+}
+
+static bool compile_unit(struct leat_compile *c, struct leat_rel *out)
+{
+    struct leat_rel input, none;
+    if (!compile_any_input(c, &input)) return false;
+    leat_rel_start(c, &input, 0, &none);
+    leat_rel_filter_text(c, &none, "false", false);
+    if (!leat_rel_flush(c, &none)) return false;
+    int index = leat_emit(c, LEAT_OP_AGGREGATE, none.op, -1);
+    struct leat_op *op = &c->plan->ops[index];
+    struct leat_type bigint = {.kind = LEAT_BIGINT};
+    op->global = true;
+    op->keys = leat_alloc(sizeof *op->keys);
+    op->aggs = leat_alloc(sizeof *op->aggs);
+    op->agg_count = 1;
+    op->aggs[0] = (struct leat_agg){.kind = LEAT_AGG_COUNT_STAR, .argument = -1, .by = -1, .filter = -1, .result = bigint};
+    op->incremental_class = 3;
+    op->why = leat_strdup("the one row behind constant rows");
+    op->state_bound = leat_strdup("one row");
+    leat_emit_column(op, "zero", bigint, true);
+    if (!leat_emit_done(c, &index)) return false;
+    leat_rel_of_op(c, index, out);
+    out->count = 0;
+    out->one_row = true;
+    return true;
+}
+
+static bool compile_values(struct leat_compile *c, const json_t *node, struct leat_rel *out)
+{
+    size_t rows = leat_json_count(node, "expressions");
+    struct leat_rel unit;
+    if (!leat_json_is(leat_json_at(node, "children", 0), "type", "LOGICAL_DUMMY_SCAN") || rows == 0 || rows > MAX_VALUES)
+        return leat_compile_refuse(c, "VALUES that refer to other tables, or more than %d of them; put them into a file and declare it as a source", MAX_VALUES);
+    if (!compile_unit(c, &unit) || !leat_rel_project(c, &unit, leat_json_at(node, "expressions", 0), out)) return false;
+    for (size_t i = 1; i < rows; i++) {
+        struct leat_rel next;
+        if (!leat_rel_project(c, &unit, leat_json_at(node, "expressions", i), &next) || !emit_union(c, out, &next)) return false;
+    }
+    return true;
+}
+
+static bool compile_empty(struct leat_compile *c, const json_t *node, struct leat_rel *out)
+{
+    const json_t *types = json_object_get(node, "return_types");
+    struct leat_rel unit;
+    if (!json_is_array(types)) return leat_compile_refuse(c, "a condition that is never true");
+    if (!compile_unit(c, &unit)) return false;
+    leat_rel_start(c, &unit, json_array_size(types), out);
+    for (size_t i = 0; i < json_array_size(types); i++) {
+        struct leat_type type = leat_bound_type(json_array_get(types, i));
+        char spelling[32];
+        if (type.kind == LEAT_NESTED) return leat_compile_refuse_nested(c, "expression");
+        leat_type_print(type, spelling);
+        out->columns[out->count++] = leat_rel_text(c, type, false, "CAST(NULL AS %s)", spelling);
+    }
+    leat_rel_filter_text(c, out, "false", false);
+    return true;
+}
+
 static bool compile_cte(struct leat_compile *c, const json_t *node, struct leat_rel *out)
 {
     struct leat_rel rel;
@@ -225,9 +350,11 @@ static bool compile_by_type(struct leat_compile *c, const json_t *node, const ch
     if (strcmp(type, "ANY_JOIN") == 0)
         return leat_compile_refuse(c, "a join whose condition is no conjunction of comparisons (OR, or a function of both sides): every "
                                       "row would have to be compared with every other; use UNION of two joins, or SCHEDULE");
-    if (strcmp(type, "EXPRESSION_GET") == 0 || strcmp(type, "DUMMY_SCAN") == 0 || strcmp(type, "EMPTY_RESULT") == 0)
-        return leat_compile_refuse(c, "rows written in the query itself (VALUES, SELECT without FROM, or a condition that is never "
-                                      "true); put constant rows into a file and declare it as a source");
+    if (strcmp(type, "EXPRESSION_GET") == 0) return compile_values(c, node, out);
+    if (strcmp(type, "DUMMY_SCAN") == 0) return compile_unit(c, out);
+    if (strcmp(type, "EMPTY_RESULT") == 0) return compile_empty(c, node, out);
+    if (strcmp(type, "RECURSIVE_CTE") == 0)
+        return leat_compile_refuse(c, "a recursive query: a change could change every later round; use SCHEDULE");
     return leat_compile_refuse(c, "operator %s of DuckDB's plan", type);
 }
 
@@ -409,18 +536,46 @@ static enum leat_status check_names(const struct leat_table *table, const struct
     return LEAT_OK;
 }
 
+/* Names and types, after the query's functions were found harmless: binding read_csv() would open its file. */
+static enum leat_status describe_query(struct leat_conn *conn, const struct leat_table *table, struct leat_schema *out, int *error_offset,
+                                       struct leat_error *err)
+{
+    char *plan = NULL;
+    enum leat_status status = leat_complete_check(conn, table->sql, error_offset, err);
+    if (status) return status;
+    if ((status = leat_conn_describe(conn, table->sql, out, err)) == LEAT_OK) return LEAT_OK;
+    struct leat_error ignored = {0}; /* the same failure once more, for its place */
+    if (leat_conn_bound_plan(conn, table->sql, &plan, &ignored)) *error_offset = leat_conn_error_offset(conn);
+    free(plan);
+    return status;
+}
+
+/* Is the text one expression and nothing else? */
+static enum leat_status check_constraint(struct leat_conn *conn, const struct leat_constraint *constraint, struct leat_error *err)
+{
+    char *sql = leat_asprintf("SELECT (%s\n)", constraint->expression);
+    int ignored;
+    enum leat_status status = leat_complete_check(conn, sql, &ignored, err);
+    free(sql);
+    return status ? leat_prepend(err, "CONSTRAINT %s", constraint->name) : LEAT_OK;
+}
+
 /* CONSTRAINT n EXPECT (e) ON VIOLATION DROP ROW: as CHECK in SQL, NULL passes. */
-static enum leat_status add_constraints(const struct leat_table *table, char **sql, struct leat_error *err)
+static enum leat_status add_constraints(struct leat_conn *conn, const struct leat_table *table, char **sql, struct leat_error *err)
 {
     struct leat_buffer out = {0};
     if (table->constraint_count == 0) return LEAT_OK;
+    for (size_t i = 0; i < table->constraint_count; i++) {
+        enum leat_status status = check_constraint(conn, &table->constraints[i], err);
+        if (status) return status;
+    }
     for (size_t i = 0; i < table->constraint_count; i++)
         if (table->constraints[i].action != LEAT_ON_DROP_ROW)
             return leat_fail(err, LEAT_UNSUPPORTED, "CONSTRAINT %s: ON VIOLATION %s is not in this version; use DROP ROW, or a second table of the violating rows",
                              table->constraints[i].name, table->constraints[i].action == LEAT_ON_QUARANTINE ? "QUARANTINE" : "FAIL UPDATE");
-    leat_putf(&out, "SELECT * FROM (%s) WHERE", *sql);
+    leat_putf(&out, "SELECT * FROM (%s\n) WHERE", *sql);
     for (size_t i = 0; i < table->constraint_count; i++)
-        leat_putf(&out, "%s ((%s) IS DISTINCT FROM false)", i ? " AND" : "", table->constraints[i].expression);
+        leat_putf(&out, "%s ((%s\n) IS DISTINCT FROM false)", i ? " AND" : "", table->constraints[i].expression);
     free(*sql);
     *sql = out.data;
     return LEAT_OK;
@@ -436,16 +591,16 @@ enum leat_status leat_plan_compile(struct leat_conn *plan_conn, const struct lea
     c.cut_sources = leat_alloc((project->source_count + 1) * sizeof *c.cut_sources);
     c.tumbled = leat_alloc((project->source_count + 1) * sizeof *c.tumbled);
     reset_plan(&c);
-    enum leat_status status = leat_conn_describe(plan_conn, table->sql, &c.plan->schema, err);
+    enum leat_status status = describe_query(plan_conn, table, &c.plan->schema, error_offset, err);
     if (!status) status = check_names(table, &c.plan->schema, err);
-    if (!status) status = add_constraints(table, &sql, err);
+    if (!status) status = add_constraints(plan_conn, table, &sql, err);
     if (!status) status = leat_complete(plan_conn, sql, &planning, &c.plan->completed_sql, error_offset, err);
     if (!status) {
         for (size_t i = 0; i < table->input_count; i++)
             add_input(project, c.plan, table->inputs[i]);
         status = compile_plan(&c, planning, error_offset, err);
     }
-    if (table->constraint_count) *error_offset = -1;
+    if (table->constraint_count && *error_offset >= 0) *error_offset = -1; /* a place in the wrapped text */
     if (!status) {
         *out = c.plan;
         c.plan = NULL;

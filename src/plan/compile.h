@@ -53,11 +53,14 @@ bool leat_compile_node(struct leat_compile *c, const json_t *node, struct leat_r
 bool leat_compile_aggregate(struct leat_compile *c, const json_t *node, struct leat_rel *out);
 bool leat_compile_distinct(struct leat_compile *c, const json_t *node, struct leat_rel *out);
 bool leat_compile_distinct_rel(struct leat_compile *c, struct leat_rel *in, struct leat_rel *out); /* SELECT DISTINCT * */
+/* DISTINCT ON (targets) ... ORDER BY orders over rel, whose columns `out` has; rel is flushed. */
+bool leat_compile_first(struct leat_compile *c, const json_t *targets, const json_t *orders, struct leat_rel *rel, struct leat_rel *out);
 bool leat_compile_window(struct leat_compile *c, const json_t *node, struct leat_rel *out);
 bool leat_compile_join(struct leat_compile *c, const json_t *node, struct leat_rel *out);
 bool leat_compile_cross(struct leat_compile *c, const json_t *node, struct leat_rel *out);
 bool leat_compile_set_difference(struct leat_compile *c, const json_t *node, struct leat_rel *out);
 bool leat_compile_refuse(struct leat_compile *c, const char *format, ...) LEAT_PRINTF(2, 3);
+bool leat_compile_refuse_nested(struct leat_compile *c, const char *column);
 
 /* relation.c */
 void leat_rel_of_op(struct leat_compile *c, int op, struct leat_rel *out);

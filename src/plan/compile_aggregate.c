@@ -496,13 +496,13 @@ static void order_by(struct total_order *order, uint16_t column, bool descending
     order->items[order->count++] = (struct leat_order){.column = column, .descending = descending, .nulls_first = nulls_first};
 }
 
-static bool distinct_on_columns(struct leat_compile *c, const json_t *node, struct leat_rel *rel, uint16_t *keys, struct total_order *order)
+static bool distinct_on_columns(struct leat_compile *c, const json_t *targets, const json_t *orders, struct leat_rel *rel, uint16_t *keys,
+                                struct total_order *order)
 {
-    const json_t *orders = json_object_get(json_object_get(node, "order_by"), "orders");
     struct leat_rel source = *rel;
     struct leat_rel_column column;
-    for (size_t i = 0; i < leat_json_count(node, "distinct_targets"); i++) {
-        if (!leat_rel_expression(c, &source, leat_json_at(node, "distinct_targets", i), &column)) return false;
+    for (size_t i = 0; i < json_array_size(targets); i++) {
+        if (!leat_rel_expression(c, &source, json_array_get(targets, i), &column)) return false;
         keys[i] = (uint16_t)leat_rel_add(c, rel, &column);
     }
     for (size_t i = 0; i < json_array_size(orders); i++) {
@@ -556,14 +556,13 @@ static void distinct_on_times(struct leat_op *op, const struct leat_op *child, c
     }
 }
 
-static bool distinct_on(struct leat_compile *c, const json_t *node, struct leat_rel *rel, struct leat_rel *out)
+bool leat_compile_first(struct leat_compile *c, const json_t *targets, const json_t *by, struct leat_rel *rel, struct leat_rel *out)
 {
-    size_t visible = rel->count, extra = leat_json_count(json_object_get(node, "order_by"), "orders");
-    size_t key_count = leat_json_count(node, "distinct_targets");
+    size_t visible = rel->count, extra = json_array_size(by), key_count = json_array_size(targets);
     uint16_t *keys = leat_arena_alloc(&c->arena, (key_count + 1) * sizeof *keys);
     struct total_order order = {0};
     order.items = leat_arena_alloc(&c->arena, (visible + extra + key_count + 1) * sizeof *order.items);
-    if (!distinct_on_columns(c, node, rel, keys, &order) || !leat_rel_flush(c, rel)) return false;
+    if (!distinct_on_columns(c, targets, by, rel, keys, &order) || !leat_rel_flush(c, rel)) return false;
     bool append_only = c->plan->ops[rel->op].append_only;
     int index = leat_emit(c, append_only ? LEAT_OP_DISTINCT_ON : LEAT_OP_RECOMPUTE, rel->op, -1);
     struct leat_op *op = &c->plan->ops[index];
@@ -598,6 +597,7 @@ bool leat_compile_distinct(struct leat_compile *c, const json_t *node, struct le
 {
     struct leat_rel rel;
     if (!leat_compile_node(c, leat_json_at(node, "children", 0), &rel)) return false;
-    if (leat_json_is(node, "distinct_type", "DISTINCT_ON")) return distinct_on(c, node, &rel, out);
+    if (leat_json_is(node, "distinct_type", "DISTINCT_ON"))
+        return leat_compile_first(c, json_object_get(node, "distinct_targets"), json_object_get(json_object_get(node, "order_by"), "orders"), &rel, out);
     return leat_compile_distinct_rel(c, &rel, out);
 }

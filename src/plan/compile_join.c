@@ -232,7 +232,41 @@ static void emit_sides(struct leat_compile *c, const struct join *j, struct leat
     (void)c;
 }
 
+/* Where both sides of a key follow event time, a row changes only while the cut has not passed its key. */
+static void keep_key_times(const struct leat_compile *c, const struct join *j, struct leat_op *op, bool both)
+{
+    const struct leat_op *left = &c->plan->ops[j->left.op], *right = &c->plan->ops[j->right.op];
+    for (size_t k = 0; k < j->key_count; k++) {
+        const struct leat_time_column *a = leat_op_time(left, j->keys[k]), *b = leat_op_time(right, j->right_keys[k]);
+        if (!a || !b || leat_op_time(op, j->keys[k])) continue;
+        int64_t span = a->span_us > b->span_us ? a->span_us : b->span_us;
+        leat_emit_time(op, j->keys[k], span, a->object);
+        if (both && !leat_op_time(op, j->left.count + j->right_keys[k])) leat_emit_time(op, j->left.count + j->right_keys[k], span, b->object);
+    }
+}
+
 /* ---- LOOKUP */
+
+/* Is the mark of IN or EXISTS, true or false, never NULL? Then it says just whether there is a match. */
+static bool mark_is_plain(struct leat_compile *c, const struct join *j)
+{
+    for (size_t i = 0; i < j->condition_count; i++) {
+        struct leat_rel_column a, b;
+        const char *comparison = condition_comparison(j, i);
+        if (strcmp(comparison, "COMPARE_NOT_DISTINCT_FROM") == 0) continue;
+        if (strcmp(comparison, "COMPARE_EQUAL") != 0) return false;
+        if (!leat_rel_expression(c, &j->left, condition_side(j, i, true), &a)) return false;
+        if (!leat_rel_expression(c, &j->right, condition_side(j, i, false), &b)) return false;
+        if (!a.not_null || !b.not_null) return false;
+    }
+    return true;
+}
+
+static bool refuse_mark(struct leat_compile *c)
+{
+    return leat_compile_refuse(c, "NOT IN (SELECT ...), or IN (SELECT ...) as a value, where a NULL on either side would decide about every "
+                                  "row; use [NOT] EXISTS, or declare both columns NOT NULL");
+}
 
 /* How the rows that a look-up joined, and what its conditions beyond the key say, become the join's answer. */
 static bool finish_lookup(struct leat_compile *c, struct join *j, const char *type, struct leat_rel *joined, struct leat_rel *out)
@@ -240,7 +274,9 @@ static bool finish_lookup(struct leat_compile *c, struct join *j, const char *ty
     const char *residual = NULL;
     bool can_fail = false;
     if (!write_residual(c, j, joined, &residual, &can_fail)) return false;
-    if (strcmp(type, "ANTI") == 0 && residual) {
+    if (strcmp(type, "MARK") == 0) {
+        /* the mark is made from the residual below */
+    } else if (strcmp(type, "ANTI") == 0 && residual) {
         const char *text = leat_arena_printf(&c->arena, "(c%zu IS NULL OR (%s) IS DISTINCT FROM true)", j->left.count + j->right_keys[0], residual);
         leat_rel_filter_text(c, joined, text, can_fail);
     } else if (strcmp(type, "LEFT") == 0 && residual) {
@@ -253,7 +289,15 @@ static bool finish_lookup(struct leat_compile *c, struct join *j, const char *ty
     } else if (residual) {
         leat_rel_filter_text(c, joined, residual, can_fail);
     }
-    pick_output(c, j, joined, strcmp(type, "SEMI") != 0 && strcmp(type, "ANTI") != 0, out);
+    bool mark = strcmp(type, "MARK") == 0;
+    pick_output(c, j, joined, !mark && strcmp(type, "SEMI") != 0 && strcmp(type, "ANTI") != 0, out);
+    if (mark) {
+        struct leat_type boolean = {.kind = LEAT_BOOLEAN};
+        struct leat_rel_column column = leat_rel_text(c, boolean, can_fail, "(c%zu IS NOT NULL%s%s%s)", j->left.count + j->right_keys[0],
+                                                      residual ? " AND coalesce(" : "", residual ? residual : "", residual ? ", false)" : "");
+        column.not_null = true;
+        leat_rel_add(c, out, &column);
+    }
     return true;
 }
 
@@ -263,7 +307,7 @@ static bool emit_lookup(struct leat_compile *c, struct join *j, struct leat_rel 
     bool fixed = source->refresh_us == 0, residual = has_residual(j);
     const char *type = j->type;
     enum leat_join_kind kind = LEAT_JOIN_INNER;
-    if (strcmp(type, "LEFT") == 0) kind = LEAT_JOIN_LEFT;
+    if (strcmp(type, "LEFT") == 0 || strcmp(type, "MARK") == 0) kind = LEAT_JOIN_LEFT;
     else if (strcmp(type, "SEMI") == 0) kind = residual ? LEAT_JOIN_INNER : LEAT_JOIN_SEMI; /* unique: at most one match */
     else if (strcmp(type, "ANTI") == 0) kind = residual ? LEAT_JOIN_LEFT : LEAT_JOIN_ANTI;
     if (!leat_rel_flush(c, &j->left) || !leat_rel_flush(c, &j->right)) return false;
@@ -310,6 +354,7 @@ static bool emit_join(struct leat_compile *c, struct join *j, struct leat_rel *o
     emit_sides(c, j, op, wide, false, kind == LEAT_JOIN_LEFT);
     op->append_only = (kind == LEAT_JOIN_INNER || kind == LEAT_JOIN_SEMI) && c->plan->ops[j->left.op].append_only &&
                       c->plan->ops[j->right.op].append_only;
+    keep_key_times(c, j, op, wide);
     op->incremental_class = 5;
     op->why = leat_strdup(j->key_count ? "equi-join, both sides kept by key" : "cross product, both sides kept");
     op->state_bound = leat_strdup("unbounded: all rows of both sides are kept");
@@ -355,13 +400,6 @@ static void put_columns(struct leat_buffer *sql, const char *prefix, size_t coun
         leat_putf(sql, "%s%s.c%zu", i || more ? ", " : "", prefix, i);
 }
 
-static bool keys_not_null(const struct join *j)
-{
-    for (size_t i = 0; i < j->key_count; i++)
-        if (!j->left.columns[j->keys[i]].not_null || !j->right.columns[j->right_keys[i]].not_null) return false;
-    return true;
-}
-
 static bool put_join_sql(struct leat_compile *c, const struct join *j, bool mark, bool wide, struct leat_buffer *sql)
 {
     leat_put(sql, "SELECT ");
@@ -379,9 +417,6 @@ static bool emit_recomputed_join(struct leat_compile *c, struct join *j, struct 
     struct leat_buffer sql = {0};
     bool mark = strcmp(j->type, "MARK") == 0, narrow = mark || strcmp(j->type, "SEMI") == 0 || strcmp(j->type, "ANTI") == 0;
     bool left_nullable = strcmp(j->type, "FULL") == 0 || strcmp(j->type, "RIGHT") == 0;
-    if (mark && !keys_not_null(j))
-        return leat_compile_refuse(c, "NOT IN (SELECT ...), or IN as a value, where a NULL on either side would decide about every row; "
-                                      "use [NOT] EXISTS, or declare both columns NOT NULL");
     if (!leat_rel_flush(c, &j->left) || !leat_rel_flush(c, &j->right)) return false;
     if (!put_join_sql(c, j, mark, !narrow, &sql)) {
         leat_buffer_deinit(&sql);
@@ -392,6 +427,7 @@ static bool emit_recomputed_join(struct leat_compile *c, struct join *j, struct 
     op->sql = sql.data;
     emit_sides(c, j, op, !narrow, left_nullable, true);
     if (mark) leat_emit_column(op, "mark", (struct leat_type){.kind = LEAT_BOOLEAN}, true);
+    keep_key_times(c, j, op, !narrow);
     op->incremental_class = 6;
     op->why = leat_asprintf("%s join with conditions beyond equality: changed keys are joined again",
                             strcmp(j->type, "FULL") == 0 ? "full" : mark ? "mark" : strcmp(j->type, "LEFT") == 0 ? "left" : "outer or semi");
@@ -423,15 +459,21 @@ static bool plan_join(struct leat_compile *c, struct join *j, struct leat_rel *o
     } else if (inner && !covers_primary_key(c, j, true, key_of) && covers_primary_key(c, j, false, key_of)) {
         swap_sides(j);
     }
-    if (simple && covers_primary_key(c, j, true, key_of))
+    bool mark = strcmp(j->type, "MARK") == 0, single = strcmp(j->type, "SINGLE") == 0;
+    if (mark && !mark_is_plain(c, j)) return *c->why ? false : refuse_mark(c);
+    if (single) j->type = "LEFT"; /* over a primary key there is one row at most */
+    if ((simple || mark || single) && covers_primary_key(c, j, true, key_of))
         return choose_keys(c, j, key_of, reference_below(c, &j->right)->primary_key_count) && emit_lookup(c, j, out);
+    if (single)
+        return leat_compile_refuse(c, "a scalar subquery that can give more than one row: use max(), min() or another aggregate in it, or "
+                                      "compare with the whole primary key of a reference");
     if (equalities == 0 && !inner)
         return leat_compile_refuse(c, "a %s join without an equality: every row would have to be compared with every other; "
                                       "add an equality to its condition or use SCHEDULE",
                                    j->type);
     if (!choose_keys(c, j, NULL, 0)) return false;
     if (simple && (!has_residual(j) || strcmp(j->type, "INNER") == 0)) return emit_join(c, j, out);
-    if (simple || strcmp(j->type, "FULL") == 0 || strcmp(j->type, "MARK") == 0) return emit_recomputed_join(c, j, out);
+    if (simple || mark || strcmp(j->type, "FULL") == 0) return emit_recomputed_join(c, j, out);
     return leat_compile_refuse(c, "a join of type %s", j->type);
 }
 

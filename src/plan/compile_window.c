@@ -22,8 +22,12 @@ struct windowing {
     struct leat_rel rel; /* the child's columns, then partition columns that are expressions */
     size_t visible, window_count;
     struct leat_expression_writer writer;
-    struct leat_buffer sql;
+    struct leat_buffer sql; /* of the window being written */
     bool can_fail;
+    const char **texts;     /* the different windows */
+    const json_t **windows;
+    size_t text_count;
+    size_t *text_of;        /* per window of the plan */
 };
 
 static bool write(struct leat_compile *c, struct windowing *w, const json_t *e)
@@ -153,6 +157,25 @@ static bool write_window(struct leat_compile *c, struct windowing *w, const json
     return true;
 }
 
+/* Equal windows, such as one selected and tested by QUALIFY, are computed once. */
+static bool write_windows(struct leat_compile *c, struct windowing *w)
+{
+    w->texts = leat_arena_alloc(&c->arena, (w->window_count + 1) * sizeof *w->texts);
+    w->windows = leat_arena_alloc(&c->arena, (w->window_count + 1) * sizeof *w->windows);
+    w->text_of = leat_arena_alloc(&c->arena, (w->window_count + 1) * sizeof *w->text_of);
+    for (size_t i = 0; i < w->window_count; i++) {
+        size_t at = 0;
+        leat_buffer_reset(&w->sql);
+        if (!write_window(c, w, leat_json_at(w->node, "expressions", i))) return false;
+        while (at < w->text_count && strcmp(w->texts[at], w->sql.data) != 0) at++;
+        w->text_of[i] = at;
+        if (at < w->text_count) continue;
+        w->windows[w->text_count] = leat_json_at(w->node, "expressions", i);
+        w->texts[w->text_count++] = leat_arena_copy(&c->arena, w->sql.data, w->sql.length);
+    }
+    return true;
+}
+
 /* Columns that every window partitions by; they become keys. */
 static bool common_partitions(struct leat_compile *c, struct windowing *w, uint16_t **keys, size_t *key_count)
 {
@@ -182,7 +205,14 @@ static bool emit_window(struct leat_compile *c, struct windowing *w, const uint1
 {
     int index = leat_emit(c, LEAT_OP_RECOMPUTE, w->rel.op, -1);
     struct leat_op *op = &c->plan->ops[index];
-    op->sql = leat_strdup(w->sql.data);
+    struct leat_buffer sql = {0};
+    leat_put(&sql, "SELECT ");
+    for (size_t i = 0; i < w->rel.count; i++)
+        leat_putf(&sql, "%sc%zu", i ? ", " : "", i);
+    for (size_t i = 0; i < w->text_count; i++)
+        leat_putf(&sql, ", %s", w->texts[i]);
+    leat_put(&sql, " FROM leat_input('in')");
+    op->sql = sql.data;
     op->key_count = key_count;
     op->keys = leat_alloc((key_count + 1) * sizeof *op->keys);
     memcpy(op->keys, keys, key_count * sizeof *op->keys);
@@ -192,8 +222,8 @@ static bool emit_window(struct leat_compile *c, struct windowing *w, const uint1
         const struct leat_rel_column *column = &w->rel.columns[keys[k]];
         if (column->has_time) leat_emit_time(op, keys[k], column->span_us, column->time_object);
     }
-    for (size_t i = 0; i < w->window_count; i++) {
-        const json_t *window = leat_json_at(w->node, "expressions", i);
+    for (size_t i = 0; i < w->text_count; i++) {
+        const json_t *window = w->windows[i];
         const char *alias = leat_json_text(window, "alias");
         leat_emit_column(op, *alias ? alias : "window", leat_bound_type(leat_bound_expression_type(window)), false);
     }
@@ -207,7 +237,7 @@ static bool emit_window(struct leat_compile *c, struct windowing *w, const uint1
     for (size_t i = 0; i < w->visible; i++)
         out->columns[out->count++] = whole.columns[i];
     for (size_t i = 0; i < w->window_count; i++)
-        out->columns[out->count++] = whole.columns[w->rel.count + i];
+        out->columns[out->count++] = whole.columns[w->rel.count + w->text_of[i]];
     return true;
 }
 
@@ -224,16 +254,7 @@ bool leat_compile_window(struct leat_compile *c, const json_t *node, struct leat
                                       "row; add PARTITION BY or use SCHEDULE");
     if (!leat_rel_flush(c, &w.rel)) return false;
     leat_rel_writer(c, &w.rel, &w.writer);
-    leat_put(&w.sql, "SELECT ");
-    for (size_t i = 0; i < w.rel.count; i++)
-        leat_putf(&w.sql, "%sc%zu", i ? ", " : "", i);
-    bool ok = true;
-    for (size_t i = 0; ok && i < w.window_count; i++) {
-        leat_put(&w.sql, ", ");
-        ok = write_window(c, &w, leat_json_at(node, "expressions", i));
-    }
-    leat_put(&w.sql, " FROM leat_input('in')");
-    ok = ok && emit_window(c, &w, keys, key_count, out);
+    bool ok = write_windows(c, &w) && emit_window(c, &w, keys, key_count, out);
     leat_buffer_deinit(&w.sql);
     return ok;
 }

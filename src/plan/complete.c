@@ -1,7 +1,8 @@
 /* Walks a query's syntax tree: refuses what has no single answer, and gives every choice among equal rows a total
  * order, so that DuckDB has only one answer left.
  *
- *   DISTINCT ON, LIMIT, OFFSET     ORDER BY gets all output columns, by position
+ *   LIMIT, OFFSET                  ORDER BY gets all output columns, by position
+ *   DISTINCT ON                    the same, event time before the others
  *   row_number, ntile, lag, lead,
  *   ROWS frames                    OVER's ORDER BY gets all columns of FROM (after GROUP BY: the group's)
  *   first_value ... in RANGE       the argument is ordered by OVER's order, then by itself
@@ -21,6 +22,7 @@
 
 #include "plan/complete_internal.h"
 #include "plan/functions.h"
+#include "plan/lineage.h"
 
 #define MAX_DEPTH 1000
 
@@ -228,6 +230,27 @@ static bool orders_everything(const json_t *orders)
     return false;
 }
 
+/* Event time first: then the row that is kept is the earliest, a record never replaces one that is older than itself,
+ * and what is counted by window stays final once the cut has passed it. */
+static void order_by_event_time(struct leat_completion *c, const json_t *node, size_t count, json_t *orders)
+{
+    struct leat_error ignored = {0};
+    json_t *bare = json_copy((json_t *)node), *plan = NULL;
+    json_object_set_new(bare, "modifiers", json_array());
+    char *sql = node_text(c, bare, &ignored), *json = NULL;
+    json_decref(bare);
+    bool ok = sql && !leat_conn_bound_plan(c->conn, sql, &json, &ignored) && !leat_json_load(json, &plan, &ignored);
+    for (size_t i = 0; ok && i < count; i++) {
+        if (!leat_is_event_time(c->conn, leat_json_at(plan, "plans", 0), i)) continue;
+        json_t *at = position(i + 1);
+        leat_append_order(orders, at, false);
+        json_decref(at);
+    }
+    json_decref(plan);
+    free(json);
+    free(sql);
+}
+
 static bool complete_order(struct leat_completion *c, json_t *node)
 {
     const json_t *distinct = find_modifier(node, "DISTINCT_MODIFIER");
@@ -251,6 +274,7 @@ static bool complete_order(struct leat_completion *c, json_t *node)
     }
     json_t *orders = json_object_get(order, "orders");
     if (orders_everything(orders)) return true;
+    if (distinct_on) order_by_event_time(c, node, count, orders);
     for (size_t i = 1; i <= count; i++) {
         json_t *at = position(i);
         leat_append_order(orders, at, false);
@@ -291,7 +315,7 @@ static bool walk_expression(struct leat_completion *c, struct leat_select *selec
     if (strcmp(class, "PARAMETER") == 0) return leat_completion_fail(c, e, "a parameter ($1, ?) has no value in a table's query");
     if (strcmp(class, "CAST") == 0 && !check_type(c, e)) return false;
     if (!walk_members(c, select, e)) return false;
-    if (!select) return true;
+    if (!select || c->only_check) return true;
     if (strcmp(class, "FUNCTION") == 0) return leat_complete_call(c, select, e);
     if (strcmp(class, "WINDOW") == 0) return leat_complete_window(c, select, e);
     return true;
@@ -353,7 +377,7 @@ static bool walk_ctes(struct leat_completion *c, json_t *node)
 static bool name_item(struct leat_completion *c, struct leat_select *select, json_t *item, const json_t *before)
 {
     struct leat_schema schema = {0};
-    if (*leat_json_text(item, "alias") || leat_json_is(item, "class", "COLUMN_REF") || json_equal(item, before)) return true;
+    if (c->only_check || *leat_json_text(item, "alias") || leat_json_is(item, "class", "COLUMN_REF") || json_equal(item, before)) return true;
     json_t *items = json_pack("[O]", before), *node = json_copy(select->node);
     json_object_set(node, "select_list", items);
     json_object_set_new(node, "modifiers", json_array());
@@ -399,7 +423,7 @@ static bool walk_query(struct leat_completion *c, json_t *node)
         json_object_foreach(node, key, member)
             if (strcmp(key, "cte_map") != 0 && !(ok = walk(c, NULL, member))) break;
     }
-    ok = ok && complete_order(c, node);
+    ok = ok && (c->only_check || complete_order(c, node));
     while (json_array_size(c->scope) > visible)
         json_array_remove(c->scope, json_array_size(c->scope) - 1);
     return ok;
@@ -427,22 +451,38 @@ static enum leat_status complete_tree(struct leat_conn *conn, const char *sql, c
     return c.status;
 }
 
-enum leat_status leat_complete(struct leat_conn *conn, const char *sql, char **planning, char **completed, int *error_offset, struct leat_error *err)
+static enum leat_status parse_select(struct leat_conn *conn, const char *sql, json_t **tree, int *error_offset, struct leat_error *err)
 {
-    char *json = NULL, *text = NULL;
-    json_t *tree = NULL;
-    *planning = *completed = NULL;
+    char *json = NULL;
+    *tree = NULL;
     *error_offset = -1;
     enum leat_status status = leat_conn_parse(conn, sql, &json, err);
-    if (status) {
-        *error_offset = leat_conn_error_offset(conn);
-        goto out;
-    }
-    if ((status = leat_json_load(json, &tree, err))) goto out;
-    if (leat_json_count(tree, "statements") != 1) {
-        status = leat_fail(err, LEAT_INVALID, "a table is one SELECT, not %zu statements", leat_json_count(tree, "statements"));
-        goto out;
-    }
+    if (status) *error_offset = leat_conn_error_offset(conn);
+    if (!status) status = leat_json_load(json, tree, err);
+    if (!status && leat_json_count(*tree, "statements") != 1)
+        status = leat_fail(err, LEAT_INVALID, "one SELECT is wanted, not %zu statements", leat_json_count(*tree, "statements"));
+    free(json);
+    return status;
+}
+
+enum leat_status leat_complete_check(struct leat_conn *conn, const char *sql, int *error_offset, struct leat_error *err)
+{
+    struct leat_completion c = {.conn = conn, .only_check = true, .err = err, .error_offset = -1, .scope = json_array()};
+    json_t *tree;
+    c.status = parse_select(conn, sql, &tree, error_offset, err);
+    if (!c.status && !walk(&c, NULL, json_object_get(tree, "statements"))) *error_offset = c.error_offset;
+    json_decref(tree);
+    json_decref(c.scope);
+    return c.status;
+}
+
+enum leat_status leat_complete(struct leat_conn *conn, const char *sql, char **planning, char **completed, int *error_offset, struct leat_error *err)
+{
+    char *text = NULL;
+    json_t *tree = NULL;
+    *planning = *completed = NULL;
+    enum leat_status status = parse_select(conn, sql, &tree, error_offset, err);
+    if (status) goto out;
     if ((status = complete_tree(conn, sql, tree, false, planning, error_offset, err))) goto out;
     if ((status = complete_tree(conn, sql, tree, true, &text, error_offset, err))) goto out;
     if ((status = leat_conn_exact_sums(conn, text, completed, err))) {
@@ -456,7 +496,6 @@ out:
         *planning = *completed = NULL;
     }
     free(text);
-    free(json);
     json_decref(tree);
     return status;
 }

@@ -12,4 +12,7 @@
 enum leat_status leat_complete(struct leat_conn *plan_conn, const char *sql, char **planning, char **completed, int *error_offset,
                                struct leat_error *err) LEAT_MUST;
 
+/* Only the checks: one SELECT, whose functions and clauses are allowed. Nothing is bound. */
+enum leat_status leat_complete_check(struct leat_conn *plan_conn, const char *sql, int *error_offset, struct leat_error *err) LEAT_MUST;
+
 #endif

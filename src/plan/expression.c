@@ -188,6 +188,23 @@ static bool put_list(struct state *s, const json_t *value)
     return ok || refuse(s, "a constant of type", leat_json_text(type, "id"));
 }
 
+static bool put_struct(struct state *s, const json_t *value)
+{
+    const json_t *content = json_object_get(value, "value"), *info = json_object_get(json_object_get(value, "type"), "type_info");
+    bool named = *leat_json_text(leat_json_at(info, "child_types", 0), "first") != 0;
+    leat_put(s->out, named ? "struct_pack(" : "row(");
+    for (size_t i = 0; i < leat_json_count(content, "children"); i++) {
+        if (i) leat_put(s->out, ", ");
+        if (named) {
+            leat_put_sql_name(s->out, leat_json_text(leat_json_at(info, "child_types", i), "first"));
+            leat_put(s->out, " := ");
+        }
+        if (!put_value(s, leat_json_at(content, "children", i))) return false;
+    }
+    leat_put(s->out, ")");
+    return leat_json_count(content, "children") > 0 || refuse(s, "a constant of type", "STRUCT");
+}
+
 static bool put_typed(struct state *s, const char *text, const json_t *type)
 {
     leat_putf(s->out, "CAST(%s AS ", text);
@@ -253,6 +270,7 @@ static bool put_value(struct state *s, const json_t *value)
     const json_t *type = json_object_get(value, "type"), *content = json_object_get(value, "value");
     struct leat_type simple = leat_bound_type(type);
     if (leat_json_true(value, "is_null")) return put_typed(s, "NULL", type);
+    if (leat_json_is(type, "id", "STRUCT")) return put_struct(s, value);
     if (simple.kind == LEAT_NESTED) return put_list(s, value);
     if (leat_bound_type_is_alias(type)) {
         struct leat_buffer text = {0};
@@ -484,6 +502,47 @@ static void put_function_name(struct leat_buffer *out, const char *name)
     else leat_put_sql_name(out, name);
 }
 
+#define MAX_LAMBDA_REFS 64
+
+/* fn(list, lambda p: body). The body refers to its parameters, the last one first, then to what it captured, which are
+ * the call's arguments after the list. */
+static bool write_lambda(struct state *s, const json_t *e, const char *name)
+{
+    const json_t *data = json_object_get(e, "function_data"), *children = json_object_get(e, "children");
+    bool reduce = strstr(name, "reduce") != NULL, ok = !leat_json_true(data, "has_initial");
+    size_t parameters = (size_t)(reduce ? 2 : 1) + leat_json_true(data, "has_index"), captures = json_array_size(children) - 1;
+    struct leat_buffer texts[MAX_LAMBDA_REFS] = {{0}};
+    struct leat_expression_ref refs[MAX_LAMBDA_REFS] = {{0}};
+    struct leat_expression_writer inner = {.refs = refs, .ref_count = parameters + captures};
+    if (!ok || json_array_size(children) == 0 || parameters + captures > MAX_LAMBDA_REFS) return refuse(s, "the lambda of", name);
+    put_function_name(s->out, name);
+    leat_put(s->out, "(");
+    ok = write_any(s, json_array_get(children, 0));
+    leat_put(s->out, ", lambda ");
+    for (size_t i = 0; i < parameters; i++) {
+        size_t ref = parameters - 1 - i;
+        leat_putf(&texts[ref], "p%d_%zu", s->writer->lambda_depth, i);
+        leat_putf(s->out, "%s%s", i ? ", " : "", texts[ref].data);
+    }
+    leat_put(s->out, ": ");
+    struct leat_buffer *out = s->out;
+    for (size_t i = 0; ok && i < captures; i++) {
+        s->out = &texts[parameters + i];
+        ok = write_any(s, json_array_get(children, i + 1));
+    }
+    s->out = out;
+    for (size_t i = 0; i < parameters + captures; i++)
+        refs[i].text = texts[i].data;
+    inner.lambda_depth = s->writer->lambda_depth + 1;
+    ok = ok && leat_expression_write(&inner, json_object_get(data, "lambda_expr"), s->out, s->can_fail);
+    if (*inner.why) memcpy(s->writer->why, inner.why, sizeof inner.why);
+    s->writer->reads_clock |= inner.reads_clock;
+    leat_put(s->out, ")");
+    for (size_t i = 0; i < parameters + captures; i++)
+        leat_buffer_deinit(&texts[i]);
+    return ok;
+}
+
 static bool write_function(struct state *s, const json_t *e)
 {
     const char *name = leat_json_text(e, "name");
@@ -492,8 +551,10 @@ static bool write_function(struct state *s, const json_t *e)
     size_t count = json_array_size(children);
     bool decimal = leat_bound_type(leat_bound_expression_type(e)).kind == LEAT_DECIMAL;
     if (!traits) return refuse(s, "function", name);
-    if (traits & LEAT_FUNCTION_LAMBDA || json_object_get(json_object_get(e, "function_data"), "lambda_expr"))
-        return refuse(s, "the lambda of", name);
+    if (json_object_get(json_object_get(e, "function_data"), "lambda_expr")) {
+        *s->can_fail = true;
+        return write_lambda(s, e, name);
+    }
     if (traits & LEAT_FUNCTION_CLOCK) s->writer->reads_clock = true;
     mark_function_failure(s, e, traits);
     if (decimal) leat_put(s->out, "CAST(");

@@ -13,6 +13,7 @@ struct leat_expression_ref {
 struct leat_expression_writer {
     const struct leat_expression_ref *refs;
     size_t ref_count;
+    int lambda_depth; /* internal: lambdas around */
     bool reads_clock; /* set: now() or a relative of it was written */
     char why[256];    /* set on refusal */
 };

@@ -149,7 +149,7 @@ enum leat_status leat_function_check(const char *name, struct leat_error *err)
         const struct refusal *r = &refusals[i];
         if (!name_in(r->names, name)) continue;
         if (!r->instead) return leat_fail(err, LEAT_UNSUPPORTED, "function %s is refused: %s", name, r->reason);
-        return leat_fail(err, LEAT_UNSUPPORTED, "function %s is refused: %s; use %s", name, r->reason, r->instead);
+        return leat_fail(err, LEAT_UNSUPPORTED, "function %s is refused: %s; instead: %s", name, r->reason, r->instead);
     }
     return leat_fail(err, LEAT_UNSUPPORTED,
                      "function %s is not on leat's list of functions with one answer for equal arguments; "

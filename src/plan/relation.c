@@ -19,6 +19,13 @@ bool leat_compile_refuse(struct leat_compile *c, const char *format, ...)
     return false;
 }
 
+bool leat_compile_refuse_nested(struct leat_compile *c, const char *column)
+{
+    return leat_compile_refuse(c, "column \"%s\" is a list, struct or another nested value: leat keeps only plain values between stages; take "
+                                  "it apart in the same SELECT that makes it, or turn it into text",
+                               column);
+}
+
 void leat_rel_of_op(struct leat_compile *c, int index, struct leat_rel *out)
 {
     const struct leat_op *op = &c->plan->ops[index];
@@ -241,11 +248,63 @@ struct leat_rel_column leat_rel_text(struct leat_compile *c, struct leat_type ty
     return column;
 }
 
+static bool has_nested(const struct leat_op *op)
+{
+    for (size_t i = 0; i < op->schema.field_count; i++)
+        if (op->schema.fields[i].type.kind == LEAT_NESTED) return true;
+    return false;
+}
+
 static bool is_identity(struct leat_compile *c, const struct leat_rel *rel)
 {
-    if (rel->filter || rel->count != c->plan->ops[rel->op].schema.field_count) return false;
+    if (rel->filter || rel->count != c->plan->ops[rel->op].schema.field_count || has_nested(&c->plan->ops[rel->op])) return false;
     for (size_t i = 0; i < rel->count; i++)
         if (rel->columns[i].from != (int)i) return false;
+    return true;
+}
+
+static void put_stage(struct leat_compile *c, const struct leat_rel *rel, const char *inner, size_t inner_count, struct leat_buffer *sql)
+{
+    leat_put(sql, "SELECT ");
+    for (size_t i = 0; i < rel->count; i++)
+        leat_putf(sql, "%s%s", i ? ", " : "", leat_rel_column_text(c, rel, i));
+    leat_putf(sql, " FROM (%s) AS recomputed(", inner);
+    for (size_t i = 0; i < inner_count; i++)
+        leat_putf(sql, "%sc%zu", i ? ", " : "", i);
+    leat_put(sql, ")");
+    if (rel->filter) leat_putf(sql, " WHERE %s", rel->filter);
+}
+
+/* What a RECOMPUTE makes nested has to become plain inside its own statement: the filter and projection over it are
+ * written around its SQL, as a new operator in its place. */
+static bool emit_merged(struct leat_compile *c, struct leat_rel *rel)
+{
+    int old = rel->op, index = leat_emit(c, LEAT_OP_RECOMPUTE, c->plan->ops[old].children[0], -1);
+    struct leat_op *op = &c->plan->ops[index];
+    const struct leat_op *inner = &c->plan->ops[old];
+    struct leat_buffer sql = {0};
+    op->children[1] = inner->children[1];
+    op->child_count = inner->child_count;
+    op->incremental_class = inner->incremental_class;
+    op->key_count = inner->key_count;
+    op->keys = leat_alloc((op->key_count + 1) * sizeof *op->keys);
+    memcpy(op->keys, inner->keys, op->key_count * sizeof *op->keys);
+    if (inner->right_keys) {
+        op->right_keys = leat_alloc((op->key_count + 1) * sizeof *op->right_keys);
+        memcpy(op->right_keys, inner->right_keys, op->key_count * sizeof *op->right_keys);
+    }
+    put_stage(c, rel, inner->sql, inner->schema.field_count, &sql);
+    op->sql = sql.data;
+    op->why = leat_strdup(inner->why);
+    op->state_bound = leat_strdup(inner->state_bound);
+    for (size_t i = 0; i < rel->count; i++) {
+        const struct leat_rel_column *column = &rel->columns[i];
+        if (column->type.kind == LEAT_NESTED) return leat_compile_refuse_nested(c, column->name);
+        leat_emit_column(op, column->name ? column->name : "column", column->type, column->not_null);
+        if (column->has_time) leat_emit_time(op, i, column->span_us, column->time_object);
+    }
+    if (!leat_emit_done(c, &index)) return false;
+    rel->op = index;
     return true;
 }
 
@@ -253,6 +312,7 @@ static bool emit_map(struct leat_compile *c, struct leat_rel *rel)
 {
     struct leat_rel_column mark = leat_rel_text(c, (struct leat_type){.kind = LEAT_BOOLEAN}, false, "true");
     if (rel->count == 0) leat_rel_add(c, rel, &mark); /* count(*) needs rows, and rows need a column */
+    if (has_nested(&c->plan->ops[rel->op])) return emit_merged(c, rel);
     int index = leat_emit(c, LEAT_OP_MAP, rel->op, -1);
     struct leat_op *op = &c->plan->ops[index];
     op->append_only = c->plan->ops[rel->op].append_only;
@@ -293,7 +353,7 @@ bool leat_rel_flush(struct leat_compile *c, struct leat_rel *rel)
 
 bool leat_rel_settle(struct leat_compile *c, struct leat_rel *rel, uint16_t **at)
 {
-    bool bare = !rel->filter;
+    bool bare = !rel->filter && !has_nested(&c->plan->ops[rel->op]);
     for (size_t i = 0; i < rel->count; i++)
         bare = bare && rel->columns[i].from >= 0;
     if (!bare && !leat_rel_flush(c, rel)) return false;

@@ -8,7 +8,9 @@
 /* Optimiser rules a PLAN instance keeps: those whose result is still the user's query, operator by
  * operator. All others that the library knows are disabled, so that a new one cannot slip in. */
 static const char PLAN_RULES_KEPT[] = "'expression_rewriter', 'filter_pullup', 'filter_pushdown', 'deliminator', "
-                                      "'unnest_rewriter', 'unused_columns', 'cte_inlining'";
+                                      "'unnest_rewriter', 'unused_columns', 'cte_inlining', "
+                                      "'statistics_propagation'"; /* resolves types again, without which a set
+                                                                     operation with unused columns fails to bind */
 
 const char *leat_duck_version(void) {
     return duckdb_library_version();

@@ -23,6 +23,7 @@ static const char world_sql[] =
     " WITH (connector = 'file', path = 'products.csv', format = 'csv', refresh = INTERVAL '1' HOUR);\n"
     "CREATE SOURCE countries (code VARCHAR PRIMARY KEY, name VARCHAR NOT NULL)"
     " WITH (connector = 'file', path = 'countries.parquet', format = 'parquet');\n"
+    "CREATE VIEW deduped AS SELECT DISTINCT ON (event_id) * FROM orders;\n"
     "CREATE VIEW paid AS SELECT * FROM orders WHERE status = 'a';\n";
 
 struct world {

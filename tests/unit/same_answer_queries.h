@@ -18,6 +18,10 @@ static const struct {
          "DATE '2026-02-03' AS f, TIME '10:11:12' AS g, INTERVAL '2 months 3 days' AS h, '\\xAA'::BLOB AS i, "
          "'6d1c1e3f-0000-4000-8000-000000000001'::UUID AS j, NULL AS k, 170141183460469231731687303715884105727 AS l, "
          "1e300::DOUBLE AS m, TIMESTAMPTZ '2026-01-01 00:00:00+00' AS n, 18446744073709551615::UBIGINT AS o FROM orders"},
+    {"", "SELECT list_transform([order_id, quantity], lambda x, i: x + i + customer_id)[2] AS a, list_filter([status, 'b'], lambda x: x <> 'a')[1] AS b, "
+         "list_reduce([1, 2, quantity], lambda a, b: a * 2 + b) AS c, "
+         "list_transform([quantity, 2], lambda x: list_sum(list_transform([x, order_id], lambda y: y * x + quantity)))[1] AS d FROM orders"},
+    {"", "SELECT order_id FROM orders WHERE (quantity, product_id) IN ((1, 2), (3, 4)) OR order_id IN (1, 2)"},
     {"", "SELECT status FROM orders UNION ALL SELECT category FROM products"},
     {"", "SELECT order_id, x.u FROM (SELECT order_id, upper(status) AS u, amount FROM orders) x WHERE x.amount > 1"},
     {"", "SELECT * FROM paid"},
@@ -52,6 +56,9 @@ static const struct {
     {"EMIT ON WINDOW CLOSE", "SELECT window_start, sum(amount) AS n FROM TUMBLE(orders, event_time, INTERVAL '2' MINUTE) GROUP BY ALL"},
     {"", "SELECT window_start, count(*) AS n FROM (SELECT DISTINCT ON (event_id) *, leat_tumble(event_time, 60000000, 0) AS window_start FROM orders "
          "ORDER BY event_id, event_time) GROUP BY ALL"},
+    {"", "SELECT window_start, status, count(*) AS n FROM TUMBLE(deduped, event_time, INTERVAL '1' MINUTE) GROUP BY ALL"},
+    {"EMIT ON WINDOW CLOSE", "SELECT window_start, count(*) AS n, sum(amount) AS s FROM TUMBLE(deduped, event_time, INTERVAL '2' MINUTE) GROUP BY ALL"},
+    {"", "SELECT window_start, order_id, row_number() OVER (PARTITION BY window_start ORDER BY amount) AS r FROM TUMBLE(paid, event_time, INTERVAL '1' MINUTE)"},
     {"ALLOW LATENESS INTERVAL '1' SECOND", "SELECT order_id, status FROM orders"},
     /* look-ups */
     {"", "SELECT o.order_id, p.category, p.price FROM orders o JOIN products p USING (product_id)"},
@@ -88,7 +95,24 @@ static const struct {
     {"", "SELECT order_id FROM orders EXCEPT SELECT product_id FROM products"},
     {"", "SELECT customer_id FROM orders INTERSECT SELECT product_id FROM products"},
     {"", "SELECT order_id FROM orders EXCEPT ALL SELECT product_id FROM orders"},
+    {"", "SELECT order_id, (SELECT price FROM products p WHERE p.product_id = o.product_id) AS pr FROM orders o"},
+    {"", "SELECT order_id, EXISTS (SELECT 1 FROM products p WHERE p.product_id = o.product_id AND p.price > 1) AS e FROM orders o"},
+    {"", "SELECT order_id, EXISTS (SELECT 1 FROM orders p WHERE p.customer_id = o.customer_id AND p.amount > o.amount) AS e FROM orders o"},
+    {"", "SELECT order_id, order_id IN (SELECT order_id FROM orders WHERE status = 'a') AS e FROM orders o WHERE quantity > 1"},
+    {"", "SELECT order_id, order_id IN (SELECT product_id FROM products) AS e FROM orders o"},
+    {"", "SELECT o.order_id, v.n FROM orders o JOIN (VALUES (1, 'one'), (2, 'two'), (2, 'zwei')) v(id, n) ON o.product_id = v.id"},
+    {"", "SELECT order_id, status FROM orders UNION ALL SELECT 7, 'seven'"},
+    {"", "SELECT order_id FROM orders WHERE false"},
+    {"", "SELECT t.order_id FROM (SELECT * FROM orders UNION ALL SELECT * FROM paid) t"},
+    {"", "SELECT sum(t.price) AS s, t.status FROM (SELECT * FROM orders UNION ALL SELECT * FROM paid) t GROUP BY t.status"},
+    {"", "SELECT a.window_start, a.n, b.s FROM (SELECT window_start, count(*) AS n FROM TUMBLE(orders, event_time, INTERVAL '1' MINUTE) GROUP BY ALL) a "
+         "JOIN (SELECT window_start, sum(quantity) AS s FROM TUMBLE(paid, event_time, INTERVAL '1' MINUTE) GROUP BY ALL) b USING (window_start)"},
     /* recomputed */
+    {"", "SELECT customer_id, any_value(status ORDER BY event_time) AS a, len(list(status ORDER BY quantity)) AS n, list(order_id)[1] AS f, "
+         "list_sum(list(DISTINCT quantity)) AS q FROM orders GROUP BY customer_id HAVING len(list(status)) > 1"},
+    {"", "SELECT customer_id, quantile_disc(amount, [0.1, 0.5])[2] AS q, json_array_length(to_json(list(status))) AS j FROM orders GROUP BY customer_id"},
+    {"", "SELECT order_id, amount, row_number() OVER (PARTITION BY event_id ORDER BY amount DESC, price) AS rn FROM orders QUALIFY rn = 1 AND amount > 2"},
+    {"", "SELECT order_id, list(status) OVER (PARTITION BY order_id ORDER BY quantity)[1] AS l FROM orders"},
     {"", "SELECT customer_id, median(amount) AS m, quantile_cont(amount, 0.9) AS q, mode(status) AS mo, string_agg(status, ',' ORDER BY event_time) AS s "
          "FROM orders GROUP BY customer_id"},
     {"", "SELECT customer_id, last(status ORDER BY event_time) AS l, first(status ORDER BY event_time) AS f, arg_max_null(status, amount) AS an, "

@@ -146,6 +146,7 @@ static void step_leaf(struct run *r, size_t i)
 static void run_step(struct run *r)
 {
     struct leat_error err = {0};
+    bool closes = r->world.project->tables[0].emit_on_window_close;
     struct leat_step_context context = {.clock_us = 1767225600000000, .cut_us = r->plan->has_cut ? r->cut_us : NO_CUT};
     for (size_t i = 0; i < r->plan->op_count; i++) {
         const struct leat_op *op = &r->plan->ops[i];
@@ -159,10 +160,10 @@ static void run_step(struct run *r)
         for (size_t k = 0; op->append_only && k < r->outputs[i].row_count; k++)
             if (leat_weight(&r->outputs[i], k) < 0) fail_msg("%s: operator %zu is not append-only", r->query, i);
         for (size_t t = 0; t < op->time_count; t++)
-            for (size_t k = 0; k < r->outputs[i].row_count && context.cut_us != NO_CUT && op->close_key < 0; k++) {
+            for (size_t k = 0; k < r->outputs[i].row_count && context.cut_us != NO_CUT && !closes; k++) {
                 const struct leat_column *column = &r->outputs[i].columns[op->times[t].column];
                 if (leat_is_null(column, k)) continue;
-                if (((const int64_t *)column->data)[k] + op->times[t].span_us <= r->cut_us && r->plan->ops[r->plan->op_count - 1].time_count == 0)
+                if (((const int64_t *)column->data)[k] + op->times[t].span_us <= r->cut_us)
                     fail_msg("%s: operator %zu breaks its event time", r->query, i);
             }
     }
