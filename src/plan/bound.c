@@ -21,8 +21,7 @@ static const struct named_kind kinds[] = {
     {"INTERVAL", LEAT_INTERVAL},   {"UUID", LEAT_UUID},
 };
 
-struct leat_type leat_bound_type(const json_t *type)
-{
+struct leat_type leat_bound_type(const json_t *type) {
     struct leat_type result = {.kind = LEAT_NESTED};
     const char *id = type ? leat_json_text(type, "id") : "BOOLEAN";
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
@@ -35,13 +34,11 @@ struct leat_type leat_bound_type(const json_t *type)
     return result;
 }
 
-bool leat_bound_type_is_alias(const json_t *type)
-{
+bool leat_bound_type_is_alias(const json_t *type) {
     return *leat_json_text(json_object_get(type, "type_info"), "alias") != 0;
 }
 
-static bool put_struct_type(const json_t *info, struct leat_buffer *out)
-{
+static bool put_struct_type(const json_t *info, struct leat_buffer *out) {
     size_t count = leat_json_count(info, "child_types");
     leat_put(out, "STRUCT(");
     for (size_t i = 0; i < count; i++) {
@@ -57,8 +54,7 @@ static bool put_struct_type(const json_t *info, struct leat_buffer *out)
     return count > 0;
 }
 
-static bool put_map_type(const json_t *info, struct leat_buffer *out)
-{
+static bool put_map_type(const json_t *info, struct leat_buffer *out) {
     const json_t *entry = json_object_get(json_object_get(info, "child_type"), "type_info");
     if (leat_json_count(entry, "child_types") != 2) return false;
     leat_put(out, "MAP(");
@@ -69,8 +65,7 @@ static bool put_map_type(const json_t *info, struct leat_buffer *out)
     return true;
 }
 
-static bool put_enum_type(const json_t *info, struct leat_buffer *out)
-{
+static bool put_enum_type(const json_t *info, struct leat_buffer *out) {
     leat_put(out, "ENUM(");
     for (size_t i = 0; i < leat_json_count(info, "values"); i++) {
         if (i) leat_put(out, ", ");
@@ -80,9 +75,9 @@ static bool put_enum_type(const json_t *info, struct leat_buffer *out)
     return leat_json_count(info, "values") > 0;
 }
 
-bool leat_bound_type_sql(const json_t *type, struct leat_buffer *out)
-{
-    static const char *const more[] = {"TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIME WITH TIME ZONE", "BIT", "TIME_NS"};
+bool leat_bound_type_sql(const json_t *type, struct leat_buffer *out) {
+    static const char *const more[] = {"TIMESTAMP_S",         "TIMESTAMP_MS", "TIMESTAMP_NS",
+                                       "TIME WITH TIME ZONE", "BIT",          "TIME_NS"};
     const char *id = leat_json_text(type, "id");
     const json_t *info = json_object_get(type, "type_info");
     if (leat_bound_type_is_alias(type)) {
@@ -108,29 +103,28 @@ bool leat_bound_type_sql(const json_t *type, struct leat_buffer *out)
     if (strcmp(id, "ENUM") == 0) return put_enum_type(info, out);
     if (strcmp(id, "LIST") == 0 || strcmp(id, "ARRAY") == 0) {
         if (!leat_bound_type_sql(json_object_get(info, "child_type"), out)) return false;
-        if (*id == 'L') leat_put(out, "[]");
-        else leat_putf(out, "[%lld]", (long long)leat_json_int(info, "size"));
+        if (*id == 'L')
+            leat_put(out, "[]");
+        else
+            leat_putf(out, "[%lld]", (long long)leat_json_int(info, "size"));
         return true;
     }
     return false;
 }
 
-const json_t *leat_bound_expression_type(const json_t *expression)
-{
+const json_t *leat_bound_expression_type(const json_t *expression) {
     const json_t *type = json_object_get(expression, "return_type");
     if (!type) type = json_object_get(json_object_get(expression, "value"), "type");
     return type;
 }
 
-bool leat_bound_is_ref(const json_t *expression, size_t *index)
-{
+bool leat_bound_is_ref(const json_t *expression, size_t *index) {
     if (!leat_json_is(expression, "expression_class", "BOUND_REF")) return false;
     *index = (size_t)leat_json_int(expression, "index");
     return true;
 }
 
-bool leat_bound_int_constant(const json_t *expression, int64_t *out)
-{
+bool leat_bound_int_constant(const json_t *expression, int64_t *out) {
     const json_t *value = json_object_get(expression, "value");
     const json_t *number = json_object_get(value, "value");
     if (!leat_json_is(expression, "expression_class", "BOUND_CONSTANT")) return false;
@@ -140,8 +134,7 @@ bool leat_bound_int_constant(const json_t *expression, int64_t *out)
     return true;
 }
 
-bool leat_bound_uses_class(const json_t *expression, const char *expression_class)
-{
+bool leat_bound_uses_class(const json_t *expression, const char *expression_class) {
     if (json_is_array(expression)) {
         for (size_t i = 0; i < json_array_size(expression); i++)
             if (leat_bound_uses_class(json_array_get(expression, i), expression_class)) return true;
@@ -151,7 +144,7 @@ bool leat_bound_uses_class(const json_t *expression, const char *expression_clas
     if (leat_json_is(expression, "expression_class", expression_class)) return true;
     const char *key;
     json_t *member;
-    json_object_foreach((json_t *)expression, key, member)
-        if (leat_bound_uses_class(member, expression_class)) return true;
+    json_object_foreach((json_t *)expression, key,
+                        member) if (leat_bound_uses_class(member, expression_class)) return true;
     return false;
 }

@@ -6,7 +6,8 @@
 #include "data/schema.h"
 #include "plan/json.h"
 
-/* A serialised type (NULL: BOOLEAN) as leat's; NESTED for what never enters a change batch (lists, structs, ENUM, BIT ...). */
+/* A serialised type (NULL: BOOLEAN) as leat's; NESTED for what never enters a change batch (lists, structs, ENUM, BIT
+ * ...). */
 struct leat_type leat_bound_type(const json_t *type);
 /* A serialised type in DuckDB's SQL spelling; false: it cannot be spelled (an unnamed struct, ANY ...). */
 bool leat_bound_type_sql(const json_t *type, struct leat_buffer *out);

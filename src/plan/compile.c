@@ -11,8 +11,7 @@
 /* ---- leaves */
 
 /* A position in the declared row for every output column of the scan. */
-static bool scan_columns(struct leat_compile *c, const json_t *node, uint16_t *out, size_t *count)
-{
+static bool scan_columns(struct leat_compile *c, const json_t *node, uint16_t *out, size_t *count) {
     size_t wanted = leat_json_count(node, "projection_ids"), indexes = leat_json_count(node, "column_indexes");
     size_t types = leat_json_count(node, "returned_types");
     bool projected = wanted > 0;
@@ -29,8 +28,8 @@ static bool scan_columns(struct leat_compile *c, const json_t *node, uint16_t *o
     return true;
 }
 
-static void emit_source_columns(struct leat_compile *c, struct leat_op *op, const struct leat_source *source, size_t index)
-{
+static void emit_source_columns(struct leat_compile *c, struct leat_op *op, const struct leat_source *source,
+                                size_t index) {
     struct leat_schema row = {0};
     leat_source_row_schema(source, &row);
     for (size_t i = 0; i < op->column_count; i++) {
@@ -46,8 +45,8 @@ static void emit_source_columns(struct leat_compile *c, struct leat_op *op, cons
     leat_schema_deinit(&row);
 }
 
-static bool compile_source(struct leat_compile *c, size_t index, const uint16_t *columns, size_t count, struct leat_rel *out)
-{
+static bool compile_source(struct leat_compile *c, size_t index, const uint16_t *columns, size_t count,
+                           struct leat_rel *out) {
     const struct leat_source *source = &c->project->sources[index];
     int op_index = leat_emit(c, source->reference ? LEAT_OP_REFERENCE : LEAT_OP_SOURCE, -1, -1);
     struct leat_op *op = &c->plan->ops[op_index];
@@ -59,7 +58,8 @@ static bool compile_source(struct leat_compile *c, size_t index, const uint16_t 
     op->append_only = !source->reference || source->refresh_us == 0;
     op->cut_applies = !source->reference && source->event_time >= 0 && c->cut_sources[index];
     emit_source_columns(c, op, source, index);
-    op->why = source->reference ? leat_strdup(source->refresh_us ? "differences between versions" : "read once") : leat_strdup("rows as they come");
+    op->why = source->reference ? leat_strdup(source->refresh_us ? "differences between versions" : "read once")
+                                : leat_strdup("rows as they come");
     if (!leat_emit_done(c, &op_index)) return false;
     leat_rel_of_op(c, op_index, out);
     for (size_t i = 0; source->reference && i < count; i++)
@@ -69,8 +69,8 @@ static bool compile_source(struct leat_compile *c, size_t index, const uint16_t 
 }
 
 /* What another table publishes may be taken back at any time: late records folded in, a new definition. */
-static bool compile_table_input(struct leat_compile *c, const json_t *node, size_t index, const uint16_t *columns, size_t count, struct leat_rel *out)
-{
+static bool compile_table_input(struct leat_compile *c, const json_t *node, size_t index, const uint16_t *columns,
+                                size_t count, struct leat_rel *out) {
     int op_index = leat_emit(c, LEAT_OP_TABLE, -1, -1);
     struct leat_op *op = &c->plan->ops[op_index];
     op->object = (int)index;
@@ -79,30 +79,32 @@ static bool compile_table_input(struct leat_compile *c, const json_t *node, size
     op->column_count = count;
     op->incremental_class = 1;
     for (size_t i = 0; i < count; i++)
-        leat_emit_column(op, json_string_value(leat_json_at(node, "names", columns[i])), leat_bound_type(leat_json_at(node, "returned_types", columns[i])), false);
+        leat_emit_column(op, json_string_value(leat_json_at(node, "names", columns[i])),
+                         leat_bound_type(leat_json_at(node, "returned_types", columns[i])), false);
     op->why = leat_strdup("the changes of another table");
     if (!leat_emit_done(c, &op_index)) return false;
     leat_rel_of_op(c, op_index, out);
     return true;
 }
 
-static bool compile_get(struct leat_compile *c, const json_t *node, struct leat_rel *out)
-{
+static bool compile_get(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     const char *name = leat_json_text(leat_json_at(node, "parameters", 0), "value");
     struct leat_object_ref ref;
     size_t count, capacity = leat_json_count(node, "projection_ids") + leat_json_count(node, "column_indexes");
     uint16_t *columns = leat_arena_alloc(&c->arena, (capacity + 1) * sizeof *columns);
     if (strcasecmp(leat_json_text(node, "name"), "leat_input") != 0)
-        return leat_compile_refuse(c, "table function %s in FROM: its rows come from no source", leat_json_text(node, "name"));
-    if (!leat_project_find(c->project, name, &ref)) return leat_compile_refuse(c, "\"%s\" is not an object of the project", name);
-    if (leat_json_count(json_object_get(node, "table_filters"), "filters")) return leat_compile_refuse(c, "a scan with filters of its own");
+        return leat_compile_refuse(c, "table function %s in FROM: its rows come from no source",
+                                   leat_json_text(node, "name"));
+    if (!leat_project_find(c->project, name, &ref))
+        return leat_compile_refuse(c, "\"%s\" is not an object of the project", name);
+    if (leat_json_count(json_object_get(node, "table_filters"), "filters"))
+        return leat_compile_refuse(c, "a scan with filters of its own");
     if (!scan_columns(c, node, columns, &count)) return false;
     if (ref.kind == LEAT_OBJECT_SOURCE) return compile_source(c, ref.index, columns, count, out);
     return compile_table_input(c, node, ref.index, columns, count, out);
 }
 
-static bool compile_cte_ref(struct leat_compile *c, const json_t *node, struct leat_rel *out)
-{
+static bool compile_cte_ref(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     for (size_t i = c->cte_count; i-- > 0;) {
         if (c->ctes[i].index != leat_json_int(node, "cte_index")) continue;
         leat_rel_start(c, &c->ctes[i].rel, c->ctes[i].rel.count, out);
@@ -113,8 +115,7 @@ static bool compile_cte_ref(struct leat_compile *c, const json_t *node, struct l
     return leat_compile_refuse(c, "a recursive query: every change could change every later round; use SCHEDULE");
 }
 
-static bool compile_delim_get(struct leat_compile *c, struct leat_rel *out)
-{
+static bool compile_delim_get(struct leat_compile *c, struct leat_rel *out) {
     if (c->delim_count == 0) return leat_compile_refuse(c, "a correlated subquery of this shape; write it as a join");
     const struct leat_rel *rel = c->delim[c->delim_count - 1];
     leat_rel_start(c, rel, rel->count, out);
@@ -126,8 +127,7 @@ static bool compile_delim_get(struct leat_compile *c, struct leat_rel *out)
 /* ---- row-wise nodes */
 
 /* An outer projection_map keeps some columns, in its order. */
-static void keep_columns(struct leat_compile *c, const json_t *map, struct leat_rel *rel)
-{
+static void keep_columns(struct leat_compile *c, const json_t *map, struct leat_rel *rel) {
     struct leat_rel kept;
     if (json_array_size(map) == 0) return;
     leat_rel_start(c, rel, json_array_size(map), &kept);
@@ -139,8 +139,7 @@ static void keep_columns(struct leat_compile *c, const json_t *map, struct leat_
 }
 
 /* row_number() = 1, <= 1 or < 2 over the column `at`. */
-static bool asks_first_row(const json_t *condition, size_t at)
-{
+static bool asks_first_row(const json_t *condition, size_t at) {
     size_t ref;
     int64_t number;
     if (!leat_bound_is_ref(json_object_get(condition, "left"), &ref) || ref != at) return false;
@@ -151,18 +150,19 @@ static bool asks_first_row(const json_t *condition, size_t at)
 }
 
 /* QUALIFY row_number() OVER (PARTITION BY ... ORDER BY ...) = 1 over rows that are never taken back is DISTINCT ON. */
-static bool compile_first_row(struct leat_compile *c, const json_t *node, struct leat_rel *out, bool *done)
-{
+static bool compile_first_row(struct leat_compile *c, const json_t *node, struct leat_rel *out, bool *done) {
     const json_t *windows = leat_json_at(node, "children", 0), *window = leat_json_at(windows, "expressions", 0);
     struct leat_rel child;
     bool asked = false;
     *done = false;
-    if (!leat_json_is(windows, "type", "LOGICAL_WINDOW") || !leat_json_is(window, "type", "WINDOW_ROW_NUMBER")) return true;
+    if (!leat_json_is(windows, "type", "LOGICAL_WINDOW") || !leat_json_is(window, "type", "WINDOW_ROW_NUMBER"))
+        return true;
     if (leat_json_count(window, "partitions") == 0 || leat_json_count(window, "arg_orders")) return true;
     for (size_t i = 1; i < leat_json_count(windows, "expressions"); i++) { /* the same again, selected and tested */
         const json_t *other = leat_json_at(windows, "expressions", i);
         if (!json_equal(json_object_get(other, "partitions"), json_object_get(window, "partitions")) ||
-            !json_equal(json_object_get(other, "orders"), json_object_get(window, "orders")) || !leat_json_is(other, "type", "WINDOW_ROW_NUMBER"))
+            !json_equal(json_object_get(other, "orders"), json_object_get(window, "orders")) ||
+            !leat_json_is(other, "type", "WINDOW_ROW_NUMBER"))
             return true;
     }
     if (!leat_compile_node(c, leat_json_at(windows, "children", 0), &child)) return false;
@@ -170,7 +170,8 @@ static bool compile_first_row(struct leat_compile *c, const json_t *node, struct
         for (size_t k = 0; k < leat_json_count(windows, "expressions"); k++)
             asked = asked || asks_first_row(leat_json_at(node, "expressions", i), child.count + k);
     if (!asked || !c->plan->ops[child.op].append_only) return true;
-    if (!leat_compile_first(c, json_object_get(window, "partitions"), json_object_get(window, "orders"), &child, out)) return false;
+    if (!leat_compile_first(c, json_object_get(window, "partitions"), json_object_get(window, "orders"), &child, out))
+        return false;
     struct leat_rel_column one = leat_rel_text(c, (struct leat_type){.kind = LEAT_BIGINT}, false, "CAST(1 AS BIGINT)");
     struct leat_rel wide;
     one.not_null = true;
@@ -184,8 +185,7 @@ static bool compile_first_row(struct leat_compile *c, const json_t *node, struct
     return true;
 }
 
-static bool compile_filter(struct leat_compile *c, const json_t *node, struct leat_rel *out)
-{
+static bool compile_filter(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     size_t windows = leat_json_count(leat_json_at(node, "children", 0), "expressions");
     bool first_row;
     if (!compile_first_row(c, node, out, &first_row)) return false;
@@ -201,22 +201,19 @@ static bool compile_filter(struct leat_compile *c, const json_t *node, struct le
     return true;
 }
 
-static bool compile_projection(struct leat_compile *c, const json_t *node, struct leat_rel *out)
-{
+static bool compile_projection(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     struct leat_rel child;
     if (!leat_compile_node(c, leat_json_at(node, "children", 0), &child)) return false;
     return leat_rel_project(c, &child, json_object_get(node, "expressions"), out);
 }
 
-static bool compile_order(struct leat_compile *c, const json_t *node, struct leat_rel *out)
-{
+static bool compile_order(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     if (!leat_compile_node(c, leat_json_at(node, "children", 0), out)) return false;
     keep_columns(c, json_object_get(node, "projections"), out);
     return true;
 }
 
-static bool emit_union(struct leat_compile *c, struct leat_rel *left, struct leat_rel *right)
-{
+static bool emit_union(struct leat_compile *c, struct leat_rel *left, struct leat_rel *right) {
     if (left->count != right->count) return leat_compile_refuse(c, "UNION ALL of different numbers of columns");
     if (!leat_rel_flush(c, left) || !leat_rel_flush(c, right)) return false;
     int index = leat_emit(c, LEAT_OP_UNION, left->op, right->op);
@@ -225,9 +222,11 @@ static bool emit_union(struct leat_compile *c, struct leat_rel *left, struct lea
     op->incremental_class = 1;
     for (size_t i = 0; i < left->count; i++) {
         const struct leat_rel_column *a = &left->columns[i], *b = &right->columns[i];
-        if (!leat_type_equal(a->type, b->type)) return leat_compile_refuse(c, "UNION ALL of different types; cast them");
+        if (!leat_type_equal(a->type, b->type))
+            return leat_compile_refuse(c, "UNION ALL of different types; cast them");
         leat_emit_column(op, a->name, a->type, a->not_null && b->not_null);
-        if (a->has_time && b->has_time) leat_emit_time(op, i, a->span_us > b->span_us ? a->span_us : b->span_us, a->time_object);
+        if (a->has_time && b->has_time)
+            leat_emit_time(op, i, a->span_us > b->span_us ? a->span_us : b->span_us, a->time_object);
     }
     op->why = leat_strdup("both inputs, row by row");
     if (!leat_emit_done(c, &index)) return false;
@@ -235,8 +234,7 @@ static bool emit_union(struct leat_compile *c, struct leat_rel *left, struct lea
     return true;
 }
 
-static bool compile_union(struct leat_compile *c, const json_t *node, struct leat_rel *out)
-{
+static bool compile_union(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     if (!leat_compile_node(c, leat_json_at(node, "children", 0), out)) return false;
     for (size_t i = 1; i < leat_json_count(node, "children"); i++) {
         struct leat_rel next;
@@ -250,17 +248,18 @@ static bool compile_union(struct leat_compile *c, const json_t *node, struct lea
 
 #define MAX_VALUES 1000
 
-static bool compile_any_input(struct leat_compile *c, struct leat_rel *out)
-{
+static bool compile_any_input(struct leat_compile *c, struct leat_rel *out) {
     const uint16_t first = 0;
     for (size_t i = 0; i < c->plan->input_count; i++)
-        if (c->plan->inputs[i] >> 24 == LEAT_OBJECT_SOURCE) return compile_source(c, (size_t)(c->plan->inputs[i] & 0xffffff), &first, 1, out);
-    return leat_compile_refuse(c, "rows written in the query itself (VALUES, or SELECT without FROM) without a source beside them; put constant "
-                                  "rows into a file and declare it as a source");
+        if (c->plan->inputs[i] >> 24 == LEAT_OBJECT_SOURCE)
+            return compile_source(c, (size_t)(c->plan->inputs[i] & 0xffffff), &first, 1, out);
+    return leat_compile_refuse(
+        c,
+        "rows written in the query itself (VALUES, or SELECT without FROM) without a source beside them; put constant "
+        "rows into a file and declare it as a source");
 }
 
-static bool compile_unit(struct leat_compile *c, struct leat_rel *out)
-{
+static bool compile_unit(struct leat_compile *c, struct leat_rel *out) {
     struct leat_rel input, none;
     if (!compile_any_input(c, &input)) return false;
     leat_rel_start(c, &input, 0, &none);
@@ -273,7 +272,8 @@ static bool compile_unit(struct leat_compile *c, struct leat_rel *out)
     op->keys = leat_alloc(sizeof *op->keys);
     op->aggs = leat_alloc(sizeof *op->aggs);
     op->agg_count = 1;
-    op->aggs[0] = (struct leat_agg){.kind = LEAT_AGG_COUNT_STAR, .argument = -1, .by = -1, .filter = -1, .result = bigint};
+    op->aggs[0] =
+        (struct leat_agg){.kind = LEAT_AGG_COUNT_STAR, .argument = -1, .by = -1, .filter = -1, .result = bigint};
     op->incremental_class = 3;
     op->why = leat_strdup("the one row behind constant rows");
     op->state_bound = leat_strdup("one row");
@@ -285,22 +285,25 @@ static bool compile_unit(struct leat_compile *c, struct leat_rel *out)
     return true;
 }
 
-static bool compile_values(struct leat_compile *c, const json_t *node, struct leat_rel *out)
-{
+static bool compile_values(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     size_t rows = leat_json_count(node, "expressions");
     struct leat_rel unit;
-    if (!leat_json_is(leat_json_at(node, "children", 0), "type", "LOGICAL_DUMMY_SCAN") || rows == 0 || rows > MAX_VALUES)
-        return leat_compile_refuse(c, "VALUES that refer to other tables, or more than %d of them; put them into a file and declare it as a source", MAX_VALUES);
+    if (!leat_json_is(leat_json_at(node, "children", 0), "type", "LOGICAL_DUMMY_SCAN") || rows == 0 ||
+        rows > MAX_VALUES)
+        return leat_compile_refuse(c,
+                                   "VALUES that refer to other tables, or more than %d of them; put them into a file "
+                                   "and declare it as a source",
+                                   MAX_VALUES);
     if (!compile_unit(c, &unit) || !leat_rel_project(c, &unit, leat_json_at(node, "expressions", 0), out)) return false;
     for (size_t i = 1; i < rows; i++) {
         struct leat_rel next;
-        if (!leat_rel_project(c, &unit, leat_json_at(node, "expressions", i), &next) || !emit_union(c, out, &next)) return false;
+        if (!leat_rel_project(c, &unit, leat_json_at(node, "expressions", i), &next) || !emit_union(c, out, &next))
+            return false;
     }
     return true;
 }
 
-static bool compile_empty(struct leat_compile *c, const json_t *node, struct leat_rel *out)
-{
+static bool compile_empty(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     const json_t *types = json_object_get(node, "return_types");
     struct leat_rel unit;
     if (!json_is_array(types)) return leat_compile_refuse(c, "a condition that is never true");
@@ -317,17 +320,16 @@ static bool compile_empty(struct leat_compile *c, const json_t *node, struct lea
     return true;
 }
 
-static bool compile_cte(struct leat_compile *c, const json_t *node, struct leat_rel *out)
-{
+static bool compile_cte(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     struct leat_rel rel;
-    if (c->cte_count == sizeof c->ctes / sizeof *c->ctes) return leat_compile_refuse(c, "more than 64 common table expressions");
+    if (c->cte_count == sizeof c->ctes / sizeof *c->ctes)
+        return leat_compile_refuse(c, "more than 64 common table expressions");
     if (!leat_compile_node(c, leat_json_at(node, "children", 0), &rel) || !leat_rel_flush(c, &rel)) return false;
     c->ctes[c->cte_count++] = (struct leat_cte){.index = leat_json_int(node, "table_index"), .rel = rel};
     return leat_compile_node(c, leat_json_at(node, "children", 1), out);
 }
 
-static bool compile_by_type(struct leat_compile *c, const json_t *node, const char *type, struct leat_rel *out)
-{
+static bool compile_by_type(struct leat_compile *c, const json_t *node, const char *type, struct leat_rel *out) {
     if (strcmp(type, "GET") == 0) return compile_get(c, node, out);
     if (strcmp(type, "PROJECTION") == 0) return compile_projection(c, node, out);
     if (strcmp(type, "FILTER") == 0) return compile_filter(c, node, out);
@@ -343,13 +345,16 @@ static bool compile_by_type(struct leat_compile *c, const json_t *node, const ch
     if (strcmp(type, "CTE_REF") == 0) return compile_cte_ref(c, node, out);
     if (strcmp(type, "DELIM_GET") == 0) return compile_delim_get(c, out);
     if (strcmp(type, "LIMIT") == 0 || strcmp(type, "TOP_N") == 0)
-        return leat_compile_refuse(c, "LIMIT and OFFSET over the whole result: one change can move every row; use QUALIFY row_number() OVER "
-                                      "(PARTITION BY ... ORDER BY ...) <= n for the first rows of each key, or SCHEDULE");
+        return leat_compile_refuse(
+            c, "LIMIT and OFFSET over the whole result: one change can move every row; use QUALIFY row_number() OVER "
+               "(PARTITION BY ... ORDER BY ...) <= n for the first rows of each key, or SCHEDULE");
     if (strcmp(type, "UNNEST") == 0)
-        return leat_compile_refuse(c, "unnest: one row becomes several; let the source split its records, or use SCHEDULE");
+        return leat_compile_refuse(
+            c, "unnest: one row becomes several; let the source split its records, or use SCHEDULE");
     if (strcmp(type, "ANY_JOIN") == 0)
-        return leat_compile_refuse(c, "a join whose condition is no conjunction of comparisons (OR, or a function of both sides): every "
-                                      "row would have to be compared with every other; use UNION of two joins, or SCHEDULE");
+        return leat_compile_refuse(
+            c, "a join whose condition is no conjunction of comparisons (OR, or a function of both sides): every "
+               "row would have to be compared with every other; use UNION of two joins, or SCHEDULE");
     if (strcmp(type, "EXPRESSION_GET") == 0) return compile_values(c, node, out);
     if (strcmp(type, "DUMMY_SCAN") == 0) return compile_unit(c, out);
     if (strcmp(type, "EMPTY_RESULT") == 0) return compile_empty(c, node, out);
@@ -358,8 +363,7 @@ static bool compile_by_type(struct leat_compile *c, const json_t *node, const ch
     return leat_compile_refuse(c, "operator %s of DuckDB's plan", type);
 }
 
-bool leat_compile_node(struct leat_compile *c, const json_t *node, struct leat_rel *out)
-{
+bool leat_compile_node(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     const char *type = leat_json_text(node, "type");
     if (strncmp(type, "LOGICAL_", 8) == 0) type += 8;
     if (++c->depth > MAX_DEPTH) return leat_compile_refuse(c, "a query nested this deeply");
@@ -370,8 +374,7 @@ bool leat_compile_node(struct leat_compile *c, const json_t *node, struct leat_r
 
 /* ---- the table */
 
-static void reset_plan(struct leat_compile *c)
-{
+static void reset_plan(struct leat_compile *c) {
     struct leat_plan *old = c->plan;
     c->plan = leat_alloc(sizeof *c->plan);
     if (old) {
@@ -390,39 +393,42 @@ static void reset_plan(struct leat_compile *c)
 }
 
 /* EMIT ON WINDOW CLOSE holds back the topmost AGGREGATE; above it only row-wise stages make sense. */
-static enum leat_status close_windows(struct leat_compile *c, int root, struct leat_error *err)
-{
+static enum leat_status close_windows(struct leat_compile *c, int root, struct leat_error *err) {
     struct leat_op *op = &c->plan->ops[root];
     if (op->time_count == 0)
         return leat_fail(err, LEAT_INVALID,
                          "EMIT ON WINDOW CLOSE needs a column in the result that says when a window closes: "
                          "group by window_start of TUMBLE over a source with WATERMARK, and select it");
-    while (op->kind == LEAT_OP_MAP) op = &c->plan->ops[op->children[0]];
+    while (op->kind == LEAT_OP_MAP)
+        op = &c->plan->ops[op->children[0]];
     if (op->kind != LEAT_OP_AGGREGATE || op->time_count == 0)
-        return leat_fail(err, LEAT_INVALID, "EMIT ON WINDOW CLOSE needs a GROUP BY of window_start as the last step of the query, with only row-wise "
-                                            "expressions and HAVING after it");
+        return leat_fail(
+            err, LEAT_INVALID,
+            "EMIT ON WINDOW CLOSE needs a GROUP BY of window_start as the last step of the query, with only row-wise "
+            "expressions and HAVING after it");
     op->close_key = op->times[0].column;
     op->append_only = true;
     free(op->why);
     op->why = leat_strdup("mergeable aggregates per window, published when the cut closes it");
     for (int i = (int)(op - c->plan->ops) + 1; i <= root; i++)
-        if (c->plan->ops[i].kind == LEAT_OP_MAP) c->plan->ops[i].append_only = c->plan->ops[c->plan->ops[i].children[0]].append_only;
+        if (c->plan->ops[i].kind == LEAT_OP_MAP)
+            c->plan->ops[i].append_only = c->plan->ops[c->plan->ops[i].children[0]].append_only;
     return LEAT_OK;
 }
 
-static bool compile_root(struct leat_compile *c, const json_t *document, int *root)
-{
+static bool compile_root(struct leat_compile *c, const json_t *document, int *root) {
     struct leat_rel rel;
     const json_t *plan = leat_json_at(document, "plans", 0);
     if (leat_json_count(document, "plans") != 1) return leat_compile_refuse(c, "a query that is not one statement");
     if (!leat_compile_node(c, plan, &rel) || !leat_rel_flush(c, &rel)) return false;
-    if (rel.count != c->plan->schema.field_count) return leat_compile_refuse(c, "DuckDB's plan gives %zu columns instead of %zu", rel.count, c->plan->schema.field_count);
+    if (rel.count != c->plan->schema.field_count)
+        return leat_compile_refuse(c, "DuckDB's plan gives %zu columns instead of %zu", rel.count,
+                                   c->plan->schema.field_count);
     *root = rel.op;
     return true;
 }
 
-static void root_names(struct leat_compile *c, int root)
-{
+static void root_names(struct leat_compile *c, int root) {
     struct leat_op *op = &c->plan->ops[root];
     for (size_t i = 0; i < op->schema.field_count; i++) {
         free(op->schema.fields[i].name);
@@ -431,9 +437,9 @@ static void root_names(struct leat_compile *c, int root)
     }
 }
 
-/* First with every watermark as a cut, to see which event times go through TUMBLE; again when some cuts do not apply. */
-static bool compile_ops(struct leat_compile *c, const json_t *document, int *root)
-{
+/* First with every watermark as a cut, to see which event times go through TUMBLE; again when some cuts do not apply.
+ */
+static bool compile_ops(struct leat_compile *c, const json_t *document, int *root) {
     size_t count = c->project->source_count;
     bool all = c->table->lateness_given || c->table->emit_on_window_close, again = false;
     for (size_t i = 0; i < count; i++) {
@@ -450,20 +456,20 @@ static bool compile_ops(struct leat_compile *c, const json_t *document, int *roo
     return compile_root(c, document, root);
 }
 
-static void summarise(struct leat_plan *plan)
-{
+static void summarise(struct leat_plan *plan) {
     for (size_t i = 0; i < plan->op_count; i++) {
-        if (plan->ops[i].incremental_class > plan->incremental_class) plan->incremental_class = plan->ops[i].incremental_class;
+        if (plan->ops[i].incremental_class > plan->incremental_class)
+            plan->incremental_class = plan->ops[i].incremental_class;
         if (plan->ops[i].cut_applies) plan->has_cut = true;
     }
 }
 
-static enum leat_status give_up(struct leat_compile *c, const char *reason, struct leat_error *err)
-{
+static enum leat_status give_up(struct leat_compile *c, const char *reason, struct leat_error *err) {
     if (c->table->mode == LEAT_MODE_INCREMENTAL)
         return leat_fail(err, LEAT_UNSUPPORTED, "REFRESH_MODE = INCREMENTAL is impossible here: %s", reason);
     if (c->table->emit_on_window_close)
-        return leat_fail(err, LEAT_UNSUPPORTED, "EMIT ON WINDOW CLOSE needs an incremental plan, which is impossible here: %s", reason);
+        return leat_fail(err, LEAT_UNSUPPORTED,
+                         "EMIT ON WINDOW CLOSE needs an incremental plan, which is impossible here: %s", reason);
     char *kept = leat_strdup(reason);
     reset_plan(c);
     c->plan->incremental_class = 7;
@@ -471,8 +477,8 @@ static enum leat_status give_up(struct leat_compile *c, const char *reason, stru
     return LEAT_OK;
 }
 
-static enum leat_status compile_plan(struct leat_compile *c, const char *planning, int *error_offset, struct leat_error *err)
-{
+static enum leat_status compile_plan(struct leat_compile *c, const char *planning, int *error_offset,
+                                     struct leat_error *err) {
     char *json = NULL;
     json_t *document = NULL;
     int root = -1;
@@ -506,8 +512,7 @@ out:
     return status;
 }
 
-static void add_input(const struct leat_project *project, struct leat_plan *plan, struct leat_object_ref ref)
-{
+static void add_input(const struct leat_project *project, struct leat_plan *plan, struct leat_object_ref ref) {
     if (ref.kind == LEAT_OBJECT_VIEW) {
         for (size_t i = 0; i < project->views[ref.index].input_count; i++)
             add_input(project, plan, project->views[ref.index].inputs[i]);
@@ -520,26 +525,30 @@ static void add_input(const struct leat_project *project, struct leat_plan *plan
     plan->inputs[plan->input_count++] = code;
 }
 
-static enum leat_status check_names(const struct leat_table *table, const struct leat_schema *schema, struct leat_error *err)
-{
+static enum leat_status check_names(const struct leat_table *table, const struct leat_schema *schema,
+                                    struct leat_error *err) {
     for (size_t i = 0; i < schema->field_count; i++) {
         const struct leat_field *field = &schema->fields[i];
         for (size_t k = 0; k < i; k++)
             if (strcasecmp(schema->fields[k].name, field->name) == 0)
-                return leat_fail(err, LEAT_INVALID, "two columns of the result are called \"%s\": give one of them another name with AS", field->name);
+                return leat_fail(err, LEAT_INVALID,
+                                 "two columns of the result are called \"%s\": give one of them another name with AS",
+                                 field->name);
         if (strncmp(field->name, "__", 2) == 0)
-            return leat_fail(err, LEAT_INVALID, "column \"%s\": names that begin with two underscores are leat's own; use AS", field->name);
+            return leat_fail(err, LEAT_INVALID,
+                             "column \"%s\": names that begin with two underscores are leat's own; use AS",
+                             field->name);
     }
     for (size_t i = 0; i < table->primary_key_count; i++)
         if (leat_schema_find(schema, table->primary_key[i]) < 0)
-            return leat_fail(err, LEAT_INVALID, "PRIMARY KEY names \"%s\", which the query does not give", table->primary_key[i]);
+            return leat_fail(err, LEAT_INVALID, "PRIMARY KEY names \"%s\", which the query does not give",
+                             table->primary_key[i]);
     return LEAT_OK;
 }
 
 /* Names and types, after the query's functions were found harmless: binding read_csv() would open its file. */
-static enum leat_status describe_query(struct leat_conn *conn, const struct leat_table *table, struct leat_schema *out, int *error_offset,
-                                       struct leat_error *err)
-{
+static enum leat_status describe_query(struct leat_conn *conn, const struct leat_table *table, struct leat_schema *out,
+                                       int *error_offset, struct leat_error *err) {
     char *plan = NULL;
     enum leat_status status = leat_complete_check(conn, table->sql, error_offset, err);
     if (status) return status;
@@ -551,8 +560,8 @@ static enum leat_status describe_query(struct leat_conn *conn, const struct leat
 }
 
 /* Is the text one expression and nothing else? */
-static enum leat_status check_constraint(struct leat_conn *conn, const struct leat_constraint *constraint, struct leat_error *err)
-{
+static enum leat_status check_constraint(struct leat_conn *conn, const struct leat_constraint *constraint,
+                                         struct leat_error *err) {
     char *sql = leat_asprintf("SELECT (%s\n)", constraint->expression);
     int ignored;
     enum leat_status status = leat_complete_check(conn, sql, &ignored, err);
@@ -561,8 +570,8 @@ static enum leat_status check_constraint(struct leat_conn *conn, const struct le
 }
 
 /* CONSTRAINT n EXPECT (e) ON VIOLATION DROP ROW: as CHECK in SQL, NULL passes. */
-static enum leat_status add_constraints(struct leat_conn *conn, const struct leat_table *table, char **sql, struct leat_error *err)
-{
+static enum leat_status add_constraints(struct leat_conn *conn, const struct leat_table *table, char **sql,
+                                        struct leat_error *err) {
     struct leat_buffer out = {0};
     if (table->constraint_count == 0) return LEAT_OK;
     for (size_t i = 0; i < table->constraint_count; i++) {
@@ -571,8 +580,11 @@ static enum leat_status add_constraints(struct leat_conn *conn, const struct lea
     }
     for (size_t i = 0; i < table->constraint_count; i++)
         if (table->constraints[i].action != LEAT_ON_DROP_ROW)
-            return leat_fail(err, LEAT_UNSUPPORTED, "CONSTRAINT %s: ON VIOLATION %s is not in this version; use DROP ROW, or a second table of the violating rows",
-                             table->constraints[i].name, table->constraints[i].action == LEAT_ON_QUARANTINE ? "QUARANTINE" : "FAIL UPDATE");
+            return leat_fail(err, LEAT_UNSUPPORTED,
+                             "CONSTRAINT %s: ON VIOLATION %s is not in this version; use DROP ROW, or a second table "
+                             "of the violating rows",
+                             table->constraints[i].name,
+                             table->constraints[i].action == LEAT_ON_QUARANTINE ? "QUARANTINE" : "FAIL UPDATE");
     leat_putf(&out, "SELECT * FROM (%s\n) WHERE", *sql);
     for (size_t i = 0; i < table->constraint_count; i++)
         leat_putf(&out, "%s ((%s\n) IS DISTINCT FROM false)", i ? " AND" : "", table->constraints[i].expression);
@@ -581,9 +593,9 @@ static enum leat_status add_constraints(struct leat_conn *conn, const struct lea
     return LEAT_OK;
 }
 
-enum leat_status leat_plan_compile(struct leat_conn *plan_conn, const struct leat_project *project, const struct leat_table *table,
-                                   struct leat_plan **out, int *error_offset, struct leat_error *err)
-{
+enum leat_status leat_plan_compile(struct leat_conn *plan_conn, const struct leat_project *project,
+                                   const struct leat_table *table, struct leat_plan **out, int *error_offset,
+                                   struct leat_error *err) {
     struct leat_compile c = {.project = project, .table = table, .conn = plan_conn};
     char *sql = leat_strdup(table->sql), *planning = NULL;
     *out = NULL;

@@ -8,16 +8,16 @@
 
 /* One column of a relation: an operator's column as it is, or an expression over the operator's columns. */
 struct leat_rel_column {
-    int from;           /* >= 0: the operator's column; -1: text */
-    const char *text;   /* arena */
+    int from;         /* >= 0: the operator's column; -1: text */
+    const char *text; /* arena */
     bool can_fail;
     struct leat_type type;
-    const char *name;   /* for people; arena or plan JSON */
+    const char *name; /* for people; arena or plan JSON */
     bool not_null;
-    bool has_time;      /* follows event time: value + span_us > cut for every change still to come */
+    bool has_time; /* follows event time: value + span_us > cut for every change still to come */
     int64_t span_us;
     int time_object;
-    int reference_key;  /* >= 0: carries that primary key column of the reference below, unchanged or widened; -1 */
+    int reference_key; /* >= 0: carries that primary key column of the reference below, unchanged or widened; -1 */
 };
 /* An operator with a MAP on top that is not emitted yet, so that adjacent filters and projections fuse. */
 struct leat_rel {
@@ -26,7 +26,7 @@ struct leat_rel {
     size_t count;
     const char *filter; /* over the operator's columns; NULL: none */
     bool filter_can_fail;
-    bool one_row;       /* exactly one row always */
+    bool one_row; /* exactly one row always */
 };
 struct leat_cte {
     json_int_t index;
@@ -42,19 +42,21 @@ struct leat_compile {
     size_t cte_count;
     struct leat_rel *delim[16]; /* the duplicate-eliminated columns of the DELIM_JOINs around */
     size_t delim_count;
-    bool *cut_sources;  /* per source of the project: its late records are decided for this table */
-    bool *tumbled;      /* per source: its event time went through leat_tumble */
+    bool *cut_sources; /* per source of the project: its late records are decided for this table */
+    bool *tumbled;     /* per source: its event time went through leat_tumble */
     int depth;
-    char why[512];      /* set when something is beyond the incremental classes */
+    char why[512]; /* set when something is beyond the incremental classes */
 };
 
 /* All of these: false = not incremental, c->why says why and what to do. */
 bool leat_compile_node(struct leat_compile *c, const json_t *node, struct leat_rel *out);
 bool leat_compile_aggregate(struct leat_compile *c, const json_t *node, struct leat_rel *out);
 bool leat_compile_distinct(struct leat_compile *c, const json_t *node, struct leat_rel *out);
-bool leat_compile_distinct_rel(struct leat_compile *c, struct leat_rel *in, struct leat_rel *out); /* SELECT DISTINCT * */
+bool leat_compile_distinct_rel(struct leat_compile *c, struct leat_rel *in,
+                               struct leat_rel *out); /* SELECT DISTINCT * */
 /* DISTINCT ON (targets) ... ORDER BY orders over rel, whose columns `out` has; rel is flushed. */
-bool leat_compile_first(struct leat_compile *c, const json_t *targets, const json_t *orders, struct leat_rel *rel, struct leat_rel *out);
+bool leat_compile_first(struct leat_compile *c, const json_t *targets, const json_t *orders, struct leat_rel *rel,
+                        struct leat_rel *out);
 bool leat_compile_window(struct leat_compile *c, const json_t *node, struct leat_rel *out);
 bool leat_compile_join(struct leat_compile *c, const json_t *node, struct leat_rel *out);
 bool leat_compile_cross(struct leat_compile *c, const json_t *node, struct leat_rel *out);
@@ -65,21 +67,25 @@ bool leat_compile_refuse_nested(struct leat_compile *c, const char *column);
 /* relation.c */
 void leat_rel_of_op(struct leat_compile *c, int op, struct leat_rel *out);
 /* What expression `e` over `in` gives, as a column over the same operator. */
-bool leat_rel_expression(struct leat_compile *c, const struct leat_rel *in, const json_t *e, struct leat_rel_column *out);
+bool leat_rel_expression(struct leat_compile *c, const struct leat_rel *in, const json_t *e,
+                         struct leat_rel_column *out);
 /* The relation with the columns `expressions` over `in`; `in` may be flushed when the texts grow too long. */
 bool leat_rel_project(struct leat_compile *c, struct leat_rel *in, const json_t *expressions, struct leat_rel *out);
 bool leat_rel_filter(struct leat_compile *c, struct leat_rel *rel, const json_t *condition);
 void leat_rel_filter_text(struct leat_compile *c, struct leat_rel *rel, const char *text, bool can_fail);
 /* Adds a column unless an equal one is there; its index. */
 size_t leat_rel_add(struct leat_compile *c, struct leat_rel *rel, const struct leat_rel_column *column);
-void leat_rel_start(struct leat_compile *c, const struct leat_rel *in, size_t capacity, struct leat_rel *out); /* no columns yet */
+void leat_rel_start(struct leat_compile *c, const struct leat_rel *in, size_t capacity,
+                    struct leat_rel *out); /* no columns yet */
 /* A column with this text over the operator of rel. */
-struct leat_rel_column leat_rel_text(struct leat_compile *c, struct leat_type type, bool can_fail, const char *format, ...) LEAT_PRINTF(4, 5);
+struct leat_rel_column leat_rel_text(struct leat_compile *c, struct leat_type type, bool can_fail, const char *format,
+                                     ...) LEAT_PRINTF(4, 5);
 /* Text of column i over the operator: "c3" or the expression. Arena. */
 const char *leat_rel_column_text(struct leat_compile *c, const struct leat_rel *rel, size_t i);
 /* Emits the pending MAP if there is one; afterwards column i is the operator's column i. */
 bool leat_rel_flush(struct leat_compile *c, struct leat_rel *rel);
-/* As flush, but a relation without filter and expressions may stay wider or reordered: at[i] is where column i stands. */
+/* As flush, but a relation without filter and expressions may stay wider or reordered: at[i] is where column i stands.
+ */
 bool leat_rel_settle(struct leat_compile *c, struct leat_rel *rel, uint16_t **at);
 /* A writer whose references are the columns of rel, as they stand over its operator. refs: arena. */
 void leat_rel_writer(struct leat_compile *c, const struct leat_rel *rel, struct leat_expression_writer *out);
@@ -97,7 +103,8 @@ void leat_emit_sign(struct leat_compile *c);
 /* Drops operators that the root does not need; the root is the last afterwards. */
 void leat_emit_prune(struct leat_plan *plan, int root);
 
-/* check.c: has DuckDB describe every SQL text of the plan and compares the types; a column of another type gets a cast. */
+/* check.c: has DuckDB describe every SQL text of the plan and compares the types; a column of another type gets a cast.
+ */
 enum leat_status leat_plan_check(struct leat_conn *conn, struct leat_plan *plan, struct leat_error *err) LEAT_MUST;
 
 #endif

@@ -13,17 +13,28 @@ struct agg_name {
 };
 /* first and any_value without an order mean the smallest value (rule 8). */
 static const struct agg_name agg_names[] = {
-    {"count_star", LEAT_AGG_COUNT_STAR, 0, false}, {"count", LEAT_AGG_COUNT_STAR, 0, false},
-    {"count", LEAT_AGG_COUNT, 1, false},           {"sum", LEAT_AGG_SUM, 1, false},
-    {"leat_sum", LEAT_AGG_SUM, 1, false},          {"avg", LEAT_AGG_AVG, 1, false},
-    {"mean", LEAT_AGG_AVG, 1, false},              {"leat_avg", LEAT_AGG_AVG, 1, false},
-    {"min", LEAT_AGG_MIN, 1, true},                {"max", LEAT_AGG_MAX, 1, true},
-    {"any_value", LEAT_AGG_MIN, 1, true},          {"arbitrary", LEAT_AGG_MIN, 1, true},
-    {"first", LEAT_AGG_MIN, 1, true},              {"arg_min", LEAT_AGG_ARG_MIN, 2, true},
-    {"argmin", LEAT_AGG_ARG_MIN, 2, true},         {"min_by", LEAT_AGG_ARG_MIN, 2, true},
-    {"arg_max", LEAT_AGG_ARG_MAX, 2, true},        {"argmax", LEAT_AGG_ARG_MAX, 2, true},
-    {"max_by", LEAT_AGG_ARG_MAX, 2, true},         {"bool_and", LEAT_AGG_BOOL_AND, 1, false},
-    {"bool_or", LEAT_AGG_BOOL_OR, 1, false},       {"count_if", LEAT_AGG_SUM, 1, false}, /* NULL over NULLs alone */
+    {"count_star", LEAT_AGG_COUNT_STAR, 0, false},
+    {"count", LEAT_AGG_COUNT_STAR, 0, false},
+    {"count", LEAT_AGG_COUNT, 1, false},
+    {"sum", LEAT_AGG_SUM, 1, false},
+    {"leat_sum", LEAT_AGG_SUM, 1, false},
+    {"avg", LEAT_AGG_AVG, 1, false},
+    {"mean", LEAT_AGG_AVG, 1, false},
+    {"leat_avg", LEAT_AGG_AVG, 1, false},
+    {"min", LEAT_AGG_MIN, 1, true},
+    {"max", LEAT_AGG_MAX, 1, true},
+    {"any_value", LEAT_AGG_MIN, 1, true},
+    {"arbitrary", LEAT_AGG_MIN, 1, true},
+    {"first", LEAT_AGG_MIN, 1, true},
+    {"arg_min", LEAT_AGG_ARG_MIN, 2, true},
+    {"argmin", LEAT_AGG_ARG_MIN, 2, true},
+    {"min_by", LEAT_AGG_ARG_MIN, 2, true},
+    {"arg_max", LEAT_AGG_ARG_MAX, 2, true},
+    {"argmax", LEAT_AGG_ARG_MAX, 2, true},
+    {"max_by", LEAT_AGG_ARG_MAX, 2, true},
+    {"bool_and", LEAT_AGG_BOOL_AND, 1, false},
+    {"bool_or", LEAT_AGG_BOOL_OR, 1, false},
+    {"count_if", LEAT_AGG_SUM, 1, false}, /* NULL over NULLs alone */
     {"countif", LEAT_AGG_SUM, 1, false},
 };
 
@@ -36,8 +47,7 @@ struct aggregation {
     struct leat_agg *aggs; /* argument, by, filter: columns of input until settled */
 };
 
-static const struct agg_name *find_agg(const json_t *agg)
-{
+static const struct agg_name *find_agg(const json_t *agg) {
     const char *name = leat_json_text(agg, "name");
     size_t arguments = leat_json_count(agg, "children");
     bool ordered = leat_json_count(json_object_get(agg, "order_bys"), "orders") > 0;
@@ -47,51 +57,46 @@ static const struct agg_name *find_agg(const json_t *agg)
     return NULL;
 }
 
-static bool is_number(struct leat_type type)
-{
+static bool is_number(struct leat_type type) {
     return type.kind >= LEAT_TINYINT && type.kind <= LEAT_DECIMAL && type.kind != LEAT_UHUGEINT;
 }
 
 /* Can the C operator do this aggregate over this input? */
-static const struct agg_name *mergeable(const json_t *agg, bool append_only)
-{
+static const struct agg_name *mergeable(const json_t *agg, bool append_only) {
     const struct agg_name *found = find_agg(agg);
     bool distinct = leat_json_is(agg, "aggregate_type", "DISTINCT");
     struct leat_type type = leat_bound_type(leat_bound_expression_type(leat_json_at(agg, "children", 0)));
     if (!found || (found->needs_append_only && !append_only)) return NULL;
-    if ((found->kind == LEAT_AGG_SUM || found->kind == LEAT_AGG_AVG) && 
+    if ((found->kind == LEAT_AGG_SUM || found->kind == LEAT_AGG_AVG) &&
         (distinct || !(is_number(type) || (type.kind == LEAT_BOOLEAN && found->kind == LEAT_AGG_SUM))))
         return NULL;
     for (size_t i = 0; i < found->arguments; i++)
-        if (leat_bound_type(leat_bound_expression_type(leat_json_at(agg, "children", i))).kind == LEAT_NESTED) return NULL;
+        if (leat_bound_type(leat_bound_expression_type(leat_json_at(agg, "children", i))).kind == LEAT_NESTED)
+            return NULL;
     return found;
 }
 
-static bool plain_grouping(const json_t *node)
-{
+static bool plain_grouping(const json_t *node) {
     size_t sets = leat_json_count(node, "grouping_sets"), groups = leat_json_count(node, "groups");
     if (leat_json_count(node, "grouping_functions") || sets > 1) return false;
     return sets == 0 || json_array_size(leat_json_at(node, "grouping_sets", 0)) == groups;
 }
 
-static bool add_input(struct leat_compile *c, struct aggregation *a, const json_t *e, size_t *at)
-{
+static bool add_input(struct leat_compile *c, struct aggregation *a, const json_t *e, size_t *at) {
     struct leat_rel_column column;
     if (!leat_rel_expression(c, &a->child, e, &column)) return false;
     *at = leat_rel_add(c, &a->input, &column);
     return true;
 }
 
-static bool collect_groups(struct leat_compile *c, struct aggregation *a)
-{
+static bool collect_groups(struct leat_compile *c, struct aggregation *a) {
     a->groups = leat_arena_alloc(&c->arena, (a->group_count + 1) * sizeof *a->groups);
     for (size_t i = 0; i < a->group_count; i++)
         if (!add_input(c, a, leat_json_at(a->node, "groups", i), &a->groups[i])) return false;
     return true;
 }
 
-static bool collect_filter(struct leat_compile *c, struct aggregation *a, const json_t *agg, struct leat_agg *out)
-{
+static bool collect_filter(struct leat_compile *c, struct aggregation *a, const json_t *agg, struct leat_agg *out) {
     const json_t *filter = json_object_get(agg, "filter");
     size_t at;
     out->filter = -1;
@@ -102,8 +107,7 @@ static bool collect_filter(struct leat_compile *c, struct aggregation *a, const 
 }
 
 /* sum(BOOLEAN) adds numbers. */
-static bool add_argument(struct leat_compile *c, struct aggregation *a, const json_t *e, bool as_number, size_t *at)
-{
+static bool add_argument(struct leat_compile *c, struct aggregation *a, const json_t *e, bool as_number, size_t *at) {
     struct leat_rel_column column;
     if (!leat_rel_expression(c, &a->child, e, &column)) return false;
     if (as_number && column.type.kind == LEAT_BOOLEAN) {
@@ -115,30 +119,37 @@ static bool add_argument(struct leat_compile *c, struct aggregation *a, const js
     return true;
 }
 
-static bool collect_aggregate(struct leat_compile *c, struct aggregation *a, const json_t *agg, bool append_only, struct leat_agg *out)
-{
+static bool collect_aggregate(struct leat_compile *c, struct aggregation *a, const json_t *agg, bool append_only,
+                              struct leat_agg *out) {
     const struct agg_name *found = mergeable(agg, append_only);
     size_t at;
-    *out = (struct leat_agg){.kind = found->kind, .argument = -1, .by = -1, .result = leat_bound_type(leat_bound_expression_type(agg))};
-    if (found->kind == LEAT_AGG_COUNT && leat_json_is(agg, "aggregate_type", "DISTINCT")) out->kind = LEAT_AGG_COUNT_DISTINCT;
+    *out = (struct leat_agg){
+        .kind = found->kind, .argument = -1, .by = -1, .result = leat_bound_type(leat_bound_expression_type(agg))};
+    if (found->kind == LEAT_AGG_COUNT && leat_json_is(agg, "aggregate_type", "DISTINCT"))
+        out->kind = LEAT_AGG_COUNT_DISTINCT;
     for (size_t i = 0; i < found->arguments; i++) {
         if (!add_argument(c, a, leat_json_at(agg, "children", i), found->kind == LEAT_AGG_SUM, &at)) return false;
-        if (i == 0) out->argument = (int)at;
-        else out->by = (int)at;
+        if (i == 0)
+            out->argument = (int)at;
+        else
+            out->by = (int)at;
     }
     return collect_filter(c, a, agg, out);
 }
 
-static void describe_state(struct leat_op *op)
-{
-    if (op->evict) op->state_bound = leat_asprintf("groups leave when the cut passes \"%s\"", op->schema.fields[op->times[0].column].name);
-    else if (op->global) op->state_bound = leat_strdup("one row");
-    else op->state_bound = leat_strdup("unbounded: every group is kept, because no group column is an event time that the cut can pass "
-                                       "(group by window_start of TUMBLE over a source with a watermark to bound it)");
+static void describe_state(struct leat_op *op) {
+    if (op->evict)
+        op->state_bound =
+            leat_asprintf("groups leave when the cut passes \"%s\"", op->schema.fields[op->times[0].column].name);
+    else if (op->global)
+        op->state_bound = leat_strdup("one row");
+    else
+        op->state_bound = leat_strdup(
+            "unbounded: every group is kept, because no group column is an event time that the cut can pass "
+            "(group by window_start of TUMBLE over a source with a watermark to bound it)");
 }
 
-static bool emit_aggregate(struct leat_compile *c, struct aggregation *a, struct leat_rel *out)
-{
+static bool emit_aggregate(struct leat_compile *c, struct aggregation *a, struct leat_rel *out) {
     uint16_t *at;
     if (!leat_rel_settle(c, &a->input, &at)) return false;
     int index = leat_emit(c, LEAT_OP_AGGREGATE, a->input.op, -1);
@@ -162,12 +173,15 @@ static bool emit_aggregate(struct leat_compile *c, struct aggregation *a, struct
         if (g->argument >= 0) g->argument = at[g->argument];
         if (g->by >= 0) g->by = at[g->by];
         if (g->filter >= 0) g->filter = at[g->filter];
-        leat_emit_column(op, *alias ? alias : leat_json_text(agg, "name"), g->result, g->kind <= LEAT_AGG_COUNT_DISTINCT);
+        leat_emit_column(op, *alias ? alias : leat_json_text(agg, "name"), g->result,
+                         g->kind <= LEAT_AGG_COUNT_DISTINCT);
     }
     op->evict = op->time_count > 0;
     op->append_only = a->agg_count == 0 && !op->global && c->plan->ops[a->input.op].append_only;
     op->incremental_class = op->time_count ? 4 : 3;
-    op->why = leat_strdup(a->agg_count == 0 ? "distinct rows are counted" : op->evict ? "mergeable aggregates per window" : "mergeable aggregates");
+    op->why = leat_strdup(a->agg_count == 0 ? "distinct rows are counted"
+                          : op->evict       ? "mergeable aggregates per window"
+                                            : "mergeable aggregates");
     describe_state(op);
     if (!leat_emit_done(c, &index)) return false;
     leat_rel_of_op(c, index, out);
@@ -185,13 +199,11 @@ struct call {
     bool can_fail;
 };
 
-static bool write(struct call *w, const json_t *e)
-{
+static bool write(struct call *w, const json_t *e) {
     return leat_expression_write(&w->writer, e, w->sql, &w->can_fail) || leat_compile_refuse(w->c, "%s", w->writer.why);
 }
 
-static bool write_filter(struct call *w, const json_t *agg, bool more)
-{
+static bool write_filter(struct call *w, const json_t *agg, bool more) {
     const json_t *filter = json_object_get(agg, "filter");
     if (!json_is_object(filter)) return true;
     leat_put(w->sql, more ? " AND " : " FILTER (WHERE ");
@@ -201,8 +213,7 @@ static bool write_filter(struct call *w, const json_t *agg, bool more)
 }
 
 /* arg_max(x, y) with its ties completed: the smallest x among the rows of the largest y. */
-static bool write_arg(struct call *w, const json_t *agg, bool largest)
-{
+static bool write_arg(struct call *w, const json_t *agg, bool largest) {
     const json_t *value = leat_json_at(agg, "children", 0), *by = leat_json_at(agg, "children", 1);
     leat_put(w->sql, "first(");
     if (!write(w, value)) return false;
@@ -221,8 +232,7 @@ static bool write_arg(struct call *w, const json_t *agg, bool largest)
 }
 
 /* What the binder moved out of the arguments: the separator of string_agg, the fractions of quantiles. */
-static bool write_moved(struct call *w, const json_t *agg, const char *name)
-{
+static bool write_moved(struct call *w, const json_t *agg, const char *name) {
     const json_t *data = json_object_get(agg, "function_data"), *quantiles = json_object_get(data, "quantiles");
     bool ok = true;
     if (json_object_get(data, "separator")) {
@@ -233,7 +243,8 @@ static bool write_moved(struct call *w, const json_t *agg, const char *name)
     if (leat_json_true(data, "desc")) return leat_compile_refuse(w->c, "a descending quantile; use 1 - the fraction");
     leat_put(w->sql, json_array_size(quantiles) == 1 ? ", " : ", [");
     for (size_t i = 0; ok && i < json_array_size(quantiles); i++) {
-        json_t *constant = json_pack("{s:s,s:O}", "expression_class", "BOUND_CONSTANT", "value", json_array_get(quantiles, i));
+        json_t *constant =
+            json_pack("{s:s,s:O}", "expression_class", "BOUND_CONSTANT", "value", json_array_get(quantiles, i));
         if (i) leat_put(w->sql, ", ");
         ok = write(w, constant);
         json_decref(constant);
@@ -243,8 +254,7 @@ static bool write_moved(struct call *w, const json_t *agg, const char *name)
 }
 
 /* Sums of floats by leat's exact ones: the order of rows does not matter. */
-static const char *written_name(const json_t *agg)
-{
+static const char *written_name(const json_t *agg) {
     const char *name = leat_json_text(agg, "name");
     struct leat_type type = leat_bound_type(leat_bound_expression_type(leat_json_at(agg, "children", 0)));
     bool floating = leat_json_count(agg, "children") == 1 && (type.kind == LEAT_DOUBLE || type.kind == LEAT_FLOAT);
@@ -254,16 +264,17 @@ static const char *written_name(const json_t *agg)
     return name;
 }
 
-static bool write_aggregate(struct leat_compile *c, struct aggregation *a, const json_t *agg, struct leat_buffer *sql)
-{
+static bool write_aggregate(struct leat_compile *c, struct aggregation *a, const json_t *agg, struct leat_buffer *sql) {
     struct call w = {.c = c, .sql = sql};
     const char *name = written_name(agg);
     const struct agg_name *known = find_agg(agg);
     const json_t *orders = json_object_get(json_object_get(agg, "order_bys"), "orders");
     size_t arguments = leat_json_count(agg, "children");
     leat_rel_writer(c, &a->input, &w.writer);
-    if (!leat_function_traits(name)) return leat_compile_refuse(c, "aggregate %s cannot be computed step by step", name);
-    if (known && (known->kind == LEAT_AGG_ARG_MIN || known->kind == LEAT_AGG_ARG_MAX)) return write_arg(&w, agg, known->kind == LEAT_AGG_ARG_MAX);
+    if (!leat_function_traits(name))
+        return leat_compile_refuse(c, "aggregate %s cannot be computed step by step", name);
+    if (known && (known->kind == LEAT_AGG_ARG_MIN || known->kind == LEAT_AGG_ARG_MAX))
+        return write_arg(&w, agg, known->kind == LEAT_AGG_ARG_MAX);
     leat_putf(sql, "%s(%s", name, leat_json_is(agg, "aggregate_type", "DISTINCT") ? "DISTINCT " : "");
     for (size_t i = 0; i < arguments; i++) {
         if (i) leat_put(sql, ", ");
@@ -272,14 +283,14 @@ static bool write_aggregate(struct leat_compile *c, struct aggregation *a, const
     if (arguments == 0) leat_put(sql, "*");
     if (!write_moved(&w, agg, name)) return false;
     if (json_array_size(orders)) leat_put(sql, " ORDER BY ");
-    if (!leat_expression_write_orders(&w.writer, orders, sql, &w.can_fail)) return leat_compile_refuse(c, "%s", w.writer.why);
+    if (!leat_expression_write_orders(&w.writer, orders, sql, &w.can_fail))
+        return leat_compile_refuse(c, "%s", w.writer.why);
     leat_put(sql, ")");
     return write_filter(&w, agg, false);
 }
 
 /* The groups that every grouping set has. */
-static size_t common_groups(const json_t *node, size_t group_count, bool *common)
-{
+static size_t common_groups(const json_t *node, size_t group_count, bool *common) {
     size_t count = 0, sets = leat_json_count(node, "grouping_sets");
     for (size_t g = 0; g < group_count; g++) {
         size_t in_sets = 0;
@@ -297,8 +308,7 @@ static size_t common_groups(const json_t *node, size_t group_count, bool *common
     return count;
 }
 
-static void put_grouping(const struct aggregation *a, struct leat_buffer *sql)
-{
+static void put_grouping(const struct aggregation *a, struct leat_buffer *sql) {
     leat_put(sql, " GROUP BY ");
     if (plain_grouping(a->node)) {
         for (size_t i = 0; i < a->group_count; i++)
@@ -316,8 +326,7 @@ static void put_grouping(const struct aggregation *a, struct leat_buffer *sql)
     leat_put(sql, ")");
 }
 
-static void put_grouping_functions(const struct aggregation *a, struct leat_buffer *sql)
-{
+static void put_grouping_functions(const struct aggregation *a, struct leat_buffer *sql) {
     for (size_t i = 0; i < leat_json_count(a->node, "grouping_functions"); i++) {
         const json_t *function = leat_json_at(a->node, "grouping_functions", i);
         leat_put(sql, ", grouping(");
@@ -328,25 +337,24 @@ static void put_grouping_functions(const struct aggregation *a, struct leat_buff
 }
 
 /* The input keeps the child's columns at their places, for the references in arguments and filters, then the groups. */
-static bool place_groups(struct leat_compile *c, struct aggregation *a)
-{
+static bool place_groups(struct leat_compile *c, struct aggregation *a) {
     leat_rel_start(c, &a->child, a->child.count, &a->input);
     memcpy(a->input.columns, a->child.columns, a->child.count * sizeof *a->input.columns);
     a->input.count = a->child.count;
     return collect_groups(c, a) && leat_rel_flush(c, &a->input);
 }
 
-static bool recompute(struct leat_compile *c, struct aggregation *a, struct leat_rel *out)
-{
+static bool recompute(struct leat_compile *c, struct aggregation *a, struct leat_rel *out) {
     struct leat_buffer sql = {0};
     bool *common = leat_arena_alloc(&c->arena, (a->group_count + 1) * sizeof *common);
     bool plain = plain_grouping(a->node), ok = true;
     size_t key_count = plain ? a->group_count : common_groups(a->node, a->group_count, common);
     if (key_count == 0)
-        return leat_compile_refuse(c, plain ? "aggregates that need all rows of one group (such as median, string_agg, or max after "
-                                              "retractions) without GROUP BY; add a GROUP BY column or use SCHEDULE"
-                                            : "GROUPING SETS, ROLLUP or CUBE without a column common to all sets: one change touches "
-                                              "every total; make one table per grouping, or use SCHEDULE");
+        return leat_compile_refuse(
+            c, plain ? "aggregates that need all rows of one group (such as median, string_agg, or max after "
+                       "retractions) without GROUP BY; add a GROUP BY column or use SCHEDULE"
+                     : "GROUPING SETS, ROLLUP or CUBE without a column common to all sets: one change touches "
+                       "every total; make one table per grouping, or use SCHEDULE");
     if (!place_groups(c, a)) return false;
     leat_put(&sql, "SELECT ");
     for (size_t i = 0; i < a->group_count; i++)
@@ -376,7 +384,8 @@ static bool recompute(struct leat_compile *c, struct aggregation *a, struct leat
     for (size_t i = 0; i < a->agg_count; i++) {
         const json_t *agg = leat_json_at(a->node, "expressions", i);
         const char *alias = leat_json_text(agg, "alias");
-        leat_emit_column(op, *alias ? alias : leat_json_text(agg, "name"), leat_bound_type(leat_bound_expression_type(agg)), false);
+        leat_emit_column(op, *alias ? alias : leat_json_text(agg, "name"),
+                         leat_bound_type(leat_bound_expression_type(agg)), false);
     }
     for (size_t i = 0; i < leat_json_count(a->node, "grouping_functions"); i++)
         leat_emit_column(op, "grouping", (struct leat_type){.kind = LEAT_BIGINT}, true);
@@ -391,8 +400,7 @@ static bool recompute(struct leat_compile *c, struct aggregation *a, struct leat
 /* ---- shapes that DuckDB makes for subqueries */
 
 /* first(x), count(*) over a relation of exactly one row: x and 1. */
-static bool over_one_row(struct leat_compile *c, struct aggregation *a, struct leat_rel *out, bool *done)
-{
+static bool over_one_row(struct leat_compile *c, struct aggregation *a, struct leat_rel *out, bool *done) {
     *done = false;
     if (!a->child.one_row || a->group_count) return true;
     for (size_t i = 0; i < a->agg_count; i++) {
@@ -415,8 +423,7 @@ static bool over_one_row(struct leat_compile *c, struct aggregation *a, struct l
 }
 
 /* EXISTS without correlation: count(*) over LIMIT n. */
-static const json_t *count_over_limit(const json_t *node, json_int_t *limit)
-{
+static const json_t *count_over_limit(const json_t *node, json_int_t *limit) {
     const json_t *child = leat_json_at(node, "children", 0), *agg = leat_json_at(node, "expressions", 0);
     const json_t *value = json_object_get(child, "limit_val");
     if (leat_json_count(node, "groups") || leat_json_count(node, "expressions") != 1) return NULL;
@@ -427,8 +434,7 @@ static const json_t *count_over_limit(const json_t *node, json_int_t *limit)
     return leat_json_at(child, "children", 0);
 }
 
-static void start(struct leat_compile *c, const json_t *node, struct aggregation *a)
-{
+static void start(struct leat_compile *c, const json_t *node, struct aggregation *a) {
     a->node = node;
     a->group_count = leat_json_count(node, "groups");
     a->agg_count = leat_json_count(node, "expressions");
@@ -436,16 +442,16 @@ static void start(struct leat_compile *c, const json_t *node, struct aggregation
     leat_rel_start(c, &a->child, 0, &a->input);
 }
 
-/* A scalar subquery that may give several rows raises in DuckDB: first(x) with count(*) from a "more than one row" check. */
-static bool is_scalar_check(const struct aggregation *a)
-{
-    return a->group_count == 0 && a->agg_count == 2 && leat_json_is(leat_json_at(a->node, "expressions", 0), "name", "first") &&
+/* A scalar subquery that may give several rows raises in DuckDB: first(x) with count(*) from a "more than one row"
+ * check. */
+static bool is_scalar_check(const struct aggregation *a) {
+    return a->group_count == 0 && a->agg_count == 2 &&
+           leat_json_is(leat_json_at(a->node, "expressions", 0), "name", "first") &&
            leat_json_is(leat_json_at(a->node, "expressions", 1), "name", "count_star") &&
            leat_json_is(a->node, "groupings_index", LEAT_JSON_RAW "18446744073709551615");
 }
 
-bool leat_compile_aggregate(struct leat_compile *c, const json_t *node, struct leat_rel *out)
-{
+bool leat_compile_aggregate(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     struct aggregation a = {0};
     json_int_t limit = 0;
     const json_t *limited = count_over_limit(node, &limit);
@@ -454,7 +460,8 @@ bool leat_compile_aggregate(struct leat_compile *c, const json_t *node, struct l
     start(c, node, &a);
     if (!over_one_row(c, &a, out, &done) || done) return done;
     if (is_scalar_check(&a))
-        return leat_compile_refuse(c, "a scalar subquery that can give more than one row: use max(), min() or another aggregate in it");
+        return leat_compile_refuse(
+            c, "a scalar subquery that can give more than one row: use max(), min() or another aggregate in it");
     append_only = c->plan->ops[a.child.op].append_only;
     bool in_c = plain_grouping(node);
     for (size_t i = 0; in_c && i < a.agg_count; i++)
@@ -465,14 +472,14 @@ bool leat_compile_aggregate(struct leat_compile *c, const json_t *node, struct l
         if (!collect_aggregate(c, &a, leat_json_at(node, "expressions", i), append_only, &a.aggs[i])) return false;
     if (!emit_aggregate(c, &a, out)) return false;
     if (limited)
-        out->columns[0] = leat_rel_text(c, out->columns[0].type, false, "least(c0, CAST(%lld AS BIGINT))", (long long)limit);
+        out->columns[0] =
+            leat_rel_text(c, out->columns[0].type, false, "least(c0, CAST(%lld AS BIGINT))", (long long)limit);
     return true;
 }
 
 /* ---- DISTINCT */
 
-bool leat_compile_distinct_rel(struct leat_compile *c, struct leat_rel *in, struct leat_rel *out)
-{
+bool leat_compile_distinct_rel(struct leat_compile *c, struct leat_rel *in, struct leat_rel *out) {
     struct aggregation a = {.child = *in, .group_count = in->count};
     leat_rel_start(c, in, in->count, &a.input);
     a.groups = leat_arena_alloc(&c->arena, (in->count + 1) * sizeof *a.groups);
@@ -489,16 +496,15 @@ struct total_order {
     size_t count;
 };
 
-static void order_by(struct total_order *order, uint16_t column, bool descending, bool nulls_first)
-{
+static void order_by(struct total_order *order, uint16_t column, bool descending, bool nulls_first) {
     for (size_t i = 0; i < order->count; i++)
         if (order->items[i].column == column) return;
-    order->items[order->count++] = (struct leat_order){.column = column, .descending = descending, .nulls_first = nulls_first};
+    order->items[order->count++] =
+        (struct leat_order){.column = column, .descending = descending, .nulls_first = nulls_first};
 }
 
-static bool distinct_on_columns(struct leat_compile *c, const json_t *targets, const json_t *orders, struct leat_rel *rel, uint16_t *keys,
-                                struct total_order *order)
-{
+static bool distinct_on_columns(struct leat_compile *c, const json_t *targets, const json_t *orders,
+                                struct leat_rel *rel, uint16_t *keys, struct total_order *order) {
     struct leat_rel source = *rel;
     struct leat_rel_column column;
     for (size_t i = 0; i < json_array_size(targets); i++) {
@@ -516,8 +522,8 @@ static bool distinct_on_columns(struct leat_compile *c, const json_t *targets, c
     return true;
 }
 
-static char *distinct_on_sql(const struct leat_rel *rel, const uint16_t *keys, size_t key_count, const struct total_order *order)
-{
+static char *distinct_on_sql(const struct leat_rel *rel, const uint16_t *keys, size_t key_count,
+                             const struct total_order *order) {
     struct leat_buffer sql = {0};
     leat_put(&sql, "SELECT DISTINCT ON (");
     for (size_t i = 0; i < key_count; i++)
@@ -527,16 +533,15 @@ static char *distinct_on_sql(const struct leat_rel *rel, const uint16_t *keys, s
         leat_putf(&sql, "%sc%zu", i ? ", " : "", i);
     leat_put(&sql, " FROM leat_input('in') ORDER BY ");
     for (size_t i = 0; i < order->count; i++)
-        leat_putf(&sql, "%sc%u %s NULLS %s", i ? ", " : "", order->items[i].column, order->items[i].descending ? "DESC" : "ASC",
-                  order->items[i].nulls_first ? "FIRST" : "LAST");
+        leat_putf(&sql, "%sc%u %s NULLS %s", i ? ", " : "", order->items[i].column,
+                  order->items[i].descending ? "DESC" : "ASC", order->items[i].nulls_first ? "FIRST" : "LAST");
     return sql.data;
 }
 
 /* The winner of a key changes to a row that comes earlier in the order. When the order begins with event time
  * ascending, or event time is part of the key, the row it replaces is not older than the new one, so the cut's
  * promise holds for what is taken back too. */
-static void distinct_on_times(struct leat_op *op, const struct leat_op *child, const struct total_order *order)
-{
+static void distinct_on_times(struct leat_op *op, const struct leat_op *child, const struct total_order *order) {
     for (size_t i = 0; i < child->time_count; i++) {
         const struct leat_time_column *t = &child->times[i];
         bool in_key = false;
@@ -550,14 +555,14 @@ static void distinct_on_times(struct leat_op *op, const struct leat_op *child, c
             if (!key) break;
             first++;
         }
-        bool leads = first < order->count && order->items[first].column == t->column && !order->items[first].descending &&
-                     !order->items[first].nulls_first;
+        bool leads = first < order->count && order->items[first].column == t->column &&
+                     !order->items[first].descending && !order->items[first].nulls_first;
         if (in_key || leads) leat_emit_time(op, t->column, t->span_us, t->object);
     }
 }
 
-bool leat_compile_first(struct leat_compile *c, const json_t *targets, const json_t *by, struct leat_rel *rel, struct leat_rel *out)
-{
+bool leat_compile_first(struct leat_compile *c, const json_t *targets, const json_t *by, struct leat_rel *rel,
+                        struct leat_rel *out) {
     size_t visible = rel->count, extra = json_array_size(by), key_count = json_array_size(targets);
     uint16_t *keys = leat_arena_alloc(&c->arena, (key_count + 1) * sizeof *keys);
     struct total_order order = {0};
@@ -581,10 +586,12 @@ bool leat_compile_first(struct leat_compile *c, const json_t *targets, const jso
         op->sql = distinct_on_sql(rel, keys, key_count, &order);
         for (size_t i = 0; i < child->time_count; i++)
             for (size_t k = 0; k < key_count; k++)
-                if (keys[k] == child->times[i].column) leat_emit_time(op, keys[k], child->times[i].span_us, child->times[i].object);
+                if (keys[k] == child->times[i].column)
+                    leat_emit_time(op, keys[k], child->times[i].span_us, child->times[i].object);
     }
     op->incremental_class = append_only ? 2 : 6;
-    op->why = leat_strdup(append_only ? "the first row of each key stays" : "the input takes rows back: changed keys are computed again");
+    op->why = leat_strdup(append_only ? "the first row of each key stays"
+                                      : "the input takes rows back: changed keys are computed again");
     op->state_bound = leat_strdup(append_only ? "unbounded: one row for every key ever seen"
                                               : "unbounded: all rows of every key are kept");
     if (!leat_emit_done(c, &index)) return false;
@@ -593,11 +600,11 @@ bool leat_compile_first(struct leat_compile *c, const json_t *targets, const jso
     return true;
 }
 
-bool leat_compile_distinct(struct leat_compile *c, const json_t *node, struct leat_rel *out)
-{
+bool leat_compile_distinct(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     struct leat_rel rel;
     if (!leat_compile_node(c, leat_json_at(node, "children", 0), &rel)) return false;
     if (leat_json_is(node, "distinct_type", "DISTINCT_ON"))
-        return leat_compile_first(c, json_object_get(node, "distinct_targets"), json_object_get(json_object_get(node, "order_by"), "orders"), &rel, out);
+        return leat_compile_first(c, json_object_get(node, "distinct_targets"),
+                                  json_object_get(json_object_get(node, "order_by"), "orders"), &rel, out);
     return leat_compile_distinct_rel(c, &rel, out);
 }

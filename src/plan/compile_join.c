@@ -6,23 +6,21 @@
 
 struct join {
     const json_t *node;
-    const char *type;           /* INNER, LEFT, ... as it is after swapping */
+    const char *type; /* INNER, LEFT, ... as it is after swapping */
     struct leat_rel left, right;
     size_t left_visible, right_visible; /* columns before key columns were added */
     bool swapped;
     size_t key_count;
     uint16_t *keys, *right_keys;
-    bool *is_key;               /* per condition */
+    bool *is_key; /* per condition */
     size_t condition_count;
 };
 
-static const json_t *condition_side(const struct join *j, size_t i, bool left)
-{
+static const json_t *condition_side(const struct join *j, size_t i, bool left) {
     return json_object_get(leat_json_at(j->node, "conditions", i), left != j->swapped ? "left" : "right");
 }
 
-static const char *condition_comparison(const struct join *j, size_t i)
-{
+static const char *condition_comparison(const struct join *j, size_t i) {
     static const char *const mirrored[][2] = {
         {"COMPARE_LESSTHAN", "COMPARE_GREATERTHAN"},
         {"COMPARE_GREATERTHAN", "COMPARE_LESSTHAN"},
@@ -35,17 +33,20 @@ static const char *condition_comparison(const struct join *j, size_t i)
     return comparison;
 }
 
-static bool is_equality(const char *comparison)
-{
+static bool is_equality(const char *comparison) {
     return strcmp(comparison, "COMPARE_EQUAL") == 0 || strcmp(comparison, "COMPARE_NOT_DISTINCT_FROM") == 0;
 }
 
-static const char *symbol_of(const char *comparison)
-{
+static const char *symbol_of(const char *comparison) {
     static const char *const symbols[][2] = {
-        {"COMPARE_EQUAL", "="}, {"COMPARE_NOTEQUAL", "<>"}, {"COMPARE_LESSTHAN", "<"}, {"COMPARE_GREATERTHAN", ">"},
-        {"COMPARE_LESSTHANOREQUALTO", "<="}, {"COMPARE_GREATERTHANOREQUALTO", ">="},
-        {"COMPARE_DISTINCT_FROM", "IS DISTINCT FROM"}, {"COMPARE_NOT_DISTINCT_FROM", "IS NOT DISTINCT FROM"},
+        {"COMPARE_EQUAL", "="},
+        {"COMPARE_NOTEQUAL", "<>"},
+        {"COMPARE_LESSTHAN", "<"},
+        {"COMPARE_GREATERTHAN", ">"},
+        {"COMPARE_LESSTHANOREQUALTO", "<="},
+        {"COMPARE_GREATERTHANOREQUALTO", ">="},
+        {"COMPARE_DISTINCT_FROM", "IS DISTINCT FROM"},
+        {"COMPARE_NOT_DISTINCT_FROM", "IS NOT DISTINCT FROM"},
     };
     for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++)
         if (strcmp(symbols[i][0], comparison) == 0) return symbols[i][1];
@@ -53,26 +54,35 @@ static const char *symbol_of(const char *comparison)
 }
 
 /* Some value of the type, standing for NULL beside an "is NULL" key. */
-static const char *stand_in(struct leat_compile *c, struct leat_type type)
-{
+static const char *stand_in(struct leat_compile *c, struct leat_type type) {
     char spelling[32];
     leat_type_print(type, spelling);
     switch ((enum leat_kind)type.kind) {
-    case LEAT_BOOLEAN: return "false";
-    case LEAT_VARCHAR: return "''";
-    case LEAT_BLOB: return "CAST('' AS BLOB)";
-    case LEAT_DATE: return "DATE '1970-01-01'";
-    case LEAT_TIME: return "TIME '00:00:00'";
-    case LEAT_TIMESTAMP: return "TIMESTAMP '1970-01-01 00:00:00'";
-    case LEAT_TIMESTAMPTZ: return "TIMESTAMPTZ '1970-01-01 00:00:00+00'";
-    case LEAT_INTERVAL: return "INTERVAL '0 days'";
-    case LEAT_UUID: return "CAST('00000000-0000-0000-0000-000000000000' AS UUID)";
-    default: return leat_arena_printf(&c->arena, "CAST(0 AS %s)", spelling);
+    case LEAT_BOOLEAN:
+        return "false";
+    case LEAT_VARCHAR:
+        return "''";
+    case LEAT_BLOB:
+        return "CAST('' AS BLOB)";
+    case LEAT_DATE:
+        return "DATE '1970-01-01'";
+    case LEAT_TIME:
+        return "TIME '00:00:00'";
+    case LEAT_TIMESTAMP:
+        return "TIMESTAMP '1970-01-01 00:00:00'";
+    case LEAT_TIMESTAMPTZ:
+        return "TIMESTAMPTZ '1970-01-01 00:00:00+00'";
+    case LEAT_INTERVAL:
+        return "INTERVAL '0 days'";
+    case LEAT_UUID:
+        return "CAST('00000000-0000-0000-0000-000000000000' AS UUID)";
+    default:
+        return leat_arena_printf(&c->arena, "CAST(0 AS %s)", spelling);
     }
 }
 
-static void add_key(struct leat_compile *c, struct join *j, const struct leat_rel_column *left, const struct leat_rel_column *right)
-{
+static void add_key(struct leat_compile *c, struct join *j, const struct leat_rel_column *left,
+                    const struct leat_rel_column *right) {
     j->keys[j->key_count] = (uint16_t)leat_rel_add(c, &j->left, left);
     j->right_keys[j->key_count] = (uint16_t)leat_rel_add(c, &j->right, right);
     j->key_count++;
@@ -80,14 +90,15 @@ static void add_key(struct leat_compile *c, struct join *j, const struct leat_re
 
 /* JOIN and LOOKUP keys match as SQL's = does: NULL matches nothing. IS NOT DISTINCT FROM between two columns that can
  * be NULL becomes two keys that cannot: "is it NULL" and the value or a stand-in. */
-static void add_null_safe_key(struct leat_compile *c, struct join *j, struct leat_rel_column *left, struct leat_rel_column *right)
-{
+static void add_null_safe_key(struct leat_compile *c, struct join *j, struct leat_rel_column *left,
+                              struct leat_rel_column *right) {
     struct leat_rel_column *sides[2] = {left, right}, flags[2], values[2];
     for (int k = 0; k < 2; k++) {
         struct leat_rel one = {.columns = sides[k], .count = 1};
         const char *text = leat_rel_column_text(c, &one, 0);
         flags[k] = leat_rel_text(c, (struct leat_type){.kind = LEAT_BOOLEAN}, sides[k]->can_fail, "(%s IS NULL)", text);
-        values[k] = leat_rel_text(c, sides[k]->type, sides[k]->can_fail, "coalesce(%s, %s)", text, stand_in(c, sides[k]->type));
+        values[k] =
+            leat_rel_text(c, sides[k]->type, sides[k]->can_fail, "coalesce(%s, %s)", text, stand_in(c, sides[k]->type));
         flags[k].not_null = values[k].not_null = true;
     }
     add_key(c, j, &flags[0], &flags[1]);
@@ -95,8 +106,7 @@ static void add_null_safe_key(struct leat_compile *c, struct join *j, struct lea
 }
 
 /* The reference that a relation stands on when its rows are that reference's rows, or NULL. */
-static const struct leat_source *reference_below(const struct leat_compile *c, const struct leat_rel *rel)
-{
+static const struct leat_source *reference_below(const struct leat_compile *c, const struct leat_rel *rel) {
     const struct leat_op *op = &c->plan->ops[rel->op];
     if (op->kind == LEAT_OP_MAP) op = &c->plan->ops[op->children[0]];
     if (op->kind != LEAT_OP_REFERENCE) return NULL;
@@ -105,8 +115,7 @@ static const struct leat_source *reference_below(const struct leat_compile *c, c
 }
 
 /* Do the equalities name every primary key column of the reference on this side? key_of[p]: the condition. */
-static bool covers_primary_key(struct leat_compile *c, const struct join *j, bool right_side, size_t *key_of)
-{
+static bool covers_primary_key(struct leat_compile *c, const struct join *j, bool right_side, size_t *key_of) {
     const struct leat_rel *rel = right_side ? &j->right : &j->left;
     const struct leat_source *source = reference_below(c, rel);
     if (!source) return false;
@@ -114,7 +123,8 @@ static bool covers_primary_key(struct leat_compile *c, const struct join *j, boo
     for (size_t i = 0; i < j->condition_count; i++) {
         struct leat_rel_column column;
         if (!is_equality(condition_comparison(j, i))) continue;
-        if (!leat_rel_expression(c, rel, condition_side(j, i, !right_side), &column) || column.reference_key < 0) continue;
+        if (!leat_rel_expression(c, rel, condition_side(j, i, !right_side), &column) || column.reference_key < 0)
+            continue;
         if (seen & 1u << column.reference_key) continue;
         seen |= 1u << column.reference_key;
         key_of[column.reference_key] = i;
@@ -122,20 +132,20 @@ static bool covers_primary_key(struct leat_compile *c, const struct join *j, boo
     return seen == (uint32_t)((uint64_t)(1ull << source->primary_key_count) - 1);
 }
 
-static void swap_sides(struct join *j)
-{
+static void swap_sides(struct join *j) {
     struct leat_rel rel = j->left;
     size_t visible = j->left_visible;
     j->left = j->right, j->right = rel;
     j->left_visible = j->right_visible, j->right_visible = visible;
     j->swapped = !j->swapped;
-    if (strcmp(j->type, "RIGHT") == 0) j->type = "LEFT";
-    else if (strcmp(j->type, "LEFT") == 0) j->type = "RIGHT";
+    if (strcmp(j->type, "RIGHT") == 0)
+        j->type = "LEFT";
+    else if (strcmp(j->type, "LEFT") == 0)
+        j->type = "RIGHT";
 }
 
 /* Chooses the keys. lookup: only the reference's primary key; the other equalities are filters then. */
-static bool choose_keys(struct leat_compile *c, struct join *j, const size_t *key_of, size_t lookup_keys)
-{
+static bool choose_keys(struct leat_compile *c, struct join *j, const size_t *key_of, size_t lookup_keys) {
     struct leat_rel left = j->left, right = j->right;
     j->keys = leat_arena_alloc(&c->arena, (2 * j->condition_count + 1) * sizeof *j->keys);
     j->right_keys = leat_arena_alloc(&c->arena, (2 * j->condition_count + 1) * sizeof *j->right_keys);
@@ -152,25 +162,28 @@ static bool choose_keys(struct leat_compile *c, struct join *j, const size_t *ke
         if (!j->is_key[i]) continue;
         if (!leat_rel_expression(c, &left, condition_side(j, i, true), &a)) return false;
         if (!leat_rel_expression(c, &right, condition_side(j, i, false), &b)) return false;
-        if (a.type.kind == LEAT_NESTED) return leat_compile_refuse(c, "a join on a list, struct or another nested value");
-        if (!leat_type_equal(a.type, b.type)) return leat_compile_refuse(c, "a join on columns of different types; cast one side");
+        if (a.type.kind == LEAT_NESTED)
+            return leat_compile_refuse(c, "a join on a list, struct or another nested value");
+        if (!leat_type_equal(a.type, b.type))
+            return leat_compile_refuse(c, "a join on columns of different types; cast one side");
         bool null_safe = strcmp(comparison, "COMPARE_NOT_DISTINCT_FROM") == 0 && !a.not_null && !b.not_null;
-        if (null_safe) add_null_safe_key(c, j, &a, &b);
-        else add_key(c, j, &a, &b);
+        if (null_safe)
+            add_null_safe_key(c, j, &a, &b);
+        else
+            add_key(c, j, &a, &b);
     }
     return true;
 }
 
-static bool has_residual(const struct join *j)
-{
+static bool has_residual(const struct join *j) {
     for (size_t i = 0; i < j->condition_count; i++)
         if (!j->is_key[i]) return true;
     return false;
 }
 
 /* The conditions that are not keys, over the joined operator; can_fail is set. */
-static bool write_residual(struct leat_compile *c, const struct join *j, const struct leat_rel *joined, const char **out, bool *can_fail)
-{
+static bool write_residual(struct leat_compile *c, const struct join *j, const struct leat_rel *joined,
+                           const char **out, bool *can_fail) {
     struct leat_rel left = {.op = joined->op, .columns = joined->columns, .count = j->left.count};
     struct leat_rel right = {.op = joined->op, .columns = joined->columns + j->left.count, .count = j->right.count};
     const char *text = NULL;
@@ -191,8 +204,8 @@ static bool write_residual(struct leat_compile *c, const struct join *j, const s
     return true;
 }
 
-static void pick_side(struct leat_compile *c, const json_t *map, const struct leat_rel *from, size_t offset, size_t visible, struct leat_rel *out)
-{
+static void pick_side(struct leat_compile *c, const json_t *map, const struct leat_rel *from, size_t offset,
+                      size_t visible, struct leat_rel *out) {
     size_t count = json_array_size(map) ? json_array_size(map) : visible;
     for (size_t i = 0; i < count; i++) {
         size_t at = json_array_size(map) ? (size_t)json_integer_value(json_array_get(map, i)) : i;
@@ -205,9 +218,10 @@ static void pick_side(struct leat_compile *c, const json_t *map, const struct le
 }
 
 /* The columns DuckDB's plan expects: its left ones, then its right ones, projection maps applied. */
-static void pick_output(struct leat_compile *c, const struct join *j, const struct leat_rel *joined, bool both, struct leat_rel *out)
-{
-    const json_t *left_map = json_object_get(j->node, "left_projection_map"), *right_map = json_object_get(j->node, "right_projection_map");
+static void pick_output(struct leat_compile *c, const struct join *j, const struct leat_rel *joined, bool both,
+                        struct leat_rel *out) {
+    const json_t *left_map = json_object_get(j->node, "left_projection_map"),
+                 *right_map = json_object_get(j->node, "right_projection_map");
     leat_rel_start(c, joined, 0, out);
     if (!j->swapped) {
         pick_side(c, left_map, joined, 0, j->left_visible, out);
@@ -218,12 +232,14 @@ static void pick_output(struct leat_compile *c, const struct join *j, const stru
     }
 }
 
-static void emit_sides(struct leat_compile *c, const struct join *j, struct leat_op *op, bool right, bool left_nullable, bool right_nullable)
-{
+static void emit_sides(struct leat_compile *c, const struct join *j, struct leat_op *op, bool right, bool left_nullable,
+                       bool right_nullable) {
     for (size_t i = 0; i < j->left.count; i++)
-        leat_emit_column(op, j->left.columns[i].name, j->left.columns[i].type, j->left.columns[i].not_null && !left_nullable);
+        leat_emit_column(op, j->left.columns[i].name, j->left.columns[i].type,
+                         j->left.columns[i].not_null && !left_nullable);
     for (size_t i = 0; right && i < j->right.count; i++)
-        leat_emit_column(op, j->right.columns[i].name, j->right.columns[i].type, j->right.columns[i].not_null && !right_nullable);
+        leat_emit_column(op, j->right.columns[i].name, j->right.columns[i].type,
+                         j->right.columns[i].not_null && !right_nullable);
     op->key_count = j->key_count;
     op->keys = leat_alloc((j->key_count + 1) * sizeof *op->keys);
     op->right_keys = leat_alloc((j->key_count + 1) * sizeof *op->right_keys);
@@ -233,23 +249,22 @@ static void emit_sides(struct leat_compile *c, const struct join *j, struct leat
 }
 
 /* Where both sides of a key follow event time, a row changes only while the cut has not passed its key. */
-static void keep_key_times(const struct leat_compile *c, const struct join *j, struct leat_op *op, bool both)
-{
+static void keep_key_times(const struct leat_compile *c, const struct join *j, struct leat_op *op, bool both) {
     const struct leat_op *left = &c->plan->ops[j->left.op], *right = &c->plan->ops[j->right.op];
     for (size_t k = 0; k < j->key_count; k++) {
         const struct leat_time_column *a = leat_op_time(left, j->keys[k]), *b = leat_op_time(right, j->right_keys[k]);
         if (!a || !b || leat_op_time(op, j->keys[k])) continue;
         int64_t span = a->span_us > b->span_us ? a->span_us : b->span_us;
         leat_emit_time(op, j->keys[k], span, a->object);
-        if (both && !leat_op_time(op, j->left.count + j->right_keys[k])) leat_emit_time(op, j->left.count + j->right_keys[k], span, b->object);
+        if (both && !leat_op_time(op, j->left.count + j->right_keys[k]))
+            leat_emit_time(op, j->left.count + j->right_keys[k], span, b->object);
     }
 }
 
 /* ---- LOOKUP */
 
 /* Is the mark of IN or EXISTS, true or false, never NULL? Then it says just whether there is a match. */
-static bool mark_is_plain(struct leat_compile *c, const struct join *j)
-{
+static bool mark_is_plain(struct leat_compile *c, const struct join *j) {
     for (size_t i = 0; i < j->condition_count; i++) {
         struct leat_rel_column a, b;
         const char *comparison = condition_comparison(j, i);
@@ -262,27 +277,29 @@ static bool mark_is_plain(struct leat_compile *c, const struct join *j)
     return true;
 }
 
-static bool refuse_mark(struct leat_compile *c)
-{
-    return leat_compile_refuse(c, "NOT IN (SELECT ...), or IN (SELECT ...) as a value, where a NULL on either side would decide about every "
-                                  "row; use [NOT] EXISTS, or declare both columns NOT NULL");
+static bool refuse_mark(struct leat_compile *c) {
+    return leat_compile_refuse(
+        c, "NOT IN (SELECT ...), or IN (SELECT ...) as a value, where a NULL on either side would decide about every "
+           "row; use [NOT] EXISTS, or declare both columns NOT NULL");
 }
 
 /* How the rows that a look-up joined, and what its conditions beyond the key say, become the join's answer. */
-static bool finish_lookup(struct leat_compile *c, struct join *j, const char *type, struct leat_rel *joined, struct leat_rel *out)
-{
+static bool finish_lookup(struct leat_compile *c, struct join *j, const char *type, struct leat_rel *joined,
+                          struct leat_rel *out) {
     const char *residual = NULL;
     bool can_fail = false;
     if (!write_residual(c, j, joined, &residual, &can_fail)) return false;
     if (strcmp(type, "MARK") == 0) {
         /* the mark is made from the residual below */
     } else if (strcmp(type, "ANTI") == 0 && residual) {
-        const char *text = leat_arena_printf(&c->arena, "(c%zu IS NULL OR (%s) IS DISTINCT FROM true)", j->left.count + j->right_keys[0], residual);
+        const char *text = leat_arena_printf(&c->arena, "(c%zu IS NULL OR (%s) IS DISTINCT FROM true)",
+                                             j->left.count + j->right_keys[0], residual);
         leat_rel_filter_text(c, joined, text, can_fail);
     } else if (strcmp(type, "LEFT") == 0 && residual) {
         for (size_t i = j->left.count; i < joined->count; i++) {
             struct leat_rel_column *column = &joined->columns[i];
-            struct leat_rel_column chosen = leat_rel_text(c, column->type, can_fail, "CASE WHEN %s THEN c%zu END", residual, i);
+            struct leat_rel_column chosen =
+                leat_rel_text(c, column->type, can_fail, "CASE WHEN %s THEN c%zu END", residual, i);
             chosen.name = column->name;
             *column = chosen;
         }
@@ -293,23 +310,26 @@ static bool finish_lookup(struct leat_compile *c, struct join *j, const char *ty
     pick_output(c, j, joined, !mark && strcmp(type, "SEMI") != 0 && strcmp(type, "ANTI") != 0, out);
     if (mark) {
         struct leat_type boolean = {.kind = LEAT_BOOLEAN};
-        struct leat_rel_column column = leat_rel_text(c, boolean, can_fail, "(c%zu IS NOT NULL%s%s%s)", j->left.count + j->right_keys[0],
-                                                      residual ? " AND coalesce(" : "", residual ? residual : "", residual ? ", false)" : "");
+        struct leat_rel_column column =
+            leat_rel_text(c, boolean, can_fail, "(c%zu IS NOT NULL%s%s%s)", j->left.count + j->right_keys[0],
+                          residual ? " AND coalesce(" : "", residual ? residual : "", residual ? ", false)" : "");
         column.not_null = true;
         leat_rel_add(c, out, &column);
     }
     return true;
 }
 
-static bool emit_lookup(struct leat_compile *c, struct join *j, struct leat_rel *out)
-{
+static bool emit_lookup(struct leat_compile *c, struct join *j, struct leat_rel *out) {
     const struct leat_source *source = reference_below(c, &j->right);
     bool fixed = source->refresh_us == 0, residual = has_residual(j);
     const char *type = j->type;
     enum leat_join_kind kind = LEAT_JOIN_INNER;
-    if (strcmp(type, "LEFT") == 0 || strcmp(type, "MARK") == 0) kind = LEAT_JOIN_LEFT;
-    else if (strcmp(type, "SEMI") == 0) kind = residual ? LEAT_JOIN_INNER : LEAT_JOIN_SEMI; /* unique: at most one match */
-    else if (strcmp(type, "ANTI") == 0) kind = residual ? LEAT_JOIN_LEFT : LEAT_JOIN_ANTI;
+    if (strcmp(type, "LEFT") == 0 || strcmp(type, "MARK") == 0)
+        kind = LEAT_JOIN_LEFT;
+    else if (strcmp(type, "SEMI") == 0)
+        kind = residual ? LEAT_JOIN_INNER : LEAT_JOIN_SEMI; /* unique: at most one match */
+    else if (strcmp(type, "ANTI") == 0)
+        kind = residual ? LEAT_JOIN_LEFT : LEAT_JOIN_ANTI;
     if (!leat_rel_flush(c, &j->left) || !leat_rel_flush(c, &j->right)) return false;
     int index = leat_emit(c, LEAT_OP_LOOKUP, j->left.op, j->right.op);
     struct leat_op *op = &c->plan->ops[index];
@@ -322,10 +342,11 @@ static bool emit_lookup(struct leat_compile *c, struct join *j, struct leat_rel 
         leat_emit_time(op, left->times[i].column, left->times[i].span_us, left->times[i].object);
     op->incremental_class = 5;
     op->why = leat_asprintf("looked up in %s by its primary key", source->name);
-    op->state_bound = fixed ? leat_asprintf("the rows of %s", source->name)
-                            : leat_asprintf("unbounded: the rows of %s, and every row that came by, since a change of %s "
-                                            "re-emits the rows it touches",
-                                            source->name, source->name);
+    op->state_bound = fixed
+                          ? leat_asprintf("the rows of %s", source->name)
+                          : leat_asprintf("unbounded: the rows of %s, and every row that came by, since a change of %s "
+                                          "re-emits the rows it touches",
+                                          source->name, source->name);
     if (!leat_emit_done(c, &index)) return false;
     struct leat_rel joined;
     leat_rel_of_op(c, index, &joined);
@@ -338,14 +359,16 @@ static bool emit_lookup(struct leat_compile *c, struct join *j, struct leat_rel 
 
 /* ---- JOIN */
 
-static bool emit_join(struct leat_compile *c, struct join *j, struct leat_rel *out)
-{
+static bool emit_join(struct leat_compile *c, struct join *j, struct leat_rel *out) {
     enum leat_join_kind kind = LEAT_JOIN_INNER;
     const char *residual = NULL;
     bool can_fail = false;
-    if (strcmp(j->type, "LEFT") == 0) kind = LEAT_JOIN_LEFT;
-    else if (strcmp(j->type, "SEMI") == 0) kind = LEAT_JOIN_SEMI;
-    else if (strcmp(j->type, "ANTI") == 0) kind = LEAT_JOIN_ANTI;
+    if (strcmp(j->type, "LEFT") == 0)
+        kind = LEAT_JOIN_LEFT;
+    else if (strcmp(j->type, "SEMI") == 0)
+        kind = LEAT_JOIN_SEMI;
+    else if (strcmp(j->type, "ANTI") == 0)
+        kind = LEAT_JOIN_ANTI;
     bool wide = kind == LEAT_JOIN_INNER || kind == LEAT_JOIN_LEFT;
     if (!leat_rel_flush(c, &j->left) || !leat_rel_flush(c, &j->right)) return false;
     int index = leat_emit(c, LEAT_OP_JOIN, j->left.op, j->right.op);
@@ -369,16 +392,16 @@ static bool emit_join(struct leat_compile *c, struct join *j, struct leat_rel *o
 
 /* ---- class 6: both sides kept, DuckDB joins the keys that changed */
 
-static void prefixed_writer(struct leat_compile *c, size_t count, const char *prefix, struct leat_expression_writer *out)
-{
+static void prefixed_writer(struct leat_compile *c, size_t count, const char *prefix,
+                            struct leat_expression_writer *out) {
     struct leat_expression_ref *refs = leat_arena_alloc(&c->arena, (count + 1) * sizeof *refs);
     for (size_t i = 0; i < count; i++)
-        refs[i] = (struct leat_expression_ref){.text = leat_arena_printf(&c->arena, "%s.c%zu", prefix, i), .is_column = true};
+        refs[i] =
+            (struct leat_expression_ref){.text = leat_arena_printf(&c->arena, "%s.c%zu", prefix, i), .is_column = true};
     *out = (struct leat_expression_writer){.refs = refs, .ref_count = count};
 }
 
-static bool put_conditions(struct leat_compile *c, const struct join *j, struct leat_buffer *sql)
-{
+static bool put_conditions(struct leat_compile *c, const struct join *j, struct leat_buffer *sql) {
     struct leat_expression_writer left, right;
     bool can_fail = false;
     prefixed_writer(c, j->left.count, "l", &left);
@@ -387,35 +410,37 @@ static bool put_conditions(struct leat_compile *c, const struct join *j, struct 
         const char *symbol = symbol_of(condition_comparison(j, i));
         if (!symbol) return leat_compile_refuse(c, "a join condition with %s", condition_comparison(j, i));
         if (i) leat_put(sql, " AND ");
-        if (!leat_expression_write(&left, condition_side(j, i, true), sql, &can_fail)) return leat_compile_refuse(c, "%s", left.why);
+        if (!leat_expression_write(&left, condition_side(j, i, true), sql, &can_fail))
+            return leat_compile_refuse(c, "%s", left.why);
         leat_putf(sql, " %s ", symbol);
-        if (!leat_expression_write(&right, condition_side(j, i, false), sql, &can_fail)) return leat_compile_refuse(c, "%s", right.why);
+        if (!leat_expression_write(&right, condition_side(j, i, false), sql, &can_fail))
+            return leat_compile_refuse(c, "%s", right.why);
     }
     return true;
 }
 
-static void put_columns(struct leat_buffer *sql, const char *prefix, size_t count, bool more)
-{
+static void put_columns(struct leat_buffer *sql, const char *prefix, size_t count, bool more) {
     for (size_t i = 0; i < count; i++)
         leat_putf(sql, "%s%s.c%zu", i || more ? ", " : "", prefix, i);
 }
 
-static bool put_join_sql(struct leat_compile *c, const struct join *j, bool mark, bool wide, struct leat_buffer *sql)
-{
+static bool put_join_sql(struct leat_compile *c, const struct join *j, bool mark, bool wide, struct leat_buffer *sql) {
     leat_put(sql, "SELECT ");
     put_columns(sql, "l", j->left.count, false);
     if (wide) put_columns(sql, "r", j->right.count, j->left.count > 0);
-    if (mark) leat_put(sql, ", EXISTS (SELECT 1 FROM leat_input('right') AS r WHERE ");
-    else leat_putf(sql, " FROM leat_input('in') AS l %s JOIN leat_input('right') AS r ON ", j->type);
+    if (mark)
+        leat_put(sql, ", EXISTS (SELECT 1 FROM leat_input('right') AS r WHERE ");
+    else
+        leat_putf(sql, " FROM leat_input('in') AS l %s JOIN leat_input('right') AS r ON ", j->type);
     if (!put_conditions(c, j, sql)) return false;
     if (mark) leat_put(sql, ") FROM leat_input('in') AS l");
     return true;
 }
 
-static bool emit_recomputed_join(struct leat_compile *c, struct join *j, struct leat_rel *out)
-{
+static bool emit_recomputed_join(struct leat_compile *c, struct join *j, struct leat_rel *out) {
     struct leat_buffer sql = {0};
-    bool mark = strcmp(j->type, "MARK") == 0, narrow = mark || strcmp(j->type, "SEMI") == 0 || strcmp(j->type, "ANTI") == 0;
+    bool mark = strcmp(j->type, "MARK") == 0,
+         narrow = mark || strcmp(j->type, "SEMI") == 0 || strcmp(j->type, "ANTI") == 0;
     bool left_nullable = strcmp(j->type, "FULL") == 0 || strcmp(j->type, "RIGHT") == 0;
     if (!leat_rel_flush(c, &j->left) || !leat_rel_flush(c, &j->right)) return false;
     if (!put_join_sql(c, j, mark, !narrow, &sql)) {
@@ -430,7 +455,10 @@ static bool emit_recomputed_join(struct leat_compile *c, struct join *j, struct 
     keep_key_times(c, j, op, !narrow);
     op->incremental_class = 6;
     op->why = leat_asprintf("%s join with conditions beyond equality: changed keys are joined again",
-                            strcmp(j->type, "FULL") == 0 ? "full" : mark ? "mark" : strcmp(j->type, "LEFT") == 0 ? "left" : "outer or semi");
+                            strcmp(j->type, "FULL") == 0   ? "full"
+                            : mark                         ? "mark"
+                            : strcmp(j->type, "LEFT") == 0 ? "left"
+                                                           : "outer or semi");
     op->state_bound = leat_strdup("unbounded: all rows of both sides are kept");
     if (!leat_emit_done(c, &index)) return false;
     struct leat_rel joined;
@@ -445,8 +473,7 @@ static bool emit_recomputed_join(struct leat_compile *c, struct join *j, struct 
 
 /* ---- choice */
 
-static bool plan_join(struct leat_compile *c, struct join *j, struct leat_rel *out)
-{
+static bool plan_join(struct leat_compile *c, struct join *j, struct leat_rel *out) {
     size_t key_of[32];
     bool inner = strcmp(j->type, "INNER") == 0, right = strcmp(j->type, "RIGHT") == 0;
     bool simple = inner || strcmp(j->type, "LEFT") == 0 || strcmp(j->type, "SEMI") == 0 || strcmp(j->type, "ANTI") == 0;
@@ -465,35 +492,40 @@ static bool plan_join(struct leat_compile *c, struct join *j, struct leat_rel *o
     if ((simple || mark || single) && covers_primary_key(c, j, true, key_of))
         return choose_keys(c, j, key_of, reference_below(c, &j->right)->primary_key_count) && emit_lookup(c, j, out);
     if (single)
-        return leat_compile_refuse(c, "a scalar subquery that can give more than one row: use max(), min() or another aggregate in it, or "
-                                      "compare with the whole primary key of a reference");
+        return leat_compile_refuse(
+            c, "a scalar subquery that can give more than one row: use max(), min() or another aggregate in it, or "
+               "compare with the whole primary key of a reference");
     if (equalities == 0 && !inner)
-        return leat_compile_refuse(c, "a %s join without an equality: every row would have to be compared with every other; "
-                                      "add an equality to its condition or use SCHEDULE",
-                                   j->type);
+        return leat_compile_refuse(
+            c,
+            "a %s join without an equality: every row would have to be compared with every other; "
+            "add an equality to its condition or use SCHEDULE",
+            j->type);
     if (!choose_keys(c, j, NULL, 0)) return false;
     if (simple && (!has_residual(j) || strcmp(j->type, "INNER") == 0)) return emit_join(c, j, out);
     if (simple || mark || strcmp(j->type, "FULL") == 0) return emit_recomputed_join(c, j, out);
     return leat_compile_refuse(c, "a join of type %s", j->type);
 }
 
-static bool compile_delim(struct leat_compile *c, struct join *j)
-{
+static bool compile_delim(struct leat_compile *c, struct join *j) {
     if (leat_json_true(j->node, "delim_flipped") || c->delim_count == sizeof c->delim / sizeof *c->delim)
         return leat_compile_refuse(c, "a correlated subquery of this shape; write it as a join");
     if (!leat_rel_flush(c, &j->left)) return false;
     struct leat_rel *distinct = leat_arena_alloc(&c->arena, sizeof *distinct), columns;
-    if (!leat_rel_project(c, &j->left, json_object_get(j->node, "duplicate_eliminated_columns"), &columns)) return false;
+    if (!leat_rel_project(c, &j->left, json_object_get(j->node, "duplicate_eliminated_columns"), &columns))
+        return false;
     if (!leat_compile_distinct_rel(c, &columns, distinct)) return false;
     c->delim[c->delim_count++] = distinct;
     return true;
 }
 
-bool leat_compile_join(struct leat_compile *c, const json_t *node, struct leat_rel *out)
-{
-    struct join j = {.node = node, .type = leat_json_text(node, "join_type"), .condition_count = leat_json_count(node, "conditions")};
+bool leat_compile_join(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
+    struct join j = {.node = node,
+                     .type = leat_json_text(node, "join_type"),
+                     .condition_count = leat_json_count(node, "conditions")};
     bool delim = leat_json_is(node, "type", "LOGICAL_DELIM_JOIN");
-    if (json_is_object(json_object_get(node, "predicate"))) return leat_compile_refuse(c, "a join with an extra predicate");
+    if (json_is_object(json_object_get(node, "predicate")))
+        return leat_compile_refuse(c, "a join with an extra predicate");
     if (!leat_compile_node(c, leat_json_at(node, "children", 0), &j.left)) return false;
     if (delim && !compile_delim(c, &j)) return false;
     bool ok = leat_compile_node(c, leat_json_at(node, "children", 1), &j.right);
@@ -504,8 +536,7 @@ bool leat_compile_join(struct leat_compile *c, const json_t *node, struct leat_r
     return plan_join(c, &j, out);
 }
 
-bool leat_compile_cross(struct leat_compile *c, const json_t *node, struct leat_rel *out)
-{
+bool leat_compile_cross(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     struct join j = {.node = node, .type = "INNER"};
     if (!leat_compile_node(c, leat_json_at(node, "children", 0), &j.left)) return false;
     if (!leat_compile_node(c, leat_json_at(node, "children", 1), &j.right)) return false;
@@ -518,8 +549,7 @@ bool leat_compile_cross(struct leat_compile *c, const json_t *node, struct leat_
 }
 
 /* EXCEPT and INTERSECT: every column is a key. */
-bool leat_compile_set_difference(struct leat_compile *c, const json_t *node, struct leat_rel *out)
-{
+bool leat_compile_set_difference(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     struct join j = {.node = node};
     struct leat_buffer sql = {0};
     const char *word = leat_json_is(node, "type", "LOGICAL_EXCEPT") ? "EXCEPT" : "INTERSECT";

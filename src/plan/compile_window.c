@@ -9,11 +9,16 @@ struct window_name {
     bool framed; /* the frame matters */
 };
 static const struct window_name window_names[] = {
-    {"WINDOW_ROW_NUMBER", "row_number", false},    {"WINDOW_RANK", "rank", false},
-    {"WINDOW_RANK_DENSE", "dense_rank", false},    {"WINDOW_PERCENT_RANK", "percent_rank", false},
-    {"WINDOW_CUME_DIST", "cume_dist", false},      {"WINDOW_NTILE", "ntile", false},
-    {"WINDOW_LEAD", "lead", false},                {"WINDOW_LAG", "lag", false},
-    {"WINDOW_FIRST_VALUE", "first_value", true},   {"WINDOW_LAST_VALUE", "last_value", true},
+    {"WINDOW_ROW_NUMBER", "row_number", false},
+    {"WINDOW_RANK", "rank", false},
+    {"WINDOW_RANK_DENSE", "dense_rank", false},
+    {"WINDOW_PERCENT_RANK", "percent_rank", false},
+    {"WINDOW_CUME_DIST", "cume_dist", false},
+    {"WINDOW_NTILE", "ntile", false},
+    {"WINDOW_LEAD", "lead", false},
+    {"WINDOW_LAG", "lag", false},
+    {"WINDOW_FIRST_VALUE", "first_value", true},
+    {"WINDOW_LAST_VALUE", "last_value", true},
     {"WINDOW_NTH_VALUE", "nth_value", true},
 };
 
@@ -24,19 +29,17 @@ struct windowing {
     struct leat_expression_writer writer;
     struct leat_buffer sql; /* of the window being written */
     bool can_fail;
-    const char **texts;     /* the different windows */
+    const char **texts; /* the different windows */
     const json_t **windows;
     size_t text_count;
-    size_t *text_of;        /* per window of the plan */
+    size_t *text_of; /* per window of the plan */
 };
 
-static bool write(struct leat_compile *c, struct windowing *w, const json_t *e)
-{
+static bool write(struct leat_compile *c, struct windowing *w, const json_t *e) {
     return leat_expression_write(&w->writer, e, &w->sql, &w->can_fail) || leat_compile_refuse(c, "%s", w->writer.why);
 }
 
-static const char *function_name(const json_t *window)
-{
+static const char *function_name(const json_t *window) {
     const char *type = leat_json_text(window, "type"), *name = leat_json_text(window, "name");
     struct leat_type argument = leat_bound_type(leat_bound_expression_type(leat_json_at(window, "children", 0)));
     if (strcmp(type, "WINDOW_AGGREGATE") == 0) {
@@ -52,12 +55,13 @@ static const char *function_name(const json_t *window)
     return NULL;
 }
 
-static bool write_call(struct leat_compile *c, struct windowing *w, const json_t *window)
-{
+static bool write_call(struct leat_compile *c, struct windowing *w, const json_t *window) {
     const char *name = function_name(window);
     const json_t *children = json_object_get(window, "children"), *data = json_object_get(window, "function_data");
     const json_t *offset = json_object_get(window, "offset_expr"), *fallback = json_object_get(window, "default_expr");
-    if (!name) return leat_compile_refuse(c, "window function %s %s", leat_json_text(window, "type"), leat_json_text(window, "name"));
+    if (!name)
+        return leat_compile_refuse(c, "window function %s %s", leat_json_text(window, "type"),
+                                   leat_json_text(window, "name"));
     if (json_object_get(data, "quantiles"))
         return leat_compile_refuse(c, "a quantile over a window; compute it per group and join, or use SCHEDULE");
     leat_putf(&w->sql, "%s(%s", name, leat_json_true(window, "distinct") ? "DISTINCT " : "");
@@ -79,29 +83,33 @@ static bool write_call(struct leat_compile *c, struct windowing *w, const json_t
     }
     const json_t *orders = json_object_get(window, "arg_orders");
     if (json_array_size(orders)) leat_put(&w->sql, " ORDER BY ");
-    if (!leat_expression_write_orders(&w->writer, orders, &w->sql, &w->can_fail)) return leat_compile_refuse(c, "%s", w->writer.why);
+    if (!leat_expression_write_orders(&w->writer, orders, &w->sql, &w->can_fail))
+        return leat_compile_refuse(c, "%s", w->writer.why);
     leat_put(&w->sql, leat_json_true(window, "ignore_nulls") ? " IGNORE NULLS)" : ")");
     return true;
 }
 
 /* The binder turns RANGE offsets into absolute bounds, order - x for PRECEDING under ASC; x is wanted back. */
-static const json_t *range_offset(const json_t *window, const json_t *bound, bool preceding)
-{
+static const json_t *range_offset(const json_t *window, const json_t *bound, bool preceding) {
     const json_t *order = leat_json_at(window, "orders", 0), *left = leat_json_at(bound, "children", 0);
     bool minus = preceding != leat_json_is(order, "type", "DESCENDING");
     size_t a, b;
     if (!leat_json_is(bound, "name", minus ? "-" : "+") || leat_json_count(bound, "children") != 2) return NULL;
-    if (!leat_bound_is_ref(left, &a) || !leat_bound_is_ref(json_object_get(order, "expression"), &b) || a != b) return NULL;
+    if (!leat_bound_is_ref(left, &a) || !leat_bound_is_ref(json_object_get(order, "expression"), &b) || a != b)
+        return NULL;
     return leat_json_at(bound, "children", 1);
 }
 
-static bool write_bound(struct leat_compile *c, struct windowing *w, const json_t *window, const char *which, const char *expression)
-{
+static bool write_bound(struct leat_compile *c, struct windowing *w, const json_t *window, const char *which,
+                        const char *expression) {
     const char *bound = leat_json_text(window, which);
     const json_t *e = json_object_get(window, expression);
-    if (strcmp(bound, "UNBOUNDED_PRECEDING") == 0) leat_put(&w->sql, "UNBOUNDED PRECEDING");
-    else if (strcmp(bound, "UNBOUNDED_FOLLOWING") == 0) leat_put(&w->sql, "UNBOUNDED FOLLOWING");
-    else if (strncmp(bound, "CURRENT_ROW", 11) == 0) leat_put(&w->sql, "CURRENT ROW");
+    if (strcmp(bound, "UNBOUNDED_PRECEDING") == 0)
+        leat_put(&w->sql, "UNBOUNDED PRECEDING");
+    else if (strcmp(bound, "UNBOUNDED_FOLLOWING") == 0)
+        leat_put(&w->sql, "UNBOUNDED FOLLOWING");
+    else if (strncmp(bound, "CURRENT_ROW", 11) == 0)
+        leat_put(&w->sql, "CURRENT ROW");
     else {
         bool preceding = strncmp(bound, "EXPR_PRECEDING", 14) == 0;
         if (strstr(bound, "_RANGE")) e = range_offset(window, e, preceding);
@@ -112,31 +120,32 @@ static bool write_bound(struct leat_compile *c, struct windowing *w, const json_
     return true;
 }
 
-static const char *frame_mode(const json_t *window)
-{
+static const char *frame_mode(const json_t *window) {
     const char *start = leat_json_text(window, "start"), *end = leat_json_text(window, "end");
     if (strstr(start, "_ROWS") || strstr(end, "_ROWS")) return "ROWS";
     if (strstr(start, "_GROUPS") || strstr(end, "_GROUPS")) return "GROUPS";
     return "RANGE";
 }
 
-static bool write_frame(struct leat_compile *c, struct windowing *w, const json_t *window)
-{
+static bool write_frame(struct leat_compile *c, struct windowing *w, const json_t *window) {
     const char *exclude = leat_json_text(window, "exclude_clause");
-    bool usual = leat_json_is(window, "start", "UNBOUNDED_PRECEDING") && leat_json_is(window, "end", "CURRENT_ROW_RANGE");
+    bool usual =
+        leat_json_is(window, "start", "UNBOUNDED_PRECEDING") && leat_json_is(window, "end", "CURRENT_ROW_RANGE");
     if (usual && strcmp(exclude, "NO_OTHER") == 0) return true;
     leat_putf(&w->sql, " %s BETWEEN ", frame_mode(window));
     if (!write_bound(c, w, window, "start", "start_expr")) return false;
     leat_put(&w->sql, " AND ");
     if (!write_bound(c, w, window, "end", "end_expr")) return false;
-    if (strcmp(exclude, "CURRENT_ROW") == 0) leat_put(&w->sql, " EXCLUDE CURRENT ROW");
-    else if (strcmp(exclude, "GROUP") == 0) leat_put(&w->sql, " EXCLUDE GROUP");
-    else if (strcmp(exclude, "TIES") == 0) leat_put(&w->sql, " EXCLUDE TIES");
+    if (strcmp(exclude, "CURRENT_ROW") == 0)
+        leat_put(&w->sql, " EXCLUDE CURRENT ROW");
+    else if (strcmp(exclude, "GROUP") == 0)
+        leat_put(&w->sql, " EXCLUDE GROUP");
+    else if (strcmp(exclude, "TIES") == 0)
+        leat_put(&w->sql, " EXCLUDE TIES");
     return true;
 }
 
-static bool write_window(struct leat_compile *c, struct windowing *w, const json_t *window)
-{
+static bool write_window(struct leat_compile *c, struct windowing *w, const json_t *window) {
     const json_t *partitions = json_object_get(window, "partitions"), *orders = json_object_get(window, "orders");
     const json_t *filter = json_object_get(window, "filters");
     if (!write_call(c, w, window)) return false;
@@ -151,15 +160,15 @@ static bool write_window(struct leat_compile *c, struct windowing *w, const json
         if (!write(c, w, json_array_get(partitions, i))) return false;
     }
     if (json_array_size(orders)) leat_put(&w->sql, " ORDER BY ");
-    if (!leat_expression_write_orders(&w->writer, orders, &w->sql, &w->can_fail)) return leat_compile_refuse(c, "%s", w->writer.why);
+    if (!leat_expression_write_orders(&w->writer, orders, &w->sql, &w->can_fail))
+        return leat_compile_refuse(c, "%s", w->writer.why);
     if (!write_frame(c, w, window)) return false;
     leat_put(&w->sql, ")");
     return true;
 }
 
 /* Equal windows, such as one selected and tested by QUALIFY, are computed once. */
-static bool write_windows(struct leat_compile *c, struct windowing *w)
-{
+static bool write_windows(struct leat_compile *c, struct windowing *w) {
     w->texts = leat_arena_alloc(&c->arena, (w->window_count + 1) * sizeof *w->texts);
     w->windows = leat_arena_alloc(&c->arena, (w->window_count + 1) * sizeof *w->windows);
     w->text_of = leat_arena_alloc(&c->arena, (w->window_count + 1) * sizeof *w->text_of);
@@ -167,7 +176,8 @@ static bool write_windows(struct leat_compile *c, struct windowing *w)
         size_t at = 0;
         leat_buffer_reset(&w->sql);
         if (!write_window(c, w, leat_json_at(w->node, "expressions", i))) return false;
-        while (at < w->text_count && strcmp(w->texts[at], w->sql.data) != 0) at++;
+        while (at < w->text_count && strcmp(w->texts[at], w->sql.data) != 0)
+            at++;
         w->text_of[i] = at;
         if (at < w->text_count) continue;
         w->windows[w->text_count] = leat_json_at(w->node, "expressions", i);
@@ -177,8 +187,7 @@ static bool write_windows(struct leat_compile *c, struct windowing *w)
 }
 
 /* Columns that every window partitions by; they become keys. */
-static bool common_partitions(struct leat_compile *c, struct windowing *w, uint16_t **keys, size_t *key_count)
-{
+static bool common_partitions(struct leat_compile *c, struct windowing *w, uint16_t **keys, size_t *key_count) {
     const struct leat_rel child = w->rel;
     size_t *seen = NULL, widest = 0;
     for (size_t i = 0; i < w->window_count; i++)
@@ -201,8 +210,8 @@ static bool common_partitions(struct leat_compile *c, struct windowing *w, uint1
     return true;
 }
 
-static bool emit_window(struct leat_compile *c, struct windowing *w, const uint16_t *keys, size_t key_count, struct leat_rel *out)
-{
+static bool emit_window(struct leat_compile *c, struct windowing *w, const uint16_t *keys, size_t key_count,
+                        struct leat_rel *out) {
     int index = leat_emit(c, LEAT_OP_RECOMPUTE, w->rel.op, -1);
     struct leat_op *op = &c->plan->ops[index];
     struct leat_buffer sql = {0};
@@ -241,8 +250,7 @@ static bool emit_window(struct leat_compile *c, struct windowing *w, const uint1
     return true;
 }
 
-bool leat_compile_window(struct leat_compile *c, const json_t *node, struct leat_rel *out)
-{
+bool leat_compile_window(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     struct windowing w = {.node = node, .window_count = leat_json_count(node, "expressions")};
     uint16_t *keys;
     size_t key_count;
@@ -250,8 +258,9 @@ bool leat_compile_window(struct leat_compile *c, const json_t *node, struct leat
     w.visible = w.rel.count;
     if (!common_partitions(c, &w, &keys, &key_count)) return false;
     if (key_count == 0)
-        return leat_compile_refuse(c, "window functions without a PARTITION BY column that all of them share: one change can touch every "
-                                      "row; add PARTITION BY or use SCHEDULE");
+        return leat_compile_refuse(
+            c, "window functions without a PARTITION BY column that all of them share: one change can touch every "
+               "row; add PARTITION BY or use SCHEDULE");
     if (!leat_rel_flush(c, &w.rel)) return false;
     leat_rel_writer(c, &w.rel, &w.writer);
     bool ok = write_windows(c, &w) && emit_window(c, &w, keys, key_count, out);

@@ -29,8 +29,7 @@
 static bool walk(struct leat_completion *c, struct leat_select *select, json_t *value);
 static bool walk_query(struct leat_completion *c, json_t *node);
 
-bool leat_completion_fail(struct leat_completion *c, const json_t *location, const char *format, ...)
-{
+bool leat_completion_fail(struct leat_completion *c, const json_t *location, const char *format, ...) {
     char text[LEAT_ERROR_TEXT_SIZE];
     va_list args;
     if (c->status) return false;
@@ -43,8 +42,7 @@ bool leat_completion_fail(struct leat_completion *c, const json_t *location, con
     return false;
 }
 
-static bool failed_check(struct leat_completion *c, const json_t *location, enum leat_status status)
-{
+static bool failed_check(struct leat_completion *c, const json_t *location, enum leat_status status) {
     if (!status) return true;
     const json_t *at = json_object_get(location, "query_location");
     if (json_is_integer(at)) c->error_offset = (int)json_integer_value(at);
@@ -54,13 +52,11 @@ static bool failed_check(struct leat_completion *c, const json_t *location, enum
 
 /* ---- describing parts of the query */
 
-static json_t *statement_of(const json_t *node)
-{
+static json_t *statement_of(const json_t *node) {
     return json_pack("{s:b,s:[{s:O}]}", "error", 0, "statements", "node", node);
 }
 
-static char *node_text(struct leat_completion *c, const json_t *node, struct leat_error *err)
-{
+static char *node_text(struct leat_completion *c, const json_t *node, struct leat_error *err) {
     json_t *copy = json_deep_copy(node), *statement, *map = json_array();
     char *json, *sql = NULL;
     json_array_extend(map, c->scope);
@@ -75,8 +71,7 @@ static char *node_text(struct leat_completion *c, const json_t *node, struct lea
     return sql;
 }
 
-bool leat_describe_node(struct leat_completion *c, const json_t *node, struct leat_schema *out)
-{
+bool leat_describe_node(struct leat_completion *c, const json_t *node, struct leat_schema *out) {
     struct leat_error ignored = {0};
     char *sql = node_text(c, node, &ignored);
     bool ok = sql && leat_conn_describe(c->conn, sql, out, &ignored) == LEAT_OK;
@@ -85,20 +80,18 @@ bool leat_describe_node(struct leat_completion *c, const json_t *node, struct le
 }
 
 /* SELECT <items> FROM the same relations. */
-static json_t *select_over(const json_t *node, json_t *items)
-{
+static json_t *select_over(const json_t *node, json_t *items) {
     static const char *const keep[] = {"type", "from_table"};
-    json_t *result = json_pack("{s:[],s:{s:[]},s:O,s:n,s:[],s:[],s:s,s:n,s:n,s:n}", "modifiers", "cte_map", "map", "select_list", items,
-                               "where_clause", "group_expressions", "group_sets", "aggregate_handling", "STANDARD_HANDLING", "having",
-                               "sample", "qualify");
+    json_t *result = json_pack("{s:[],s:{s:[]},s:O,s:n,s:[],s:[],s:s,s:n,s:n,s:n}", "modifiers", "cte_map", "map",
+                               "select_list", items, "where_clause", "group_expressions", "group_sets",
+                               "aggregate_handling", "STANDARD_HANDLING", "having", "sample", "qualify");
     for (size_t i = 0; i < sizeof keep / sizeof *keep; i++)
         json_object_set(result, keep[i], json_object_get(node, keep[i]));
     json_object_set(result, "cte_map", json_object_get(node, "cte_map"));
     return result;
 }
 
-bool leat_has_aggregate(const json_t *e)
-{
+bool leat_has_aggregate(const json_t *e) {
     if (json_is_array(e)) {
         for (size_t i = 0; i < json_array_size(e); i++)
             if (leat_has_aggregate(json_array_get(e, i))) return true;
@@ -107,16 +100,16 @@ bool leat_has_aggregate(const json_t *e)
     if (!json_is_object(e)) return false;
     const char *class = leat_json_text(e, "class");
     if (strcmp(class, "SUBQUERY") == 0) return false;
-    if (strcmp(class, "FUNCTION") == 0 && leat_function_traits(leat_json_text(e, "function_name")) & LEAT_FUNCTION_AGGREGATE) return true;
+    if (strcmp(class, "FUNCTION") == 0 &&
+        leat_function_traits(leat_json_text(e, "function_name")) & LEAT_FUNCTION_AGGREGATE)
+        return true;
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)e, key, value)
-        if (leat_has_aggregate(value)) return true;
+    json_object_foreach((json_t *)e, key, value) if (leat_has_aggregate(value)) return true;
     return false;
 }
 
-static bool has_window(const json_t *e)
-{
+static bool has_window(const json_t *e) {
     const char *key;
     json_t *value;
     for (size_t i = 0; i < json_array_size(e); i++)
@@ -124,14 +117,12 @@ static bool has_window(const json_t *e)
     if (!json_is_object(e)) return false;
     if (leat_json_is(e, "class", "WINDOW")) return true;
     if (leat_json_is(e, "class", "SUBQUERY")) return false;
-    json_object_foreach((json_t *)e, key, value)
-        if (has_window(value)) return true;
+    json_object_foreach((json_t *)e, key, value) if (has_window(value)) return true;
     return false;
 }
 
 /* Every relation of FROM by the name its columns can be qualified with; subqueries without one get one. */
-static bool collect_relations(struct leat_completion *c, json_t *from, json_t *names)
-{
+static bool collect_relations(struct leat_completion *c, json_t *from, json_t *names) {
     const char *type = leat_json_text(from, "type"), *alias = leat_json_text(from, "alias");
     if (strcmp(type, "JOIN") == 0) {
         bool left_only = leat_json_is(from, "join_type", "SEMI") || leat_json_is(from, "join_type", "ANTI");
@@ -150,16 +141,17 @@ static bool collect_relations(struct leat_completion *c, json_t *from, json_t *n
     return true;
 }
 
-static bool add_relation_columns(struct leat_completion *c, struct leat_select *select, const char *relation, json_t *out)
-{
+static bool add_relation_columns(struct leat_completion *c, struct leat_select *select, const char *relation,
+                                 json_t *out) {
     struct leat_schema schema = {0};
-    json_t *star = json_pack("{s:s,s:s,s:s,s:s,s:[],s:[],s:b,s:n,s:[],s:[]}", "class", "STAR", "type", "STAR", "alias", "", "relation_name",
-                             relation, "exclude_list", "replace_list", "columns", 0, "expr", "qualified_exclude_list", "rename_list");
+    json_t *star = json_pack("{s:s,s:s,s:s,s:s,s:[],s:[],s:b,s:n,s:[],s:[]}", "class", "STAR", "type", "STAR", "alias",
+                             "", "relation_name", relation, "exclude_list", "replace_list", "columns", 0, "expr",
+                             "qualified_exclude_list", "rename_list");
     json_t *items = json_pack("[o]", star), *node = select_over(select->node, items);
     bool ok = leat_describe_node(c, node, &schema);
     for (size_t i = 0; i < schema.field_count; i++)
-        json_array_append_new(out, json_pack("{s:s,s:s,s:s,s:[s,s]}", "class", "COLUMN_REF", "type", "COLUMN_REF", "alias", "", "column_names",
-                                             relation, schema.fields[i].name));
+        json_array_append_new(out, json_pack("{s:s,s:s,s:s,s:[s,s]}", "class", "COLUMN_REF", "type", "COLUMN_REF",
+                                             "alias", "", "column_names", relation, schema.fields[i].name));
     leat_schema_deinit(&schema);
     json_decref(node);
     json_decref(items);
@@ -171,11 +163,12 @@ static bool add_relation_columns(struct leat_completion *c, struct leat_select *
 }
 
 /* After GROUP BY, rows differ in the group's expressions. */
-static bool add_group_columns(struct leat_select *select, json_t *out)
-{
-    json_t *groups = json_object_get(select->node, "group_expressions"), *list = json_object_get(select->node, "select_list");
+static bool add_group_columns(struct leat_select *select, json_t *out) {
+    json_t *groups = json_object_get(select->node, "group_expressions"),
+           *list = json_object_get(select->node, "select_list");
     bool all = leat_json_is(select->node, "aggregate_handling", "FORCE_AGGREGATES");
-    if (json_array_size(groups) == 0 && !all && !leat_has_aggregate(list) && !leat_has_aggregate(json_object_get(select->node, "having")))
+    if (json_array_size(groups) == 0 && !all && !leat_has_aggregate(list) &&
+        !leat_has_aggregate(json_object_get(select->node, "having")))
         return false;
     for (size_t i = 0; all && i < json_array_size(list); i++) {
         json_t *item = json_array_get(list, i);
@@ -190,8 +183,7 @@ static bool add_group_columns(struct leat_select *select, json_t *out)
     return true;
 }
 
-json_t *leat_select_columns(struct leat_completion *c, struct leat_select *select)
-{
+json_t *leat_select_columns(struct leat_completion *c, struct leat_select *select) {
     if (select->columns) return select->columns;
     json_t *columns = json_array(), *names = json_array();
     bool ok = add_group_columns(select, columns);
@@ -210,21 +202,18 @@ json_t *leat_select_columns(struct leat_completion *c, struct leat_select *selec
 
 /* ---- ORDER BY for DISTINCT ON and LIMIT */
 
-static json_t *find_modifier(const json_t *node, const char *type)
-{
+static json_t *find_modifier(const json_t *node, const char *type) {
     for (size_t i = 0; i < leat_json_count(node, "modifiers"); i++)
         if (leat_json_is(leat_json_at(node, "modifiers", i), "type", type)) return leat_json_at(node, "modifiers", i);
     return NULL;
 }
 
-static json_t *position(size_t at)
-{
-    return json_pack("{s:s,s:s,s:s,s:{s:{s:s,s:n},s:b,s:i}}", "class", "CONSTANT", "type", "VALUE_CONSTANT", "alias", "", "value", "type",
-                     "id", "INTEGER", "type_info", "is_null", 0, "value", (int)at);
+static json_t *position(size_t at) {
+    return json_pack("{s:s,s:s,s:s,s:{s:{s:s,s:n},s:b,s:i}}", "class", "CONSTANT", "type", "VALUE_CONSTANT", "alias",
+                     "", "value", "type", "id", "INTEGER", "type_info", "is_null", 0, "value", (int)at);
 }
 
-static bool orders_everything(const json_t *orders)
-{
+static bool orders_everything(const json_t *orders) {
     for (size_t i = 0; i < json_array_size(orders); i++)
         if (leat_json_is(json_object_get(json_array_get(orders, i), "expression"), "class", "STAR")) return true;
     return false;
@@ -232,8 +221,7 @@ static bool orders_everything(const json_t *orders)
 
 /* Event time first: then the row that is kept is the earliest, a record never replaces one that is older than itself,
  * and what is counted by window stays final once the cut has passed it. */
-static void order_by_event_time(struct leat_completion *c, const json_t *node, size_t count, json_t *orders)
-{
+static void order_by_event_time(struct leat_completion *c, const json_t *node, size_t count, json_t *orders) {
     struct leat_error ignored = {0};
     json_t *bare = json_copy((json_t *)node), *plan = NULL;
     json_object_set_new(bare, "modifiers", json_array());
@@ -251,22 +239,23 @@ static void order_by_event_time(struct leat_completion *c, const json_t *node, s
     free(sql);
 }
 
-static bool complete_order(struct leat_completion *c, json_t *node)
-{
+static bool complete_order(struct leat_completion *c, json_t *node) {
     const json_t *distinct = find_modifier(node, "DISTINCT_MODIFIER");
     bool distinct_on = leat_json_count(distinct, "distinct_on_targets") > 0;
     bool limited = find_modifier(node, "LIMIT_MODIFIER") || find_modifier(node, "LIMIT_PERCENT_MODIFIER");
     if (!distinct_on && !limited) return true;
     struct leat_schema schema = {0};
     size_t count = leat_json_count(node, "select_list");
-    if (leat_describe_node(c, node, &schema)) count = schema.field_count;
+    if (leat_describe_node(c, node, &schema))
+        count = schema.field_count;
     else
         for (size_t i = 0; i < leat_json_count(node, "select_list"); i++)
             if (leat_json_is(leat_json_at(node, "select_list", i), "class", "STAR")) count = 0;
     leat_schema_deinit(&schema);
     if (count == 0)
-        return leat_completion_fail(c, node, "the columns of a subquery with %s cannot be found to complete its order; name them instead of *",
-                                    distinct_on ? "DISTINCT ON" : "LIMIT");
+        return leat_completion_fail(
+            c, node, "the columns of a subquery with %s cannot be found to complete its order; name them instead of *",
+            distinct_on ? "DISTINCT ON" : "LIMIT");
     json_t *modifiers = json_object_get(node, "modifiers"), *order = find_modifier(node, "ORDER_MODIFIER");
     if (!order) {
         order = json_pack("{s:s,s:[]}", "type", "ORDER_MODIFIER", "orders");
@@ -285,34 +274,33 @@ static bool complete_order(struct leat_completion *c, json_t *node)
 
 /* ---- the walk */
 
-static bool check_type(struct leat_completion *c, const json_t *e)
-{
+static bool check_type(struct leat_completion *c, const json_t *e) {
     const json_t *info = json_object_get(json_object_get(e, "cast_type"), "type_info");
-    if (*leat_json_text(info, "collation")) return leat_completion_fail(c, e, "COLLATE is refused: text compares by its bytes; use lower(x)");
+    if (*leat_json_text(info, "collation"))
+        return leat_completion_fail(c, e, "COLLATE is refused: text compares by its bytes; use lower(x)");
     return true;
 }
 
-static bool walk_members(struct leat_completion *c, struct leat_select *select, json_t *value)
-{
+static bool walk_members(struct leat_completion *c, struct leat_select *select, json_t *value) {
     const char *key;
     json_t *member;
-    json_object_foreach(value, key, member)
-        if (!walk(c, select, member)) return false;
+    json_object_foreach(value, key, member) if (!walk(c, select, member)) return false;
     return true;
 }
 
-static bool walk_expression(struct leat_completion *c, struct leat_select *select, json_t *e, const char *class)
-{
+static bool walk_expression(struct leat_completion *c, struct leat_select *select, json_t *e, const char *class) {
     if (strcmp(class, "FUNCTION") == 0 || strcmp(class, "WINDOW") == 0) {
         const char *schema = leat_json_text(e, "schema"), *catalog = leat_json_text(e, "catalog");
         if (*catalog || (*schema && strcmp(schema, "main") != 0)) /* DuckDB itself writes main.list_value for [...] */
-            return leat_completion_fail(c, e, "function %s.%s is refused: write it without a schema", *schema ? schema : catalog,
-                                        leat_json_text(e, "function_name"));
+            return leat_completion_fail(c, e, "function %s.%s is refused: write it without a schema",
+                                        *schema ? schema : catalog, leat_json_text(e, "function_name"));
         if (!failed_check(c, e, leat_function_check(leat_json_text(e, "function_name"), c->err))) return false;
     }
     if (strcmp(class, "COLLATE") == 0)
-        return leat_completion_fail(c, e, "COLLATE is refused: text compares by its bytes, the same everywhere; use lower(x)");
-    if (strcmp(class, "PARAMETER") == 0) return leat_completion_fail(c, e, "a parameter ($1, ?) has no value in a table's query");
+        return leat_completion_fail(
+            c, e, "COLLATE is refused: text compares by its bytes, the same everywhere; use lower(x)");
+    if (strcmp(class, "PARAMETER") == 0)
+        return leat_completion_fail(c, e, "a parameter ($1, ?) has no value in a table's query");
     if (strcmp(class, "CAST") == 0 && !check_type(c, e)) return false;
     if (!walk_members(c, select, e)) return false;
     if (!select || c->only_check) return true;
@@ -321,29 +309,37 @@ static bool walk_expression(struct leat_completion *c, struct leat_select *selec
     return true;
 }
 
-static bool walk_relation(struct leat_completion *c, struct leat_select *select, json_t *from, const char *type)
-{
+static bool walk_relation(struct leat_completion *c, struct leat_select *select, json_t *from, const char *type) {
     if (json_is_object(json_object_get(from, "sample")))
-        return leat_completion_fail(c, from, "a sample is refused: a run again would give other rows; use a condition such as hash(key) %% 10 = 0");
+        return leat_completion_fail(
+            c, from,
+            "a sample is refused: a run again would give other rows; use a condition such as hash(key) %% 10 = 0");
     if (json_is_object(json_object_get(from, "at_clause")))
-        return leat_completion_fail(c, from, "AT (VERSION | TIMESTAMP) is refused: a plain name means the version of this step");
+        return leat_completion_fail(c, from,
+                                    "AT (VERSION | TIMESTAMP) is refused: a plain name means the version of this step");
     if (strcmp(type, "TABLE_FUNCTION") == 0 &&
-        !failed_check(c, from, leat_function_check_table(leat_json_text(json_object_get(from, "function"), "function_name"), c->err)))
+        !failed_check(
+            c, from,
+            leat_function_check_table(leat_json_text(json_object_get(from, "function"), "function_name"), c->err)))
         return false;
     if (strcmp(type, "JOIN") == 0) {
         if (leat_json_is(from, "ref_type", "ASOF"))
-            return leat_completion_fail(c, from, "ASOF JOIN is refused: it chooses arbitrarily among equal times; use a join and "
-                                                 "QUALIFY row_number() OVER (PARTITION BY ... ORDER BY ... DESC) = 1");
+            return leat_completion_fail(
+                c, from,
+                "ASOF JOIN is refused: it chooses arbitrarily among equal times; use a join and "
+                "QUALIFY row_number() OVER (PARTITION BY ... ORDER BY ... DESC) = 1");
         if (leat_json_is(from, "ref_type", "POSITIONAL"))
-            return leat_completion_fail(c, from, "POSITIONAL JOIN is refused: tables have no order of rows; join by a key");
+            return leat_completion_fail(c, from,
+                                        "POSITIONAL JOIN is refused: tables have no order of rows; join by a key");
     }
-    if (strcmp(type, "SHOW_REF") == 0) return leat_completion_fail(c, from, "DESCRIBE, SHOW and SUMMARIZE are not queries of rows");
-    if (strcmp(type, "TABLE_FUNCTION") == 0) return walk(c, select, json_object_get(json_object_get(from, "function"), "children"));
+    if (strcmp(type, "SHOW_REF") == 0)
+        return leat_completion_fail(c, from, "DESCRIBE, SHOW and SUMMARIZE are not queries of rows");
+    if (strcmp(type, "TABLE_FUNCTION") == 0)
+        return walk(c, select, json_object_get(json_object_get(from, "function"), "children"));
     return walk_members(c, select, from);
 }
 
-static bool walk(struct leat_completion *c, struct leat_select *select, json_t *value)
-{
+static bool walk(struct leat_completion *c, struct leat_select *select, json_t *value) {
     bool ok = true;
     if (++c->depth > MAX_DEPTH) return leat_completion_fail(c, value, "the query is nested too deeply");
     if (json_is_array(value)) {
@@ -352,18 +348,21 @@ static bool walk(struct leat_completion *c, struct leat_select *select, json_t *
     } else if (json_is_object(value)) {
         const char *class = leat_json_text(value, "class"), *type = leat_json_text(value, "type");
         size_t length = strlen(type);
-        if (length > 5 && strcmp(type + length - 5, "_NODE") == 0) ok = walk_query(c, value);
-        else if (*class) ok = walk_expression(c, select, value, class);
-        else if (json_object_get(value, "sample") || strcmp(type, "JOIN") == 0 || strcmp(type, "TABLE_FUNCTION") == 0 || strcmp(type, "SHOW_REF") == 0)
+        if (length > 5 && strcmp(type + length - 5, "_NODE") == 0)
+            ok = walk_query(c, value);
+        else if (*class)
+            ok = walk_expression(c, select, value, class);
+        else if (json_object_get(value, "sample") || strcmp(type, "JOIN") == 0 || strcmp(type, "TABLE_FUNCTION") == 0 ||
+                 strcmp(type, "SHOW_REF") == 0)
             ok = walk_relation(c, select, value, type);
-        else ok = walk_members(c, select, value);
+        else
+            ok = walk_members(c, select, value);
     }
     c->depth--;
     return ok;
 }
 
-static bool walk_ctes(struct leat_completion *c, json_t *node)
-{
+static bool walk_ctes(struct leat_completion *c, json_t *node) {
     json_t *map = json_object_get(json_object_get(node, "cte_map"), "map");
     for (size_t i = 0; i < json_array_size(map); i++) {
         json_t *entry = json_array_get(map, i);
@@ -374,45 +373,46 @@ static bool walk_ctes(struct leat_completion *c, json_t *node)
 }
 
 /* A changed call would change the name of its column; the old name stays. */
-static bool name_item(struct leat_completion *c, struct leat_select *select, json_t *item, const json_t *before)
-{
+static bool name_item(struct leat_completion *c, struct leat_select *select, json_t *item, const json_t *before) {
     struct leat_schema schema = {0};
-    if (c->only_check || *leat_json_text(item, "alias") || leat_json_is(item, "class", "COLUMN_REF") || json_equal(item, before)) return true;
+    if (c->only_check || *leat_json_text(item, "alias") || leat_json_is(item, "class", "COLUMN_REF") ||
+        json_equal(item, before))
+        return true;
     json_t *items = json_pack("[O]", before), *node = json_copy(select->node);
     json_object_set(node, "select_list", items);
     json_object_set_new(node, "modifiers", json_array());
     json_object_set_new(node, "qualify", json_null());
-    if (leat_describe_node(c, node, &schema) && schema.field_count == 1) json_object_set_new(item, "alias", json_string(schema.fields[0].name));
+    if (leat_describe_node(c, node, &schema) && schema.field_count == 1)
+        json_object_set_new(item, "alias", json_string(schema.fields[0].name));
     leat_schema_deinit(&schema);
     json_decref(node);
     json_decref(items);
     return true;
 }
 
-static bool walk_select(struct leat_completion *c, json_t *node)
-{
+static bool walk_select(struct leat_completion *c, json_t *node) {
     struct leat_select select = {.node = node};
     json_t *list = json_object_get(node, "select_list");
     const char *key;
     json_t *member;
     bool ok = walk(c, NULL, json_object_get(node, "from_table"));
-    if (ok && json_is_object(json_object_get(node, "sample"))) ok = leat_completion_fail(c, node, "USING SAMPLE is refused: a run again would give other rows");
+    if (ok && json_is_object(json_object_get(node, "sample")))
+        ok = leat_completion_fail(c, node, "USING SAMPLE is refused: a run again would give other rows");
     for (size_t i = 0; ok && i < json_array_size(list); i++) {
         json_t *item = json_array_get(list, i), *before = json_deep_copy(item);
         ok = walk(c, &select, item) && name_item(c, &select, item, before);
         json_decref(before);
     }
-    if (ok)
-        json_object_foreach(node, key, member) {
-            if (strcmp(key, "select_list") == 0 || strcmp(key, "from_table") == 0 || strcmp(key, "cte_map") == 0) continue;
+    if (ok) json_object_foreach(node, key, member) {
+            if (strcmp(key, "select_list") == 0 || strcmp(key, "from_table") == 0 || strcmp(key, "cte_map") == 0)
+                continue;
             if (!(ok = walk(c, &select, member))) break;
         }
     json_decref(select.columns);
     return ok;
 }
 
-static bool walk_query(struct leat_completion *c, json_t *node)
-{
+static bool walk_query(struct leat_completion *c, json_t *node) {
     size_t visible = json_array_size(c->scope);
     bool ok = walk_ctes(c, node);
     if (ok && leat_json_is(node, "type", "SELECT_NODE")) {
@@ -420,8 +420,7 @@ static bool walk_query(struct leat_completion *c, json_t *node)
     } else if (ok) {
         const char *key;
         json_t *member;
-        json_object_foreach(node, key, member)
-            if (strcmp(key, "cte_map") != 0 && !(ok = walk(c, NULL, member))) break;
+        json_object_foreach(node, key, member) if (strcmp(key, "cte_map") != 0 && !(ok = walk(c, NULL, member))) break;
     }
     ok = ok && (c->only_check || complete_order(c, node));
     while (json_array_size(c->scope) > visible)
@@ -429,9 +428,8 @@ static bool walk_query(struct leat_completion *c, json_t *node)
     return ok;
 }
 
-static enum leat_status complete_tree(struct leat_conn *conn, const char *sql, const json_t *original, bool batch, char **out, int *error_offset,
-                                      struct leat_error *err)
-{
+static enum leat_status complete_tree(struct leat_conn *conn, const char *sql, const json_t *original, bool batch,
+                                      char **out, int *error_offset, struct leat_error *err) {
     struct leat_completion c = {.conn = conn, .batch = batch, .err = err, .error_offset = -1, .scope = json_array()};
     json_t *tree = json_deep_copy(original);
     char *text = NULL;
@@ -451,8 +449,8 @@ static enum leat_status complete_tree(struct leat_conn *conn, const char *sql, c
     return c.status;
 }
 
-static enum leat_status parse_select(struct leat_conn *conn, const char *sql, json_t **tree, int *error_offset, struct leat_error *err)
-{
+static enum leat_status parse_select(struct leat_conn *conn, const char *sql, json_t **tree, int *error_offset,
+                                     struct leat_error *err) {
     char *json = NULL;
     *tree = NULL;
     *error_offset = -1;
@@ -460,14 +458,16 @@ static enum leat_status parse_select(struct leat_conn *conn, const char *sql, js
     if (status) *error_offset = leat_conn_error_offset(conn);
     if (!status) status = leat_json_load(json, tree, err);
     if (!status && leat_json_count(*tree, "statements") != 1)
-        status = leat_fail(err, LEAT_INVALID, "one SELECT is wanted, not %zu statements", leat_json_count(*tree, "statements"));
+        status = leat_fail(err, LEAT_INVALID, "one SELECT is wanted, not %zu statements",
+                           leat_json_count(*tree, "statements"));
     free(json);
     return status;
 }
 
-enum leat_status leat_complete_check(struct leat_conn *conn, const char *sql, int *error_offset, struct leat_error *err)
-{
-    struct leat_completion c = {.conn = conn, .only_check = true, .err = err, .error_offset = -1, .scope = json_array()};
+enum leat_status leat_complete_check(struct leat_conn *conn, const char *sql, int *error_offset,
+                                     struct leat_error *err) {
+    struct leat_completion c = {
+        .conn = conn, .only_check = true, .err = err, .error_offset = -1, .scope = json_array()};
     json_t *tree;
     c.status = parse_select(conn, sql, &tree, error_offset, err);
     if (!c.status && !walk(&c, NULL, json_object_get(tree, "statements"))) *error_offset = c.error_offset;
@@ -476,8 +476,8 @@ enum leat_status leat_complete_check(struct leat_conn *conn, const char *sql, in
     return c.status;
 }
 
-enum leat_status leat_complete(struct leat_conn *conn, const char *sql, char **planning, char **completed, int *error_offset, struct leat_error *err)
-{
+enum leat_status leat_complete(struct leat_conn *conn, const char *sql, char **planning, char **completed,
+                               int *error_offset, struct leat_error *err) {
     char *text = NULL;
     json_t *tree = NULL;
     *planning = *completed = NULL;

@@ -9,10 +9,11 @@
  * completed   what batch and oracle run: DuckDB's answer to it is the only one possible; sums of floats exact
  * Both malloc'd and empty unless LEAT_OK. *error_offset: byte in sql, -1 unknown.
  * Errors      SQL from DuckDB; UNSUPPORTED functions and clauses without one answer, with what to use instead */
-enum leat_status leat_complete(struct leat_conn *plan_conn, const char *sql, char **planning, char **completed, int *error_offset,
-                               struct leat_error *err) LEAT_MUST;
+enum leat_status leat_complete(struct leat_conn *plan_conn, const char *sql, char **planning, char **completed,
+                               int *error_offset, struct leat_error *err) LEAT_MUST;
 
 /* Only the checks: one SELECT, whose functions and clauses are allowed. Nothing is bound. */
-enum leat_status leat_complete_check(struct leat_conn *plan_conn, const char *sql, int *error_offset, struct leat_error *err) LEAT_MUST;
+enum leat_status leat_complete_check(struct leat_conn *plan_conn, const char *sql, int *error_offset,
+                                     struct leat_error *err) LEAT_MUST;
 
 #endif

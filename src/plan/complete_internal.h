@@ -7,9 +7,9 @@
 
 struct leat_completion {
     struct leat_conn *conn;
-    bool batch;           /* the completed text, not the planning one */
-    bool only_check;      /* nothing is changed, described or bound */
-    json_t *scope;        /* array of the CTE entries visible here */
+    bool batch;      /* the completed text, not the planning one */
+    bool only_check; /* nothing is changed, described or bound */
+    json_t *scope;   /* array of the CTE entries visible here */
     int error_offset;
     struct leat_error *err;
     enum leat_status status;
@@ -18,7 +18,7 @@ struct leat_completion {
 /* The SELECT whose expressions are being completed. */
 struct leat_select {
     json_t *node;
-    json_t *columns;      /* array of COLUMN_REFs or group expressions that tell its rows apart; NULL: not asked yet */
+    json_t *columns; /* array of COLUMN_REFs or group expressions that tell its rows apart; NULL: not asked yet */
 };
 
 /* Fails unless it failed before; location: the offending node. Always false. */
@@ -32,7 +32,8 @@ bool leat_has_aggregate(const json_t *expression);
 json_t *leat_select_columns(struct leat_completion *c, struct leat_select *select);
 /* Appends `expression` ASC NULLS LAST to an array of orders unless it is there already. */
 void leat_append_order(json_t *orders, const json_t *expression, bool descending);
-/* Names and number of a query node's columns, described in the scope. false: it does not stand alone (no error is set). */
+/* Names and number of a query node's columns, described in the scope. false: it does not stand alone (no error is set).
+ */
 bool leat_describe_node(struct leat_completion *c, const json_t *node, struct leat_schema *out);
 
 #endif

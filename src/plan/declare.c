@@ -5,23 +5,24 @@
 #include "plan/lineage.h"
 #include "plan/plan.h"
 
-enum leat_status leat_plan_declare_source(struct leat_conn *plan_conn, const struct leat_source *source, struct leat_error *err)
-{
+enum leat_status leat_plan_declare_source(struct leat_conn *plan_conn, const struct leat_source *source,
+                                          struct leat_error *err) {
     struct leat_schema row = {0};
     leat_source_row_schema(source, &row);
     enum leat_status status = leat_conn_input(plan_conn, source->name, &row, true, err);
-    if (!status && source->event_time >= 0) status = leat_remember_event_time(plan_conn, source->name, (size_t)source->event_time, err);
+    if (!status && source->event_time >= 0)
+        status = leat_remember_event_time(plan_conn, source->name, (size_t)source->event_time, err);
     leat_schema_deinit(&row);
     return status;
 }
 
-enum leat_status leat_plan_declare_table(struct leat_conn *plan_conn, const struct leat_table *table, const struct leat_plan *plan, struct leat_error *err)
-{
+enum leat_status leat_plan_declare_table(struct leat_conn *plan_conn, const struct leat_table *table,
+                                         const struct leat_plan *plan, struct leat_error *err) {
     return leat_conn_input(plan_conn, table->name, &plan->schema, true, err);
 }
 
-enum leat_status leat_plan_declare_view(struct leat_conn *plan_conn, const struct leat_view *view, struct leat_error *err)
-{
+enum leat_status leat_plan_declare_view(struct leat_conn *plan_conn, const struct leat_view *view,
+                                        struct leat_error *err) {
     struct leat_buffer sql = {0};
     char *planning = NULL, *completed = NULL;
     int error_offset;
@@ -36,14 +37,4 @@ enum leat_status leat_plan_declare_view(struct leat_conn *plan_conn, const struc
     free(planning);
     free(completed);
     return status;
-}
-
-char *leat_plan_view_sql(struct leat_conn *plan_conn, const struct leat_view *view)
-{
-    char *planning = NULL, *completed = NULL;
-    struct leat_error ignored = {0};
-    int error_offset;
-    if (leat_complete(plan_conn, view->sql, &planning, &completed, &error_offset, &ignored)) completed = leat_strdup(view->sql);
-    free(planning);
-    return completed;
 }

@@ -5,8 +5,7 @@
 
 #include "plan/compile.h"
 
-int leat_emit(struct leat_compile *c, enum leat_op_kind kind, int left, int right)
-{
+int leat_emit(struct leat_compile *c, enum leat_op_kind kind, int left, int right) {
     struct leat_plan *plan = c->plan;
     plan->ops = leat_realloc(plan->ops, (plan->op_count + 1) * sizeof *plan->ops);
     struct leat_op *op = &plan->ops[plan->op_count];
@@ -20,26 +19,23 @@ int leat_emit(struct leat_compile *c, enum leat_op_kind kind, int left, int righ
     return (int)plan->op_count++;
 }
 
-void leat_emit_column(struct leat_op *op, const char *name, struct leat_type type, bool not_null)
-{
+void leat_emit_column(struct leat_op *op, const char *name, struct leat_type type, bool not_null) {
     leat_schema_add(&op->schema, name, type, not_null);
 }
 
-void leat_emit_time(struct leat_op *op, size_t column, int64_t span_us, int object)
-{
+void leat_emit_time(struct leat_op *op, size_t column, int64_t span_us, int object) {
     op->times = leat_realloc(op->times, (op->time_count + 1) * sizeof *op->times);
-    op->times[op->time_count++] = (struct leat_time_column){.column = (uint16_t)column, .span_us = span_us, .object = object};
+    op->times[op->time_count++] =
+        (struct leat_time_column){.column = (uint16_t)column, .span_us = span_us, .object = object};
 }
 
-const struct leat_time_column *leat_op_time(const struct leat_op *op, size_t column)
-{
+const struct leat_time_column *leat_op_time(const struct leat_op *op, size_t column) {
     for (size_t i = 0; i < op->time_count; i++)
         if (op->times[i].column == column) return &op->times[i];
     return NULL;
 }
 
-static void free_op(struct leat_op *op)
-{
+static void free_op(struct leat_op *op) {
     leat_schema_deinit(&op->schema);
     for (size_t i = 0; i < op->map_count; i++)
         free(op->map[i].expression);
@@ -58,8 +54,7 @@ static void free_op(struct leat_op *op)
     memset(op, 0, sizeof *op);
 }
 
-void leat_plan_free(struct leat_plan *plan)
-{
+void leat_plan_free(struct leat_plan *plan) {
     if (!plan) return;
     for (size_t i = 0; i < plan->op_count; i++)
         free_op(&plan->ops[i]);
@@ -71,35 +66,37 @@ void leat_plan_free(struct leat_plan *plan)
     free(plan);
 }
 
-static void put_indexes(struct leat_buffer *out, const char *title, const uint16_t *at, size_t count)
-{
+static void put_indexes(struct leat_buffer *out, const char *title, const uint16_t *at, size_t count) {
     if (!count) return;
     leat_putf(out, " %s", title);
     for (size_t i = 0; i < count; i++)
         leat_putf(out, "%s%u", i ? "," : " ", at[i]);
 }
 
-static void put_object(struct leat_compile *c, const struct leat_op *op, struct leat_buffer *out)
-{
+static void put_object(struct leat_compile *c, const struct leat_op *op, struct leat_buffer *out) {
     if (op->object < 0) return;
-    if (op->kind == LEAT_OP_TABLE) leat_putf(out, " %s", c->project->tables[op->object].name);
-    else leat_putf(out, " %s", c->project->sources[op->object].name);
+    if (op->kind == LEAT_OP_TABLE)
+        leat_putf(out, " %s", c->project->tables[op->object].name);
+    else
+        leat_putf(out, " %s", c->project->sources[op->object].name);
     put_indexes(out, "columns", op->columns, op->column_count);
-    if (op->cut_applies) leat_putf(out, " lateness %lld", (long long)(c->table->lateness_given ? c->table->lateness_us : 0));
+    if (op->cut_applies)
+        leat_putf(out, " lateness %lld", (long long)(c->table->lateness_given ? c->table->lateness_us : 0));
 }
 
-static void put_map(const struct leat_op *op, struct leat_buffer *out)
-{
+static void put_map(const struct leat_op *op, struct leat_buffer *out) {
     for (size_t i = 0; i < op->map_count; i++) {
-        if (op->map[i].from >= 0) leat_putf(out, " %d", op->map[i].from);
-        else leat_putf(out, " [%s]", op->map[i].expression);
+        if (op->map[i].from >= 0)
+            leat_putf(out, " %d", op->map[i].from);
+        else
+            leat_putf(out, " [%s]", op->map[i].expression);
     }
     if (op->filter) leat_putf(out, " where [%s]", op->filter);
 }
 
-static char *make_signature(struct leat_compile *c, const struct leat_op *op)
-{
-    static const char *const names[] = {"source", "reference", "table", "map", "distinct_on", "aggregate", "lookup", "join", "recompute", "union"};
+static char *make_signature(struct leat_compile *c, const struct leat_op *op) {
+    static const char *const names[] = {"source",    "reference", "table", "map",       "distinct_on",
+                                        "aggregate", "lookup",    "join",  "recompute", "union"};
     struct leat_buffer out = {0};
     leat_put(&out, names[op->kind]);
     put_object(c, op, &out);
@@ -107,7 +104,8 @@ static char *make_signature(struct leat_compile *c, const struct leat_op *op)
     put_indexes(&out, "keys", op->keys, op->key_count);
     if (op->right_keys) put_indexes(&out, "right", op->right_keys, op->key_count);
     for (size_t i = 0; i < op->order_count; i++)
-        leat_putf(&out, " order %u%s%s", op->orders[i].column, op->orders[i].descending ? "d" : "a", op->orders[i].nulls_first ? "f" : "l");
+        leat_putf(&out, " order %u%s%s", op->orders[i].column, op->orders[i].descending ? "d" : "a",
+                  op->orders[i].nulls_first ? "f" : "l");
     for (size_t i = 0; i < op->agg_count; i++) {
         const struct leat_agg *a = &op->aggs[i];
         leat_putf(&out, " agg %d(%d,%d,%d)", (int)a->kind, a->argument, a->by, a->filter);
@@ -130,11 +128,11 @@ static char *make_signature(struct leat_compile *c, const struct leat_op *op)
     return out.data;
 }
 
-bool leat_emit_done(struct leat_compile *c, int *index)
-{
+bool leat_emit_done(struct leat_compile *c, int *index) {
     struct leat_plan *plan = c->plan;
     struct leat_op *op = &plan->ops[*index];
-    for (size_t i = 0; i < op->schema.field_count; i++) /* a RECOMPUTE's are taken apart when it is used (emit_merged) */
+    for (size_t i = 0; i < op->schema.field_count;
+         i++) /* a RECOMPUTE's are taken apart when it is used (emit_merged) */
         if (op->schema.fields[i].type.kind == LEAT_NESTED && op->kind != LEAT_OP_RECOMPUTE)
             return leat_compile_refuse_nested(c, op->schema.fields[i].name);
     if (op->schema.field_count > UINT16_MAX) return leat_compile_refuse(c, "more than %d columns", UINT16_MAX);
@@ -149,8 +147,7 @@ bool leat_emit_done(struct leat_compile *c, int *index)
     return true;
 }
 
-void leat_emit_sign(struct leat_compile *c)
-{
+void leat_emit_sign(struct leat_compile *c) {
     for (size_t i = 0; i < c->plan->op_count; i++) {
         struct leat_op *op = &c->plan->ops[i];
         char *fresh = make_signature(c, op);
@@ -159,16 +156,14 @@ void leat_emit_sign(struct leat_compile *c)
     }
 }
 
-static void mark_needed(const struct leat_plan *plan, int op, bool *needed)
-{
+static void mark_needed(const struct leat_plan *plan, int op, bool *needed) {
     if (needed[op]) return;
     needed[op] = true;
     for (int i = 0; i < plan->ops[op].child_count; i++)
         mark_needed(plan, plan->ops[op].children[i], needed);
 }
 
-void leat_emit_prune(struct leat_plan *plan, int root)
-{
+void leat_emit_prune(struct leat_plan *plan, int root) {
     bool *needed = leat_alloc(plan->op_count * sizeof *needed);
     int *moved = leat_alloc(plan->op_count * sizeof *moved);
     size_t count = 0;

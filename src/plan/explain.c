@@ -5,10 +5,12 @@
 #include "plan/json.h"
 #include "plan/plan.h"
 
-static const char *const kind_names[] = {"SOURCE", "REFERENCE", "TABLE", "MAP", "DISTINCT ON", "AGGREGATE", "LOOKUP", "JOIN", "RECOMPUTE", "UNION ALL"};
+static const char *const kind_names[] = {"SOURCE",    "REFERENCE", "TABLE", "MAP",       "DISTINCT ON",
+                                         "AGGREGATE", "LOOKUP",    "JOIN",  "RECOMPUTE", "UNION ALL"};
 static const char *const join_names[] = {"inner", "left", "semi", "anti"};
-static const char *const agg_formats[] = {"count(*)", "count(%s)", "count(DISTINCT %s)", "sum(%s)", "avg(%s)", "min(%s)", "max(%s)",
-                                          "arg_min(%s, %s)", "arg_max(%s, %s)", "bool_and(%s)", "bool_or(%s)"};
+static const char *const agg_formats[] = {
+    "count(*)", "count(%s)",       "count(DISTINCT %s)", "sum(%s)",      "avg(%s)",    "min(%s)",
+    "max(%s)",  "arg_min(%s, %s)", "arg_max(%s, %s)",    "bool_and(%s)", "bool_or(%s)"};
 static const char *const class_names[] = {"",
                                           "row by row",
                                           "de-duplication",
@@ -18,32 +20,34 @@ static const char *const class_names[] = {"",
                                           "changed keys are computed again",
                                           "full recompute"};
 
-static const char *object_name(const struct leat_project *project, const struct leat_op *op)
-{
+static const char *object_name(const struct leat_project *project, const struct leat_op *op) {
     return op->kind == LEAT_OP_TABLE ? project->tables[op->object].name : project->sources[op->object].name;
 }
 
-static const char *column_name(const struct leat_plan *plan, const struct leat_op *op, int child, int column)
-{
+static const char *column_name(const struct leat_plan *plan, const struct leat_op *op, int child, int column) {
     return plan->ops[op->children[child]].schema.fields[column].name;
 }
 
-static void put_duration(struct leat_buffer *out, int64_t us)
-{
-    if (us % 86400000000 == 0 && us) leat_putf(out, "%" PRId64 " d", us / 86400000000);
-    else if (us % 3600000000 == 0 && us) leat_putf(out, "%" PRId64 " h", us / 3600000000);
-    else if (us % 60000000 == 0 && us) leat_putf(out, "%" PRId64 " min", us / 60000000);
-    else if (us % 1000000 == 0 && us) leat_putf(out, "%" PRId64 " s", us / 1000000);
-    else leat_putf(out, "%" PRId64 " us", us);
+static void put_duration(struct leat_buffer *out, int64_t us) {
+    if (us % 86400000000 == 0 && us)
+        leat_putf(out, "%" PRId64 " d", us / 86400000000);
+    else if (us % 3600000000 == 0 && us)
+        leat_putf(out, "%" PRId64 " h", us / 3600000000);
+    else if (us % 60000000 == 0 && us)
+        leat_putf(out, "%" PRId64 " min", us / 60000000);
+    else if (us % 1000000 == 0 && us)
+        leat_putf(out, "%" PRId64 " s", us / 1000000);
+    else
+        leat_putf(out, "%" PRId64 " us", us);
 }
 
-static void put_aggregate(const struct leat_plan *plan, const struct leat_op *op, size_t i, struct leat_buffer *out)
-{
+static void put_aggregate(const struct leat_plan *plan, const struct leat_op *op, size_t i, struct leat_buffer *out) {
     const struct leat_agg *a = &op->aggs[i];
     const char *argument = a->argument >= 0 ? column_name(plan, op, 0, a->argument) : "";
     const char *by = a->by >= 0 ? column_name(plan, op, 0, a->by) : "";
     const char *format = agg_formats[a->kind], *mark = strstr(format, "%s");
-    if (!mark) leat_put(out, format);
+    if (!mark)
+        leat_put(out, format);
     else {
         leat_putn(out, format, (size_t)(mark - format));
         leat_put(out, argument);
@@ -53,22 +57,25 @@ static void put_aggregate(const struct leat_plan *plan, const struct leat_op *op
     if (a->filter >= 0) leat_putf(out, " where %s", column_name(plan, op, 0, a->filter));
 }
 
-static void put_keys(const struct leat_plan *plan, const struct leat_op *op, struct leat_buffer *out)
-{
+static void put_keys(const struct leat_plan *plan, const struct leat_op *op, struct leat_buffer *out) {
     for (size_t i = 0; i < op->key_count; i++) {
         const char *left = column_name(plan, op, 0, op->keys[i]);
-        if (op->right_keys) leat_putf(out, "%s%s = %s", i ? ", " : "", left, column_name(plan, op, 1, op->right_keys[i]));
-        else leat_putf(out, "%s%s", i ? ", " : "", left);
+        if (op->right_keys)
+            leat_putf(out, "%s%s = %s", i ? ", " : "", left, column_name(plan, op, 1, op->right_keys[i]));
+        else
+            leat_putf(out, "%s%s", i ? ", " : "", left);
     }
 }
 
 /* What the operator does, in one phrase. */
-static void put_detail(const struct leat_project *project, const struct leat_plan *plan, const struct leat_op *op, struct leat_buffer *out)
-{
+static void put_detail(const struct leat_project *project, const struct leat_plan *plan, const struct leat_op *op,
+                       struct leat_buffer *out) {
     switch (op->kind) {
     case LEAT_OP_SOURCE:
     case LEAT_OP_REFERENCE:
-    case LEAT_OP_TABLE: leat_putf(out, "%s", object_name(project, op)); break;
+    case LEAT_OP_TABLE:
+        leat_putf(out, "%s", object_name(project, op));
+        break;
     case LEAT_OP_MAP: {
         size_t expressions = 0;
         for (size_t i = 0; i < op->map_count; i++)
@@ -86,23 +93,24 @@ static void put_detail(const struct leat_project *project, const struct leat_pla
         }
         break;
     case LEAT_OP_LOOKUP:
-    case LEAT_OP_JOIN: leat_putf(out, "%s%s", join_names[op->join], op->key_count ? " on " : ""); /* fallthrough */
+    case LEAT_OP_JOIN:
+        leat_putf(out, "%s%s", join_names[op->join], op->key_count ? " on " : ""); /* fallthrough */
     case LEAT_OP_RECOMPUTE:
     case LEAT_OP_DISTINCT_ON:
         if (op->kind == LEAT_OP_RECOMPUTE || op->kind == LEAT_OP_DISTINCT_ON) leat_put(out, "by ");
         put_keys(plan, op, out);
         break;
-    case LEAT_OP_UNION: break;
+    case LEAT_OP_UNION:
+        break;
     }
 }
 
-static void put_line(struct leat_buffer *out, int depth, const char *title, const char *text)
-{
+static void put_line(struct leat_buffer *out, int depth, const char *title, const char *text) {
     leat_putf(out, "%*s%s%s\n", depth * 2 + 4, "", title, text);
 }
 
-static void put_op(const struct leat_project *project, const struct leat_plan *plan, int index, int depth, bool *seen, struct leat_buffer *out)
-{
+static void put_op(const struct leat_project *project, const struct leat_plan *plan, int index, int depth, bool *seen,
+                   struct leat_buffer *out) {
     const struct leat_op *op = &plan->ops[index];
     leat_putf(out, "%*s[%d] %s ", depth * 2, "", index, kind_names[op->kind]);
     put_detail(project, plan, op, out);
@@ -122,8 +130,8 @@ static void put_op(const struct leat_project *project, const struct leat_plan *p
     if (op->order_count) {
         leat_putf(out, "%*sfirst by ", depth * 2 + 4, "");
         for (size_t i = 0; i < op->order_count; i++)
-            leat_putf(out, "%s%s%s%s", i ? ", " : "", column_name(plan, op, 0, op->orders[i].column), op->orders[i].descending ? " desc" : "",
-                      op->orders[i].nulls_first ? " nulls first" : "");
+            leat_putf(out, "%s%s%s%s", i ? ", " : "", column_name(plan, op, 0, op->orders[i].column),
+                      op->orders[i].descending ? " desc" : "", op->orders[i].nulls_first ? " nulls first" : "");
         leat_put(out, "\n");
     }
     if (op->cut_applies) put_line(out, depth, "late records are decided by the cut", "");
@@ -132,22 +140,25 @@ static void put_op(const struct leat_project *project, const struct leat_plan *p
         put_duration(out, op->times[i].span_us);
         leat_put(out, " after its value\n");
     }
-    if (op->close_key >= 0) put_line(out, depth, "published when the cut closes ", op->schema.fields[op->close_key].name);
+    if (op->close_key >= 0)
+        put_line(out, depth, "published when the cut closes ", op->schema.fields[op->close_key].name);
     if (op->state_bound) put_line(out, depth, "state ", op->state_bound);
     if (op->append_only) put_line(out, depth, "append-only", "");
     for (int i = 0; i < op->child_count; i++)
         put_op(project, plan, op->children[i], depth + 1, seen, out);
 }
 
-static void explain_text(const struct leat_project *project, const struct leat_table *table, const struct leat_plan *plan, struct leat_buffer *out)
-{
-    leat_putf(out, "table %s: class %d, %s\n", table->name, plan->incremental_class, class_names[plan->incremental_class]);
+static void explain_text(const struct leat_project *project, const struct leat_table *table,
+                         const struct leat_plan *plan, struct leat_buffer *out) {
+    leat_putf(out, "table %s: class %d, %s\n", table->name, plan->incremental_class,
+              class_names[plan->incremental_class]);
     if (plan->full_reason) leat_putf(out, "  every run computes the whole table, because of %s\n", plan->full_reason);
     leat_put(out, "columns\n");
     for (size_t i = 0; i < plan->schema.field_count; i++) {
         char type[32];
         leat_type_print(plan->schema.fields[i].type, type);
-        leat_putf(out, "  %s %s%s\n", plan->schema.fields[i].name, type, plan->schema.fields[i].not_null ? " NOT NULL" : "");
+        leat_putf(out, "  %s %s%s\n", plan->schema.fields[i].name, type,
+                  plan->schema.fields[i].not_null ? " NOT NULL" : "");
     }
     if (plan->op_count) {
         bool *seen = leat_alloc(plan->op_count * sizeof *seen);
@@ -158,40 +169,39 @@ static void explain_text(const struct leat_project *project, const struct leat_t
     leat_putf(out, "batch and oracle run\n  %s\n", plan->completed_sql);
 }
 
-static void set_text(json_t *object, const char *key, const char *text)
-{
+static void set_text(json_t *object, const char *key, const char *text) {
     if (text) json_object_set_new(object, key, json_string(text));
 }
 
-static json_t *columns_json(const struct leat_schema *schema)
-{
+static json_t *columns_json(const struct leat_schema *schema) {
     json_t *columns = json_array();
     for (size_t i = 0; i < schema->field_count; i++) {
         char type[32];
         leat_type_print(schema->fields[i].type, type);
-        json_array_append_new(columns, json_pack("{s:s,s:s,s:b}", "name", schema->fields[i].name, "type", type, "not_null", (int)schema->fields[i].not_null));
+        json_array_append_new(columns, json_pack("{s:s,s:s,s:b}", "name", schema->fields[i].name, "type", type,
+                                                 "not_null", (int)schema->fields[i].not_null));
     }
     return columns;
 }
 
-static json_t *op_json(const struct leat_project *project, const struct leat_plan *plan, size_t index)
-{
+static json_t *op_json(const struct leat_project *project, const struct leat_plan *plan, size_t index) {
     const struct leat_op *op = &plan->ops[index];
     struct leat_buffer detail = {0};
     json_t *children = json_array(), *times = json_array(), *expressions = json_array();
     for (int i = 0; i < op->child_count; i++)
         json_array_append_new(children, json_integer(op->children[i]));
     for (size_t i = 0; i < op->time_count; i++)
-        json_array_append_new(times, json_pack("{s:s,s:I,s:s}", "column", op->schema.fields[op->times[i].column].name, "span_us",
-                                               (json_int_t)op->times[i].span_us, "source", project->sources[op->times[i].object].name));
+        json_array_append_new(times, json_pack("{s:s,s:I,s:s}", "column", op->schema.fields[op->times[i].column].name,
+                                               "span_us", (json_int_t)op->times[i].span_us, "source",
+                                               project->sources[op->times[i].object].name));
     for (size_t i = 0; i < op->map_count; i++)
         if (op->map[i].from < 0)
-            json_array_append_new(expressions, json_pack("{s:s,s:s,s:b}", "column", op->schema.fields[i].name, "sql", op->map[i].expression,
-                                                         "can_fail", (int)op->map[i].can_fail));
+            json_array_append_new(expressions, json_pack("{s:s,s:s,s:b}", "column", op->schema.fields[i].name, "sql",
+                                                         op->map[i].expression, "can_fail", (int)op->map[i].can_fail));
     put_detail(project, plan, op, &detail);
-    json_t *object = json_pack("{s:i,s:s,s:s,s:i,s:o,s:o,s:b}", "operator", (int)index, "kind", kind_names[op->kind], "detail",
-                               detail.data ? detail.data : "", "class", op->incremental_class, "children", children, "columns",
-                               columns_json(&op->schema), "append_only", (int)op->append_only);
+    json_t *object = json_pack("{s:i,s:s,s:s,s:i,s:o,s:o,s:b}", "operator", (int)index, "kind", kind_names[op->kind],
+                               "detail", detail.data ? detail.data : "", "class", op->incremental_class, "children",
+                               children, "columns", columns_json(&op->schema), "append_only", (int)op->append_only);
     set_text(object, "why", op->why);
     set_text(object, "filter", op->filter);
     set_text(object, "sql", op->sql);
@@ -207,14 +217,15 @@ static json_t *op_json(const struct leat_project *project, const struct leat_pla
     return object;
 }
 
-static void explain_json(const struct leat_project *project, const struct leat_table *table, const struct leat_plan *plan, struct leat_buffer *out)
-{
+static void explain_json(const struct leat_project *project, const struct leat_table *table,
+                         const struct leat_plan *plan, struct leat_buffer *out) {
     json_t *ops = json_array();
     for (size_t i = 0; i < plan->op_count; i++)
         json_array_append_new(ops, op_json(project, plan, i));
-    json_t *object = json_pack("{s:s,s:i,s:s,s:o,s:o,s:s,s:b}", "table", table->name, "class", plan->incremental_class, "class_name",
-                               class_names[plan->incremental_class], "columns", columns_json(&plan->schema), "operators", ops, "completed_sql",
-                               plan->completed_sql, "has_cut", (int)plan->has_cut);
+    json_t *object =
+        json_pack("{s:s,s:i,s:s,s:o,s:o,s:s,s:b}", "table", table->name, "class", plan->incremental_class, "class_name",
+                  class_names[plan->incremental_class], "columns", columns_json(&plan->schema), "operators", ops,
+                  "completed_sql", plan->completed_sql, "has_cut", (int)plan->has_cut);
     set_text(object, "full_reason", plan->full_reason);
     char *text = json_dumps(object, JSON_INDENT(2));
     leat_put(out, text ? text : "{}");
@@ -223,8 +234,10 @@ static void explain_json(const struct leat_project *project, const struct leat_t
     json_decref(object);
 }
 
-void leat_plan_explain(const struct leat_project *project, const struct leat_table *table, const struct leat_plan *plan, bool json, struct leat_buffer *out)
-{
-    if (json) explain_json(project, table, plan, out);
-    else explain_text(project, table, plan, out);
+void leat_plan_explain(const struct leat_project *project, const struct leat_table *table, const struct leat_plan *plan,
+                       bool json, struct leat_buffer *out) {
+    if (json)
+        explain_json(project, table, plan, out);
+    else
+        explain_text(project, table, plan, out);
 }

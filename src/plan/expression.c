@@ -24,24 +24,22 @@ struct state {
 
 static bool write_any(struct state *s, const json_t *e);
 
-static bool refuse(struct state *s, const char *what, const char *name)
-{
-    snprintf(s->writer->why, sizeof s->writer->why, "%s%s%s cannot be computed step by step", what, *name ? " " : "", name);
+static bool refuse(struct state *s, const char *what, const char *name) {
+    snprintf(s->writer->why, sizeof s->writer->why, "%s%s%s cannot be computed step by step", what, *name ? " " : "",
+             name);
     return false;
 }
 
 /* ---- constants */
 
-static leat_i128 join_hugeint(const json_t *value)
-{
+static leat_i128 join_hugeint(const json_t *value) {
     uint64_t upper = 0, lower = 0;
     leat_json_uint64(json_object_get(value, "upper"), &upper);
     leat_json_uint64(json_object_get(value, "lower"), &lower);
     return (leat_i128)((unsigned __int128)upper << 64 | lower);
 }
 
-static void put_i128(struct leat_buffer *out, leat_i128 value, bool is_unsigned)
-{
+static void put_i128(struct leat_buffer *out, leat_i128 value, bool is_unsigned) {
     char digits[48];
     size_t at = sizeof digits;
     unsigned __int128 rest = (unsigned __int128)value;
@@ -56,8 +54,7 @@ static void put_i128(struct leat_buffer *out, leat_i128 value, bool is_unsigned)
     leat_put(out, digits + at);
 }
 
-static void put_decimal(struct leat_buffer *out, leat_i128 unscaled, int scale)
-{
+static void put_decimal(struct leat_buffer *out, leat_i128 unscaled, int scale) {
     struct leat_buffer digits = {0};
     bool negative = unscaled < 0;
     put_i128(&digits, negative ? -unscaled : unscaled, true);
@@ -73,8 +70,7 @@ static void put_decimal(struct leat_buffer *out, leat_i128 unscaled, int scale)
 }
 
 /* Days since 1970-01-01 to a civil date (H. Hinnant, "chrono-compatible low-level date algorithms"). */
-static void civil_from_days(int64_t days, int64_t *year, int *month, int *day)
-{
+static void civil_from_days(int64_t days, int64_t *year, int *month, int *day) {
     days += 719468;
     int64_t era = (days >= 0 ? days : days - 146096) / 146097;
     int64_t doe = days - era * 146097;
@@ -86,15 +82,13 @@ static void civil_from_days(int64_t days, int64_t *year, int *month, int *day)
     *year = yoe + era * 400 + (*month <= 2);
 }
 
-static void put_time_of_day(struct leat_buffer *out, int64_t us)
-{
+static void put_time_of_day(struct leat_buffer *out, int64_t us) {
     leat_putf(out, "%02" PRId64 ":%02" PRId64 ":%02" PRId64, us / 3600000000, us / 60000000 % 60, us / 1000000 % 60);
     if (us % 1000000) leat_putf(out, ".%06" PRId64, us % 1000000);
 }
 
 /* Years 1 to 9999 as text for people, the rest by its number. */
-static void put_timestamp(struct leat_buffer *out, int64_t us, bool zoned)
-{
+static void put_timestamp(struct leat_buffer *out, int64_t us, bool zoned) {
     int64_t day_us = 86400000000, days = us / day_us - (us % day_us < 0), year;
     int month, day;
     if (us == INT64_MAX || us == -INT64_MAX) {
@@ -111,8 +105,7 @@ static void put_timestamp(struct leat_buffer *out, int64_t us, bool zoned)
     leat_put(out, zoned ? "+00'" : "'");
 }
 
-static void put_date(struct leat_buffer *out, int64_t days)
-{
+static void put_date(struct leat_buffer *out, int64_t days) {
     int64_t year;
     int month, day;
     if (days >= INT32_MAX || days <= -INT32_MAX) {
@@ -120,18 +113,18 @@ static void put_date(struct leat_buffer *out, int64_t days)
         return;
     }
     civil_from_days(days, &year, &month, &day);
-    if (year < 1 || year > 9999) leat_putf(out, "CAST(DATE '1970-01-01' + %" PRId64 " AS DATE)", days);
-    else leat_putf(out, "DATE '%04" PRId64 "-%02d-%02d'", year, month, day);
+    if (year < 1 || year > 9999)
+        leat_putf(out, "CAST(DATE '1970-01-01' + %" PRId64 " AS DATE)", days);
+    else
+        leat_putf(out, "DATE '%04" PRId64 "-%02d-%02d'", year, month, day);
 }
 
-static void put_interval(struct leat_buffer *out, const json_t *value)
-{
+static void put_interval(struct leat_buffer *out, const json_t *value) {
     leat_putf(out, "INTERVAL '%lld months %lld days %lld microseconds'", (long long)leat_json_int(value, "months"),
               (long long)leat_json_int(value, "days"), (long long)leat_json_int(value, "micros"));
 }
 
-static void put_double(struct leat_buffer *out, const json_t *value, bool single)
-{
+static void put_double(struct leat_buffer *out, const json_t *value, bool single) {
     const char *raw = json_string_value(value), *type = single ? "FLOAT" : "DOUBLE";
     if (raw) { /* NaN, Infinity, or an integer beyond 64 bits */
         leat_put(out, "CAST(");
@@ -142,8 +135,7 @@ static void put_double(struct leat_buffer *out, const json_t *value, bool single
     leat_putf(out, single ? "CAST('%.9g' AS %s)" : "CAST('%.17g' AS %s)", json_number_value(value), type);
 }
 
-static void put_uuid(struct leat_buffer *out, const json_t *value)
-{
+static void put_uuid(struct leat_buffer *out, const json_t *value) {
     unsigned __int128 bits = (unsigned __int128)join_hugeint(value) ^ ((unsigned __int128)1 << 127);
     uint64_t high = (uint64_t)(bits >> 64), low = (uint64_t)bits;
     leat_putf(out, "CAST('%08" PRIx64 "-%04" PRIx64 "-%04" PRIx64 "-%04" PRIx64 "-%012" PRIx64 "' AS UUID)", high >> 32,
@@ -151,8 +143,7 @@ static void put_uuid(struct leat_buffer *out, const json_t *value)
 }
 
 /* A NUL inside a string cannot stand in SQL text: chr(0). */
-static void put_string(struct leat_buffer *out, const json_t *value)
-{
+static void put_string(struct leat_buffer *out, const json_t *value) {
     const char *text = json_string_value(value);
     size_t length = json_string_length(value), from = 0;
     if (!memchr(text, 0, length)) {
@@ -171,8 +162,7 @@ static void put_string(struct leat_buffer *out, const json_t *value)
 
 static bool put_value(struct state *s, const json_t *value);
 
-static bool put_list(struct state *s, const json_t *value)
-{
+static bool put_list(struct state *s, const json_t *value) {
     const json_t *type = json_object_get(value, "type"), *content = json_object_get(value, "value");
     struct leat_buffer name = {0};
     bool ok = leat_bound_type_sql(type, &name) && leat_json_is(type, "id", "LIST");
@@ -188,9 +178,9 @@ static bool put_list(struct state *s, const json_t *value)
     return ok || refuse(s, "a constant of type", leat_json_text(type, "id"));
 }
 
-static bool put_struct(struct state *s, const json_t *value)
-{
-    const json_t *content = json_object_get(value, "value"), *info = json_object_get(json_object_get(value, "type"), "type_info");
+static bool put_struct(struct state *s, const json_t *value) {
+    const json_t *content = json_object_get(value, "value"),
+                 *info = json_object_get(json_object_get(value, "type"), "type_info");
     bool named = *leat_json_text(leat_json_at(info, "child_types", 0), "first") != 0;
     leat_put(s->out, named ? "struct_pack(" : "row(");
     for (size_t i = 0; i < leat_json_count(content, "children"); i++) {
@@ -205,32 +195,34 @@ static bool put_struct(struct state *s, const json_t *value)
     return leat_json_count(content, "children") > 0 || refuse(s, "a constant of type", "STRUCT");
 }
 
-static bool put_typed(struct state *s, const char *text, const json_t *type)
-{
+static bool put_typed(struct state *s, const char *text, const json_t *type) {
     leat_putf(s->out, "CAST(%s AS ", text);
     if (!leat_bound_type_sql(type, s->out)) return refuse(s, "a constant of type", leat_json_text(type, "id"));
     leat_put(s->out, ")");
     return true;
 }
 
-static void put_whole(struct leat_buffer *out, struct leat_type type, const json_t *content)
-{
+static void put_whole(struct leat_buffer *out, struct leat_type type, const json_t *content) {
     char spelling[32];
     uint64_t number = 0;
     leat_json_uint64(content, &number);
     leat_type_print(type, spelling);
-    if (type.kind == LEAT_INTEGER && (int64_t)number != INT32_MIN) leat_putf(out, "%" PRId64, (int64_t)number);
-    else if (type.kind == LEAT_UBIGINT) leat_putf(out, "CAST(%" PRIu64 " AS UBIGINT)", number);
-    else leat_putf(out, "CAST(%" PRId64 " AS %s)", (int64_t)number, spelling);
+    if (type.kind == LEAT_INTEGER && (int64_t)number != INT32_MIN)
+        leat_putf(out, "%" PRId64, (int64_t)number);
+    else if (type.kind == LEAT_UBIGINT)
+        leat_putf(out, "CAST(%" PRIu64 " AS UBIGINT)", number);
+    else
+        leat_putf(out, "CAST(%" PRId64 " AS %s)", (int64_t)number, spelling);
 }
 
 /* Values that are not NULL and not nested. */
-static bool put_scalar(struct state *s, struct leat_type type, const json_t *content)
-{
+static bool put_scalar(struct state *s, struct leat_type type, const json_t *content) {
     char spelling[32];
     leat_type_print(type, spelling);
     switch ((enum leat_kind)type.kind) {
-    case LEAT_BOOLEAN: leat_put(s->out, json_is_true(content) ? "true" : "false"); return true;
+    case LEAT_BOOLEAN:
+        leat_put(s->out, json_is_true(content) ? "true" : "false");
+        return true;
     case LEAT_HUGEINT:
     case LEAT_UHUGEINT:
         leat_put(s->out, "CAST('");
@@ -238,35 +230,50 @@ static bool put_scalar(struct state *s, struct leat_type type, const json_t *con
         leat_putf(s->out, "' AS %s)", spelling);
         return true;
     case LEAT_FLOAT:
-    case LEAT_DOUBLE: put_double(s->out, content, type.kind == LEAT_FLOAT); return true;
+    case LEAT_DOUBLE:
+        put_double(s->out, content, type.kind == LEAT_FLOAT);
+        return true;
     case LEAT_DECIMAL:
         leat_put(s->out, "CAST('");
-        put_decimal(s->out, json_is_object(content) ? join_hugeint(content) : (leat_i128)json_integer_value(content), type.scale);
+        put_decimal(s->out, json_is_object(content) ? join_hugeint(content) : (leat_i128)json_integer_value(content),
+                    type.scale);
         leat_putf(s->out, "' AS %s)", spelling);
         return true;
-    case LEAT_VARCHAR: put_string(s->out, content); return true;
+    case LEAT_VARCHAR:
+        put_string(s->out, content);
+        return true;
     case LEAT_BLOB:
         leat_put(s->out, "CAST(");
         put_string(s->out, content);
         leat_put(s->out, " AS BLOB)");
         return true;
-    case LEAT_DATE: put_date(s->out, json_integer_value(content)); return true;
+    case LEAT_DATE:
+        put_date(s->out, json_integer_value(content));
+        return true;
     case LEAT_TIME:
         leat_put(s->out, "TIME '");
         put_time_of_day(s->out, json_integer_value(content));
         leat_put(s->out, "'");
         return true;
     case LEAT_TIMESTAMP:
-    case LEAT_TIMESTAMPTZ: put_timestamp(s->out, json_integer_value(content), type.kind == LEAT_TIMESTAMPTZ); return true;
-    case LEAT_INTERVAL: put_interval(s->out, content); return true;
-    case LEAT_UUID: put_uuid(s->out, content); return true;
-    case LEAT_NESTED: return refuse(s, "a constant of a nested type", "");
-    default: put_whole(s->out, type, content); return true;
+    case LEAT_TIMESTAMPTZ:
+        put_timestamp(s->out, json_integer_value(content), type.kind == LEAT_TIMESTAMPTZ);
+        return true;
+    case LEAT_INTERVAL:
+        put_interval(s->out, content);
+        return true;
+    case LEAT_UUID:
+        put_uuid(s->out, content);
+        return true;
+    case LEAT_NESTED:
+        return refuse(s, "a constant of a nested type", "");
+    default:
+        put_whole(s->out, type, content);
+        return true;
     }
 }
 
-static bool put_value(struct state *s, const json_t *value)
-{
+static bool put_value(struct state *s, const json_t *value) {
     const json_t *type = json_object_get(value, "type"), *content = json_object_get(value, "value");
     struct leat_type simple = leat_bound_type(type);
     if (leat_json_true(value, "is_null")) return put_typed(s, "NULL", type);
@@ -284,8 +291,7 @@ static bool put_value(struct state *s, const json_t *value)
 
 /* ---- operators and functions */
 
-static bool write_list(struct state *s, const json_t *array, const char *between)
-{
+static bool write_list(struct state *s, const json_t *array, const char *between) {
     for (size_t i = 0; i < json_array_size(array); i++) {
         if (i) leat_put(s->out, between);
         if (!write_any(s, json_array_get(array, i))) return false;
@@ -293,8 +299,7 @@ static bool write_list(struct state *s, const json_t *array, const char *between
     return true;
 }
 
-static bool write_ref(struct state *s, const json_t *e)
-{
+static bool write_ref(struct state *s, const json_t *e) {
     size_t index = (size_t)leat_json_int(e, "index");
     const json_t *type = leat_bound_expression_type(e);
     if (index >= s->writer->ref_count) return refuse(s, "a column reference", "out of range");
@@ -305,20 +310,24 @@ static bool write_ref(struct state *s, const json_t *e)
     return true;
 }
 
-static int integer_rank(struct leat_type type)
-{
+static int integer_rank(struct leat_type type) {
     switch ((enum leat_kind)type.kind) {
-    case LEAT_TINYINT: return 1;
-    case LEAT_SMALLINT: return 2;
-    case LEAT_INTEGER: return 3;
-    case LEAT_BIGINT: return 4;
-    case LEAT_HUGEINT: return 5;
-    default: return 0;
+    case LEAT_TINYINT:
+        return 1;
+    case LEAT_SMALLINT:
+        return 2;
+    case LEAT_INTEGER:
+        return 3;
+    case LEAT_BIGINT:
+        return 4;
+    case LEAT_HUGEINT:
+        return 5;
+    default:
+        return 0;
     }
 }
 
-static bool cast_cannot_fail(struct leat_type from, struct leat_type to)
-{
+static bool cast_cannot_fail(struct leat_type from, struct leat_type to) {
     if (leat_type_equal(from, to)) return true;
     if (from.kind == LEAT_NESTED || to.kind == LEAT_NESTED) return false;
     if (to.kind == LEAT_VARCHAR) return from.kind != LEAT_BLOB;
@@ -331,8 +340,7 @@ static bool cast_cannot_fail(struct leat_type from, struct leat_type to)
     return from.kind == LEAT_BOOLEAN && integer_rank(to);
 }
 
-static bool write_cast(struct state *s, const json_t *e)
-{
+static bool write_cast(struct state *s, const json_t *e) {
     const json_t *child = json_object_get(e, "child"), *type = json_object_get(e, "return_type");
     bool is_try = leat_json_true(e, "try_cast"), inner = false;
     struct leat_type from = leat_bound_type(leat_bound_expression_type(child)), to = leat_bound_type(type);
@@ -350,8 +358,7 @@ static bool write_cast(struct state *s, const json_t *e)
     return true;
 }
 
-static const char *comparison_symbol(const char *type)
-{
+static const char *comparison_symbol(const char *type) {
     static const char *const symbols[][2] = {
         {"COMPARE_EQUAL", "="},
         {"COMPARE_NOTEQUAL", "<>"},
@@ -367,8 +374,7 @@ static const char *comparison_symbol(const char *type)
     return NULL;
 }
 
-static bool write_binary(struct state *s, const json_t *left, const char *symbol, const json_t *right)
-{
+static bool write_binary(struct state *s, const json_t *left, const char *symbol, const json_t *right) {
     leat_put(s->out, "(");
     if (!write_any(s, left)) return false;
     leat_putf(s->out, " %s ", symbol);
@@ -377,8 +383,7 @@ static bool write_binary(struct state *s, const json_t *left, const char *symbol
     return true;
 }
 
-static bool write_between(struct state *s, const json_t *e)
-{
+static bool write_between(struct state *s, const json_t *e) {
     const json_t *input = json_object_get(e, "input");
     bool lower = leat_json_true(e, "lower_inclusive"), upper = leat_json_true(e, "upper_inclusive");
     leat_put(s->out, "(");
@@ -395,8 +400,7 @@ static bool write_between(struct state *s, const json_t *e)
     return true;
 }
 
-static bool write_case(struct state *s, const json_t *e)
-{
+static bool write_case(struct state *s, const json_t *e) {
     leat_put(s->out, "CASE");
     for (size_t i = 0; i < leat_json_count(e, "case_checks"); i++) {
         const json_t *check = leat_json_at(e, "case_checks", i);
@@ -411,8 +415,7 @@ static bool write_case(struct state *s, const json_t *e)
     return true;
 }
 
-static bool write_operator(struct state *s, const json_t *e)
-{
+static bool write_operator(struct state *s, const json_t *e) {
     const char *type = leat_json_text(e, "type");
     const json_t *children = json_object_get(e, "children"), *first = json_array_get(children, 0);
     if (strcmp(type, "COMPARE_IN") == 0 || strcmp(type, "COMPARE_NOT_IN") == 0) {
@@ -433,10 +436,14 @@ static bool write_operator(struct state *s, const json_t *e)
         return true;
     }
     const char *before = NULL, *after = "";
-    if (strcmp(type, "OPERATOR_NOT") == 0) before = "(NOT ";
-    else if (strcmp(type, "OPERATOR_IS_NULL") == 0) before = "(", after = " IS NULL";
-    else if (strcmp(type, "OPERATOR_IS_NOT_NULL") == 0) before = "(", after = " IS NOT NULL";
-    else if (strcmp(type, "OPERATOR_TRY") == 0) before = "TRY(";
+    if (strcmp(type, "OPERATOR_NOT") == 0)
+        before = "(NOT ";
+    else if (strcmp(type, "OPERATOR_IS_NULL") == 0)
+        before = "(", after = " IS NULL";
+    else if (strcmp(type, "OPERATOR_IS_NOT_NULL") == 0)
+        before = "(", after = " IS NOT NULL";
+    else if (strcmp(type, "OPERATOR_TRY") == 0)
+        before = "TRY(";
     if (!before) return refuse(s, "operator", type);
     bool inner = false, *outer = s->can_fail;
     s->can_fail = &inner;
@@ -449,10 +456,10 @@ static bool write_operator(struct state *s, const json_t *e)
     return ok;
 }
 
-static const char *infix_symbol(const char *name, size_t arguments)
-{
+static const char *infix_symbol(const char *name, size_t arguments) {
     static const char *const same[] = {"+", "-", "*", "/", "//", "%", "||", "&", "|", "<<", ">>"};
-    static const char *const likes[][2] = {{"~~", "LIKE"}, {"!~~", "NOT LIKE"}, {"~~*", "ILIKE"}, {"!~~*", "NOT ILIKE"}};
+    static const char *const likes[][2] = {
+        {"~~", "LIKE"}, {"!~~", "NOT LIKE"}, {"~~*", "ILIKE"}, {"!~~*", "NOT ILIKE"}};
     if (arguments != 2) return NULL;
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
         if (strcmp(same[i], name) == 0) return same[i];
@@ -461,8 +468,7 @@ static const char *infix_symbol(const char *name, size_t arguments)
     return NULL;
 }
 
-static void mark_function_failure(struct state *s, const json_t *e, unsigned traits)
-{
+static void mark_function_failure(struct state *s, const json_t *e, unsigned traits) {
     struct leat_type type = leat_bound_type(leat_bound_expression_type(e));
     bool floating = type.kind == LEAT_DOUBLE || type.kind == LEAT_FLOAT;
     const char *name = leat_json_text(e, "name");
@@ -476,8 +482,7 @@ static void mark_function_failure(struct state *s, const json_t *e, unsigned tra
     *s->can_fail = true;
 }
 
-static bool write_arguments(struct state *s, const json_t *e, bool named)
-{
+static bool write_arguments(struct state *s, const json_t *e, bool named) {
     leat_put(s->out, "(");
     for (size_t i = 0; i < leat_json_count(e, "children"); i++) {
         const json_t *child = leat_json_at(e, "children", i);
@@ -492,29 +497,31 @@ static bool write_arguments(struct state *s, const json_t *e, bool named)
     return true;
 }
 
-static void put_function_name(struct leat_buffer *out, const char *name)
-{
+static void put_function_name(struct leat_buffer *out, const char *name) {
     bool plain = isalpha((unsigned char)*name);
     for (const char *p = name; *p; p++)
         if (!isalnum((unsigned char)*p) && *p != '_') plain = false;
     /* These are keywords of the grammar. */
-    if (plain && strcasecmp(name, "left") && strcasecmp(name, "right") && strcasecmp(name, "position")) leat_put(out, name);
-    else leat_put_sql_name(out, name);
+    if (plain && strcasecmp(name, "left") && strcasecmp(name, "right") && strcasecmp(name, "position"))
+        leat_put(out, name);
+    else
+        leat_put_sql_name(out, name);
 }
 
 #define MAX_LAMBDA_REFS 64
 
 /* fn(list, lambda p: body). The body refers to its parameters, the last one first, then to what it captured, which are
  * the call's arguments after the list. */
-static bool write_lambda(struct state *s, const json_t *e, const char *name)
-{
+static bool write_lambda(struct state *s, const json_t *e, const char *name) {
     const json_t *data = json_object_get(e, "function_data"), *children = json_object_get(e, "children");
     bool reduce = strstr(name, "reduce") != NULL, ok = !leat_json_true(data, "has_initial");
-    size_t parameters = (size_t)(reduce ? 2 : 1) + leat_json_true(data, "has_index"), captures = json_array_size(children) - 1;
+    size_t parameters = (size_t)(reduce ? 2 : 1) + leat_json_true(data, "has_index"),
+           captures = json_array_size(children) - 1;
     struct leat_buffer texts[MAX_LAMBDA_REFS] = {{0}};
     struct leat_expression_ref refs[MAX_LAMBDA_REFS] = {{0}};
     struct leat_expression_writer inner = {.refs = refs, .ref_count = parameters + captures};
-    if (!ok || json_array_size(children) == 0 || parameters + captures > MAX_LAMBDA_REFS) return refuse(s, "the lambda of", name);
+    if (!ok || json_array_size(children) == 0 || parameters + captures > MAX_LAMBDA_REFS)
+        return refuse(s, "the lambda of", name);
     put_function_name(s->out, name);
     leat_put(s->out, "(");
     ok = write_any(s, json_array_get(children, 0));
@@ -543,8 +550,7 @@ static bool write_lambda(struct state *s, const json_t *e, const char *name)
     return ok;
 }
 
-static bool write_function(struct state *s, const json_t *e)
-{
+static bool write_function(struct state *s, const json_t *e) {
     const char *name = leat_json_text(e, "name");
     const json_t *children = json_object_get(e, "children");
     unsigned traits = leat_function_traits(name);
@@ -578,16 +584,15 @@ static bool write_function(struct state *s, const json_t *e)
     return ok;
 }
 
-static bool write_conjunction(struct state *s, const json_t *e)
-{
+static bool write_conjunction(struct state *s, const json_t *e) {
     leat_put(s->out, "(");
-    if (!write_list(s, json_object_get(e, "children"), leat_json_is(e, "type", "CONJUNCTION_OR") ? " OR " : " AND ")) return false;
+    if (!write_list(s, json_object_get(e, "children"), leat_json_is(e, "type", "CONJUNCTION_OR") ? " OR " : " AND "))
+        return false;
     leat_put(s->out, ")");
     return true;
 }
 
-static bool write_class(struct state *s, const json_t *e)
-{
+static bool write_class(struct state *s, const json_t *e) {
     const char *class = leat_json_text(e, "expression_class");
     if (strcmp(class, "BOUND_REF") == 0) return write_ref(s, e);
     if (strcmp(class, "BOUND_CONSTANT") == 0) return put_value(s, json_object_get(e, "value"));
@@ -605,22 +610,21 @@ static bool write_class(struct state *s, const json_t *e)
     return refuse(s, "expression", class);
 }
 
-static bool write_any(struct state *s, const json_t *e)
-{
+static bool write_any(struct state *s, const json_t *e) {
     if (++s->depth > MAX_DEPTH) return refuse(s, "an expression nested this deep", "");
     bool ok = write_class(s, e);
     s->depth--;
     return ok;
 }
 
-bool leat_expression_write(struct leat_expression_writer *writer, const json_t *expression, struct leat_buffer *out, bool *can_fail)
-{
+bool leat_expression_write(struct leat_expression_writer *writer, const json_t *expression, struct leat_buffer *out,
+                           bool *can_fail) {
     struct state s = {.writer = writer, .out = out, .can_fail = can_fail};
     return write_any(&s, expression);
 }
 
-bool leat_expression_write_orders(struct leat_expression_writer *writer, const json_t *orders, struct leat_buffer *out, bool *can_fail)
-{
+bool leat_expression_write_orders(struct leat_expression_writer *writer, const json_t *orders, struct leat_buffer *out,
+                                  bool *can_fail) {
     for (size_t i = 0; i < json_array_size(orders); i++) {
         const json_t *order = json_array_get(orders, i);
         if (i) leat_put(out, ", ");

@@ -19,8 +19,10 @@ struct leat_expression_writer {
 };
 /* Appends the SQL of `expression`. *can_fail is set (never cleared) when some row can make it raise.
  * false: it cannot be written, writer->why says what it is; the buffer holds rubbish then. */
-bool leat_expression_write(struct leat_expression_writer *writer, const json_t *expression, struct leat_buffer *out, bool *can_fail);
+bool leat_expression_write(struct leat_expression_writer *writer, const json_t *expression, struct leat_buffer *out,
+                           bool *can_fail);
 /* "ASC NULLS LAST"-style orders of ORDER BY, windows and aggregates: `expr DESC NULLS FIRST, ...`. */
-bool leat_expression_write_orders(struct leat_expression_writer *writer, const json_t *orders, struct leat_buffer *out, bool *can_fail);
+bool leat_expression_write_orders(struct leat_expression_writer *writer, const json_t *orders, struct leat_buffer *out,
+                                  bool *can_fail);
 
 #endif

@@ -25,69 +25,99 @@ static const struct family families[] = {
     /* comparison and choice */
     {SAFE, "greatest least nullif ifnull typeof alias create_sort_key hash isfinite isinf isnan"},
     /* strings */
-    {SAFE, "upper lower ucase lcase trim ltrim rtrim length len strlen char_length character_length bit_length octet_length "
-           "length_grapheme reverse concat concat_ws contains starts_with ends_with prefix suffix instr position strpos "
-           "replace translate ascii unicode ord md5 sha1 sha256 "
-           "md5_number md5_number_lower md5_number_upper split_part split string_split str_split string_to_array levenshtein "
-           "editdist3 damerau_levenshtein jaro_similarity jaro_winkler_similarity nfc_normalize strip_accents "
-           "parse_dirname parse_dirpath parse_filename url_encode hex to_hex bin to_binary base64 to_base64 encode"},
-    {0, "left left_grapheme right right_grapheme substr substring substring_grapheme jaccard chr lpad rpad repeat format printf hamming mismatches bar from_base64 unhex from_hex unbin from_binary decode "
+    {SAFE,
+     "upper lower ucase lcase trim ltrim rtrim length len strlen char_length character_length bit_length octet_length "
+     "length_grapheme reverse concat concat_ws contains starts_with ends_with prefix suffix instr position strpos "
+     "replace translate ascii unicode ord md5 sha1 sha256 "
+     "md5_number md5_number_lower md5_number_upper split_part split string_split str_split string_to_array levenshtein "
+     "editdist3 damerau_levenshtein jaro_similarity jaro_winkler_similarity nfc_normalize strip_accents "
+     "parse_dirname parse_dirpath parse_filename url_encode hex to_hex bin to_binary base64 to_base64 encode"},
+    {0, "left left_grapheme right right_grapheme substr substring substring_grapheme jaccard chr lpad rpad repeat "
+        "format printf hamming mismatches bar from_base64 unhex from_hex unbin from_binary decode "
         "url_decode formatreadablesize formatreadabledecimalsize format_bytes pg_size_pretty parse_formatted_bytes"},
     /* regular expressions */
-    {0, "regexp_matches regexp_full_match regexp_extract regexp_extract_all regexp_replace regexp_escape regexp_split_to_array "
+    {0, "regexp_matches regexp_full_match regexp_extract regexp_extract_all regexp_replace regexp_escape "
+        "regexp_split_to_array "
         "string_split_regex str_split_regex"},
     /* numbers */
-    {0, "abs acos acosh asin asinh atan atan2 atanh cbrt ceil ceiling cos cosh cot degrees even exp factorial floor gamma gcd "
-        "greatest_common_divisor lcm least_common_multiple lgamma ln log log10 log2 nextafter pow power radians round round_even "
+    {0, "abs acos acosh asin asinh atan atan2 atanh cbrt ceil ceiling cos cosh cot degrees even exp factorial floor "
+        "gamma gcd "
+        "greatest_common_divisor lcm least_common_multiple lgamma ln log log10 log2 nextafter pow power radians round "
+        "round_even "
         "roundbankers sin sinh sqrt tan tanh trunc equi_width_bins is_histogram_other_bin"},
     {SAFE, "sign signbit pi bit_count"},
     {0, "get_bit set_bit bit_position bitstring"},
     /* dates and times */
-    {SAFE, "year month day hour minute second millisecond microsecond nanosecond quarter week weekofyear weekday dayofweek "
-           "dayofmonth dayofyear isodow isoyear yearweek century decade millennium era dayname monthname epoch epoch_ms epoch_us "
-           "julian"},
-    {0, "epoch_ns date_part datepart date_trunc datetrunc date_diff datediff date_sub datesub date_add age last_day days_in_month "
-        "time_bucket leat_tumble make_date make_time make_timestamp make_timestamp_ms make_timestamp_ns make_timestamptz "
-        "strftime strptime try_strptime timezone timezone_hour timezone_minute normalized_interval to_centuries to_days to_decades "
-        "to_hours to_microseconds to_millennia to_milliseconds to_minutes to_months to_quarters to_seconds to_timestamp to_weeks "
-        "to_years"},
-    {LEAT_FUNCTION_CLOCK, "leat_now now transaction_timestamp get_current_timestamp current_timestamp today current_date "
-                          "current_localtimestamp localtimestamp get_current_time current_time current_localtime localtime"},
+    {SAFE,
+     "year month day hour minute second millisecond microsecond nanosecond quarter week weekofyear weekday dayofweek "
+     "dayofmonth dayofyear isodow isoyear yearweek century decade millennium era dayname monthname epoch epoch_ms "
+     "epoch_us "
+     "julian"},
+    {0,
+     "epoch_ns date_part datepart date_trunc datetrunc date_diff datediff date_sub datesub date_add age last_day "
+     "days_in_month "
+     "time_bucket leat_tumble make_date make_time make_timestamp make_timestamp_ms make_timestamp_ns make_timestamptz "
+     "strftime strptime try_strptime timezone timezone_hour timezone_minute normalized_interval to_centuries to_days "
+     "to_decades "
+     "to_hours to_microseconds to_millennia to_milliseconds to_minutes to_months to_quarters to_seconds to_timestamp "
+     "to_weeks "
+     "to_years"},
+    {LEAT_FUNCTION_CLOCK,
+     "leat_now now transaction_timestamp get_current_timestamp current_timestamp today current_date "
+     "current_localtimestamp localtimestamp get_current_time current_time current_localtime localtime"},
     /* JSON */
-    {0, "json json_array json_array_length json_contains json_exists json_extract json_extract_path json_extract_path_text "
-        "json_extract_string json_keys json_merge_patch json_object json_pretty json_quote json_structure json_transform "
-        "json_transform_strict json_type json_value from_json from_json_strict to_json array_to_json row_to_json"},
+    {0,
+     "json json_array json_array_length json_contains json_exists json_extract json_extract_path "
+     "json_extract_path_text "
+     "json_extract_string json_keys json_merge_patch json_object json_pretty json_quote json_structure json_transform "
+     "json_transform_strict json_type json_value from_json from_json_strict to_json array_to_json row_to_json"},
     {SAFE, "json_valid"},
     /* lists, structs, maps */
-    {0, "array_aggr array_aggregate array_append array_cat array_concat array_contains array_cosine_distance array_cosine_similarity "
-        "array_cross_product array_distance array_distinct array_dot_product array_grade_up array_has array_has_all "
-        "array_has_any array_indexof array_inner_product array_intersect array_length array_negative_dot_product "
-        "array_negative_inner_product array_pop_back array_pop_front array_position array_prepend array_push_back array_push_front "
-        "array_resize array_reverse array_reverse_sort array_select array_slice array_sort array_to_string array_unique array_value "
-        "array_where array_zip list_aggr list_aggregate list_any_value list_append list_avg list_bit_and list_bit_or list_bit_xor "
-        "list_bool_and list_bool_or list_cat list_concat list_contains list_cosine_distance list_cosine_similarity list_count "
-        "list_distance list_distinct list_dot_product list_first list_grade_up list_has list_has_all "
-        "list_has_any list_indexof list_inner_product list_intersect list_last list_max list_median list_min list_mode "
-        "list_negative_dot_product list_negative_inner_product list_pack list_position list_prepend list_product list_resize "
-        "list_reverse list_reverse_sort list_select list_slice list_sort list_string_agg list_sum list_unique list_value list_where "
-        "list_zip flatten grade_up element_at cardinality map map_concat map_contains map_contains_entry map_contains_value "
-        "map_entries map_extract map_extract_value map_from_entries map_keys map_values row struct_concat struct_contains "
-        "struct_extract_at struct_has struct_indexof struct_insert struct_keys struct_pack struct_position "
-        "struct_update struct_values union_extract union_tag union_value generate_series range generate_subscripts unpivot_list "
-        "enum_code enum_first enum_last enum_range enum_range_boundary unnest"},
-    {LEAT_FUNCTION_LAMBDA, "apply array_apply array_filter array_reduce array_transform filter list_apply list_filter list_reduce "
-                           "list_transform reduce"},
+    {0,
+     "array_aggr array_aggregate array_append array_cat array_concat array_contains array_cosine_distance "
+     "array_cosine_similarity "
+     "array_cross_product array_distance array_distinct array_dot_product array_grade_up array_has array_has_all "
+     "array_has_any array_indexof array_inner_product array_intersect array_length array_negative_dot_product "
+     "array_negative_inner_product array_pop_back array_pop_front array_position array_prepend array_push_back "
+     "array_push_front "
+     "array_resize array_reverse array_reverse_sort array_select array_slice array_sort array_to_string array_unique "
+     "array_value "
+     "array_where array_zip list_aggr list_aggregate list_any_value list_append list_avg list_bit_and list_bit_or "
+     "list_bit_xor "
+     "list_bool_and list_bool_or list_cat list_concat list_contains list_cosine_distance list_cosine_similarity "
+     "list_count "
+     "list_distance list_distinct list_dot_product list_first list_grade_up list_has list_has_all "
+     "list_has_any list_indexof list_inner_product list_intersect list_last list_max list_median list_min list_mode "
+     "list_negative_dot_product list_negative_inner_product list_pack list_position list_prepend list_product "
+     "list_resize "
+     "list_reverse list_reverse_sort list_select list_slice list_sort list_string_agg list_sum list_unique list_value "
+     "list_where "
+     "list_zip flatten grade_up element_at cardinality map map_concat map_contains map_contains_entry "
+     "map_contains_value "
+     "map_entries map_extract map_extract_value map_from_entries map_keys map_values row struct_concat struct_contains "
+     "struct_extract_at struct_has struct_indexof struct_insert struct_keys struct_pack struct_position "
+     "struct_update struct_values union_extract union_tag union_value generate_series range generate_subscripts "
+     "unpivot_list "
+     "enum_code enum_first enum_last enum_range enum_range_boundary unnest"},
+    {LEAT_FUNCTION_LAMBDA,
+     "apply array_apply array_filter array_reduce array_transform filter list_apply list_filter list_reduce "
+     "list_transform reduce"},
     /* identifiers made from data */
     {0, "uuid_extract_timestamp uuid_extract_version"},
     /* aggregates whose answer does not depend on the order of rows */
-    {AGGREGATE, "count count_star count_if countif sum avg mean min max bool_and bool_or bit_and bit_or bit_xor bitstring_agg median "
-                "quantile quantile_cont quantile_disc mad histogram histogram_exact grouping grouping_id leat_sum leat_avg "
-                "sum_no_overflow"},
+    {AGGREGATE,
+     "count count_star count_if countif sum avg mean min max bool_and bool_or bit_and bit_or bit_xor bitstring_agg "
+     "median "
+     "quantile quantile_cont quantile_disc mad histogram histogram_exact grouping grouping_id leat_sum leat_avg "
+     "sum_no_overflow"},
     /* and those whose ties are completed (plan/complete.c) */
-    {ORDERED, "any_value arbitrary first last mode list array_agg string_agg group_concat listagg arg_max argmax max_by arg_min argmin "
-              "min_by arg_max_null arg_min_null arg_max_nulls_last arg_min_nulls_last json_group_array json_group_object"},
+    {ORDERED,
+     "any_value arbitrary first last mode list array_agg string_agg group_concat listagg arg_max argmax max_by arg_min "
+     "argmin "
+     "min_by arg_max_null arg_min_null arg_max_nulls_last arg_min_nulls_last json_group_array json_group_object"},
     /* window functions */
-    {AGGREGATE, "row_number rank rank_dense dense_rank percent_rank cume_dist ntile lag lead first_value last_value nth_value"},
+    {AGGREGATE,
+     "row_number rank rank_dense dense_rank percent_rank cume_dist ntile lag lead first_value last_value nth_value"},
 };
 
 struct refusal {
@@ -97,23 +127,29 @@ static const struct refusal refusals[] = {
     {"stddev stddev_pop stddev_samp variance var_pop var_samp sem kurtosis kurtosis_pop skewness",
      "its floating-point result depends on the order of rows",
      "keep count(*), sum(x) and sum(x * x) as columns and derive it from them; those sums are exact"},
-    {"corr covar_pop covar_samp regr_avgx regr_avgy regr_count regr_intercept regr_r2 regr_slope regr_sxx regr_sxy regr_syy",
+    {"corr covar_pop covar_samp regr_avgx regr_avgy regr_count regr_intercept regr_r2 regr_slope regr_sxx regr_sxy "
+     "regr_syy",
      "its floating-point result depends on the order of rows",
-     "keep count(*), sum(x), sum(y), sum(x * y) and sum(x * x) as columns and derive it from them; those sums are exact"},
+     "keep count(*), sum(x), sum(y), sum(x * y) and sum(x * x) as columns and derive it from them; those sums are "
+     "exact"},
     {"fsum sumkahan kahan_sum", "its result depends on the order of rows", "sum(x): leat's sum of DOUBLE is exact"},
     {"favg", "its result depends on the order of rows", "avg(x): leat's avg of DOUBLE is exact"},
-    {"product geomean geometric_mean entropy wavg weighted_avg", "its floating-point result depends on the order of rows",
+    {"product geomean geometric_mean entropy wavg weighted_avg",
+     "its floating-point result depends on the order of rows",
      "sums of the needed terms, which are exact, and an expression over them"},
     {"approx_count_distinct", "an approximate answer differs between a batch and a stream", "count(DISTINCT x)"},
-    {"approx_quantile reservoir_quantile", "an approximate answer differs between a batch and a stream", "quantile_cont(x, q)"},
+    {"approx_quantile reservoir_quantile", "an approximate answer differs between a batch and a stream",
+     "quantile_cont(x, q)"},
     {"approx_top_k", "an approximate answer differs between a batch and a stream",
      "GROUP BY with count(*), then QUALIFY row_number() OVER (...) <= k"},
     {"random setseed uuid uuidv4 uuidv7 gen_random_uuid", "a run again would give another answer",
      "a column of the source, or md5(...) of columns that identify the row"},
     {"nextval currval", "a sequence cannot be replayed", "the source's offset (INCLUDE offset) as a number"},
     {"ago", "it reads the clock of the process", "now() - interval"},
-    {"getenv getvariable current_setting in_search_path version current_database current_schema current_schemas current_catalog "
-     "current_user current_role session_user user current_query current_query_id current_connection_id current_transaction_id "
+    {"getenv getvariable current_setting in_search_path version current_database current_schema current_schemas "
+     "current_catalog "
+     "current_user current_role session_user user current_query current_query_id current_connection_id "
+     "current_transaction_id "
      "txid_current pg_typeof",
      "it reads this process, not the data", "a literal, or ${NAME} in an option"},
     {"sleep_ms pg_sleep write_log stats vector_type parse_duckdb_log_message", "it acts on this process", NULL},
@@ -122,8 +158,7 @@ static const struct refusal refusals[] = {
     {"json_group_structure", "its answer depends on the order of rows", "json_structure(x) per row"},
 };
 
-static bool name_in(const char *names, const char *name)
-{
+static bool name_in(const char *names, const char *name) {
     size_t length = strlen(name);
     if (length == 0 || strchr(name, ' ')) return false;
     for (const char *p = names; *p;) {
@@ -135,15 +170,13 @@ static bool name_in(const char *names, const char *name)
     return false;
 }
 
-unsigned leat_function_traits(const char *name)
-{
+unsigned leat_function_traits(const char *name) {
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         if (name_in(families[i].names, name)) return families[i].traits | LEAT_FUNCTION_ALLOWED;
     return 0;
 }
 
-enum leat_status leat_function_check(const char *name, struct leat_error *err)
-{
+enum leat_status leat_function_check(const char *name, struct leat_error *err) {
     if (leat_function_traits(name)) return LEAT_OK;
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
         const struct refusal *r = &refusals[i];
@@ -157,13 +190,15 @@ enum leat_status leat_function_check(const char *name, struct leat_error *err)
                      name);
 }
 
-enum leat_status leat_function_check_table(const char *name, struct leat_error *err)
-{
+enum leat_status leat_function_check_table(const char *name, struct leat_error *err) {
     if (name_in("range generate_series unnest json_each json_tree", name)) return LEAT_OK;
-    if (strncasecmp(name, "read_", 5) == 0 || name_in("glob parquet_scan sniff_csv parquet_metadata parquet_schema", name))
-        return leat_fail(err, LEAT_UNSUPPORTED,
-                         "table function %s is refused: a file read in a query is not versioned; declare it as a source "
-                         "(CREATE SOURCE ... WITH (connector = 'file', path = ...))",
-                         name);
-    return leat_fail(err, LEAT_UNSUPPORTED, "table function %s is refused: it reads this process, not declared sources", name);
+    if (strncasecmp(name, "read_", 5) == 0 ||
+        name_in("glob parquet_scan sniff_csv parquet_metadata parquet_schema", name))
+        return leat_fail(
+            err, LEAT_UNSUPPORTED,
+            "table function %s is refused: a file read in a query is not versioned; declare it as a source "
+            "(CREATE SOURCE ... WITH (connector = 'file', path = ...))",
+            name);
+    return leat_fail(err, LEAT_UNSUPPORTED, "table function %s is refused: it reads this process, not declared sources",
+                     name);
 }

@@ -6,11 +6,11 @@
 
 enum leat_function_trait {
     LEAT_FUNCTION_ALLOWED = 1,
-    LEAT_FUNCTION_SAFE = 2,      /* cannot raise, whatever the row holds */
+    LEAT_FUNCTION_SAFE = 2, /* cannot raise, whatever the row holds */
     LEAT_FUNCTION_AGGREGATE = 4,
-    LEAT_FUNCTION_ORDERED = 8,   /* an aggregate whose answer depends on the order of rows */
-    LEAT_FUNCTION_CLOCK = 16,    /* the step's clock reading */
-    LEAT_FUNCTION_LAMBDA = 32,   /* takes a lambda */
+    LEAT_FUNCTION_ORDERED = 8, /* an aggregate whose answer depends on the order of rows */
+    LEAT_FUNCTION_CLOCK = 16,  /* the step's clock reading */
+    LEAT_FUNCTION_LAMBDA = 32, /* takes a lambda */
 };
 /* Traits of a function or operator by name, any case; 0: not on the list. */
 unsigned leat_function_traits(const char *name);

@@ -6,7 +6,8 @@
 #include "sql/duck.h"
 
 /* Remembers, inside the PLAN instance, which column of a source is its watermarked event time. */
-enum leat_status leat_remember_event_time(struct leat_conn *plan_conn, const char *source, size_t column, struct leat_error *err) LEAT_MUST;
+enum leat_status leat_remember_event_time(struct leat_conn *plan_conn, const char *source, size_t column,
+                                          struct leat_error *err) LEAT_MUST;
 /* Is output column `column` of the plan node a source's event time, unchanged? */
 bool leat_is_event_time(struct leat_conn *plan_conn, const json_t *node, size_t column);
 

@@ -1,6 +1,12 @@
 /* The incremental plan of one table: operators over change batches, compiled from DuckDB's bound plan
  * (plan/compile.c). Pure description; stream/ runs it. All columns are addressed by position; stage
- * SQL names them c0, c1, ... over leat_input('in'). */
+ * SQL names them c0, c1, ... over leat_input('in').
+ *
+ * plan/compile*.c    plan nodes -> operators           plan/relation.c    pending MAPs, fused
+ * plan/expression.c  bound expressions -> SQL          plan/emit.c        operators, signatures, sharing
+ * plan/complete*.c   ties completed (rule 8)           plan/check.c       every written text described and compared
+ * plan/functions.c   the allow-list (rule 7)           plan/explain.c     EXPLAIN
+ * plan/lineage.c     where a column comes from         plan/declare.c     the planner's world */
 #ifndef LEAT_PLAN_PLAN_H
 #define LEAT_PLAN_PLAN_H
 
@@ -15,9 +21,13 @@ enum leat_op_kind {
     LEAT_OP_MAP,         /* class 1: filter and projection, row-wise */
     LEAT_OP_DISTINCT_ON, /* class 2: the first row of each key in a total order */
     LEAT_OP_AGGREGATE,   /* classes 3 and 4: mergeable aggregates in C */
-    LEAT_OP_LOOKUP,      /* class 5, join with a reference source (child 1, LEAT_OP_REFERENCE or a MAP over it) whose rows are unique per key */
+    /* class 5: join with a reference source (child 1, LEAT_OP_REFERENCE or a MAP over it) whose rows are unique per key.
+     * Keys match as SQL's =: NULL matches nothing; so in JOIN. */
+    LEAT_OP_LOOKUP,
     LEAT_OP_JOIN,        /* class 5: equi-join, both sides retained; no keys: cross product */
-    LEAT_OP_RECOMPUTE,   /* class 6: DuckDB recomputes the keys that changed */
+    /* class 6: DuckDB recomputes the keys that changed, over one input or two. Keys group as IS NOT DISTINCT FROM: rows
+     * whose key is NULL are recomputed together. A row with weight n is n rows of leat_input. */
+    LEAT_OP_RECOMPUTE,
     LEAT_OP_UNION,       /* UNION ALL, same types */
 };
 enum leat_agg_kind {
@@ -26,7 +36,9 @@ enum leat_agg_kind {
 };
 struct leat_agg {
     enum leat_agg_kind kind;
-    int argument, by;     /* input columns; -1: none. ARG_MIN/MAX: value, ordering column; ties: smallest value. Rows with either NULL do not count */
+    /* Input columns; -1: none. ARG_MIN/MAX: value, ordering column; ties: smallest value. Rows with either NULL do not
+     * count. */
+    int argument, by;
     int filter;           /* BOOLEAN input column, only true counts; -1: none */
     struct leat_type result;
 };
@@ -38,8 +50,9 @@ struct leat_map_column {
 struct leat_order { uint16_t column; bool descending, nulls_first; };
 enum leat_join_kind { LEAT_JOIN_INNER, LEAT_JOIN_LEFT, LEAT_JOIN_SEMI, LEAT_JOIN_ANTI };
 
-/* An output column that follows event time: every admissible future record of the sources below gives
- * it a value v with v + span_us > cut (raw event time: span 1; window_start of width w: span w). */
+/* An output column that follows event time: every change still to come, of a row that appears or one that is taken
+ * back, has a value v there with v + span_us > cut (raw event time: span 1; window_start of width w: span w), or NULL.
+ * That rests on late records being kept out, and on a reference without refresh giving all its rows in the first step. */
 struct leat_time_column { uint16_t column; int64_t span_us; int object; /* the source's index */ };
 
 struct leat_op {
@@ -54,27 +67,33 @@ struct leat_op {
     char *state_bound;                  /* what bounds the state, or why nothing does; NULL: no state */
     /* SOURCE, REFERENCE, TABLE */
     int object;                         /* index of the source or table in the project */
-    uint16_t *columns; size_t column_count; /* SOURCE/REFERENCE: which row-schema columns, in output order; TABLE: which table columns */
+    uint16_t *columns; size_t column_count; /* which columns of the row schema or of the table, in output order */
     bool cut_applies;                   /* SOURCE: records before the cut are late for this table */
     /* MAP */
     char *filter; bool filter_can_fail; /* NULL: none */
     struct leat_map_column *map; size_t map_count;
-    /* keys: DISTINCT_ON, AGGREGATE (group columns, output first), RECOMPUTE: child 0 columns; LOOKUP, JOIN: left in keys, right in right_keys */
+    /* DISTINCT_ON, AGGREGATE (group columns, output first), RECOMPUTE: columns of child 0; LOOKUP, JOIN, RECOMPUTE over
+     * two inputs: left in keys, right in right_keys */
     uint16_t *keys; uint16_t *right_keys; size_t key_count;
     struct leat_order *orders; size_t order_count;  /* DISTINCT_ON: total order; the first row stays */
     struct leat_agg *aggs; size_t agg_count;        /* AGGREGATE; output: keys then aggs */
     bool global;                        /* AGGREGATE without GROUP BY: one row always */
-    bool evict;                         /* AGGREGATE: groups whose time key is final may be dropped */
-    int close_key;                      /* AGGREGATE: EMIT ON WINDOW CLOSE by keys[close_key], -1: no */
+    /* AGGREGATE: groups with v + span_us <= cut for one of `times` are final and may be dropped; the input may take rows
+     * back, but not theirs. A NULL in that column is never final. */
+    bool evict;
+    /* AGGREGATE: EMIT ON WINDOW CLOSE by keys[close_key], -1: no. A group appears when v + span_us <= cut; `times` here
+     * and above tell the span, the promise about changes to come is then the opposite one. */
+    int close_key;
     enum leat_join_kind join;           /* LOOKUP, JOIN; output: left columns then (INNER, LEFT) right columns */
-    char *sql;                          /* RECOMPUTE: over leat_input('in') (and leat_input('right')), gives the output columns */
+    char *sql;                          /* RECOMPUTE: over leat_input('in') (and leat_input('right')), gives the output */
 };
 struct leat_plan {
     struct leat_op *ops; size_t op_count; /* topological; the last is the root */
     struct leat_schema schema;          /* of the table: output names and types */
     int incremental_class;              /* the highest of the ops; 7: full recompute only */
     char *full_reason;                  /* class 7: why */
-    char *completed_sql;                /* the query with ties completed: what batch runs and the oracle run */
+    char *completed_sql;                /* ties completed, constraints applied: what batch and oracle run, over the names
+                                         * of sources, tables and views (leat_complete gives a view's) */
     int *inputs; size_t input_count;    /* distinct objects read, views resolved: encoded kind<<24|index */
     bool has_cut;                       /* windowed: late records exist for this table */
 };
@@ -82,11 +101,12 @@ struct leat_plan {
  * connection of a PLAN instance on which leat_plan_declare was called for all objects the query can see. */
 enum leat_status leat_plan_declare_source(struct leat_conn *plan_conn, const struct leat_source *, struct leat_error *) LEAT_MUST;
 enum leat_status leat_plan_declare_view(struct leat_conn *plan_conn, const struct leat_view *, struct leat_error *) LEAT_MUST;
-/* A view's query with ties completed, for the batch side's views; malloc'd. The view is declared. */
-char *leat_plan_view_sql(struct leat_conn *plan_conn, const struct leat_view *);
-enum leat_status leat_plan_declare_table(struct leat_conn *plan_conn, const struct leat_table *, const struct leat_plan *, struct leat_error *) LEAT_MUST;
-/* Compiles a table. A query that cannot be kept incrementally gives class 7 with the reason, not an error. Errors: SQL (err text holds
- * DuckDB's message; *error_offset the byte in table->sql, -1 unknown); UNSUPPORTED for functions off the allow-list, with what to use instead. */
+enum leat_status leat_plan_declare_table(struct leat_conn *plan_conn, const struct leat_table *, const struct leat_plan *,
+                                         struct leat_error *) LEAT_MUST;
+/* Compiles a table. A query that cannot be kept incrementally gives class 7 with the reason, not an error.
+ * Errors   SQL: err holds DuckDB's message, *error_offset the byte in table->sql, -1 unknown; UNSUPPORTED: functions and
+ *          clauses off the allow-list, with what to use instead, and REFRESH_MODE = INCREMENTAL or EMIT ON WINDOW CLOSE
+ *          where they are impossible; INVALID: names of the result */
 enum leat_status leat_plan_compile(struct leat_conn *plan_conn, const struct leat_project *, const struct leat_table *,
                                    struct leat_plan **out, int *error_offset, struct leat_error *) LEAT_MUST;
 void leat_plan_free(struct leat_plan *);

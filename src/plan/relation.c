@@ -10,8 +10,7 @@
 /* Beyond this the texts of stacked projections are computed in a stage of their own. */
 #define MAX_FUSED_BYTES 16384
 
-bool leat_compile_refuse(struct leat_compile *c, const char *format, ...)
-{
+bool leat_compile_refuse(struct leat_compile *c, const char *format, ...) {
     va_list args;
     va_start(args, format);
     vsnprintf(c->why, sizeof c->why, format, args);
@@ -19,21 +18,22 @@ bool leat_compile_refuse(struct leat_compile *c, const char *format, ...)
     return false;
 }
 
-bool leat_compile_refuse_nested(struct leat_compile *c, const char *column)
-{
-    return leat_compile_refuse(c, "column \"%s\" is a list, struct or another nested value: leat keeps only plain values between stages; take "
-                                  "it apart in the same SELECT that makes it, or turn it into text",
-                               column);
+bool leat_compile_refuse_nested(struct leat_compile *c, const char *column) {
+    return leat_compile_refuse(
+        c,
+        "column \"%s\" is a list, struct or another nested value: leat keeps only plain values between stages; take "
+        "it apart in the same SELECT that makes it, or turn it into text",
+        column);
 }
 
-void leat_rel_of_op(struct leat_compile *c, int index, struct leat_rel *out)
-{
+void leat_rel_of_op(struct leat_compile *c, int index, struct leat_rel *out) {
     const struct leat_op *op = &c->plan->ops[index];
     *out = (struct leat_rel){.op = index, .count = op->schema.field_count};
     out->columns = leat_arena_alloc(&c->arena, (out->count + 1) * sizeof *out->columns);
     for (size_t i = 0; i < out->count; i++) {
         const struct leat_field *field = &op->schema.fields[i];
-        struct leat_rel_column column = {.from = (int)i, .type = field->type, .not_null = field->not_null, .reference_key = -1};
+        struct leat_rel_column column = {
+            .from = (int)i, .type = field->type, .not_null = field->not_null, .reference_key = -1};
         const struct leat_time_column *time = leat_op_time(op, i);
         column.name = leat_arena_copy(&c->arena, field->name, strlen(field->name));
         if (time) column.has_time = true, column.span_us = time->span_us, column.time_object = time->object;
@@ -41,14 +41,12 @@ void leat_rel_of_op(struct leat_compile *c, int index, struct leat_rel *out)
     }
 }
 
-const char *leat_rel_column_text(struct leat_compile *c, const struct leat_rel *rel, size_t i)
-{
+const char *leat_rel_column_text(struct leat_compile *c, const struct leat_rel *rel, size_t i) {
     const struct leat_rel_column *column = &rel->columns[i];
     return column->from >= 0 ? leat_arena_printf(&c->arena, "c%d", column->from) : column->text;
 }
 
-void leat_rel_writer(struct leat_compile *c, const struct leat_rel *rel, struct leat_expression_writer *out)
-{
+void leat_rel_writer(struct leat_compile *c, const struct leat_rel *rel, struct leat_expression_writer *out) {
     struct leat_expression_ref *refs = leat_arena_alloc(&c->arena, (rel->count + 1) * sizeof *refs);
     for (size_t i = 0; i < rel->count; i++) {
         refs[i].text = leat_rel_column_text(c, rel, i);
@@ -59,19 +57,19 @@ void leat_rel_writer(struct leat_compile *c, const struct leat_rel *rel, struct 
 }
 
 /* Everything a stage's text must satisfy besides being writable. */
-static bool write_text(struct leat_compile *c, const struct leat_rel *in, const json_t *e, struct leat_buffer *text, bool *can_fail)
-{
+static bool write_text(struct leat_compile *c, const struct leat_rel *in, const json_t *e, struct leat_buffer *text,
+                       bool *can_fail) {
     struct leat_expression_writer writer;
     leat_rel_writer(c, in, &writer);
     if (!leat_expression_write(&writer, e, text, can_fail)) return leat_compile_refuse(c, "%s", writer.why);
     if (writer.reads_clock)
-        return leat_compile_refuse(c, "now() changes rows without any input: only a full run per schedule keeps the answer right; "
-                                      "compare with a column of the data instead, or use SCHEDULE");
+        return leat_compile_refuse(
+            c, "now() changes rows without any input: only a full run per schedule keeps the answer right; "
+               "compare with a column of the data instead, or use SCHEDULE");
     return true;
 }
 
-static bool interval_us(const json_t *e, bool zoned, int64_t *out)
-{
+static bool interval_us(const json_t *e, bool zoned, int64_t *out) {
     const json_t *value = json_object_get(e, "value"), *content = json_object_get(value, "value");
     if (!leat_json_is(e, "expression_class", "BOUND_CONSTANT") || leat_json_true(value, "is_null")) return false;
     if (leat_bound_type(json_object_get(value, "type")).kind != LEAT_INTERVAL) return false;
@@ -83,8 +81,7 @@ static bool interval_us(const json_t *e, bool zoned, int64_t *out)
 }
 
 /* v + span > cut carries over to floor(v) with span + width - 1, and to v + shift with span - shift. */
-static bool find_time(struct leat_compile *c, const struct leat_rel *in, const json_t *e, struct leat_rel_column *out)
-{
+static bool find_time(struct leat_compile *c, const struct leat_rel *in, const json_t *e, struct leat_rel_column *out) {
     size_t ref;
     int64_t shift;
     if (leat_bound_is_ref(e, &ref)) {
@@ -118,27 +115,28 @@ static bool find_time(struct leat_compile *c, const struct leat_rel *in, const j
 }
 
 /* A primary key column cast to a wider integer stays unique. */
-static int find_reference_key(const struct leat_rel *in, const json_t *e)
-{
+static int find_reference_key(const struct leat_rel *in, const json_t *e) {
     size_t ref;
     const json_t *child = json_object_get(e, "child");
-    if (!leat_json_is(e, "expression_class", "BOUND_CAST") || !leat_bound_is_ref(child, &ref) || ref >= in->count) return -1;
+    if (!leat_json_is(e, "expression_class", "BOUND_CAST") || !leat_bound_is_ref(child, &ref) || ref >= in->count)
+        return -1;
     uint8_t from = in->columns[ref].type.kind, to = leat_bound_type(leat_bound_expression_type(e)).kind;
     bool wider = from >= LEAT_TINYINT && to <= LEAT_HUGEINT && from <= to;
     bool wider_unsigned = from >= LEAT_UTINYINT && to <= LEAT_UHUGEINT && from <= to;
     return wider || wider_unsigned ? in->columns[ref].reference_key : -1;
 }
 
-static bool is_not_null(const struct leat_rel *in, const json_t *e)
-{
+static bool is_not_null(const struct leat_rel *in, const json_t *e) {
     size_t ref;
-    if (leat_json_is(e, "expression_class", "BOUND_CONSTANT")) return !leat_json_true(json_object_get(e, "value"), "is_null");
-    if (leat_json_is(e, "expression_class", "BOUND_CAST") && !leat_json_true(e, "try_cast")) e = json_object_get(e, "child");
+    if (leat_json_is(e, "expression_class", "BOUND_CONSTANT"))
+        return !leat_json_true(json_object_get(e, "value"), "is_null");
+    if (leat_json_is(e, "expression_class", "BOUND_CAST") && !leat_json_true(e, "try_cast"))
+        e = json_object_get(e, "child");
     return leat_bound_is_ref(e, &ref) && ref < in->count && in->columns[ref].not_null;
 }
 
-bool leat_rel_expression(struct leat_compile *c, const struct leat_rel *in, const json_t *e, struct leat_rel_column *out)
-{
+bool leat_rel_expression(struct leat_compile *c, const struct leat_rel *in, const json_t *e,
+                         struct leat_rel_column *out) {
     size_t ref;
     struct leat_rel_column time;
     struct leat_buffer text = {0};
@@ -164,15 +162,13 @@ bool leat_rel_expression(struct leat_compile *c, const struct leat_rel *in, cons
     return true;
 }
 
-void leat_rel_start(struct leat_compile *c, const struct leat_rel *in, size_t capacity, struct leat_rel *out)
-{
+void leat_rel_start(struct leat_compile *c, const struct leat_rel *in, size_t capacity, struct leat_rel *out) {
     *out = *in;
     out->count = 0;
     out->columns = leat_arena_alloc(&c->arena, (capacity + 1) * sizeof *out->columns);
 }
 
-bool leat_rel_project(struct leat_compile *c, struct leat_rel *in, const json_t *expressions, struct leat_rel *out)
-{
+bool leat_rel_project(struct leat_compile *c, struct leat_rel *in, const json_t *expressions, struct leat_rel *out) {
     size_t count = json_array_size(expressions), bytes = 0;
     leat_rel_start(c, in, count, out);
     for (size_t i = 0; i < count; i++) {
@@ -187,27 +183,27 @@ bool leat_rel_project(struct leat_compile *c, struct leat_rel *in, const json_t 
     return leat_rel_flush(c, in) && leat_rel_project(c, in, expressions, out);
 }
 
-void leat_rel_filter_text(struct leat_compile *c, struct leat_rel *rel, const char *text, bool can_fail)
-{
+void leat_rel_filter_text(struct leat_compile *c, struct leat_rel *rel, const char *text, bool can_fail) {
     rel->filter = rel->filter ? leat_arena_printf(&c->arena, "%s AND %s", rel->filter, text) : text;
     rel->filter_can_fail |= can_fail;
     rel->one_row = false;
 }
 
 /* x IS NOT NULL, and comparisons of x, leave only rows where x is not NULL. */
-static void learn_not_null(struct leat_rel *rel, const json_t *condition)
-{
+static void learn_not_null(struct leat_rel *rel, const json_t *condition) {
     size_t ref;
     const char *type = leat_json_text(condition, "type");
-    if (strcmp(type, "OPERATOR_IS_NOT_NULL") == 0 && leat_bound_is_ref(leat_json_at(condition, "children", 0), &ref) && ref < rel->count)
+    if (strcmp(type, "OPERATOR_IS_NOT_NULL") == 0 && leat_bound_is_ref(leat_json_at(condition, "children", 0), &ref) &&
+        ref < rel->count)
         rel->columns[ref].not_null = true;
     if (!leat_json_is(condition, "expression_class", "BOUND_COMPARISON") || strstr(type, "DISTINCT")) return;
-    if (leat_bound_is_ref(json_object_get(condition, "left"), &ref) && ref < rel->count) rel->columns[ref].not_null = true;
-    if (leat_bound_is_ref(json_object_get(condition, "right"), &ref) && ref < rel->count) rel->columns[ref].not_null = true;
+    if (leat_bound_is_ref(json_object_get(condition, "left"), &ref) && ref < rel->count)
+        rel->columns[ref].not_null = true;
+    if (leat_bound_is_ref(json_object_get(condition, "right"), &ref) && ref < rel->count)
+        rel->columns[ref].not_null = true;
 }
 
-bool leat_rel_filter(struct leat_compile *c, struct leat_rel *rel, const json_t *condition)
-{
+bool leat_rel_filter(struct leat_compile *c, struct leat_rel *rel, const json_t *condition) {
     struct leat_rel_column column;
     if (!leat_rel_expression(c, rel, condition, &column)) return false;
     const char *text = column.from >= 0 ? leat_arena_printf(&c->arena, "c%d", column.from) : column.text;
@@ -216,14 +212,12 @@ bool leat_rel_filter(struct leat_compile *c, struct leat_rel *rel, const json_t 
     return true;
 }
 
-static bool same_column(const struct leat_rel_column *a, const struct leat_rel_column *b)
-{
+static bool same_column(const struct leat_rel_column *a, const struct leat_rel_column *b) {
     if (a->from >= 0 || b->from >= 0) return a->from == b->from;
     return leat_type_equal(a->type, b->type) && strcmp(a->text, b->text) == 0;
 }
 
-size_t leat_rel_add(struct leat_compile *c, struct leat_rel *rel, const struct leat_rel_column *column)
-{
+size_t leat_rel_add(struct leat_compile *c, struct leat_rel *rel, const struct leat_rel_column *column) {
     for (size_t i = 0; i < rel->count; i++)
         if (same_column(&rel->columns[i], column)) return i;
     struct leat_rel_column *grown = leat_arena_alloc(&c->arena, (rel->count + 1) * sizeof *grown);
@@ -233,10 +227,11 @@ size_t leat_rel_add(struct leat_compile *c, struct leat_rel *rel, const struct l
     return rel->count++;
 }
 
-struct leat_rel_column leat_rel_text(struct leat_compile *c, struct leat_type type, bool can_fail, const char *format, ...)
-{
+struct leat_rel_column leat_rel_text(struct leat_compile *c, struct leat_type type, bool can_fail, const char *format,
+                                     ...) {
     va_list args;
-    struct leat_rel_column column = {.from = -1, .can_fail = can_fail, .type = type, .name = "expression", .reference_key = -1};
+    struct leat_rel_column column = {
+        .from = -1, .can_fail = can_fail, .type = type, .name = "expression", .reference_key = -1};
     va_start(args, format);
     int length = vsnprintf(NULL, 0, format, args);
     va_end(args);
@@ -248,23 +243,22 @@ struct leat_rel_column leat_rel_text(struct leat_compile *c, struct leat_type ty
     return column;
 }
 
-static bool has_nested(const struct leat_op *op)
-{
+static bool has_nested(const struct leat_op *op) {
     for (size_t i = 0; i < op->schema.field_count; i++)
         if (op->schema.fields[i].type.kind == LEAT_NESTED) return true;
     return false;
 }
 
-static bool is_identity(struct leat_compile *c, const struct leat_rel *rel)
-{
-    if (rel->filter || rel->count != c->plan->ops[rel->op].schema.field_count || has_nested(&c->plan->ops[rel->op])) return false;
+static bool is_identity(struct leat_compile *c, const struct leat_rel *rel) {
+    if (rel->filter || rel->count != c->plan->ops[rel->op].schema.field_count || has_nested(&c->plan->ops[rel->op]))
+        return false;
     for (size_t i = 0; i < rel->count; i++)
         if (rel->columns[i].from != (int)i) return false;
     return true;
 }
 
-static void put_stage(struct leat_compile *c, const struct leat_rel *rel, const char *inner, size_t inner_count, struct leat_buffer *sql)
-{
+static void put_stage(struct leat_compile *c, const struct leat_rel *rel, const char *inner, size_t inner_count,
+                      struct leat_buffer *sql) {
     leat_put(sql, "SELECT ");
     for (size_t i = 0; i < rel->count; i++)
         leat_putf(sql, "%s%s", i ? ", " : "", leat_rel_column_text(c, rel, i));
@@ -277,8 +271,7 @@ static void put_stage(struct leat_compile *c, const struct leat_rel *rel, const 
 
 /* What a RECOMPUTE makes nested has to become plain inside its own statement: the filter and projection over it are
  * written around its SQL, as a new operator in its place. */
-static bool emit_merged(struct leat_compile *c, struct leat_rel *rel)
-{
+static bool emit_merged(struct leat_compile *c, struct leat_rel *rel) {
     int old = rel->op, index = leat_emit(c, LEAT_OP_RECOMPUTE, c->plan->ops[old].children[0], -1);
     struct leat_op *op = &c->plan->ops[index];
     const struct leat_op *inner = &c->plan->ops[old];
@@ -308,8 +301,7 @@ static bool emit_merged(struct leat_compile *c, struct leat_rel *rel)
     return true;
 }
 
-static bool emit_map(struct leat_compile *c, struct leat_rel *rel)
-{
+static bool emit_map(struct leat_compile *c, struct leat_rel *rel) {
     struct leat_rel_column mark = leat_rel_text(c, (struct leat_type){.kind = LEAT_BOOLEAN}, false, "true");
     if (rel->count == 0) leat_rel_add(c, rel, &mark); /* count(*) needs rows, and rows need a column */
     if (has_nested(&c->plan->ops[rel->op])) return emit_merged(c, rel);
@@ -335,8 +327,7 @@ static bool emit_map(struct leat_compile *c, struct leat_rel *rel)
     return true;
 }
 
-bool leat_rel_flush(struct leat_compile *c, struct leat_rel *rel)
-{
+bool leat_rel_flush(struct leat_compile *c, struct leat_rel *rel) {
     if (!is_identity(c, rel) && !emit_map(c, rel)) return false;
     struct leat_rel_column *columns = leat_arena_alloc(&c->arena, (rel->count + 1) * sizeof *columns);
     for (size_t i = 0; i < rel->count; i++) {
@@ -351,8 +342,7 @@ bool leat_rel_flush(struct leat_compile *c, struct leat_rel *rel)
     return true;
 }
 
-bool leat_rel_settle(struct leat_compile *c, struct leat_rel *rel, uint16_t **at)
-{
+bool leat_rel_settle(struct leat_compile *c, struct leat_rel *rel, uint16_t **at) {
     bool bare = !rel->filter && !has_nested(&c->plan->ops[rel->op]);
     for (size_t i = 0; i < rel->count; i++)
         bare = bare && rel->columns[i].from >= 0;

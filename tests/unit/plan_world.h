@@ -15,7 +15,8 @@
 #include "plan/plan.h"
 
 static const char world_sql[] =
-    "CREATE SOURCE orders (event_id VARCHAR NOT NULL, order_id BIGINT NOT NULL, customer_id BIGINT, product_id INTEGER, quantity INTEGER,"
+    "CREATE SOURCE orders (event_id VARCHAR NOT NULL, order_id BIGINT NOT NULL, customer_id BIGINT, product_id "
+    "INTEGER, quantity INTEGER,"
     " amount DECIMAL(18,2), status VARCHAR, price DOUBLE, event_time TIMESTAMP NOT NULL,"
     " WATERMARK FOR event_time AS event_time - INTERVAL '2' MINUTE) INCLUDE offset, partition"
     " WITH (connector = 'file', path = 'orders', format = 'json');\n"
@@ -33,8 +34,7 @@ struct world {
     struct leat_error err;
 };
 
-static inline void world_open(struct world *w, const char *statements)
-{
+static inline void world_open(struct world *w, const char *statements) {
     struct leat_diagnostics diags = {0};
     struct leat_duck_options options = {.use = LEAT_DUCK_PLAN};
     char *text = leat_asprintf("%s%s", world_sql, statements);
@@ -45,7 +45,8 @@ static inline void world_open(struct world *w, const char *statements)
         leat_diagnostics_print(&diags, &out);
         fail_msg("%s", out.data);
     }
-    if (leat_duck_open(&options, &w->duck, &w->err) || leat_conn_open(w->duck, &w->conn, &w->err)) fail_msg("%s", w->err.text);
+    if (leat_duck_open(&options, &w->duck, &w->err) || leat_conn_open(w->duck, &w->conn, &w->err))
+        fail_msg("%s", w->err.text);
     for (size_t i = 0; i < w->project->source_count; i++)
         assert_int_equal(leat_plan_declare_source(w->conn, &w->project->sources[i], &w->err), LEAT_OK);
     for (size_t i = 0; i < w->project->view_count; i++)
@@ -54,16 +55,15 @@ static inline void world_open(struct world *w, const char *statements)
     free(text);
 }
 
-static inline void world_close(struct world *w)
-{
+static inline void world_close(struct world *w) {
     leat_project_free(w->project);
     leat_conn_close(w->conn);
     leat_duck_close(w->duck);
 }
 
 /* Compiles `query` as table t with the clauses given, in a world of its own. */
-static inline enum leat_status world_compile(struct world *w, const char *clauses, const char *query, struct leat_plan **plan)
-{
+static inline enum leat_status world_compile(struct world *w, const char *clauses, const char *query,
+                                             struct leat_plan **plan) {
     char *text = leat_asprintf("CREATE MATERIALIZED TABLE t FRESHNESS = INTERVAL '1' SECOND %s AS %s;", clauses, query);
     int offset;
     world_open(w, text);
