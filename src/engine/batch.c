@@ -197,7 +197,7 @@ static int64_t snapshot_rows(const struct leat_delta_snapshot *snapshot, int64_t
 
 static enum leat_status run_sql(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
     struct leat_buffer frontier = {0}, sql = {0};
-    char *app_id = leat_asprintf("%s/%s", engine->incarnation, table->def->name);
+    char *app_id = leat_table_app_id(engine, table);
     struct leat_delta_txn txn = {app_id, (int64_t)table->runs + 1};
     enum leat_status st;
     leat_frontier_json(engine, &frontier);

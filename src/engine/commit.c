@@ -8,14 +8,15 @@
 static const struct leat_type T_INTEGER = {LEAT_INTEGER, 0, 0}, T_BIGINT = {LEAT_BIGINT, 0, 0},
                               T_TIMESTAMP = {LEAT_TIMESTAMP, 0, 0}, T_VARCHAR = {LEAT_VARCHAR, 0, 0};
 
-static char *table_app_id(const struct leat_engine *engine, const struct leat_gtable *table) {
-    return leat_asprintf("%s/%s", engine->incarnation, table->def->name);
+/* Steps and batch runs are numbered apart: a table that goes from one to the other must not take one for the other. */
+char *leat_table_app_id(const struct leat_engine *engine, const struct leat_gtable *table) {
+    return leat_asprintf(table->batch ? "%s/%s/run" : "%s/%s", engine->incarnation, table->def->name);
 }
 
 static enum leat_status open_side(struct leat_engine *engine, const struct leat_gtable *table, struct leat_side *side,
                                   struct leat_error *err) {
     char *dir = leat_asprintf("%s/%s%s", engine->lake_dir, table->def->name, side->suffix);
-    char *name = leat_asprintf("%s%s", table->def->name, side->suffix), *app_id = table_app_id(engine, table);
+    char *name = leat_asprintf("%s%s", table->def->name, side->suffix), *app_id = leat_table_app_id(engine, table);
     struct leat_delta_options options = {.name = name, .schema = &side->schema};
     leat_changes_init(&side->pending, &side->schema);
     enum leat_status st = leat_delta_open(engine->env, engine->batch_conn, dir, engine->scratch_dir, &options, &side->delta, err);
@@ -32,7 +33,7 @@ static enum leat_status open_side(struct leat_engine *engine, const struct leat_
 }
 
 enum leat_status leat_table_open_delta(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
-    char *dir = leat_asprintf("%s/%s", engine->lake_dir, table->def->name), *app_id = table_app_id(engine, table);
+    char *dir = leat_asprintf("%s/%s", engine->lake_dir, table->def->name), *app_id = leat_table_app_id(engine, table);
     struct leat_buffer keys = {0};
     for (size_t i = 0; i < table->def->primary_key_count; i++)
         leat_putf(&keys, "%s%s", i ? "," : "", table->def->primary_key[i]);
@@ -165,7 +166,7 @@ static bool has_retraction(const struct leat_changes *c) {
 static enum leat_status commit_table(struct leat_engine *engine, struct leat_gtable *table, const char *frontier,
                                      struct leat_error *err) {
     enum leat_status st;
-    char *app_id = table_app_id(engine, table);
+    char *app_id = leat_table_app_id(engine, table);
     struct leat_delta_txn txn = {app_id, (int64_t)engine->step};
     struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier, .txns = &txn, .txn_count = 1};
     if ((st = commit_side(engine, table, &table->late, &info, err)) != LEAT_OK) goto out;

@@ -204,6 +204,7 @@ enum leat_status leat_group_replay(struct leat_group *, const json_t *record, st
 
 /* commit.c */
 enum leat_status leat_table_open_delta(struct leat_engine *, struct leat_gtable *, struct leat_error *) LEAT_MUST;
+char *leat_table_app_id(const struct leat_engine *, const struct leat_gtable *); /* of its Delta txn; owned by the caller */
 enum leat_status leat_tables_commit(struct leat_engine *, struct leat_error *) LEAT_MUST;
 enum leat_status leat_engine_checkpoint(struct leat_engine *, struct leat_error *) LEAT_MUST;
 void leat_frontier_json(struct leat_engine *, struct leat_buffer *out);

@@ -137,6 +137,17 @@ static enum leat_status load_state(struct leat_engine *engine, const json_t *hea
     return st;
 }
 
+/* A crash between a run's Delta commit and its journal record: the run has happened (its number must not be given again,
+ * or the next run's commit would be taken for it), but what it read is not known, so it is due again. */
+static void note_unjournaled_runs(struct leat_engine *engine) {
+    for (size_t t = 0; t < engine->project->table_count; t++) {
+        struct leat_gtable *table = &engine->tables[t];
+        if (!table->batch || table->committed_step <= table->runs) continue;
+        table->runs = table->committed_step;
+        table->inputs_seen = 0;
+    }
+}
+
 enum leat_status leat_engine_recover(struct leat_engine *engine, struct leat_error *err) {
     struct replay replay = {json_array()};
     char *dir = leat_asprintf("%s/journal", engine->work_dir);
@@ -167,6 +178,7 @@ enum leat_status leat_engine_recover(struct leat_engine *engine, struct leat_err
             if (!engine->references[s]) leat_src_rewind(&engine->sources[s]);
     }
     engine->checkpoint_step = engine->step;
+    note_unjournaled_runs(engine);
 out:
     engine->replaying = false;
     json_decref(replay.records);

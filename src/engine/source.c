@@ -38,7 +38,8 @@ enum leat_status leat_src_open(struct leat_engine *engine, int index, struct lea
     src->dir = state_dir;
     if ((st = leat_io_mkdirs(engine->env->io, log_dir, err)) != LEAT_OK) goto out;
     if ((st = leat_io_mkdirs(engine->env->io, state_dir, err)) != LEAT_OK) goto out;
-    if ((st = leat_log_open(engine->env, log_dir, NULL, &src->log, err)) != LEAT_OK) goto out;
+    struct leat_log_options options = {.segment_bytes = (uint64_t)leat_setting_int(engine->project, "segment_size")};
+    if ((st = leat_log_open(engine->env, log_dir, &options, &src->log, err)) != LEAT_OK) goto out;
     size_t count;
     const struct leat_log_end *ends = leat_log_ends(src->log, &count);
     for (size_t i = 0; i < count; i++) {

@@ -116,13 +116,17 @@ enum leat_status leat_engine_publish_status(struct leat_engine *engine, struct l
     engine->status_due_us = now + 5000000;
     engine->status_step = engine->step;
     enum leat_status st = leat_engine_status(engine, &text, err);
-    /* Informative only: renamed whole, never synced. */
-    if (st == LEAT_OK) st = io->ops->open(io, temp, LEAT_OPEN_TRUNCATE, &file, err);
-    if (st == LEAT_OK) {
-        st = io->ops->write(file, text.data, text.length, err);
+    if (st != LEAT_OK) goto out;
+    /* Informative only: renamed whole, never synced, and no reason to stop. */
+    struct leat_error problem = {0};
+    enum leat_status written = io->ops->open(io, temp, LEAT_OPEN_TRUNCATE, &file, &problem);
+    if (written == LEAT_OK) {
+        written = io->ops->write(file, text.data, text.length, &problem);
         io->ops->close(file);
-        if (st == LEAT_OK) st = io->ops->rename(io, temp, path, err);
+        if (written == LEAT_OK) written = io->ops->rename(io, temp, path, &problem);
     }
+    if (written != LEAT_OK) leat_log(engine->env, LEAT_LOG_WARN, "%s", problem.text);
+out:
     leat_buffer_deinit(&text);
     free(path);
     free(temp);
