@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,6 +174,10 @@ int main(int argc, char **argv) {
                            .given = p.given,
                            .arguments = p.arguments,
                            .argument_count = p.argument_count};
+    /* Steps allocate and free the same large blocks again and again: keep them instead of asking the kernel for zeroed
+     * pages each time. leat_engine_run gives them back when idle. */
+    mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
     leat_env_real(&cli.env);
     cli.env.log_level = p.global[GLOBAL_VERBOSE].number ? LEAT_LOG_INFO : LEAT_LOG_WARN;
     signal(SIGPIPE, SIG_IGN);

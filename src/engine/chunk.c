@@ -132,8 +132,9 @@ enum leat_status leat_chunk_decode(struct leat_src *src, const struct leat_block
     chunk->to = b.base_offset + b.record_count;
     chunk->arrival_us = b.arrival_us;
     chunk->max_event_us = INT64_MIN;
-    chunk->payload = leat_alloc(b.payload_bytes + 64);
+    chunk->payload = leat_realloc(NULL, b.payload_bytes + 64);
     memcpy(chunk->payload, b.payload, b.payload_bytes);
+    memset(chunk->payload + b.payload_bytes, 0, 64);
     b.payload = chunk->payload;
     leat_changes_init(&chunk->rows, &src->def->schema);
     enum leat_status st = leat_decode(src->decoder, &b, 0, b.record_count, &chunk->rows, records, lossy, &rejects,

@@ -11,7 +11,9 @@ enum leat_status leat_engine_ingest(struct leat_engine *engine, uint64_t *got, s
         if (engine->references[s]) {
             bool changed = false;
             int64_t now = leat_engine_now(engine);
-            if (leat_reference_due_us(engine->references[s]) > now && !engine->all) continue;
+            bool once = engine->project->sources[s].refresh_us == 0;
+            if (once && leat_reference_version(engine->references[s])) continue; /* read: it never changes again */
+            if (leat_reference_due_us(engine->references[s]) > now && (once || !engine->all)) continue;
             if ((st = leat_reference_refresh(engine->references[s], now, &changed, err)) != LEAT_OK) return st;
             continue;
         }
@@ -158,7 +160,8 @@ static int64_t next_due(struct leat_engine *engine) {
     for (size_t t = 0; t < engine->project->table_count; t++)
         if (engine->tables[t].batch) due = earlier(due, leat_batch_next_due(engine, &engine->tables[t]));
     for (size_t s = 0; s < engine->project->source_count; s++)
-        if (engine->references[s]) due = earlier(due, leat_reference_due_us(engine->references[s]));
+        if (engine->references[s] && (engine->project->sources[s].refresh_us || !leat_reference_version(engine->references[s])))
+            due = earlier(due, leat_reference_due_us(engine->references[s]));
     return due;
 }
 

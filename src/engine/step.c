@@ -531,7 +531,19 @@ static bool timers_due(struct leat_group *g) {
     return due;
 }
 
+/* A reference that is read once must be there before the first row: looked-up rows are not kept for it. */
+static bool waits_for_reference(const struct leat_group *g) {
+    for (int i = 0; i < g->node_count; i++) {
+        const struct leat_op *op = g->nodes[i].op;
+        if (op->kind == LEAT_OP_REFERENCE && g->engine->project->sources[op->object].refresh_us == 0 &&
+            leat_reference_version(g->engine->references[op->object]) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool leat_group_has_input(struct leat_group *g) {
+    if (waits_for_reference(g)) return false;
     if (!g->started || references_waiting(g)) return true;
     for (size_t s = 0; s < source_count(g); s++)
         if (g->reads[s] && !all_read(g, (int)s)) return true;

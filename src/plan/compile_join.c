@@ -336,6 +336,7 @@ static bool emit_lookup(struct leat_compile *c, struct join *j, struct leat_rel 
     const struct leat_op *left = &c->plan->ops[j->left.op];
     bool wide = kind == LEAT_JOIN_INNER || kind == LEAT_JOIN_LEFT;
     op->join = kind;
+    op->static_right = fixed;
     emit_sides(c, j, op, wide, false, kind == LEAT_JOIN_LEFT);
     op->append_only = left->append_only && fixed;
     for (size_t i = 0; fixed && i < left->time_count; i++)

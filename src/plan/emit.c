@@ -114,6 +114,7 @@ static char *make_signature(struct leat_compile *c, const struct leat_op *op) {
     if (op->evict) leat_put(&out, " evict");
     if (op->close_key >= 0) leat_putf(&out, " close %d", op->close_key);
     if (op->kind == LEAT_OP_LOOKUP || op->kind == LEAT_OP_JOIN) leat_putf(&out, " join %d", (int)op->join);
+    if (op->static_right) leat_put(&out, " static");
     if (op->sql) leat_putf(&out, " [%s]", op->sql);
     for (size_t i = 0; i < op->schema.field_count; i++) {
         char type[32];

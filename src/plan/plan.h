@@ -84,6 +84,7 @@ struct leat_op {
     /* AGGREGATE: EMIT ON WINDOW CLOSE by keys[close_key], -1: no. A group appears when v + span_us <= cut; `times` here
      * and above tell the span, the promise about changes to come is then the opposite one. */
     int close_key;
+    bool static_right;                  /* LOOKUP: the reference is read once, before the first row: left rows need not be kept */
     enum leat_join_kind join;           /* LOOKUP, JOIN; output: left columns then (INNER, LEFT) right columns */
     char *sql;                          /* RECOMPUTE: over leat_input('in') (and leat_input('right')), gives the output */
 };

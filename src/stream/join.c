@@ -7,7 +7,8 @@
  *   SEMI           the same with "has some"
  * so the order is: probe R with dL, add dL to L, probe L with dR, add dR to R, then look which of dR's keys turned.
  * NULL keys match nothing: such rows are not retained; unmatched left rows pass at once.
- * For SEMI and ANTI the right side keeps only its keys. */
+ * For SEMI and ANTI the right side keeps only its keys.
+ * A static right side (read once, before the first left row) is taken first, and left rows are not retained. */
 #include "stream/node.h"
 
 #include <stdlib.h>
@@ -267,12 +268,13 @@ static enum leat_status join_step(struct leat_node *node, const struct leat_step
     (void)context;
     key_batch(&left, inputs[0], node->op->keys, node->op->key_count);
     key_batch(&right, inputs[1], node->op->right_keys, node->op->key_count);
+    if (right.rows && node->op->static_right) leat_arrangement_apply(&join->right, right.rows, right.hashes, right.null_key);
     if (left.rows) {
         status = probe_right(join, &left, to, err);
         if (status) goto out;
-        leat_arrangement_apply(&join->left, left.rows, left.hashes, left.null_key);
+        if (!node->op->static_right) leat_arrangement_apply(&join->left, left.rows, left.hashes, left.null_key);
     }
-    if (right.rows) status = take_right(join, &right, to, err);
+    if (right.rows && !node->op->static_right) status = take_right(join, &right, to, err);
     if (status) goto out;
     leat_arrangement_sweep(&join->left);
     leat_arrangement_sweep(&join->right);
