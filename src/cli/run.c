@@ -53,6 +53,12 @@ static int run(struct leat_cli *cli) {
                 (unsigned long long)leat_engine_failed_runs(engine));
         code = LEAT_EXIT_FAILED;
     }
+    if (cli->json && st == LEAT_OK) {
+        struct leat_buffer text = {0};
+        st = leat_engine_status(engine, &text, &err);
+        if (st == LEAT_OK) puts(text.data);
+        leat_buffer_deinit(&text);
+    }
     leat_engine_close(engine);
     return st == LEAT_OK ? code : leat_cli_failed(&err);
 }

@@ -220,6 +220,7 @@ enum leat_status leat_batch_run(struct leat_engine *engine, struct leat_gtable *
     struct leat_error failure = {0};
     enum leat_status st = run_sql(engine, table, &failure);
     table->last_cpu_us = leat_usage_cpu_us() - cpu;
+    leat_phase_end(engine, LEAT_PHASE_BATCH, cpu);
     table->last_run_us = start;
     free(table->last_error);
     table->last_error = NULL;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/usage.h"
 #include "engine/internal.h"
 #include "engine/view.h"
 
@@ -158,6 +159,7 @@ enum leat_status leat_bronze_flush(struct leat_src *src, struct leat_error *err)
     enum leat_status st = LEAT_OK;
     struct leat_changes batch, dead;
     struct leat_cursors touched = {0};
+    int64_t cpu = leat_usage_cpu_us();
     if (leat_bronze_waiting(src) == 0) return LEAT_OK;
     leat_changes_init(&batch, &src->bronze_schema);
     leat_changes_init(&dead, &src->dead_schema);
@@ -174,6 +176,7 @@ enum leat_status leat_bronze_flush(struct leat_src *src, struct leat_error *err)
     if (leat_setting_int(src->engine->project, "compact_files"))
         st = leat_delta_compact(src->bronze, 128u << 20, NULL, err);
 out:
+    leat_phase_end(src->engine, LEAT_PHASE_BRONZE, cpu);
     leat_cursors_free(&touched);
     leat_changes_deinit(&batch);
     leat_changes_deinit(&dead);

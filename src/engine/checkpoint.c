@@ -1,6 +1,7 @@
 /* The engine's checkpoint: all operators' state at one step, with the engine's own, then the journal starts anew. */
 #include <stdlib.h>
 
+#include "base/usage.h"
 #include "engine/internal.h"
 
 /* Every operator with state, named by its group, its signature and the lateness it was compiled for. */
@@ -59,6 +60,7 @@ enum leat_status leat_engine_checkpoint(struct leat_engine *engine, struct leat_
         for (size_t t = 0; t < engine->project->table_count; t++)
             if (engine->groups[k]->queues[t].schema && engine->groups[k]->queues[t].row_count) return LEAT_OK;
     size_t count;
+    int64_t cpu = leat_usage_cpu_us();
     struct leat_checkpoint_node *nodes = collect_nodes(engine, &count);
     char *dir = checkpoint_dir(engine);
     json_t *state = leat_engine_state(engine);
@@ -71,6 +73,7 @@ enum leat_status leat_engine_checkpoint(struct leat_engine *engine, struct leat_
         engine->records_since_checkpoint = 0;
         st = trim_logs(engine, err);
     }
+    leat_phase_end(engine, LEAT_PHASE_CHECKPOINT, cpu);
     free(text);
     json_decref(state);
     free(dir);

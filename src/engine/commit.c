@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/usage.h"
 #include "engine/internal.h"
 #include "engine/view.h"
 
@@ -216,6 +217,7 @@ enum leat_status leat_tables_commit(struct leat_engine *engine, struct leat_erro
     struct leat_buffer frontier = {0};
     enum leat_status st = LEAT_OK;
     bool any = false;
+    int64_t cpu = leat_usage_cpu_us();
     leat_frontier_json(engine, &frontier);
     for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++) {
         struct leat_gtable *table = &engine->tables[t];
@@ -225,6 +227,7 @@ enum leat_status leat_tables_commit(struct leat_engine *engine, struct leat_erro
         st = commit_table(engine, table, frontier.data, err);
     }
     if (st == LEAT_OK && any) st = write_manifest(engine, frontier.data, err);
+    leat_phase_end(engine, LEAT_PHASE_COMMIT, cpu);
     leat_buffer_deinit(&frontier);
     return st;
 }

@@ -123,6 +123,7 @@ struct leat_group {
     bool started;                       /* has stepped at least once (global aggregates give their row) */
     uint64_t rows_touched, steps;
 };
+enum leat_phase { LEAT_PHASE_INGEST, LEAT_PHASE_STEP, LEAT_PHASE_BRONZE, LEAT_PHASE_COMMIT, LEAT_PHASE_CHECKPOINT, LEAT_PHASE_BATCH, LEAT_PHASE_COUNT };
 struct leat_engine {
     struct leat_env *env;
     struct leat_project *project;
@@ -140,6 +141,7 @@ struct leat_engine {
     struct leat_journal *journal;
     char incarnation[37];               /* of the work folder */
     int next_node_id;
+    int64_t phase_cpu_us[LEAT_PHASE_COUNT]; /* where the CPU time went since the start */
     uint64_t step;                      /* the last journaled step, over all groups */
     uint64_t checkpoint_step, records_since_checkpoint;
     int64_t commit_due_us;
@@ -213,6 +215,8 @@ void leat_frontier_json(struct leat_engine *, struct leat_buffer *out);
 enum leat_status leat_engine_load_checkpoint(struct leat_engine *, json_t **state, struct leat_error *) LEAT_MUST; /* NULL: none */
 
 /* loop.c */
+/* Books the CPU time since `from_us` (leat_usage_cpu_us) to a phase. */
+void leat_phase_end(struct leat_engine *, enum leat_phase, int64_t from_us);
 enum leat_status leat_engine_drain(struct leat_engine *, struct leat_error *) LEAT_MUST; /* steps until nothing is left to do */
 
 /* status.c */

@@ -2,10 +2,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/usage.h"
 #include "engine/internal.h"
+
+void leat_phase_end(struct leat_engine *engine, enum leat_phase phase, int64_t from_us) {
+    engine->phase_cpu_us[phase] += leat_usage_cpu_us() - from_us;
+}
 
 enum leat_status leat_engine_ingest(struct leat_engine *engine, uint64_t *got, struct leat_error *err) {
     enum leat_status st;
+    int64_t cpu = leat_usage_cpu_us();
     *got = 0;
     for (size_t s = 0; s < engine->project->source_count; s++) {
         if (engine->references[s]) {
@@ -24,6 +30,7 @@ enum leat_status leat_engine_ingest(struct leat_engine *engine, uint64_t *got, s
         if (records && (st = leat_log_sync(src->log, err)) != LEAT_OK) return st;
         *got += records;
     }
+    leat_phase_end(engine, LEAT_PHASE_INGEST, cpu);
     return LEAT_OK;
 }
 
@@ -34,7 +41,9 @@ enum leat_status leat_engine_step(struct leat_engine *engine, bool all, bool *di
         struct leat_group *group = engine->groups[k];
         bool stepped = false;
         if (!all && group->due_us > now) continue;
+        int64_t cpu = leat_usage_cpu_us();
         enum leat_status st = leat_group_step(group, &stepped, err);
+        leat_phase_end(engine, LEAT_PHASE_STEP, cpu);
         if (st != LEAT_OK) return leat_prepend(err, "step");
         if (!stepped) continue;
         *did = true;

@@ -99,6 +99,10 @@ enum leat_status leat_engine_status(struct leat_engine *engine, struct leat_buff
                              "clock_us", (json_int_t)engine->clock_us, "cpu_us", (json_int_t)leat_usage_cpu_us(), "peak_bytes",
                              (json_int_t)leat_usage_peak_bytes(), "sources", sources, "tables", tables, "operators", state, "history",
                              engine->history);
+    static const char *const PHASES[LEAT_PHASE_COUNT] = {"ingest", "step", "bronze", "commit", "checkpoint", "batch"};
+    json_t *phases = json_object();
+    for (int p = 0; p < LEAT_PHASE_COUNT; p++) json_object_set_new(phases, PHASES[p], json_integer(engine->phase_cpu_us[p]));
+    json_object_set_new(json, "phase_cpu_us", phases);
     char *text = json_dumps(json, JSON_INDENT(1));
     leat_put(out, text);
     free(text);
