@@ -95,6 +95,28 @@ static enum leat_status make_view(struct leat_conn *conn, const char *name, cons
     return st == LEAT_OK ? st : leat_prepend(err, "view \"%s\"", name);
 }
 
+/* Views bind what they name when they are made, so with views in the project all objects are there. */
+static bool is_needed(const struct leat_engine *engine, const struct leat_gtable *reader, struct leat_object_ref ref) {
+    if (!reader || engine->project->view_count) return true;
+    for (size_t i = 0; i < reader->plan->input_count; i++)
+        if (reader->plan->inputs[i] == ((int)ref.kind << 24 | (int)ref.index)) return true;
+    return false;
+}
+
+/* Most of a flush's views are those of the one before. */
+static enum leat_status make_view_once(struct leat_engine *engine, struct leat_conn *conn, size_t position, const char *name,
+                                       const char *select, struct leat_error *err) {
+    if (conn != engine->batch_conn) return make_view(conn, name, select, err);
+    if (!engine->made_views) engine->made_views = leat_alloc((engine->project->order_count + 1) * sizeof(char *));
+    char **made = &engine->made_views[position];
+    if (*made && strcmp(*made, select) == 0) return LEAT_OK;
+    free(*made);
+    *made = NULL;
+    enum leat_status st = make_view(conn, name, select, err);
+    if (st == LEAT_OK) *made = leat_strdup(select);
+    return st;
+}
+
 enum leat_status leat_batch_views(struct leat_engine *engine, struct leat_conn *conn, const struct leat_gtable *reader,
                                   const json_t *frontier, struct leat_error *err) {
     const struct leat_project *project = engine->project;
@@ -104,6 +126,7 @@ enum leat_status leat_batch_views(struct leat_engine *engine, struct leat_conn *
         struct leat_object_ref ref = project->order[i];
         const char *name = NULL;
         leat_buffer_reset(&sql);
+        if (!is_needed(engine, reader, ref)) continue;
         if (ref.kind == LEAT_OBJECT_SOURCE) {
             name = project->sources[ref.index].name;
             if (engine->references[ref.index])
@@ -119,7 +142,7 @@ enum leat_status leat_batch_views(struct leat_engine *engine, struct leat_conn *
             name = table->def->name;
             if ((st = put_table(engine, table, frontier, &sql, err)) != LEAT_OK) break;
         }
-        st = make_view(conn, name, sql.data, err);
+        st = make_view_once(engine, conn, i, name, sql.data, err);
     }
     leat_buffer_deinit(&sql);
     return st;

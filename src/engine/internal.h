@@ -137,6 +137,7 @@ struct leat_engine {
     struct leat_reference **references; /* per project source, NULL for unbounded */
     struct leat_gtable *tables;         /* per project table */
     char **view_sql;                    /* per project view: its query with ties completed */
+    char **made_views;                  /* per position of project->order: what its view on batch_conn selects; NULL: none made */
     struct leat_group **groups; int group_count;
     struct leat_journal *journal;
     char incarnation[37];               /* of the work folder */

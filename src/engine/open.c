@@ -182,6 +182,8 @@ void leat_engine_close(struct leat_engine *engine) {
     if (engine->plan_duck && engine->own_plan) leat_duck_close(engine->plan_duck);
     if (engine->batch_duck && engine->own_batch) leat_duck_close(engine->batch_duck);
     if (engine->lock) engine->env->io->ops->close(engine->lock);
+    for (size_t i = 0; engine->made_views && i < engine->project->order_count; i++) free(engine->made_views[i]);
+    free(engine->made_views);
     for (size_t v = 0; engine->view_sql && v < engine->project->view_count; v++) free(engine->view_sql[v]);
     if (engine->project) leat_project_free(engine->project);
     json_decref(engine->history);

@@ -5,6 +5,16 @@
 #include "audit/verify.h"
 #include "engine/internal.h"
 
+/* Rows and keys of the table that are left out because an expression raises on them behind a join or an aggregate (rule 10). */
+static uint64_t withheld(const struct leat_gtable *table) {
+    uint64_t count = table->withheld;
+    const struct leat_group *g = table->group;
+    for (int t = 0; g && t < g->table_count; t++)
+        for (int i = 0; i < g->node_count && g->tables[t] == table; i++)
+            if (g->nodes[i].node && g->nodes[i].feeds[t]) count += leat_node_withheld(g->nodes[i].node);
+    return count;
+}
+
 static enum leat_status verify_table(struct leat_engine *engine, struct leat_gtable *table, size_t max_rows,
                                      struct leat_buffer *out, uint64_t *differing, struct leat_error *err) {
     struct leat_buffer content = {0};
@@ -21,7 +31,11 @@ static enum leat_status verify_table(struct leat_engine *engine, struct leat_gta
         leat_delta_select(dir, leat_delta_current(table->delta), &table->plan->schema, NULL, &content);
         st = leat_verify(engine->batch_conn, table->plan->completed_sql, content.data, max_rows, &result, err);
     }
-    if (st == LEAT_OK) {
+    if (st != LEAT_OK && err->bad_data && (table->failures || withheld(table))) {
+        /* DuckDB gives no answer at all where one row raises: there is nothing to compare with. */
+        leat_putf(out, "%s: not compared, since rows are withheld: %s\n", table->def->name, err->text);
+        st = LEAT_OK;
+    } else if (st == LEAT_OK) {
         uint64_t rows = result.differing;
         *differing += rows;
         leat_putf(out, "%s: %llu differing rows\n", table->def->name, (unsigned long long)rows);

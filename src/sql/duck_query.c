@@ -94,7 +94,9 @@ static enum leat_status prepare_reading(struct leat_conn *c, const char *sql, bo
                          "only queries may run here (SELECT, FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, SHOW)");
     }
     read_schema(*out, schema, &nested);
-    if (!nested && !all_text) return LEAT_OK;
+    for (size_t i = 0; i < schema->field_count && all_text; i++)
+        nested += schema->fields[i].type.kind != LEAT_VARCHAR;
+    if (!nested) return LEAT_OK; /* preparing again would plan again */
     char *wrapped = cast_to_text(sql, schema, all_text);
     duckdb_destroy_prepare(out);
     leat_schema_deinit(schema);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "property.h"
 
@@ -9,13 +10,20 @@ static const char *const DOUBLES[] = {"0.1", "-0.1", "1e308", "-1e308", "5e-324"
 static const char *const DECIMALS[] = {"0.01", "-0.01", "0", "99999999.99", "-99999999.99", "12.5", "7", "1.10", "3.33"};
 static const char *const STRINGS[] = {"a", "b", "A", "", "longer than twelve bytes", "longer than twelve bytes!", "\\u00e4", "x y", "1", "-7", "NaN"};
 
+static const char HUGE_DECIMAL[] = "499999999999999999999999999999999999.99"; /* three of them overflow a DECIMAL(38,2) */
+
 #define PICK(r, list) (list)[prop_below(r, sizeof(list) / sizeof *(list))]
 
-static void put_time(struct leat_buffer *b, int64_t second) {
-    leat_putf(b, "\"2026-03-%02d %02d:%02d:%02d\"", (int)(1 + second / 86400), (int)(second / 3600 % 24), (int)(second / 60 % 60), (int)(second % 60));
+static void put_time(struct leat_buffer *b, bool old, int64_t second) {
+    time_t at = (time_t)((old ? -120 : 1772323200) + second);
+    struct tm tm;
+    char text[32];
+    gmtime_r(&at, &tm);
+    strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
+    leat_putf(b, "\"%s\"", text);
 }
 
-static char *draw_record(struct leat_random *r, int64_t now, unsigned disorder, unsigned keys) {
+static char *draw_record(struct leat_random *r, const struct prop_case *c, int64_t now, unsigned disorder, unsigned keys) {
     struct leat_buffer b = {0};
     int64_t second = now - (prop_chance(r, disorder) ? (int64_t)prop_below(r, 400) : (int64_t)prop_below(r, 20));
     if (second < 0) second = 0;
@@ -30,8 +38,9 @@ static char *draw_record(struct leat_random *r, int64_t now, unsigned disorder, 
     if (!prop_chance(r, 10)) leat_putf(&b, ",\"d\":%s", PICK(r, DECIMALS));
     if (!prop_chance(r, 10)) leat_putf(&b, ",\"f\":%s", PICK(r, DOUBLES));
     if (!prop_chance(r, 10)) leat_putf(&b, ",\"b\":%s", prop_chance(r, 50) ? "true" : "false");
+    if (!prop_chance(r, 20)) leat_putf(&b, ",\"w\":%s", c->huge && prop_chance(r, 30) ? HUGE_DECIMAL : PICK(r, DECIMALS));
     leat_put(&b, ",\"ts\":");
-    put_time(&b, second);
+    put_time(&b, c->old_times, second);
     leat_put(&b, "}");
     return b.data;
 }
@@ -56,12 +65,13 @@ void prop_draw_data(struct prop_case *c, struct leat_random *r) {
         for (size_t k = 0; k < n; k++) {
             now += (int64_t)prop_below(r, 12);
             bool again = k && prop_chance(r, 5);
-            c->rounds[i].lines[k] = again ? leat_strdup(c->rounds[i].lines[prop_below(r, k)]) : draw_record(r, now, disorder, keys);
+            c->rounds[i].lines[k] = again ? leat_strdup(c->rounds[i].lines[prop_below(r, k)]) : draw_record(r, c, now, disorder, keys);
         }
         c->rounds[i].count = n;
         if (i == 0 || prop_chance(r, 40)) c->references[i] = draw_reference(r, keys);
         c->step_rows[i] = prop_chance(r, 30) ? 1000000 : 1 + prop_below(r, 25);
         c->restart[i] = prop_chance(r, 30);
+        c->checkpoint[i] = prop_chance(r, 25);
         c->flush[i] = prop_chance(r, 50);
     }
 }

@@ -7,7 +7,14 @@
 
 enum kind { INT, STR, DEC, DBL, BOOL, TIME, DAY };
 struct column { char name[32]; enum kind kind; };
-struct relation { char *sql; struct column columns[24]; size_t count; bool windowed; };
+struct relation {
+    char *sql;
+    struct column columns[24];
+    size_t count;
+    bool windowed;     /* window_start comes from TUMBLE over the source */
+    bool by_window;    /* the outermost query groups by it */
+};
+static bool old_times; /* of the case being drawn: its event times lie around 1970 */
 
 static void add(struct relation *rel, const char *name, enum kind kind) {
     snprintf(rel->columns[rel->count].name, sizeof rel->columns[0].name, "%s", name);
@@ -48,7 +55,9 @@ static void put_predicate(struct leat_random *r, const struct relation *rel, str
     case DEC: leat_putf(b, "%s >= %d.5", c->name, (int)prop_below(r, 4) - 1); break;
     case DBL: leat_putf(b, "%s < 1e15", c->name); break;
     case BOOL: leat_putf(b, "%s", c->name); break;
-    case TIME: leat_putf(b, "%s >= TIMESTAMP '2026-03-01 00:0%d:00'", c->name, (int)prop_below(r, 4)); break;
+    case TIME:
+        leat_putf(b, "%s >= TIMESTAMP '%s:0%d:00'", c->name, old_times ? "1970-01-01 00" : "2026-03-01 00", (int)prop_below(r, 4));
+        break;
     case DAY: leat_putf(b, "%s IS NOT NULL", c->name); break;
     }
 }
@@ -60,7 +69,7 @@ static void put_columns(const struct relation *rel, struct leat_buffer *b) {
 static struct relation source_relation(struct leat_random *r) {
     struct relation rel = {0};
     add(&rel, "id", STR); add(&rel, "k", INT); add(&rel, "s", STR); add(&rel, "v", INT); add(&rel, "d", DEC); add(&rel, "f", DBL);
-    add(&rel, "b", BOOL); add(&rel, "ts", TIME);
+    add(&rel, "b", BOOL); add(&rel, "w", DEC); add(&rel, "ts", TIME);
     switch (prop_below(r, 4)) {
     case 0: rel.sql = leat_strdup("SELECT * FROM events"); break;
     case 1: rel.sql = leat_strdup("SELECT DISTINCT ON (id) * FROM events"); break;
@@ -85,6 +94,7 @@ static struct relation source_relation(struct leat_random *r) {
 static void wrap(struct relation *rel, struct leat_buffer *b) {
     free(rel->sql);
     rel->sql = b->data;
+    rel->by_window = false;
 }
 
 static void draw_filter(struct leat_random *r, struct relation *rel) {
@@ -98,14 +108,62 @@ static void draw_filter(struct leat_random *r, struct relation *rel) {
     wrap(rel, &b);
 }
 
+/* Rows that the reference has, or has not. */
+static void draw_membership(struct leat_random *r, struct relation *rel, const struct column *key) {
+    struct leat_buffer b = {0};
+    static const char *const FORMS[] = {"%s IN (SELECT k FROM things)", "EXISTS (SELECT 1 FROM things t WHERE t.k = l.%s)",
+                                        "NOT EXISTS (SELECT 1 FROM things t WHERE t.k = l.%s)",
+                                        "NOT EXISTS (SELECT 1 FROM things t WHERE t.k = l.%s AND t.cat = 'red')",
+                                        "%s NOT IN (SELECT k FROM things)"};
+    size_t form = prop_below(r, 10);
+    leat_putf(&b, "SELECT * FROM (%s) l WHERE ", rel->sql);
+    leat_putf(&b, FORMS[form < 4 ? form : form < 6 ? 0 : form < 9 ? 2 : 4], key->name);
+    wrap(rel, &b);
+}
+
+/* A comparison with one value of another relation. */
+static void draw_scalar(struct leat_random *r, struct relation *rel) {
+    struct leat_buffer b = {0};
+    static const char *const VALUES[] = {"max(k) FROM things", "count(*) FROM things WHERE cat = 'red'", "sum(price) FROM things",
+                                         "min(k) FROM things WHERE price > 1"};
+    const struct column *c = of_kind(r, rel, prop_chance(r, 70) ? INT : DEC);
+    if (!c) return;
+    leat_putf(&b, "SELECT * FROM (%s) WHERE %s %s (SELECT %s)", rel->sql, c->name, prop_chance(r, 50) ? "<=" : ">",
+              VALUES[prop_below(r, 4)]);
+    wrap(rel, &b);
+}
+
+static void draw_union(struct leat_random *r, struct relation *rel) {
+    struct leat_buffer b = {0};
+    leat_putf(&b, "SELECT * FROM (%s) WHERE ", rel->sql);
+    put_predicate(r, rel, &b);
+    leat_putf(&b, " UNION ALL SELECT * FROM (%s) WHERE ", rel->sql);
+    put_predicate(r, rel, &b);
+    wrap(rel, &b);
+}
+
+/* A join with what another table says of the same key. */
+static void draw_table_join(struct leat_random *r, struct relation *rel, const struct relation *other, size_t table) {
+    struct leat_buffer b = {0};
+    const struct column *key = of_kind(r, rel, INT), *theirs = of_kind(r, other, INT);
+    char name[32];
+    if (!key || !theirs || rel->count > 18) return;
+    fresh_name(rel, NULL, "n", name);
+    leat_put(&b, "SELECT ");
+    for (size_t i = 0; i < rel->count; i++) leat_putf(&b, "l.%s, ", rel->columns[i].name);
+    leat_putf(&b, "o.n AS %s FROM (%s) l %s JOIN (SELECT %s AS k, count(*) AS n FROM t%zu GROUP BY %s) o ON o.k = l.%s", name, rel->sql,
+              prop_chance(r, 40) ? "LEFT" : "", theirs->name, table, theirs->name, key->name);
+    wrap(rel, &b);
+    add(rel, name, INT);
+}
+
 static void draw_join(struct leat_random *r, struct relation *rel) {
     struct leat_buffer b = {0};
     const struct column *key = of_kind(r, rel, INT);
     if (!key || rel->count > 18) return;
     bool left = prop_chance(r, 35);
-    if (prop_chance(r, 15)) {
-        leat_putf(&b, "SELECT * FROM (%s) WHERE %s %s (SELECT k FROM things)", rel->sql, key->name, prop_chance(r, 70) ? "IN" : "IN");
-        wrap(rel, &b);
+    if (prop_chance(r, 35)) {
+        draw_membership(r, rel, key);
         return;
     }
     leat_put(&b, "SELECT ");
@@ -204,8 +262,10 @@ static void draw_aggregate(struct leat_random *r, struct relation *rel) {
     struct leat_buffer b = {0};
     struct relation out = {.windowed = rel->windowed};
     size_t keys = 1 + prop_below(r, 3);
+    bool global = !rel->windowed && prop_chance(r, 10);
     leat_put(&b, "SELECT ");
-    for (size_t i = 0; i < keys; i++) {
+    if (global) leat_put(&b, "count(*) AS rows");
+    for (size_t i = 0; i < keys && !global; i++) {
         const struct column *c = any(r, rel);
         for (size_t k = 0; k < rel->count && i == 0 && rel->windowed; k++)
             if (strcmp(rel->columns[k].name, "window_start") == 0) c = &rel->columns[k];
@@ -215,16 +275,25 @@ static void draw_aggregate(struct leat_random *r, struct relation *rel) {
         leat_putf(&b, "%s%s", out.count ? ", " : "", c->name);
         add(&out, c->name, c->kind);
     }
-    if (!out.count) {
+    if (global) {
+        add(&out, "rows", INT);
+    } else if (!out.count) {
         leat_put(&b, rel->columns[0].name);
         add(&out, rel->columns[0].name, rel->columns[0].kind);
     }
     size_t groups = out.count, aggregates = 1 + prop_below(r, 3);
     for (size_t i = 0; i < aggregates; i++) put_aggregate(r, rel, &out, &b);
-    leat_putf(&b, " FROM (%s) GROUP BY ", rel->sql);
-    for (size_t i = 0; i < groups; i++) leat_putf(&b, "%s%s", i ? ", " : "", out.columns[i].name);
-    if (prop_chance(r, 25)) leat_put(&b, " HAVING count(*) > 1");
+    leat_putf(&b, " FROM (%s)%s", rel->sql, global ? "" : " GROUP BY ");
+    for (size_t i = 0; i < groups && !global; i++) leat_putf(&b, "%s%s", i ? ", " : "", out.columns[i].name);
+    bool having = prop_chance(r, 25);
+    if (having) leat_put(&b, prop_chance(r, 70) ? " HAVING count(*) > 1" : " HAVING max(ts) IS NOT NULL AND count(*) <> 3");
+    if (having && !has_column(rel, "ts")) {
+        leat_buffer_deinit(&b);
+        free(out.sql);
+        return;
+    }
     free(rel->sql);
+    out.by_window = rel->windowed && has_column(&out, "window_start");
     out.sql = b.data;
     *rel = out;
 }
@@ -233,7 +302,10 @@ static void draw_window(struct leat_random *r, struct relation *rel) {
     struct leat_buffer b = {0};
     const struct column *p = any(r, rel), *o = any(r, rel);
     if (p->kind == DBL) return;
-    if (prop_chance(r, 60)) {
+    if (prop_chance(r, 20)) {
+        leat_putf(&b, "SELECT * FROM (%s) ORDER BY %s %s LIMIT %d", rel->sql, o->name, prop_chance(r, 50) ? "DESC" : "",
+                  (int)(1 + prop_below(r, 9)));
+    } else if (prop_chance(r, 60)) {
         leat_putf(&b, "SELECT * FROM (%s) QUALIFY row_number() OVER (PARTITION BY %s ORDER BY %s DESC) <= %d", rel->sql, p->name, o->name,
                   (int)(1 + prop_below(r, 3)));
     } else {
@@ -253,6 +325,13 @@ static void draw_window(struct leat_random *r, struct relation *rel) {
 
 static void draw_distinct(struct leat_random *r, struct relation *rel) {
     struct leat_buffer b = {0};
+    if (prop_chance(r, 40)) {
+        const struct column *key = any(r, rel), *by = any(r, rel);
+        leat_putf(&b, "SELECT DISTINCT ON (%s) * FROM (%s) ORDER BY %s, %s %s", key->name, rel->sql, key->name, by->name,
+                  prop_chance(r, 50) ? "DESC" : "NULLS FIRST");
+        wrap(rel, &b);
+        return;
+    }
     struct relation out = {.windowed = rel->windowed};
     leat_put(&b, "SELECT DISTINCT ");
     for (size_t i = 0; i < rel->count; i++) {
@@ -266,10 +345,49 @@ static void draw_distinct(struct leat_random *r, struct relation *rel) {
     *rel = out;
 }
 
+static void draw_layers(struct leat_random *r, struct relation *rel, const struct relation *made, size_t made_count) {
+    size_t layers = prop_below(r, 4);
+    for (size_t i = 0; i < layers; i++) {
+        switch (prop_below(r, 18)) {
+        case 0: case 1: draw_filter(r, rel); break;
+        case 2: case 3: draw_project(r, rel); break;
+        case 4: case 5: case 6: draw_join(r, rel); break;
+        case 7: case 8: case 9: case 10: draw_aggregate(r, rel); break;
+        case 11: case 12: draw_window(r, rel); break;
+        case 13: case 14: draw_distinct(r, rel); break;
+        case 15: draw_union(r, rel); break;
+        case 16: draw_scalar(r, rel); break;
+        default:
+            if (made_count) {
+                size_t other = prop_below(r, made_count);
+                draw_table_join(r, rel, &made[other], other);
+            }
+        }
+    }
+}
+
+static char *draw_statement(struct leat_random *r, size_t t, struct relation *rel) {
+    static const char *const FRESHNESS[] = {"'1' SECOND", "'1' SECOND", "'1' SECOND", "'7' SECOND"};
+    struct leat_buffer b = {0};
+    leat_putf(&b, "CREATE MATERIALIZED TABLE t%zu", t);
+    if (prop_chance(r, 8)) {
+        leat_put(&b, " (CONSTRAINT fit EXPECT (");
+        put_predicate(r, rel, &b);
+        leat_put(&b, ") ON VIOLATION DROP ROW)");
+    }
+    leat_putf(&b, "\nFRESHNESS = INTERVAL %s", FRESHNESS[prop_below(r, 4)]);
+    if (rel->windowed && has_column(rel, "window_start") && prop_chance(r, 40)) leat_put(&b, " ALLOW LATENESS INTERVAL '2' MINUTE");
+    if (rel->by_window && prop_chance(r, 20)) leat_put(&b, " EMIT ON WINDOW CLOSE");
+    if (prop_chance(r, 4)) leat_put(&b, " REFRESH_MODE = FULL");
+    leat_putf(&b, "\nAS %s;\n", rel->sql);
+    return b.data;
+}
+
 void prop_draw_tables(struct prop_case *c, struct leat_random *r) {
     struct relation made[TABLES_MAX] = {0};
+    old_times = c->old_times;
     c->source_sql = leat_asprintf(
-        "CREATE SOURCE events (id VARCHAR NOT NULL, k INTEGER, s VARCHAR, v BIGINT, d DECIMAL(10,2), f DOUBLE, b BOOLEAN, ts TIMESTAMP NOT NULL,\n"
+        "CREATE SOURCE events (id VARCHAR NOT NULL, k INTEGER, s VARCHAR, v BIGINT, d DECIMAL(10,2), f DOUBLE, b BOOLEAN, w DECIMAL(38,2), ts TIMESTAMP NOT NULL,\n"
         "  WATERMARK FOR ts AS ts - INTERVAL '%d' SECOND)\nWITH (connector = 'file', path = 'in/events*.ndjson', format = 'json');\n"
         "CREATE SOURCE things (k INTEGER PRIMARY KEY, cat VARCHAR, price DECIMAL(10,2))\n"
         "WITH (connector = 'file', path = 'in/things.csv', format = 'csv', refresh = INTERVAL '1' SECOND);\n",
@@ -280,26 +398,13 @@ void prop_draw_tables(struct prop_case *c, struct leat_random *r) {
         if (t && prop_chance(r, 35)) {
             size_t from = prop_below(r, t);
             rel = made[from];
-            rel.windowed = false;
+            rel.windowed = rel.by_window = false;
             rel.sql = leat_asprintf("SELECT * FROM t%zu", from);
         } else {
             rel = source_relation(r);
         }
-        size_t layers = prop_below(r, 4);
-        for (size_t i = 0; i < layers; i++) {
-            switch (prop_below(r, 7)) {
-            case 0: draw_filter(r, &rel); break;
-            case 1: draw_project(r, &rel); break;
-            case 2: draw_join(r, &rel); break;
-            case 3:
-            case 4: draw_aggregate(r, &rel); break;
-            case 5: draw_window(r, &rel); break;
-            default: draw_distinct(r, &rel); break;
-            }
-        }
-        static const char *const FRESHNESS[] = {"'1' SECOND", "'1' SECOND", "'1' SECOND", "'7' SECOND"};
-        const char *lateness = rel.windowed && has_column(&rel, "window_start") && prop_chance(r, 40) ? " ALLOW LATENESS INTERVAL '2' MINUTE" : "";
-        c->tables[t] = leat_asprintf("CREATE MATERIALIZED TABLE t%zu\nFRESHNESS = INTERVAL %s%s\nAS %s;\n", t, FRESHNESS[prop_below(r, 4)], lateness, rel.sql);
+        draw_layers(r, &rel, made, t);
+        c->tables[t] = draw_statement(r, t, &rel);
         made[t] = rel;
         made[t].sql = NULL;
         free(rel.sql);

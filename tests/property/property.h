@@ -11,15 +11,31 @@ enum { ROUNDS_MAX = 6, TABLES_MAX = 5 };
 struct prop_lines { char **lines; size_t count; };
 struct prop_case {
     uint64_t seed;
+    bool old_times, huge;                                     /* around 1970; decimals that overflow a sum */
     char *source_sql;
     char *tables[TABLES_MAX]; size_t table_count;
     struct prop_lines rounds[ROUNDS_MAX]; size_t round_count; /* source records appended in each round */
     char *references[ROUNDS_MAX];                             /* content of the reference file from then on; NULL: unchanged */
     uint64_t step_rows[ROUNDS_MAX];
-    bool restart[ROUNDS_MAX], flush[ROUNDS_MAX];
+    bool restart[ROUNDS_MAX], flush[ROUNDS_MAX], checkpoint[ROUNDS_MAX];
+};
+/* What the cases so far have met. */
+struct prop_coverage {
+    uint64_t tables, classes[8], empty_tables, uncompared, comparisons, tables_late, tables_dead, tables_withheld, never_run;
+    uint64_t late, dead, restarts_replaying, checkpoints_loaded, many_steps, reference_changes; /* cases */
 };
 void prop_case_draw(struct prop_case *, uint64_t seed);
 void prop_case_free(struct prop_case *);
+/* NULL: the case holds; else what went wrong, malloc'd. coverage: NULL while shrinking. */
+char *prop_case_run(const struct prop_case *, const char *dir, struct prop_coverage *coverage);
+/* A query that DuckDB or the planner refuses is not a failure of the property; how many there are is printed. */
+bool prop_refused(const char *why);
+/* run.c: project.sql, and the folder in/ empty */
+void prop_write_project(const struct prop_case *, const char *dir);
+void prop_write_file(const char *dir, const char *name, const char *text, const char *mode);
+char *prop_round_text(const struct prop_case *, size_t round);
+/* shrink.c: makes the case small while it fails, leaves it in keep/<seed> as a project with its history. */
+void prop_report_failure(struct prop_case *, const char *keep, const char *why);
 /* draw_sql.c, draw_data.c */
 void prop_draw_tables(struct prop_case *, struct leat_random *);
 void prop_draw_data(struct prop_case *, struct leat_random *);

@@ -1,0 +1,242 @@
+/* Runs one case: writes the project, plays the rounds, asks verify after every flush. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <jansson.h>
+
+#include "engine/engine.h"
+#include "property.h"
+#include "sim/clock.h"
+#include "sql/duck.h"
+
+static struct leat_duck *ducks[3]; /* by enum leat_duck_use; opening three instances would cost more than the case */
+static uint64_t duck_runs;
+
+struct run {
+    struct leat_env env;
+    struct leat_clock clock;
+    int64_t now_us;
+    struct leat_engine *engine;
+    const char *dir;
+    struct prop_coverage *coverage;
+    uint64_t steps, unsaved_steps; /* since the start; since the last checkpoint */
+    bool has_checkpoint, replayed, loaded;
+};
+
+void prop_write_file(const char *dir, const char *name, const char *text, const char *mode) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *file = fopen(path, mode);
+    if (!file || fputs(text, file) < 0 || fclose(file) != 0) {
+        perror(path);
+        exit(3);
+    }
+}
+
+void prop_write_project(const struct prop_case *c, const char *dir) {
+    struct leat_buffer sql = {0};
+    char in[512];
+    snprintf(in, sizeof in, "%s/in", dir);
+    mkdir(dir, 0777);
+    mkdir(in, 0777);
+    leat_put(&sql, c->source_sql);
+    for (size_t t = 0; t < c->table_count; t++)
+        if (c->tables[t]) leat_put(&sql, c->tables[t]);
+    prop_write_file(dir, "project.sql", sql.data, "w");
+    leat_buffer_deinit(&sql);
+}
+
+char *prop_round_text(const struct prop_case *c, size_t round) {
+    struct leat_buffer text = {0};
+    leat_put(&text, "");
+    for (size_t k = 0; k < c->rounds[round].count; k++)
+        if (c->rounds[round].lines[k]) leat_putf(&text, "%s\n", c->rounds[round].lines[k]);
+    return text.data;
+}
+
+static void write_round(const struct prop_case *c, size_t round, const char *dir) {
+    char *text = prop_round_text(c, round), from[512], to[512];
+    if (*text) prop_write_file(dir, "in/events.ndjson", text, "a");
+    free(text);
+    if (!c->references[round]) return;
+    snprintf(from, sizeof from, "%s/in/things.new", dir);
+    snprintf(to, sizeof to, "%s/in/things.csv", dir);
+    prop_write_file(dir, "in/things.new", c->references[round], "w");
+    if (rename(from, to) != 0) perror(to);
+}
+
+static void open_ducks(void) {
+    struct leat_duck_options options = {.threads = 1, .time_zone = "UTC"};
+    struct leat_error err;
+    bool fresh = duck_runs++ % 500 == 0; /* their memory over a long time is not what is tested here */
+    for (int i = 0; i < 3 && fresh; i++) {
+        leat_duck_close(ducks[i]);
+        options.use = (enum leat_duck_use)i;
+        if (leat_duck_open(&options, &ducks[i], &err) == LEAT_OK) continue;
+        fprintf(stderr, "%s\n", err.text);
+        exit(3);
+    }
+}
+
+static enum leat_status reopen(struct run *run, uint64_t step_rows, struct leat_error *err) {
+    struct leat_diagnostics diags = {0};
+    struct leat_engine_options options = {.project_dir = run->dir,
+                                          .max_step_rows = step_rows,
+                                          .shared_step = ducks[LEAT_DUCK_STEP],
+                                          .shared_plan = ducks[LEAT_DUCK_PLAN],
+                                          .shared_batch = ducks[LEAT_DUCK_BATCH]};
+    run->replayed |= run->engine && run->unsaved_steps;
+    run->loaded |= run->engine && run->has_checkpoint;
+    leat_engine_close(run->engine);
+    enum leat_status st = leat_engine_open(&run->env, &options, &diags, &run->engine, err);
+    if (st != LEAT_OK && diags.count) {
+        struct leat_buffer text = {0};
+        leat_diagnostics_print(&diags, &text);
+        snprintf(err->text, sizeof err->text, "%s", text.data);
+        leat_buffer_deinit(&text);
+    }
+    leat_diagnostics_deinit(&diags);
+    return st;
+}
+
+static uint64_t occurrences(const char *text, const char *of) {
+    uint64_t n = 0;
+    for (const char *at = text; (at = strstr(at, of)); at++) n++;
+    return n;
+}
+
+static enum leat_status verify(struct run *run, char **report, struct leat_error *err) {
+    struct leat_buffer text = {0};
+    uint64_t differing = 0;
+    enum leat_status st = leat_engine_verify(run->engine, NULL, 5, &text, &differing, err);
+    if (st == LEAT_OK && run->coverage && text.data) {
+        run->coverage->comparisons += occurrences(text.data, " differing rows\n");
+        run->coverage->uncompared += occurrences(text.data, ": not compared");
+    }
+    if (st == LEAT_OK && differing) {
+        *report = leat_strdup(text.data);
+        st = leat_fail(err, LEAT_CONFLICT, "tables differ");
+    }
+    leat_buffer_deinit(&text);
+    return st;
+}
+
+static json_int_t number(const json_t *object, const char *key) {
+    return json_integer_value(json_object_get(object, key));
+}
+
+static void cover_table(struct run *run, const json_t *table, bool *late, bool *dead) {
+    struct prop_coverage *v = run->coverage;
+    const json_t *balance = json_object_get(json_object_get(table, "balance"), "events");
+    v->tables++;
+    v->classes[number(table, "class") & 7]++;
+    v->empty_tables += number(table, "rows") == 0;
+    v->tables_late += number(balance, "late") > 0;
+    v->tables_dead += number(balance, "dead") > 0;
+    v->tables_withheld += number(table, "withheld") > 0;
+    v->never_run += number(table, "failures") > 0;
+    *late |= number(balance, "late") > 0;
+    *dead |= number(balance, "dead") > 0;
+}
+
+/* Every table saw every record and the row balance is exact; what the case met is counted. */
+static enum leat_status check_status(struct run *run, uint64_t records, char **report, struct leat_error *err) {
+    struct leat_buffer text = {0};
+    enum leat_status st = leat_engine_status(run->engine, &text, err);
+    json_t *status = st == LEAT_OK ? json_loads(text.data, 0, NULL) : NULL, *table;
+    bool late = false, dead = false;
+    size_t i;
+    json_array_foreach(json_object_get(status, "tables"), i, table) {
+        const json_t *balance = json_object_get(json_object_get(table, "balance"), "events");
+        if (balance && (uint64_t)number(balance, "in") != records)
+            st = leat_fail(err, LEAT_CONFLICT, "a table did not see %llu records", (unsigned long long)records);
+        if (balance && !json_is_true(json_object_get(balance, "exact")))
+            st = leat_fail(err, LEAT_CONFLICT, "the row balance is not exact");
+        if (run->coverage) cover_table(run, table, &late, &dead);
+    }
+    if (st != LEAT_OK && text.data) *report = leat_strdup(text.data);
+    if (run->coverage) {
+        run->coverage->late += late;
+        run->coverage->dead += dead;
+        run->coverage->restarts_replaying += run->replayed;
+        run->coverage->checkpoints_loaded += run->loaded;
+        run->coverage->many_steps += run->steps >= 10;
+    }
+    json_decref(status);
+    leat_buffer_deinit(&text);
+    return st;
+}
+
+static enum leat_status play_round(const struct prop_case *c, size_t round, struct run *run, struct leat_error *err) {
+    enum leat_status st;
+    uint64_t got;
+    run->now_us += 2000000;
+    if (round == 0 || c->restart[round])
+        if ((st = reopen(run, c->step_rows[round], err)) != LEAT_OK) return st;
+    if ((st = leat_engine_ingest(run->engine, &got, err)) != LEAT_OK) return st;
+    /* An even number stops in the middle of the backlog. */
+    uint64_t limit = c->step_rows[round] % 2 ? UINT64_MAX : c->step_rows[round];
+    for (uint64_t k = 0; k < limit; k++) {
+        bool did, all = k % 3 != 1;
+        run->now_us += 1000000;
+        if ((st = leat_engine_step(run->engine, all, &did, err)) != LEAT_OK) return st;
+        run->steps += did;
+        run->unsaved_steps += did;
+        if (!did && all) break;
+    }
+    return LEAT_OK;
+}
+
+static enum leat_status play(const struct prop_case *c, struct run *run, char **report, struct leat_error *err) {
+    uint64_t records = 0;
+    enum leat_status st;
+    for (size_t round = 0; round < c->round_count; round++) {
+        write_round(c, round, run->dir);
+        for (size_t k = 0; k < c->rounds[round].count; k++) records += c->rounds[round].lines[k] != NULL;
+        if ((st = play_round(c, round, run, err)) != LEAT_OK) return st;
+        if (c->flush[round]) {
+            if ((st = leat_engine_flush(run->engine, false, err)) != LEAT_OK) return st;
+            if ((st = verify(run, report, err)) != LEAT_OK) return st;
+        }
+        if (!c->checkpoint[round]) continue;
+        if ((st = leat_engine_drain_and_checkpoint(run->engine, err)) != LEAT_OK) return st;
+        run->has_checkpoint = true;
+        run->unsaved_steps = 0;
+    }
+    if ((st = leat_engine_run_once(run->engine, false, c->seed % 2, err)) != LEAT_OK) return st;
+    if ((st = verify(run, report, err)) != LEAT_OK) return st;
+    return check_status(run, records, report, err);
+}
+
+static void quiet(struct leat_env *env, enum leat_log_level level, const char *line) {
+    (void)env;
+    (void)level;
+    (void)line;
+}
+
+char *prop_case_run(const struct prop_case *c, const char *dir, struct prop_coverage *coverage) {
+    struct run run = {.dir = dir, .now_us = 1772323200000000 + 60 * (int64_t)86400000000, .coverage = coverage};
+    struct leat_error err = {0}, ignored;
+    char *report = NULL, *result = NULL;
+    uint64_t changes = 0;
+    leat_env_real(&run.env);
+    leat_random_seed(&run.env.random, c->seed);
+    leat_clock_virtual_init(&run.clock, &run.now_us);
+    run.env.clock = &run.clock;
+    run.env.log = quiet;
+    if (leat_io_remove_tree(run.env.io, dir, &ignored) != LEAT_OK) return leat_strdup(ignored.text);
+    prop_write_project(c, dir);
+    open_ducks();
+    if (play(c, &run, &report, &err) != LEAT_OK) result = leat_asprintf("%s\n%s", err.text, report ? report : "");
+    for (size_t round = 1; round < c->round_count; round++) changes += c->references[round] != NULL;
+    if (coverage) coverage->reference_changes += changes > 0;
+    leat_engine_close(run.engine);
+    free(report);
+    return result;
+}
+
+bool prop_refused(const char *why) {
+    return strstr(why, "error:") || strstr(why, "Binder Error") || strstr(why, "cannot be kept") || strstr(why, "does not run");
+}

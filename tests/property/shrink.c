@@ -1,0 +1,123 @@
+/* Makes a failing case small, and a folder of it that anyone can run. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "property.h"
+
+enum { TRIES_MAX = 400 }; /* runs of the case that shrinking may take */
+static unsigned tries;
+
+static bool still_fails(const struct prop_case *c, const char *dir) {
+    if (tries >= TRIES_MAX) return false;
+    tries++;
+    char *why = prop_case_run(c, dir, NULL);
+    bool fails = why && !prop_refused(why);
+    free(why);
+    return fails;
+}
+
+static void shrink_tables(struct prop_case *c, const char *dir) {
+    for (size_t t = c->table_count; t-- > 0;) {
+        char *kept = c->tables[t];
+        if (!kept) continue;
+        c->tables[t] = NULL;
+        if (still_fails(c, dir))
+            free(kept);
+        else
+            c->tables[t] = kept;
+    }
+}
+
+static void shrink_lines(struct prop_case *c, const char *dir) {
+    for (size_t run = 64; run > 0; run /= 2)
+        for (size_t round = 0; round < c->round_count; round++)
+            for (size_t from = 0; from < c->rounds[round].count; from += run) {
+                char *kept[64];
+                size_t n = c->rounds[round].count - from < run ? c->rounds[round].count - from : run, some = 0;
+                memcpy(kept, c->rounds[round].lines + from, n * sizeof *kept);
+                for (size_t k = 0; k < n; k++) some += kept[k] != NULL;
+                if (!some) continue;
+                memset(c->rounds[round].lines + from, 0, n * sizeof *kept);
+                if (still_fails(c, dir))
+                    for (size_t k = 0; k < n; k++) free(kept[k]);
+                else
+                    memcpy(c->rounds[round].lines + from, kept, n * sizeof *kept);
+            }
+}
+
+static void shrink_history(struct prop_case *c, const char *dir) {
+    while (c->round_count > 1) { /* later rounds are mostly not needed */
+        c->round_count--;
+        if (still_fails(c, dir)) continue;
+        c->round_count++;
+        break;
+    }
+    for (size_t round = 0; round < c->round_count; round++) {
+        bool *flags[] = {&c->restart[round], &c->flush[round], &c->checkpoint[round]};
+        for (size_t i = 0; i < 3; i++) {
+            if (!*flags[i]) continue;
+            *flags[i] = false;
+            *flags[i] = !still_fails(c, dir);
+        }
+        char *reference = c->references[round];
+        if (!reference || !round) continue;
+        c->references[round] = NULL;
+        if (still_fails(c, dir))
+            free(reference);
+        else
+            c->references[round] = reference;
+    }
+}
+
+/* The rounds as files, and a script that plays them with the program. */
+static void write_history(const struct prop_case *c, const char *dir) {
+    struct leat_buffer script = {0};
+    char name[600];
+    leat_put(&script, "#!/bin/sh\n# Plays the rounds into this project: history.sh LEAT. What property does beyond it is said in comments.\n"
+                      "set -e\nleat=$(realpath \"$1\")\ncd \"$(dirname \"$0\")\"\nrm -rf in lake .leat\nmkdir in\n");
+    snprintf(name, sizeof name, "%s/rounds", dir);
+    mkdir(name, 0777);
+    for (size_t round = 0; round < c->round_count; round++) {
+        char *text = prop_round_text(c, round);
+        leat_putf(&script, "# round %zu%s%s%s\n", round, c->restart[round] ? ", the process restarts first" : "",
+                  c->flush[round] ? ", flush and verify at its end" : "", c->checkpoint[round] ? ", then a checkpoint" : "");
+        snprintf(name, sizeof name, "rounds/%zu.ndjson", round);
+        prop_write_file(dir, name, text, "w");
+        leat_putf(&script, "cat %s >>in/events.ndjson\n", name);
+        free(text);
+        if (c->references[round]) {
+            snprintf(name, sizeof name, "rounds/%zu.csv", round);
+            prop_write_file(dir, name, c->references[round], "w");
+            leat_putf(&script, "cp %s in/things.new; mv in/things.new in/things.csv\n", name);
+        }
+        if (c->step_rows[round] % 2 == 0) leat_putf(&script, "# property stops after %llu steps\n", (unsigned long long)c->step_rows[round]);
+        leat_putf(&script, "\"$leat\" run --once --project . --max-step-rows %llu\n\"$leat\" verify --project .\nsleep 1\n",
+                  (unsigned long long)c->step_rows[round]);
+    }
+    leat_putf(&script, "\"$leat\" run --once --project .%s\n\"$leat\" verify --project .\n", c->seed % 2 ? " --final" : "");
+    prop_write_file(dir, "history.sh", script.data, "w");
+    snprintf(name, sizeof name, "%s/history.sh", dir);
+    if (chmod(name, 0755) != 0) perror(name);
+    leat_buffer_deinit(&script);
+}
+
+void prop_report_failure(struct prop_case *c, const char *keep, const char *why) {
+    char dir[400];
+    printf("case %llu differs: %s\n", (unsigned long long)c->seed, why);
+    mkdir(keep, 0777);
+    snprintf(dir, sizeof dir, "%s/%llu", keep, (unsigned long long)c->seed);
+    tries = 0;
+    shrink_history(c, dir);
+    shrink_tables(c, dir);
+    shrink_lines(c, dir);
+    shrink_history(c, dir);
+    char *now = prop_case_run(c, dir, NULL);
+    write_history(c, dir);
+    printf("shrunk to %s (%s/history.sh LEAT plays it with the program):\n%s\n", dir, dir, now ? now : "(holds after shrinking)");
+    for (size_t round = 0; round < c->round_count; round++)
+        printf("  round %zu: step rows %llu%s%s%s\n", round, (unsigned long long)c->step_rows[round], c->restart[round] ? ", restart" : "",
+               c->flush[round] ? ", flush" : "", c->checkpoint[round] ? ", checkpoint" : "");
+    free(now);
+}
