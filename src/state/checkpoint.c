@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "state/row.h"
 
@@ -93,6 +94,16 @@ bool leat_checkpoint_same_parts(const json_t *entry, const struct leat_checkpoin
     return same;
 }
 
+void leat_checkpoint_put_name(struct leat_buffer *sql, const struct leat_schema *schema, size_t column) {
+    const char *name = schema->fields[column].name;
+    bool again = !*name;
+    for (size_t i = 0; i < column && !again; i++)
+        again = !strcasecmp(schema->fields[i].name, name);
+    char *own = again ? leat_asprintf("%s#%zu", name, column + 1) : NULL;
+    leat_put_sql_name(sql, own ? own : name);
+    free(own);
+}
+
 /* ---- saving */
 
 struct writer {
@@ -109,7 +120,7 @@ static void put_copy(struct leat_buffer *sql, const struct leat_schema *schema, 
     leat_put(sql, "COPY (SELECT ");
     for (size_t i = 0; i < schema->field_count; i++) {
         leat_putf(sql, leat_checkpoint_as_text(schema->fields[i].type) ? "%sCAST(c%zu AS VARCHAR) AS " : "%sc%zu AS ", i ? ", " : "", i);
-        leat_put_sql_name(sql, schema->fields[i].name);
+        leat_checkpoint_put_name(sql, schema, i);
     }
     leat_put(sql, " FROM leat_input(");
     leat_put_sql_string(sql, input_name);

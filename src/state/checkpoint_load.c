@@ -58,7 +58,7 @@ static void put_read(struct leat_buffer *sql, const struct leat_schema *schema, 
         leat_type_print(schema->fields[i].type, type);
         if (i) leat_put(sql, ", ");
         leat_put(sql, "CAST(");
-        leat_put_sql_name(sql, schema->fields[i].name);
+        leat_checkpoint_put_name(sql, schema, i);
         leat_putf(sql, " AS %s)", type);
     }
     leat_put(sql, " FROM read_parquet(");
