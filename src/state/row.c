@@ -218,8 +218,8 @@ static void gather_values(char *to, const char *in, size_t size, const uint32_t 
     }
 }
 
-void leat_gather(struct leat_changes *out, size_t out_column, size_t at, const struct leat_changes *from, size_t column,
-                 const uint32_t *rows, size_t first_row, size_t n) {
+void leat_gather_borrowed(struct leat_changes *out, size_t out_column, size_t at, const struct leat_changes *from, size_t column,
+                          const uint32_t *rows, size_t first_row, size_t n) {
     struct leat_column *into = &out->columns[out_column];
     const struct leat_column *source = &from->columns[column];
     size_t size = leat_type_size(into->type);
@@ -231,7 +231,12 @@ void leat_gather(struct leat_changes *out, size_t out_column, size_t at, const s
     if (source->valid)
         for (size_t i = 0; i < n; i++)
             if (leat_is_null(source, rows ? rows[i] : first_row + i)) leat_set_null(out, out_column, at + i);
-    if (leat_type_is_string(into->type)) leat_own_strings(out, out_column, at, n);
+}
+
+void leat_gather(struct leat_changes *out, size_t out_column, size_t at, const struct leat_changes *from, size_t column,
+                 const uint32_t *rows, size_t first_row, size_t n) {
+    leat_gather_borrowed(out, out_column, at, from, column, rows, first_row, n);
+    if (n && leat_type_is_string(out->columns[out_column].type)) leat_own_strings(out, out_column, at, n);
 }
 
 void leat_fill_null(struct leat_changes *out, size_t out_column, size_t at, size_t n) {

@@ -41,6 +41,9 @@ void leat_row_read(const struct leat_row_codec *codec, const uint8_t *const *row
  * caller has reserved the rows; new rows' validity bits are 1 (the invariant of changes.c). */
 void leat_gather(struct leat_changes *out, size_t out_column, size_t at, const struct leat_changes *from, size_t column,
                  const uint32_t *rows, size_t first_row, size_t n);
+/* The same without copying strings: they stay in from's memory. */
+void leat_gather_borrowed(struct leat_changes *out, size_t out_column, size_t at, const struct leat_changes *from, size_t column,
+                          const uint32_t *rows, size_t first_row, size_t n);
 void leat_fill_null(struct leat_changes *out, size_t out_column, size_t at, size_t n);
 /* Copies the bytes of long strings at rows at..at+n into out's arena. */
 void leat_own_strings(struct leat_changes *out, size_t out_column, size_t at, size_t n);

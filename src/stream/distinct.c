@@ -159,7 +159,10 @@ static void settle(struct distinct_node *d, const struct leat_changes *in, struc
     }
     for (size_t i = 0; i < lost; i++)
         leat_heap_free(&d->heap, (void *)(uintptr_t)old[i], leat_row_stored_size(&d->codec, old[i]));
-    leat_changes_append(out, in, rows, d->touched_count, 1);
+    leat_changes_reserve(out, at + d->touched_count);
+    for (size_t i = 0; i < out->schema->field_count; i++)
+        leat_gather_borrowed(out, i, at, in, i, rows, 0, d->touched_count);
+    out->row_count += d->touched_count;
     if (out->weights) /* an input row may stand for several copies; the result has it once */
         for (size_t i = 0; i < d->touched_count; i++)
             out->weights[at + i] = 1;

@@ -81,7 +81,7 @@ static void put_side(const struct join_side *side, const struct leat_row_codec *
             leat_fill_null(out, first + i, at, n);
     else if (side->batch)
         for (size_t i = 0; i < count; i++)
-            leat_gather(out, first + i, at, side->batch, i, side->rows, 0, n);
+            leat_gather_borrowed(out, first + i, at, side->batch, i, side->rows, 0, n);
     else
         leat_row_read(codec, side->bytes, n, out, first, at);
 }

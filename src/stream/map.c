@@ -107,15 +107,17 @@ static void map_close(struct leat_node *node) {
     free(map->input_name);
 }
 
-/* Appends to out: the passing columns at rows[] of `in`, the expressions from map->values. */
-static void emit(struct map_node *map, const struct leat_changes *in, const uint32_t *rows, size_t n,
+/* Appends to out: the passing columns at rows[] of `in`, the expressions from map->values. own: copy the passing
+ * columns' strings, for they are not in the step's input. */
+static void emit(struct map_node *map, const struct leat_changes *in, const uint32_t *rows, size_t n, bool own,
                  struct leat_changes *out) {
     const struct leat_op *op = map->base.op;
     size_t at = out->row_count;
     if (!n) return;
     leat_changes_reserve(out, at + n);
     for (size_t i = 0, value = 0; i < op->map_count; i++) {
-        if (op->map[i].from >= 0) leat_gather(out, i, at, in, (size_t)op->map[i].from, rows, 0, n);
+        if (op->map[i].from >= 0)
+            (own ? leat_gather : leat_gather_borrowed)(out, i, at, in, (size_t)op->map[i].from, rows, 0, n);
         else leat_gather(out, i, at, &map->values, value++, NULL, 0, n);
     }
     if (in->weights) leat_changes_need_weights(out);
@@ -158,7 +160,7 @@ static enum leat_status run_picked(struct map_node *map, const struct leat_chang
     leat_changes_init(&part, in->schema);
     leat_changes_append(&part, in, picked, n, 1);
     enum leat_status status = run_stage(map, map->stage, &part, &map->values, err);
-    if (status == LEAT_OK) emit(map, &part, map->rows.rows, map->rows.count, out);
+    if (status == LEAT_OK) emit(map, &part, map->rows.rows, map->rows.count, true, out);
     leat_changes_deinit(&part);
     if (status == LEAT_OK || !err->bad_data || err->fatal) return status;
     if (n == 1) {
@@ -224,7 +226,7 @@ static enum leat_status map_step(struct leat_node *node, const struct leat_step_
     clear_failed(map);
     if (!in) return LEAT_OK;
     if (!map->stage) {
-        emit(map, in, NULL, in->row_count, out);
+        emit(map, in, NULL, in->row_count, false, out);
         return LEAT_OK;
     }
     for (size_t from = 0; from < in->row_count; from += CHUNK_ROWS) {
@@ -233,7 +235,7 @@ static enum leat_status map_step(struct leat_node *node, const struct leat_step_
         leat_changes_view(&view, map->view_columns, in, from, n);
         enum leat_status status = run_stage(map, map->stage, &view, &map->values, err);
         if (status == LEAT_OK)
-            emit(map, &view, is_identity(&map->rows) ? NULL : map->rows.rows, map->rows.count, out);
+            emit(map, &view, is_identity(&map->rows) ? NULL : map->rows.rows, map->rows.count, false, out);
         else if (err->bad_data && !err->fatal)
             status = run_separately(map, &view, (uint32_t)from, out, err);
         if (status) return status;

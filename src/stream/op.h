@@ -24,7 +24,8 @@ enum leat_status leat_node_open(struct leat_conn *step_conn, const struct leat_o
                                 int node_id, struct leat_node **out, struct leat_error *) LEAT_MUST;
 void leat_node_close(struct leat_node *);
 /* inputs[i]: changes of child i in this step (NULL: none). Appends to out (schema = op->schema). On an error the node's state is
- * undefined: reopen and replay. Output strings are copied into out. MAP: rows whose expressions raise are left out and listed. */
+ * undefined: reopen and replay. Output strings may stay in the inputs' memory: they are
+ * valid as long as both the inputs and out are. MAP: rows whose expressions raise are left out and listed. */
 enum leat_status leat_node_step(struct leat_node *, const struct leat_step_context *, const struct leat_changes *const inputs[2],
                                 struct leat_changes *out, struct leat_error *) LEAT_MUST;
 /* MAP only: rows of input 0 that failed in the last step; borrowed until the next step. */
