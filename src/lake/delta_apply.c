@@ -3,9 +3,8 @@
  * Removing rows takes two passes. The first joins the rows to remove with the files whose statistics admit any of them
  * (key columns only, when there is a key) and yields positions (file, row in file, row of the batch). In C each
  * removal takes as many positions as its weight says; what is left over, because the table holds more equal rows, stays;
- * a removal that finds too few is CORRUPT. The second pass copies the files that lose a row, without the taken
- * positions, together with the rows to add into one new file; a file that loses all rows is not read again. Inserts alone
- * never read the table. */
+ * a removal that finds too few is CORRUPT. The second pass (delta_rewrite.c) copies what is left of the files that lose a
+ * row, together with the rows to add. Inserts alone never read the table. */
 #include "lake/delta_internal.h"
 
 #include <inttypes.h>
@@ -14,21 +13,7 @@
 
 #define SORTED_KEYS_MAX 65536 /* removals up to which each file is asked for its exact range */
 
-struct plan {
-    struct leat_delta *d;
-    const struct leat_changes *changes;
-    uint16_t *columns; /* compared: the key's, or all */
-    size_t column_count;
-    int64_t removals, inserts; /* sums of weights */
-    bool repeats;              /* some weight is above +1 */
-    size_t *candidates;
-    size_t candidate_count;
-    uint64_t **taken; /* a candidate: bitmap of rows, NULL: none yet */
-    size_t *taken_words;
-    int64_t *taken_count;
-};
-
-static void plan_deinit(struct plan *p)
+static void plan_deinit(struct leat_delta_plan *p)
 {
     for (size_t i = 0; p->taken && i < p->candidate_count; i++) free(p->taken[i]);
     free(p->taken);
@@ -137,13 +122,7 @@ static bool admits(const struct probe *probe, const struct leat_delta_bound *bou
            compare_text(&probe->high_text, bound->low_text, strlen(bound->low_text)) >= 0;
 }
 
-static struct leat_delta_bounds *bounds_of(struct leat_delta *d, size_t index)
-{
-    if (!d->state.bounds[index]) d->state.bounds[index] = leat_delta_bounds_parse(&d->schema, d->state.snapshot.files[index].stats_json);
-    return d->state.bounds[index];
-}
-
-static void choose_candidates(struct plan *p)
+static void choose_candidates(struct leat_delta_plan *p)
 {
     struct leat_delta *d = p->d;
     size_t file_count = d->state.snapshot.file_count, removal_rows = 0;
@@ -154,7 +133,7 @@ static void choose_candidates(struct plan *p)
     for (size_t f = 0; f < file_count; f++) {
         bool admitted = true;
         for (size_t i = 0; file_count > 1 && admitted && i < p->column_count; i++) {
-            const struct leat_delta_bounds *bounds = bounds_of(d, f);
+            const struct leat_delta_bounds *bounds = leat_delta_bounds_of(d, f);
             admitted = admits(&probes[i], &bounds->columns[p->columns[i]], bounds->row_count);
         }
         if (admitted) p->candidates[p->candidate_count++] = f;
@@ -179,7 +158,7 @@ static void put_logical(const struct leat_field *f, const char *prefix, struct l
     if (cast) leat_putf(out, " AS %s)", type);
 }
 
-static void put_locate_sql(const struct plan *p, struct leat_buffer *sql)
+static void put_locate_sql(const struct leat_delta_plan *p, struct leat_buffer *sql)
 {
     const struct leat_schema *schema = &p->d->schema;
     leat_put(sql, "SELECT CAST(t.file_index AS INTEGER) AS f, CAST(t.file_row_number AS BIGINT) AS r, d.__row AS d FROM ");
@@ -193,7 +172,7 @@ static void put_locate_sql(const struct plan *p, struct leat_buffer *sql)
 }
 
 /* Marks row `r` of candidate f; false when it is taken already. */
-static bool take_position(struct plan *p, size_t f, uint64_t r)
+static bool take_position(struct leat_delta_plan *p, size_t f, uint64_t r)
 {
     size_t word = (size_t)(r >> 6);
     if (word >= p->taken_words[f]) {
@@ -211,14 +190,14 @@ static bool take_position(struct plan *p, size_t f, uint64_t r)
     return true;
 }
 
-static enum leat_status missing_row(const struct plan *p, size_t row, int32_t left, struct leat_error *err)
+static enum leat_status missing_row(const struct leat_delta_plan *p, size_t row, int32_t left, struct leat_error *err)
 {
     return leat_fail(err, LEAT_CORRUPT,
                      "table %s, version %" PRId64 ": row %zu of the changes removes %d row(s) that the table does not hold; rebuild the table",
                      p->d->table_dir, p->d->state.snapshot.version, row, left);
 }
 
-static enum leat_status take_positions(struct plan *p, struct leat_error *err)
+static enum leat_status take_positions(struct leat_delta_plan *p, struct leat_error *err)
 {
     struct leat_buffer sql = {0};
     struct leat_result found = {0};
@@ -246,123 +225,6 @@ out:
     return status;
 }
 
-/* ---- rewriting ---- */
-
-static void put_inserts_sql(const struct plan *p, struct leat_buffer *sql)
-{
-    leat_put(sql, "SELECT ");
-    leat_delta_put_storage_columns(&p->d->schema, "i", true, sql);
-    if (p->repeats) leat_putf(sql, " FROM (SELECT *, unnest(range(__w)) FROM leat_input('%s') WHERE __w > 0) i", p->d->input_name);
-    else leat_putf(sql, " FROM leat_input('%s') i WHERE i.__w > 0", p->d->input_name);
-}
-
-static void put_names(const struct leat_schema *schema, const char *prefix, struct leat_buffer *out)
-{
-    for (size_t i = 0; i < schema->field_count; i++) {
-        leat_putf(out, "%s%s.", i ? ", " : "", prefix);
-        leat_put_sql_name(out, schema->fields[i].name);
-    }
-}
-
-/* (index in the list of rewritten files, row) of every taken position. */
-static void fill_positions(const struct plan *p, const size_t *rewritten, size_t count, struct leat_changes *out)
-{
-    for (size_t i = 0; i < count; i++) {
-        size_t f = rewritten[i];
-        leat_changes_reserve(out, out->row_count + (size_t)p->taken_count[f]);
-        int32_t *files = out->columns[0].data;
-        int64_t *rows = out->columns[1].data;
-        for (size_t word = 0; word < p->taken_words[f]; word++)
-            for (uint64_t bits = p->taken[f][word]; bits; bits &= bits - 1) {
-                files[out->row_count] = (int32_t)i;
-                rows[out->row_count++] = (int64_t)(word * 64 + (size_t)__builtin_ctzll(bits));
-            }
-    }
-}
-
-static enum leat_status rewrite(struct plan *p, const size_t *rewritten, size_t count, struct leat_delta_commit *commit, uint64_t *written,
-                                struct leat_error *err)
-{
-    struct leat_delta *d = p->d;
-    struct leat_buffer sql = {0};
-    struct leat_schema schema = {0};
-    struct leat_changes positions;
-    char *input = leat_asprintf("%s_positions", d->input_name);
-    size_t *files = leat_alloc(count * sizeof *files);
-    leat_schema_add(&schema, "f", (struct leat_type){.kind = LEAT_INTEGER}, true);
-    leat_schema_add(&schema, "r", (struct leat_type){.kind = LEAT_BIGINT}, true);
-    leat_changes_init(&positions, &schema);
-    fill_positions(p, rewritten, count, &positions);
-    for (size_t i = 0; i < count; i++) files[i] = p->candidates[rewritten[i]];
-    leat_put(&sql, "SELECT ");
-    put_names(&d->schema, "t", &sql);
-    leat_put(&sql, " FROM ");
-    leat_delta_put_rows(d, files, count, &sql);
-    leat_putf(&sql, " t ANTI JOIN leat_input('%s') p ON t.file_row_number = p.c1%s", input, count > 1 ? " AND t.file_index = p.c0" : "");
-    if (p->inserts) {
-        leat_put(&sql, " UNION ALL ");
-        put_inserts_sql(p, &sql);
-    }
-    enum leat_status status = leat_conn_input(d->conn, input, &schema, false, err);
-    if (status == LEAT_OK) {
-        leat_conn_bind(d->conn, input, &positions);
-        status = leat_delta_write_data(d, sql.data, commit, written, err);
-        leat_conn_bind(d->conn, input, NULL);
-    }
-    leat_changes_deinit(&positions);
-    leat_schema_deinit(&schema);
-    leat_buffer_deinit(&sql);
-    free(files);
-    free(input);
-    return status;
-}
-
-/* Rows of a file; asks DuckDB where the log does not say. */
-static enum leat_status row_count_of(struct leat_delta *d, size_t index, int64_t *out, struct leat_error *err)
-{
-    *out = d->state.snapshot.files[index].row_count;
-    if (*out >= 0) return LEAT_OK;
-    struct leat_buffer sql = {0};
-    leat_put(&sql, "SELECT count(*) FROM ");
-    leat_delta_put_scan(d->table_dir, d->state.snapshot.files, &index, 1, false, &sql);
-    enum leat_status status = leat_conn_int(d->conn, sql.data, out, err);
-    leat_buffer_deinit(&sql);
-    return status;
-}
-
-static enum leat_status write_changes(struct plan *p, struct leat_delta_commit *commit, struct leat_error *err)
-{
-    struct leat_delta *d = p->d;
-    size_t *rewritten = leat_alloc(p->candidate_count * sizeof *rewritten), count = 0;
-    int64_t expected = p->inserts;
-    uint64_t written = 0;
-    enum leat_status status = LEAT_OK;
-    for (size_t f = 0; status == LEAT_OK && f < p->candidate_count; f++) {
-        int64_t rows;
-        if (!p->taken_count[f]) continue;
-        leat_delta_commit_remove(commit, d->state.snapshot.files[p->candidates[f]].path);
-        status = row_count_of(d, p->candidates[f], &rows, err);
-        if (rows == p->taken_count[f]) continue;
-        rewritten[count++] = f;
-        expected += rows - p->taken_count[f];
-    }
-    if (status != LEAT_OK) goto out;
-    if (count) {
-        status = rewrite(p, rewritten, count, commit, &written, err);
-    } else if (p->inserts) {
-        struct leat_buffer sql = {0};
-        put_inserts_sql(p, &sql);
-        status = leat_delta_write_data(d, sql.data, commit, &written, err);
-        leat_buffer_deinit(&sql);
-    }
-    if (status == LEAT_OK && written != (uint64_t)expected)
-        status = leat_fail(err, LEAT_CORRUPT, "table %s: applying changes wrote %" PRIu64 " rows where %" PRId64 " were due; a file's numRecords is wrong",
-                           d->table_dir, written, expected);
-out:
-    free(rewritten);
-    return status;
-}
-
 /* ---- entry ---- */
 
 static enum leat_status check_changes(const struct leat_delta *d, const struct leat_changes *changes, const uint16_t *key_columns,
@@ -381,7 +243,7 @@ static enum leat_status check_changes(const struct leat_delta *d, const struct l
     return LEAT_OK;
 }
 
-static void plan_init(struct plan *p, struct leat_delta *d, const struct leat_changes *changes, const uint16_t *key_columns, size_t key_count)
+static void plan_init(struct leat_delta_plan *p, struct leat_delta *d, const struct leat_changes *changes, const uint16_t *key_columns, size_t key_count)
 {
     memset(p, 0, sizeof *p);
     p->d = d;
@@ -400,7 +262,7 @@ static void plan_init(struct plan *p, struct leat_delta *d, const struct leat_ch
 enum leat_status leat_delta_apply(struct leat_delta *d, const struct leat_changes *changes, const uint16_t *key_columns, size_t key_count,
                                   const struct leat_delta_commit_info *info, bool *done, struct leat_error *err)
 {
-    struct plan plan = {0};
+    struct leat_delta_plan plan = {0};
     struct leat_delta_commit commit = {.info = info, .data_change = true};
     bool past = false;
     if (done) *done = false;
@@ -414,10 +276,11 @@ enum leat_status leat_delta_apply(struct leat_delta *d, const struct leat_change
     plan_init(&plan, d, changes, key_columns, key_count);
     commit.blind_append = plan.removals == 0;
     if (plan.removals) {
+        d->is_updated = true;
         choose_candidates(&plan);
         status = take_positions(&plan, err);
     }
-    if (status == LEAT_OK) status = write_changes(&plan, &commit, err);
+    if (status == LEAT_OK) status = leat_delta_rewrite(&plan, &commit, err);
     leat_conn_bind(d->conn, d->input_name, NULL);
     bool empty = commit.added_count == 0 && commit.removed_count == 0 && info->txn_count == 0 && !info->frontier_json;
     if (status != LEAT_OK) leat_delta_drop_added(d, &commit);

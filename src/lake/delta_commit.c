@@ -188,7 +188,7 @@ static void checkpoint_when_due(struct leat_delta *d)
     /* A checkpoint holds every live file: the more there are, the rarer, so that its cost per commit is bounded. */
     int64_t entries = (int64_t)(d->state.snapshot.file_count + d->state.tombstone_count);
     int64_t every = d->checkpoint_every;
-    if (entries / 500 > every) every = entries / 500;
+    if (entries / 200 > every) every = entries / 200;
     if (d->state.snapshot.version - d->checkpoint_version < every) return;
     struct leat_error err;
     if (leat_delta_checkpoint(d, &err) != LEAT_OK) /* the commits stand without it */
@@ -302,6 +302,30 @@ static enum leat_status check_same_schema(const struct leat_delta *d, const stru
     return status;
 }
 
+/* Can files be told apart by the range of this column? */
+static bool is_clustering(struct leat_type t)
+{
+    struct leat_type storage = leat_delta_storage_type(t);
+    return leat_type_equal(storage, t) && (storage.kind == LEAT_TINYINT || storage.kind == LEAT_SMALLINT || storage.kind == LEAT_INTEGER ||
+                                           storage.kind == LEAT_BIGINT || storage.kind == LEAT_VARCHAR || storage.kind == LEAT_DATE ||
+                                           storage.kind == LEAT_TIMESTAMP || storage.kind == LEAT_TIMESTAMPTZ);
+}
+
+/* The key's first column, or the first column that will do. */
+static int choose_cluster_column(const struct leat_schema *schema, const char *primary_key)
+{
+    if (primary_key && primary_key[0]) {
+        size_t length = strcspn(primary_key, ", ");
+        char *first = leat_strndup(primary_key, length);
+        int index = leat_schema_find(schema, first);
+        free(first);
+        if (index >= 0 && is_clustering(schema->fields[index].type)) return index;
+    }
+    for (size_t i = 0; i < schema->field_count; i++)
+        if (is_clustering(schema->fields[i].type)) return (int)i;
+    return -1;
+}
+
 enum leat_status leat_delta_open(struct leat_env *env, struct leat_conn *batch, const char *table_dir, const char *scratch_dir,
                                  const struct leat_delta_options *options, struct leat_delta **out, struct leat_error *err)
 {
@@ -316,6 +340,9 @@ enum leat_status leat_delta_open(struct leat_env *env, struct leat_conn *batch, 
     d->checkpoint_every = options->checkpoint_every > 0 ? options->checkpoint_every : LEAT_DELTA_CHECKPOINT_EVERY;
     d->checkpoint_version = -1;
     leat_schema_copy(&d->schema, options->schema);
+    d->row_group_rows = LEAT_DELTA_ROW_GROUP_ROWS;
+    d->cluster_column = choose_cluster_column(options->schema, options->primary_key);
+    d->is_updated = options->primary_key && options->primary_key[0];
     leat_delta_state_init(&d->state);
     enum leat_status status = leat_io_mkdirs(env->io, log_dir, err);
     if (status == LEAT_OK) status = leat_io_mkdirs(env->io, scratch_dir, err);

@@ -9,7 +9,8 @@
  *   delta_write.c       data files: COPY to scratch, adopt; append, overwrite
  *   delta_commit.c      open, create, commit with conflict handling
  *   delta_checkpoint.c  checkpoint and _last_checkpoint
- *   delta_apply.c       weighted changes
+ *   delta_apply.c       weighted changes: which rows of which files go
+ *   delta_rewrite.c     weighted changes: what is written instead
  *   delta_maintain.c    compaction, vacuum */
 #ifndef LEAT_LAKE_DELTA_INTERNAL_H
 #define LEAT_LAKE_DELTA_INTERNAL_H
@@ -21,6 +22,8 @@
 #define LEAT_DELTA_PATH_MAX 4096
 #define LEAT_DELTA_FILE_PREFIX "leat-" /* data files of this prefix have every column of the schema */
 #define LEAT_DELTA_CHECKPOINT_EVERY 10
+#define LEAT_DELTA_ROW_GROUP_ROWS 122880 /* DuckDB's default; a file of fewer rows is a small one */
+#define LEAT_DELTA_SPLIT_ROW_GROUPS 2    /* of a file, where rows are split over files */
 
 /* ---- actions (delta_action.c) ---- */
 
@@ -179,7 +182,11 @@ struct leat_delta {
     bool stale;                 /* a commit's outcome is unknown: read the log before anything else */
     int checkpoint_every;
     int64_t checkpoint_version; /* newest one known, -1: none */
+    int64_t row_group_rows;     /* LEAT_DELTA_ROW_GROUP_ROWS, fewer in tests */
+    int cluster_column;         /* files are kept apart by its ranges when they are rewritten; -1: no fit column */
+    bool is_updated;            /* rows are removed from it, or it has a key: large files are dear */
 };
+struct leat_delta_bounds *leat_delta_bounds_of(struct leat_delta *, size_t file_index); /* of a live file, cached */
 
 struct leat_delta_commit {
     const struct leat_delta_commit_info *info; /* borrowed */
@@ -201,8 +208,8 @@ enum leat_status leat_delta_checkpoint(struct leat_delta *, struct leat_error *e
 int64_t leat_delta_now_ms(const struct leat_delta *);
 
 /* COPYs `storage_sql` (columns of the storage types, in order) to scratch, adopts the file, and appends it to
- * commit->added, unless it has no rows. out_rows may be NULL. */
-enum leat_status leat_delta_write_data(struct leat_delta *, const char *storage_sql, struct leat_delta_commit *, uint64_t *out_rows,
+ * commit->added, unless it has no rows. split: into files of LEAT_DELTA_SPLIT_ROW_GROUPS each. out_rows may be NULL. */
+enum leat_status leat_delta_write_data(struct leat_delta *, const char *storage_sql, bool split, struct leat_delta_commit *, uint64_t *out_rows,
                                        struct leat_error *err) LEAT_MUST;
 /* "CAST(prefix.name AS T) AS name, ..." from logical values to storage. by_position: prefix.cN instead of names. */
 void leat_delta_put_storage_columns(const struct leat_schema *, const char *prefix, bool by_position, struct leat_buffer *out);
@@ -211,6 +218,24 @@ void leat_delta_put_file_literal(struct leat_buffer *, const char *path);
 /* "read_parquet([...], ...)" over the chosen live files (indexes NULL: the first `count`). */
 void leat_delta_put_scan(const char *table_dir, const struct leat_delta_file *files, const size_t *indexes, size_t count, bool by_name,
                          struct leat_buffer *out);
+
+/* ---- changes (delta_apply.c, delta_rewrite.c) ---- */
+
+struct leat_delta_plan {
+    struct leat_delta *d;
+    const struct leat_changes *changes;
+    uint16_t *columns; /* compared: the key's, or all */
+    size_t column_count;
+    int64_t removals, inserts; /* sums of weights */
+    bool repeats;              /* some weight is above +1 */
+    size_t *candidates;        /* live files that may hold a row to remove */
+    size_t candidate_count;
+    uint64_t **taken; /* a candidate: bitmap of the rows that go, NULL: none yet */
+    size_t *taken_words;
+    int64_t *taken_count;
+};
+/* Writes what replaces the files that lose rows, and the rows to add, into `commit`. */
+enum leat_status leat_delta_rewrite(struct leat_delta_plan *, struct leat_delta_commit *, struct leat_error *err) LEAT_MUST;
 
 /* A FROM item over some live files of a writer: the table's columns in their storage types, and DuckDB's file_index and
  * file_row_number. Files of other engines may lack columns. */

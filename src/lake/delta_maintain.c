@@ -1,16 +1,18 @@
 /* Upkeep: joining small files, deleting files nobody can need.
  *
- * Compaction is meant to be asked for often and to answer quickly. Files below SMALL_BYTES cost a reader more to open
- * than to read: they are joined as soon as CHAIN_MIN of them have sizes near each other (each at most twice what the smaller ones of the
- * chain add up to), which rewrites a row about log2(SMALL_BYTES / commit size) times over its life and leaves a number of
- * files logarithmic in the number of commits. Files from SMALL_BYTES to half the target wait until together they make
- * one file of the target's size, so their rows are rewritten once. */
+ * Compaction is meant to be asked for often and to answer quickly. A small file (fewer rows than a row group, and
+ * not many bytes) costs a reader more to open than to read: small files are joined as soon as CHAIN_MIN of them have like sizes (each at most
+ * twice what the smaller ones of the chain add up to). That rewrites a row some log2(row group / commit) times over its
+ * life and leaves a number of files logarithmic in the number of commits. Larger files, up to half the target, wait
+ * until together they make one file of the target's size, so their rows are rewritten once; in a table whose rows are
+ * updated they stay, since an update rewrites whole files. */
 #include "lake/delta_internal.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define SMALL_BYTES ((uint64_t)1 << 20)
+#define SMALL_BYTES ((uint64_t)8 << 20)
+#define BYTES_PER_ROW 32 /* where the log does not tell a file's rows */
 #define CHAIN_MIN 8
 #define FILES_MAX 1000       /* joined in one go */
 #define MEDIUM_COUNT_MAX 64  /* joined although they do not fill a file */
@@ -18,22 +20,26 @@
 
 /* ---- compaction ---- */
 
-static int compare_sizes(const void *a, const void *b, void *context)
+static uint64_t rows_of(const struct leat_delta_file *f)
+{
+    return f->row_count >= 0 ? (uint64_t)f->row_count : f->size_bytes / BYTES_PER_ROW;
+}
+
+static int compare_rows(const void *a, const void *b, void *context)
 {
     const struct leat_delta_file *files = context;
     size_t x = *(const size_t *)a, y = *(const size_t *)b;
-    if (files[x].size_bytes != files[y].size_bytes) return files[x].size_bytes < files[y].size_bytes ? -1 : 1;
-    return x < y ? -1 : x > y;
+    uint64_t left = rows_of(&files[x]), right = rows_of(&files[y]);
+    return left != right ? (left < right ? -1 : 1) : x < y ? -1 : x > y;
 }
 
-/* The longest chain of files of like size in sizes[0..count), ascending; 0 when none is long enough. */
-static size_t choose_small(const struct leat_delta_file *files, const size_t *order, size_t count, uint64_t target_bytes, size_t *out_from)
+/* The longest chain of files of like size in order[0..count), ascending; 0 when none is long enough. */
+static size_t choose_small(const struct leat_delta_file *files, const size_t *order, size_t count, size_t *out_from)
 {
     for (size_t from = 0; from + CHAIN_MIN <= count;) {
-        uint64_t sum = files[order[from]].size_bytes;
+        uint64_t sum = rows_of(&files[order[from]]);
         size_t to = from + 1;
-        while (to < count && to - from < FILES_MAX && files[order[to]].size_bytes <= 2 * sum && sum < target_bytes)
-            sum += files[order[to++]].size_bytes;
+        while (to < count && to - from < FILES_MAX && rows_of(&files[order[to]]) <= 2 * sum) sum += rows_of(&files[order[to++]]);
         if (to - from >= CHAIN_MIN) {
             *out_from = from;
             return to - from;
@@ -69,7 +75,7 @@ static enum leat_status join_files(struct leat_delta *d, const size_t *indexes, 
     leat_put(&sql, " FROM ");
     leat_delta_put_rows(d, indexes, count, &sql);
     leat_put(&sql, " t");
-    enum leat_status status = leat_delta_write_data(d, sql.data, &commit, &written, err);
+    enum leat_status status = leat_delta_write_data(d, sql.data, false, &commit, &written, err);
     if (status == LEAT_OK && known && written != expected)
         status = leat_fail(err, LEAT_CORRUPT, "table %s: joining %zu files gave %" PRIu64 " rows where the log says %" PRIu64, d->table_dir, count,
                            written, expected);
@@ -93,18 +99,24 @@ enum leat_status leat_delta_compact(struct leat_delta *d, uint64_t target_bytes,
     enum leat_status status = leat_delta_begin(d, NULL, &past, err);
     if (status != LEAT_OK || snapshot->file_count < CHAIN_MIN) return status;
     uint64_t small_bytes = SMALL_BYTES < target_bytes / 2 ? SMALL_BYTES : target_bytes / 2;
-    size_t *order = leat_alloc(snapshot->file_count * sizeof *order), small = 0, medium = 0, from = 0, count = 0;
-    for (size_t i = 0; i < snapshot->file_count; i++)
-        if (snapshot->files[i].size_bytes < target_bytes / 2) order[medium++] = i;
-    qsort_r(order, medium, sizeof *order, compare_sizes, snapshot->files);
-    while (small < medium && snapshot->files[order[small]].size_bytes < small_bytes) small++;
-    count = choose_small(snapshot->files, order, small, target_bytes, &from);
-    if (!count) {
-        from = small;
-        count = choose_medium(snapshot->files, order + small, medium - small, target_bytes);
+    size_t *small = leat_alloc(snapshot->file_count * sizeof *small), *medium = leat_alloc(snapshot->file_count * sizeof *medium);
+    size_t small_count = 0, medium_count = 0, from = 0, *chosen = small;
+    for (size_t i = 0; i < snapshot->file_count; i++) {
+        const struct leat_delta_file *f = &snapshot->files[i];
+        if (f->size_bytes < small_bytes && rows_of(f) < (uint64_t)d->row_group_rows) small[small_count++] = i;
+        else if (f->size_bytes < target_bytes / 2 && !d->is_updated) medium[medium_count++] = i;
     }
-    if (count) status = join_files(d, order + from, count, done, err);
-    free(order);
+    qsort_r(small, small_count, sizeof *small, compare_rows, snapshot->files);
+    qsort_r(medium, medium_count, sizeof *medium, compare_rows, snapshot->files);
+    size_t count = choose_small(snapshot->files, small, small_count, &from);
+    if (!count) {
+        chosen = medium;
+        from = 0;
+        count = choose_medium(snapshot->files, medium, medium_count, target_bytes);
+    }
+    if (count) status = join_files(d, chosen + from, count, done, err);
+    free(small);
+    free(medium);
     return status;
 }
 

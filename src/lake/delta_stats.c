@@ -330,6 +330,12 @@ struct leat_delta_bounds *leat_delta_bounds_parse(const struct leat_schema *logi
     return b;
 }
 
+struct leat_delta_bounds *leat_delta_bounds_of(struct leat_delta *d, size_t index)
+{
+    if (!d->state.bounds[index]) d->state.bounds[index] = leat_delta_bounds_parse(&d->schema, d->state.snapshot.files[index].stats_json);
+    return d->state.bounds[index];
+}
+
 void leat_delta_bounds_free(struct leat_delta_bounds *b)
 {
     if (!b) return;

@@ -70,26 +70,30 @@ static enum leat_status take_file(struct leat_delta *d, const struct leat_copied
     return status;
 }
 
-enum leat_status leat_delta_write_data(struct leat_delta *d, const char *storage_sql, struct leat_delta_commit *commit, uint64_t *out_rows,
-                                       struct leat_error *err)
+enum leat_status leat_delta_write_data(struct leat_delta *d, const char *storage_sql, bool split, struct leat_delta_commit *commit,
+                                       uint64_t *out_rows, struct leat_error *err)
 {
     struct leat_buffer sql = {0};
     struct leat_copied copied = {0};
     char uuid[37];
     uint64_t rows = 0;
     leat_random_uuid(&d->env->random, uuid);
-    char *scratch = leat_asprintf("%s/%s.parquet", d->scratch_dir, uuid);
+    char *scratch = leat_asprintf("%s/%s%s", d->scratch_dir, uuid, split ? "" : ".parquet"); /* split: a folder */
     leat_putf(&sql, "COPY (%s) TO ", storage_sql);
     leat_put_sql_string(&sql, scratch);
-    leat_put(&sql, " (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, RETURN_STATS)");
+    leat_put(&sql, " (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, RETURN_STATS");
+    if (split) leat_putf(&sql, ", ROW_GROUP_SIZE %" PRId64 ", ROW_GROUPS_PER_FILE %d", d->row_group_rows, LEAT_DELTA_SPLIT_ROW_GROUPS);
+    leat_put(&sql, ")");
     enum leat_status status = leat_conn_copy(d->conn, sql.data, &copied, err);
-    if (status != LEAT_OK) goto out;
     for (size_t i = 0; status == LEAT_OK && i < copied.file_count; i++) {
         rows += copied.files[i].row_count;
-        if (copied.files[i].row_count) status = take_file(d, &copied.files[i], scratch, commit, err);
+        if (copied.files[i].row_count) status = take_file(d, &copied.files[i], split ? copied.files[i].path : scratch, commit, err);
     }
-out:
-    if (status != LEAT_OK || rows == 0) d->env->io->ops->unlink(d->env->io, scratch, NULL);
+    if (split || status != LEAT_OK || rows == 0) {
+        struct leat_error ignored; /* rubbish in scratch harms nobody */
+        if (leat_io_remove_tree(d->env->io, scratch, &ignored) != LEAT_OK)
+            leat_log(d->env, LEAT_LOG_WARN, "%s stays behind: %s", scratch, ignored.text);
+    }
     if (out_rows) *out_rows = rows;
     leat_copied_deinit(&copied);
     leat_buffer_deinit(&sql);
@@ -109,7 +113,7 @@ static enum leat_status write_select(struct leat_delta *d, const char *select_sq
     leat_put(&sql, "SELECT ");
     leat_delta_put_storage_columns(&d->schema, "q", false, &sql);
     leat_putf(&sql, " FROM (%s\n) q", select_sql);
-    status = leat_delta_write_data(d, sql.data, &commit, NULL, err);
+    status = leat_delta_write_data(d, sql.data, replace, &commit, NULL, err);
     if (status != LEAT_OK) {
         leat_delta_drop_added(d, &commit);
         goto out;

@@ -7,7 +7,7 @@ static const struct {
     struct leat_type type;
     const char *value; /* SQL over hash values h(n) */
 } columns[] = {
-    {"k", {LEAT_BIGINT, 0, 0}, "CASE WHEN x%11=0 THEN NULL ELSE (x%40)::BIGINT END"},
+    {"k", {LEAT_BIGINT, 0, 0}, "CASE WHEN x%11=0 THEN NULL ELSE (x%4000)::BIGINT END"},
     {"v", {LEAT_VARCHAR, 0, 0}, "CASE WHEN x%7=0 THEN NULL WHEN x%7=1 THEN '' WHEN x%7=2 THEN 'it''s \"' || chr(1) || repeat('\xC3\xA9', (x%50)::INT) "
                                 "ELSE repeat('z', (x%40)::INT) END"},
     {"Weird \"name\", {x}=1", {LEAT_DOUBLE, 0, 0}, "CASE x%6 WHEN 0 THEN 'nan' WHEN 1 THEN -0.0 WHEN 2 THEN 0.0 WHEN 3 THEN 'inf' WHEN 4 THEN NULL ELSE x%9/8 END::DOUBLE"},
@@ -115,19 +115,21 @@ static void step_apply(struct fixture *f, struct leat_delta *d, const struct lea
     free(rows);
 }
 
-static void test_model(void **state)
+/* group_rows: 0, or so few that rewriting makes groups of files and splits them. */
+static void check_model(void **state, int64_t group_rows, unsigned row_count, int steps)
 {
     struct fixture *f = *state;
     struct leat_schema schema;
     make_schema(&schema);
     struct leat_delta *d = open_table(f, &schema, 5);
+    if (group_rows) d->row_group_rows = group_rows;
     struct leat_delta_commit_info write = {.operation = "WRITE"};
     char *none = random_rows(1, 0);
     run(f, "CREATE TEMP TABLE model AS %s", none);
     free(none);
     check_equal(f, &schema, "model");
-    for (uint64_t step = 0; step < 60; step++) {
-        unsigned kind = (unsigned)(leat_random_below(&f->env.random, 10)), count = (unsigned)leat_random_below(&f->env.random, 200);
+    for (uint64_t step = 0; step < (uint64_t)steps; step++) {
+        unsigned kind = (unsigned)(leat_random_below(&f->env.random, 10)), count = (unsigned)leat_random_below(&f->env.random, row_count);
         char *rows = random_rows(step, count);
         bool done;
         if (kind < 3) {
@@ -149,10 +151,21 @@ static void test_model(void **state)
         if (step % 4 == 0) {
             leat_delta_close(d);
             d = open_table(f, &schema, 5);
+            if (group_rows) d->row_group_rows = group_rows;
         }
     }
     leat_delta_close(d);
     leat_schema_deinit(&schema);
+}
+
+static void test_model(void **state)
+{
+    check_model(state, 0, 200, 60);
+}
+
+static void test_model_of_groups(void **state)
+{
+    check_model(state, 100, 1500, 40);
 }
 
 static void simple_schema(struct leat_schema *s)
@@ -434,7 +447,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_up, fixture_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_model),       TEST(test_keyed),          TEST(test_not_null),    TEST(test_txn),
+        TEST(test_model), TEST(test_model_of_groups),       TEST(test_keyed),          TEST(test_not_null),    TEST(test_txn),
         TEST(test_two_writers), TEST(test_open_conflicts), TEST(test_time_travel), TEST(test_compaction),
         TEST(test_foreign_files),
     };
