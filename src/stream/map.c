@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sql/sql_message.h"
 #include "state/row.h"
 
 enum { CHUNK_ROWS = 16384 };
@@ -144,12 +145,20 @@ static enum leat_status run_stage(struct map_node *map, struct leat_stage *stage
     return status;
 }
 
+/* What a user can read: DuckDB's message without the place in a statement and the column names that only leat knows. */
+static char *reason_of(const char *message) {
+    char *hint, *text = leat_sql_message_text(message, &hint), *inner = strstr(text, " when casting from source column c");
+    if (inner) *inner = '\0';
+    free(hint);
+    return text;
+}
+
 static void add_failed(struct map_node *map, uint32_t row, const char *message) {
     if (map->failed_count == map->failed_capacity) {
         map->failed_capacity = map->failed_capacity ? map->failed_capacity * 2 : 16;
         map->failed = leat_realloc(map->failed, map->failed_capacity * sizeof *map->failed);
     }
-    map->failed[map->failed_count++] = (struct leat_failed_row){.row = row, .message = leat_strdup(message)};
+    map->failed[map->failed_count++] = (struct leat_failed_row){.row = row, .message = reason_of(message)};
 }
 
 /* Runs in's rows picked[0..n), which are rows of the step's batch counted from first_row; what fails alone is listed. */

@@ -1,0 +1,140 @@
+/* crash images N [SEED] | crash faults [STRIDE] | crash image OP SEED FOLDER
+ * images: N crash images of one recorded run, each recovered and checked. faults: the run with its n-th sync, write, rename, link,
+ * directory sync failing, and with disks that are full; every STRIDE-th n. image: makes one image, to look at. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "crash.h"
+
+static void open_ducks(void) {
+    struct leat_duck_options options = {.threads = 1, .time_zone = "UTC"};
+    struct leat_error err;
+    struct leat_duck **ducks[] = {&crash_step, &crash_plan, &crash_batch};
+    for (int i = 0; i < 3; i++) {
+        options.use = (enum leat_duck_use)i;
+        if (leat_duck_open(&options, ducks[i], &err) != LEAT_OK) {
+            fprintf(stderr, "%s\n", err.text);
+            exit(3);
+        }
+    }
+}
+
+static void close_ducks(void) {
+    leat_duck_close(crash_step);
+    leat_duck_close(crash_plan);
+    leat_duck_close(crash_batch);
+}
+
+static void record(struct world *w) {
+    struct leat_error err = {0};
+    world_reset(w, true);
+    if (world_play(w, WORLD_ROUNDS, &err) != LEAT_OK || world_contents(w, w->contents, &err) != LEAT_OK) {
+        fprintf(stderr, "the undisturbed run failed: %s\n", err.text);
+        exit(3);
+    }
+    char *problem = NULL;
+    leat_engine_close(w->engine);
+    w->engine = NULL;
+    if ((problem = world_check(w, w->root, &w->marks[w->mark_count - 1], true))) {
+        fprintf(stderr, "the undisturbed run: %s\n", problem);
+        exit(3);
+    }
+}
+
+static const struct mark *acknowledged_at(const struct world *w, size_t point) {
+    const struct mark *best = NULL;
+    for (size_t i = 0; i < w->mark_count && w->marks[i].op_count <= point; i++) best = &w->marks[i];
+    return best;
+}
+
+static void report(struct world *w, size_t point, uint64_t seed, const char *problem) {
+    struct leat_buffer before = {0}, after = {0};
+    if (point) leat_sim_disk_describe(w->disk, point - 1, &before);
+    if (point < leat_sim_disk_op_count(w->disk)) leat_sim_disk_describe(w->disk, point, &after);
+    printf("crash after operation %zu (%s; next: %s), seed %llu: %s\n", point, before.data ? before.data : "-",
+           after.data ? after.data : "-", (unsigned long long)seed, problem);
+    fflush(stdout);
+    leat_buffer_deinit(&before);
+    leat_buffer_deinit(&after);
+}
+
+/* Points spread evenly over the record; at each nothing unsynced, everything, or a few random choices is kept. */
+static int crash_images(struct world *w, uint64_t wanted, uint64_t seed) {
+    enum { SEEDS = 4 };
+    uint64_t done = 0, failed = 0, equal = 0, last_duck = 0;
+    record(w);
+    size_t ops = leat_sim_disk_op_count(w->disk);
+    printf("%zu operations recorded, %zu acknowledgements\n", ops, w->mark_count);
+    double points = (double)wanted / 3, stride = points > (double)ops ? 1 : (double)ops / points;
+    for (double at = 0; at <= (double)ops && failed < 10; at += stride) {
+        size_t point = (size_t)at;
+        uint64_t tries = points > (double)ops ? SEEDS * (1 + wanted / ops) : SEEDS;
+        for (uint64_t k = 0; k < tries && done < wanted && failed < 10; k++) {
+            struct leat_error err = {0};
+            uint64_t image_seed = k < 2 ? k : seed * 1000003 + point * 64 + k;
+            if (!leat_sim_disk_is_new(w->disk, point, image_seed)) {
+                equal++;
+                continue;
+            }
+            if (leat_sim_disk_image(w->disk, point, image_seed, w->image, &err) != LEAT_OK) {
+                fprintf(stderr, "%s\n", err.text);
+                return 3;
+            }
+            char *problem = world_check(w, w->image, acknowledged_at(w, point), true);
+            done++;
+            if (problem) {
+                failed++;
+                report(w, point, image_seed, problem);
+            }
+            free(problem);
+            if (done >= last_duck + 500) { /* fresh instances now and then */
+                last_duck = done;
+                close_ducks();
+                open_ducks();
+            }
+        }
+    }
+    printf("%llu crash images recovered and checked, %llu equal ones skipped, %llu failed\n", (unsigned long long)done,
+           (unsigned long long)equal, (unsigned long long)failed);
+    return failed ? 1 : 0;
+}
+
+static int make_image(struct world *w, size_t point, uint64_t seed, const char *dir) {
+    struct leat_error err = {0};
+    record(w);
+    if (leat_sim_disk_image(w->disk, point, seed, dir, &err) != LEAT_OK) {
+        fprintf(stderr, "%s\n", err.text);
+        return 3;
+    }
+    char *problem = world_check(w, dir, acknowledged_at(w, point), true);
+    report(w, point, seed, problem ? problem : "all holds");
+    free(problem);
+    return leat_sim_disk_image(w->disk, point, seed, dir, &err) == LEAT_OK ? 0 : 3;
+}
+
+int main(int argc, char **argv) {
+    static struct world w;
+    char scratch[256];
+    int result = 2;
+    bool memory = access("/dev/shm", W_OK) == 0;
+    snprintf(scratch, sizeof scratch, "%s/leat-crash-%d", memory ? "/dev/shm" : "/tmp", (int)getpid());
+    open_ducks();
+    world_init(&w, scratch);
+    w.verbose = getenv("CRASH_VERBOSE") != NULL;
+    clock_t start = clock();
+    if (argc > 2 && strcmp(argv[1], "images") == 0)
+        result = crash_images(&w, strtoull(argv[2], NULL, 10), argc > 3 ? strtoull(argv[3], NULL, 10) : 1);
+    else if (argc > 4 && strcmp(argv[1], "image") == 0)
+        result = make_image(&w, strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10), argv[4]);
+    else if (argc > 1 && strcmp(argv[1], "faults") == 0)
+        result = crash_faults(&w, argc > 2 ? strtoull(argv[2], NULL, 10) : 1);
+    else
+        fprintf(stderr, "crash images N [SEED] | crash image OP SEED FOLDER | crash faults [STRIDE]\n");
+    printf("%.1f s of processor time\n", (double)(clock() - start) / CLOCKS_PER_SEC);
+    world_deinit(&w);
+    close_ducks();
+    return result;
+}
