@@ -71,6 +71,7 @@ enum leat_status leat_engine_checkpoint(struct leat_engine *engine, struct leat_
     if (st == LEAT_OK) {
         engine->checkpoint_step = engine->step;
         engine->records_since_checkpoint = 0;
+        engine->replayed = false;
         st = trim_logs(engine, err);
     }
     leat_phase_end(engine, LEAT_PHASE_CHECKPOINT, cpu);

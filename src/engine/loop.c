@@ -96,6 +96,11 @@ static bool checkpoint_due(const struct leat_engine *engine) {
     return engine->records_since_checkpoint >= (uint64_t)leat_setting_int(engine->project, "checkpoint_records");
 }
 
+/* At a stop: running a few steps again at the next start costs less than saving the state, but only once. */
+static bool checkpoint_pays(const struct leat_engine *engine) {
+    return checkpoint_due(engine) || engine->replayed || engine->step == engine->reset_step;
+}
+
 /* Commits that are due by time or by size. */
 static enum leat_status flush_due(struct leat_engine *engine, struct leat_error *err) {
     int64_t now = leat_engine_now(engine);
@@ -147,7 +152,7 @@ enum leat_status leat_engine_run_once(struct leat_engine *engine, bool all, bool
         engine->final = false;
         if (st != LEAT_OK) return st;
     }
-    if ((st = leat_engine_flush(engine, true, err)) != LEAT_OK) return st;
+    if ((st = leat_engine_flush(engine, checkpoint_pays(engine), err)) != LEAT_OK) return st;
     st = leat_engine_batch(engine, all, err);
     engine->all = false;
     return st;
@@ -211,7 +216,7 @@ enum leat_status leat_engine_run(struct leat_engine *engine, const volatile int 
     }
     if (st != LEAT_OK) return st;
     if ((st = leat_engine_drain(engine, err)) != LEAT_OK) return st;
-    return leat_engine_flush(engine, true, err);
+    return leat_engine_flush(engine, checkpoint_pays(engine), err);
 }
 
 enum leat_status leat_engine_drain_and_checkpoint(struct leat_engine *engine, struct leat_error *err) {

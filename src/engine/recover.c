@@ -96,6 +96,7 @@ static enum leat_status replay_records(struct leat_engine *engine, const json_t 
         if ((uint64_t)json_integer_value(json_object_get(record, "n")) <= from) continue;
         struct leat_group *group = group_of(engine, json_integer_value(json_object_get(record, "g")));
         if (!group) return leat_fail(err, LEAT_CORRUPT, "journal: a step of a group that does not exist");
+        engine->replayed = true;
         enum leat_status st = leat_group_replay(group, record, err);
         if (st != LEAT_OK)
             return leat_prepend(err, "replaying step %lld", (long long)json_integer_value(json_object_get(record, "n")));
