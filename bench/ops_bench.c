@@ -1,5 +1,5 @@
 /* Rates of the operators, one thread, CPU time. Build against leatcore (Release); not a test.
- *   ops_bench [rows in millions] [rows a step] [only names that contain this] */
+ *   ops_bench [rows in millions] [rows a step] [only names that contain this] [keys] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,6 +197,7 @@ int main(int argc, char **argv) {
     if (argc > 1) total_rows = strtoull(argv[1], NULL, 10) * 1000000;
     if (argc > 2) step_rows = strtoull(argv[2], NULL, 10);
     if (argc > 3) only = argv[3];
+    if (argc > 4) key_count = strtoull(argv[4], NULL, 10);
     leat_env_real(&env);
     make_schema();
     must(leat_duck_open(&options, &duck, &err), &err);

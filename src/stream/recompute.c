@@ -151,8 +151,14 @@ static void touched_deinit(struct touched *t) {
     free(t->failed);
 }
 
-/* Appends the rows of one key of a side, as many copies as their weights say. */
-static void append_key(const struct leat_arrangement *a, const struct leat_hash128 *hash, struct leat_changes *out) {
+/* Pointers to encoded rows, gathered before they are decoded together. */
+struct row_list {
+    const uint8_t **bytes;
+    size_t count, capacity;
+};
+
+/* Lists the rows of one key of a side, as many times as their weights say. */
+static void list_key(const struct leat_arrangement *a, const struct leat_hash128 *hash, struct row_list *list) {
     uint32_t found;
     leat_keyed_find(&a->keys, hash, 1, &found);
     if (found == LEAT_NO_ENTRY) return;
@@ -160,26 +166,33 @@ static void append_key(const struct leat_arrangement *a, const struct leat_hash1
     uint32_t left = key->row_count;
     for (uint32_t at = key->head; left; left--) {
         const struct leat_arranged_row *row = leat_arranged_row_at(a, at);
-        const uint8_t *bytes[1] = {row->bytes};
         for (int64_t copy = 0; copy < row->weight; copy++) {
-            leat_changes_reserve(out, out->row_count + 1);
-            leat_row_read(&a->codec, bytes, 1, out, 0, out->row_count);
-            out->row_count++;
+            if (list->count == list->capacity) {
+                list->capacity = list->capacity ? list->capacity * 2 : 256;
+                list->bytes = leat_realloc(list->bytes, list->capacity * sizeof *list->bytes);
+            }
+            list->bytes[list->count++] = row->bytes;
         }
         at = row->next;
     }
 }
 
 static void collect(struct recompute_node *r, const struct touched *t, bool old, struct key_rows *k) {
+    struct row_list list = {0};
     for (size_t s = 0; s < r->side_count; s++) {
-        leat_changes_init(&k->rows[s], r->base.inputs[s]);
+        list.count = 0;
         k->starts[s] = leat_alloc((t->count + 1) * sizeof *k->starts[s]);
         for (size_t i = 0; i < t->count; i++) {
-            k->starts[s][i] = k->rows[s].row_count;
-            if (!old || !t->skip_old[i]) append_key(&r->sides[s], &t->hashes[i], &k->rows[s]);
+            k->starts[s][i] = list.count;
+            if (!old || !t->skip_old[i]) list_key(&r->sides[s], &t->hashes[i], &list);
         }
-        k->starts[s][t->count] = k->rows[s].row_count;
+        k->starts[s][t->count] = list.count;
+        leat_changes_init(&k->rows[s], r->base.inputs[s]);
+        leat_changes_reserve(&k->rows[s], list.count);
+        leat_row_read(&r->sides[s].codec, list.bytes, list.count, &k->rows[s], 0, 0);
+        k->rows[s].row_count = list.count;
     }
+    free(list.bytes);
 }
 
 static void key_rows_deinit(struct key_rows *k) {
@@ -371,7 +384,29 @@ static const struct leat_schema *recompute_part_schema(const struct leat_node *n
     return part < r->side_count ? &r->sides[part].part_schema : &r->withheld_schema;
 }
 
-/* The withheld keys; without keys a row with reason NULL says that the query has given its first result. */
+/* The part of a query without keys: a row with reason NULL once it has given its first result, and the reason when
+ * it is withheld. Two rows at most, so an increment is the whole part. */
+static enum leat_status save_keyless(struct recompute_node *r, uint64_t *cursor, struct leat_changes *out) {
+    uint64_t entry_cursor = 0;
+    uint32_t index;
+    if (*cursor || !r->started) return LEAT_END;
+    bool withheld = leat_keyed_next(&r->withheld, false, &entry_cursor, &index);
+    size_t at = out->row_count, n = withheld ? 2 : 1;
+    leat_changes_reserve(out, at + n);
+    leat_set_null(out, 0, at);
+    if (withheld) {
+        const struct withheld_key *w = leat_entry_payload(leat_keyed_at(&r->withheld, index));
+        ((struct leat_string *)out->columns[0].data)[at + 1] = w->reason;
+        leat_own_strings(out, 0, at + 1, 1);
+    }
+    for (size_t i = 0; out->weights && i < n; i++)
+        out->weights[at + i] = 1;
+    out->row_count += n;
+    *cursor = n;
+    return LEAT_OK;
+}
+
+/* The withheld keys and why. */
 static enum leat_status save_withheld(struct recompute_node *r, bool only_dirty, uint64_t *cursor, size_t max_rows,
                                       struct leat_changes *out) {
     size_t n = 0, before = out->row_count, reason = r->key_codec.count;
@@ -379,18 +414,8 @@ static enum leat_status save_withheld(struct recompute_node *r, bool only_dirty,
     uint32_t index;
     if (!leat_save_tombstones(&r->withheld_gone, only_dirty, cursor, max_rows, out, &entry_cursor)) return LEAT_OK;
     size_t at = out->row_count, room = max_rows - (at - before);
-    leat_changes_reserve(out, at + room + 1);
-    if (!reason && r->started && *cursor == 0 && entry_cursor == 0) {
-        leat_set_null(out, reason, at);
-        if (out->weights) out->weights[at] = 1;
-        out->row_count++;
-        *cursor = UINT64_MAX; /* the marker is the part's only row but a withheld one, which follows */
-        entry_cursor = 0;
-    } else if (*cursor == UINT64_MAX) {
-        return LEAT_END;
-    }
-    at = out->row_count;
-    while (n < room && leat_keyed_next(&r->withheld, only_dirty && reason, &entry_cursor, &index)) {
+    leat_changes_reserve(out, at + room);
+    while (n < room && leat_keyed_next(&r->withheld, only_dirty, &entry_cursor, &index)) {
         struct withheld_key *w = leat_entry_payload(leat_keyed_at(&r->withheld, index));
         const uint8_t *rows[1] = {w->key};
         leat_row_read(&r->key_codec, rows, 1, out, 0, at + n);
@@ -398,9 +423,7 @@ static enum leat_status save_withheld(struct recompute_node *r, bool only_dirty,
         n++;
     }
     leat_own_strings(out, reason, at, n);
-    uint64_t marker = *cursor;
     leat_save_added(&r->withheld_gone, only_dirty, out, n, entry_cursor, cursor);
-    if (marker == UINT64_MAX) *cursor = marker;
     return out->row_count > before ? LEAT_OK : LEAT_END;
 }
 
@@ -409,6 +432,7 @@ static enum leat_status recompute_save(struct leat_node *node, size_t part, bool
     struct recompute_node *r = (struct recompute_node *)node;
     (void)err;
     if (part < r->side_count) return leat_arrangement_save(&r->sides[part], only_dirty, cursor, max_rows, out);
+    if (!node->op->key_count) return save_keyless(r, cursor, out);
     return save_withheld(r, only_dirty, cursor, max_rows, out);
 }
 
@@ -437,7 +461,7 @@ static enum leat_status recompute_load(struct leat_node *node, size_t part, cons
     for (size_t i = 0; i < rows->row_count; i++) {
         struct leat_hash128 hash;
         uint32_t found;
-        leat_key_hash(rows, i, 1, r->sides[0].stored_all, reason, &hash);
+        leat_key_hash(rows, i, 1, r->sides[0].stored_all, reason, &hash); /* the key columns come first */
         leat_keyed_find(&r->withheld, &hash, 1, &found);
         if (found != LEAT_NO_ENTRY) {
             leat_keyed_at(&r->withheld, found)->flags &= ~(uint32_t)LEAT_ENTRY_SAVED;

@@ -20,7 +20,8 @@
 /* The columns of every test input. */
 enum {
     C_KEY, C_NAME, C_BIG, C_DOUBLE, C_MONEY, C_TEXT, C_FLAG, C_TIME, C_HUGE, C_DECIMAL, C_INT, C_FLOAT, C_SMALL, C_DATE,
-    C_INTERVAL, C_UBIG, C_UUID, C_BLOB, C_TINY, COLUMN_COUNT
+    C_INTERVAL, C_UBIG, C_UUID, C_BLOB, C_TINY, C_DEC4, C_DEC9, C_UTINY, C_USMALL, C_UINT, C_UHUGE, C_TZ,
+    C_CLOCK, COLUMN_COUNT
 };
 static const struct { const char *name; struct leat_type type; } test_columns[COLUMN_COUNT] = {
     [C_KEY] = {"key", {.kind = LEAT_INTEGER}},       [C_NAME] = {"name", {.kind = LEAT_VARCHAR}},
@@ -34,6 +35,11 @@ static const struct { const char *name; struct leat_type type; } test_columns[CO
     [C_INTERVAL] = {"iv", {.kind = LEAT_INTERVAL}},  [C_UBIG] = {"ubig", {.kind = LEAT_UBIGINT}},
     [C_UUID] = {"uid", {.kind = LEAT_UUID}},         [C_BLOB] = {"blb", {.kind = LEAT_BLOB}},
     [C_TINY] = {"tiny", {.kind = LEAT_TINYINT}},
+    [C_DEC4] = {"dec4", {.kind = LEAT_DECIMAL, .width = 4, .scale = 1}},
+    [C_DEC9] = {"dec9", {.kind = LEAT_DECIMAL, .width = 9, .scale = 3}},
+    [C_UTINY] = {"utiny", {.kind = LEAT_UTINYINT}},  [C_USMALL] = {"usmall", {.kind = LEAT_USMALLINT}},
+    [C_UINT] = {"uint", {.kind = LEAT_UINTEGER}},    [C_UHUGE] = {"uhuge", {.kind = LEAT_UHUGEINT}},
+    [C_TZ] = {"tz", {.kind = LEAT_TIMESTAMPTZ}},     [C_CLOCK] = {"clock", {.kind = LEAT_TIME}},
 };
 
 static inline void test_schema(struct leat_schema *s) {
@@ -127,6 +133,18 @@ static inline void random_value(struct generator *g, struct leat_changes *c, siz
     }
     case C_BLOB: ((struct leat_string *)data)[row] = random_text(g, c); break;
     case C_TINY: ((int8_t *)data)[row] = (int8_t)v; break;
+    case C_DEC4: ((int16_t *)data)[row] = (int16_t)(v * 7); break;
+    case C_DEC9: ((int32_t *)data)[row] = (int32_t)(v * 1001); break;
+    case C_UTINY: ((uint8_t *)data)[row] = (uint8_t)below(g, g->variety); break;
+    case C_USMALL: ((uint16_t *)data)[row] = (uint16_t)below(g, g->variety); break;
+    case C_UINT: ((uint32_t *)data)[row] = (uint32_t)below(g, g->variety) * 300000000u; break;
+    case C_UHUGE: {
+        unsigned __int128 w = (unsigned __int128)below(g, g->variety) << (g->hostile ? 120 : 70);
+        memcpy(data + row * 16, &w, 16);
+        break;
+    }
+    case C_TZ: ((int64_t *)data)[row] = g->hostile && !below(g, 5) ? INT64_MAX : v * 999999; break;
+    case C_CLOCK: ((int64_t *)data)[row] = (int64_t)below(g, g->variety) * 1000001; break;
     default: break;
     }
 }

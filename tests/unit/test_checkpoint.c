@@ -77,8 +77,8 @@ static void run(struct rig *r, struct generator *g, const char *sql, int steps, 
 
 static void aggregate_state(void **state) {
     (void)state;
-    static uint16_t keys[] = {C_KEY, C_HUGE, C_INTERVAL, C_UUID, C_DECIMAL, C_TIME, C_BLOB, C_UBIG, C_FLOAT, C_DATE, C_FLAG};
-    static const size_t key_counts[] = {1, 2, 3, 11};
+    static uint16_t keys[] = {C_KEY, C_HUGE, C_INTERVAL, C_UUID, C_DECIMAL, C_TIME, C_BLOB, C_UBIG, C_FLOAT, C_DATE, C_FLAG, C_UHUGE, C_TZ, C_CLOCK, C_TINY, C_UTINY, C_USMALL, C_UINT, C_DEC4, C_DEC9};
+    static const size_t key_counts[] = {1, 2, 3, 20};
     static struct leat_agg aggs[] = {
         {.kind = LEAT_AGG_COUNT_STAR, .argument = -1, .by = -1, .filter = -1, .result = {.kind = LEAT_BIGINT}},
         {.kind = LEAT_AGG_SUM, .argument = C_BIG, .by = -1, .filter = -1, .result = {.kind = LEAT_HUGEINT}},
