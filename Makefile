@@ -38,6 +38,7 @@ soak: build
 	@scripts/soak
 
 bench: release
+	@cmake --build --preset release -j $(JOBS) --target benches
 	@scripts/bootstrap --peers
 	@.deps/venv/bin/python bench/bench.py --leat build/release/leat --out build/bench.json
 

@@ -1,0 +1,151 @@
+/* From JSON bytes in memory through the compiled operators of one table: what a step costs without log, bronze and commits.
+ * step_bench PROJECT EVENTS.ndjson PRODUCTS.csv TABLE  prints: events, CPU seconds, groups, orders, revenue. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/usage.h"
+#include "data/decode.h"
+#include "plan/plan.h"
+#include "stream/op.h"
+
+enum { STEP_RECORDS = 50000 };
+
+static void need(enum leat_status st, const struct leat_error *err) {
+    if (st == LEAT_OK) return;
+    fprintf(stderr, "step_bench: %s\n", err->text);
+    exit(3);
+}
+
+struct bench {
+    struct leat_project *project;
+    struct leat_plan *plan;
+    struct leat_node **nodes;
+    struct leat_changes *outs;
+};
+
+static struct leat_plan *compile(struct leat_project *project, const char *table_name, struct leat_error *err) {
+    struct leat_duck_options options = {.use = LEAT_DUCK_PLAN};
+    struct leat_duck *duck;
+    struct leat_conn *conn;
+    struct leat_plan *plan = NULL;
+    int offset;
+    need(leat_duck_open(&options, &duck, err), err);
+    need(leat_conn_open(duck, &conn, err), err);
+    for (size_t i = 0; i < project->order_count; i++) {
+        struct leat_object_ref ref = project->order[i];
+        if (ref.kind == LEAT_OBJECT_SOURCE) need(leat_plan_declare_source(conn, &project->sources[ref.index], err), err);
+        if (ref.kind == LEAT_OBJECT_VIEW) need(leat_plan_declare_view(conn, &project->views[ref.index], err), err);
+        if (ref.kind == LEAT_OBJECT_TABLE && strcmp(project->tables[ref.index].name, table_name) == 0)
+            need(leat_plan_compile(conn, project, &project->tables[ref.index], &plan, &offset, err), err);
+    }
+    return plan;
+}
+
+/* Columns of a decoded batch as an operator wants them, borrowed. */
+static void project_columns(const struct leat_op *op, const struct leat_changes *from, struct leat_changes *to) {
+    for (size_t c = 0; c < op->column_count; c++) to->columns[c] = from->columns[op->columns[c]];
+    to->row_count = from->row_count;
+}
+
+static void step(struct bench *b, const struct leat_changes *decoded, const int *object_of, size_t count, struct leat_error *err) {
+    struct leat_step_context context = {.cut_us = INT64_MIN};
+    for (size_t i = 0; i < b->plan->op_count; i++) {
+        const struct leat_op *op = &b->plan->ops[i];
+        struct leat_changes *out = &b->outs[i];
+        const struct leat_changes *inputs[2] = {NULL, NULL};
+        if (op->kind == LEAT_OP_SOURCE || op->kind == LEAT_OP_REFERENCE) {
+            out->row_count = 0;
+            for (size_t k = 0; k < count; k++)
+                if (object_of[k] == op->object) project_columns(op, &decoded[k], out);
+            continue;
+        }
+        leat_changes_reset(out);
+        for (int c = 0; c < op->child_count; c++)
+            if (b->outs[op->children[c]].row_count) inputs[c] = &b->outs[op->children[c]];
+        need(leat_node_step(b->nodes[i], &context, inputs, out, err), err);
+    }
+}
+
+static void decode_text(const struct leat_source *source, struct leat_decoder *decoder, const char *text, size_t n, const char *header,
+                        struct leat_changes *out, uint32_t *starts, uint32_t *ends, uint32_t *records, size_t *used, uint32_t *count,
+                        struct leat_error *err) {
+    const struct leat_reject *rejects;
+    size_t reject_count;
+    *used = leat_split_records(source->format, text, n, true, starts, ends, STEP_RECORDS, count);
+    struct leat_block block = {.record_count = *count, .payload = text, .starts = starts, .ends = ends, .payload_bytes = *used,
+                               .header = header, .header_length = header ? strlen(header) : 0};
+    leat_changes_reset(out);
+    need(leat_decode(decoder, &block, 0, *count, out, records, NULL, &rejects, &reject_count, err), err);
+}
+
+int main(int argc, char **argv) {
+    struct leat_env env;
+    struct leat_error err = {0};
+    struct leat_diagnostics diags = {0};
+    struct bench b = {0};
+    struct leat_buffer events = {0}, products = {0};
+    struct leat_duck *duck;
+    struct leat_conn *conn;
+    struct leat_duck_options options = {.use = LEAT_DUCK_STEP};
+    if (argc != 5) return 2;
+    leat_env_real(&env);
+    need(leat_project_load(&env, argv[1], &b.project, &diags, &err), &err);
+    b.plan = compile(b.project, argv[4], &err);
+    if (!b.plan || b.plan->incremental_class == 7) {
+        fprintf(stderr, "step_bench: %s\n", b.plan ? b.plan->full_reason : "no such table");
+        return 3;
+    }
+    need(leat_duck_open(&options, &duck, &err), &err);
+    need(leat_conn_open(duck, &conn, &err), &err);
+    b.nodes = leat_alloc(b.plan->op_count * sizeof *b.nodes);
+    b.outs = leat_alloc(b.plan->op_count * sizeof *b.outs);
+    for (size_t i = 0; i < b.plan->op_count; i++) {
+        const struct leat_op *op = &b.plan->ops[i];
+        const struct leat_schema *schemas[2] = {NULL, NULL};
+        leat_changes_init(&b.outs[i], &op->schema);
+        for (int c = 0; c < op->child_count; c++) schemas[c] = &b.plan->ops[op->children[c]].schema;
+        if (op->kind != LEAT_OP_SOURCE && op->kind != LEAT_OP_REFERENCE)
+            need(leat_node_open(conn, op, schemas, (int)i, &b.nodes[i], &err), &err);
+    }
+    need(leat_io_read_all(env.io, argv[2], 0, &events, &err), &err);
+    need(leat_io_read_all(env.io, argv[3], 0, &products, &err), &err);
+    need(leat_buffer_reserve(&events, 128, &err), &err);
+    need(leat_buffer_reserve(&products, 128, &err), &err);
+
+    int objects[2] = {-1, -1};
+    for (size_t s = 0; s < b.project->source_count; s++) objects[b.project->sources[s].reference] = (int)s;
+    const struct leat_source *source = &b.project->sources[objects[0]], *reference = &b.project->sources[objects[1]];
+    struct leat_decoder *decoder, *reference_decoder;
+    need(leat_decoder_open(source, &decoder, &err), &err);
+    need(leat_decoder_open(reference, &reference_decoder, &err), &err);
+    uint32_t *starts = leat_alloc(STEP_RECORDS * 4), *ends = leat_alloc(STEP_RECORDS * 4), *records = leat_alloc(STEP_RECORDS * 4);
+    struct leat_changes batch, catalogue;
+    leat_changes_init(&batch, &source->schema);
+    leat_changes_init(&catalogue, &reference->schema);
+    char *newline = strchr(products.data, '\n');
+    *newline = 0;
+    size_t used;
+    uint32_t count;
+    decode_text(reference, reference_decoder, newline + 1, products.length - (size_t)(newline + 1 - products.data), products.data,
+                &catalogue, starts, ends, records, &used, &count, &err);
+    step(&b, &catalogue, &objects[1], 1, &err);
+
+    int64_t cpu = leat_usage_cpu_us();
+    uint64_t total = 0;
+    for (size_t at = 0; at < events.length;) {
+        decode_text(source, decoder, events.data + at, events.length - at, NULL, &batch, starts, ends, records, &used, &count, &err);
+        at += used;
+        total += count;
+        step(&b, &batch, &objects[0], 1, &err);
+    }
+    printf("%llu %.6f", (unsigned long long)total, (double)(leat_usage_cpu_us() - cpu) / 1e6);
+    for (size_t i = 0; i < b.plan->op_count; i++) {
+        struct leat_node_stats stats = {0};
+        if (!b.nodes[i]) continue;
+        leat_node_stats(b.nodes[i], &stats);
+        if (b.plan->ops[i].kind == LEAT_OP_AGGREGATE) printf(" %llu", (unsigned long long)stats.state_keys);
+    }
+    puts("");
+    return 0;
+}
