@@ -26,8 +26,53 @@ static bool inputs_good(const struct checker *c, const struct leat_object_ref *i
     return true;
 }
 
-static void report(struct checker *c, struct leat_place place, const char *what, const char *name, const char *message) {
+static bool is_source_column(const struct leat_project *project, const char *word) {
+    bool found = false;
+    for (size_t i = 0; i < project->source_count && !found; i++) {
+        struct leat_schema schema = {0};
+        leat_source_row_schema(&project->sources[i], &schema);
+        found = leat_schema_find(&schema, word) >= 0;
+        leat_schema_deinit(&schema);
+    }
+    return found;
+}
+
+static bool is_reserved(struct leat_conn *conn, const char *word) {
+    struct leat_buffer sql = {0};
+    int64_t count = 0;
+    leat_put(&sql, "SELECT count(*) FROM duckdb_keywords() WHERE keyword_category = 'reserved' AND keyword_name = lower(");
+    leat_put_sql_string(&sql, word);
+    leat_put(&sql, ")");
+    bool found = leat_conn_int(conn, sql.data, &count, NULL) == LEAT_OK && count > 0;
+    leat_buffer_deinit(&sql);
+    return found;
+}
+
+/* A syntax error at or behind a reserved word that is also a source's column (`offset`): the word wants quotes. NULL: not that. */
+static char *reserved_word_hint(const struct checker *c, const char *sql, const char *message) {
+    int64_t offset = strstr(message, "syntax error") ? leat_sql_message_offset(sql, message) : -1;
+    struct leat_tokens tokens;
+    char *hint = NULL;
+    if (offset < 0)
+        return NULL;
+    leat_lex(sql, strlen(sql), &tokens);
+    for (size_t i = 0; i < tokens.count && !hint; i++) {
+        bool here = tokens.items[i].offset == (size_t)offset || (i + 1 <= tokens.count && tokens.items[i + 1].offset == (size_t)offset);
+        if (!here || tokens.items[i].kind != LEAT_TOKEN_WORD)
+            continue;
+        char *word = leat_token_value(&tokens, i);
+        if (is_source_column(c->project, word) && is_reserved(c->conn, word))
+            hint = leat_asprintf("if the column '%s' is meant: it is a reserved word and must stand in double quotes", word);
+        free(word);
+    }
+    leat_tokens_deinit(&tokens);
+    return hint;
+}
+
+static void report(struct checker *c, struct leat_place place, const char *what, const char *name, const char *sql, const char *message) {
     char *hint, *text = leat_sql_message_text(message, &hint);
+    if (!hint)
+        hint = reserved_word_hint(c, sql, message);
     leat_diagnose(c->diags, place, false, hint, "%s '%s': %s", what, name, text);
     free(text);
     free(hint);
@@ -40,7 +85,7 @@ static bool bind(struct checker *c, const char *what, const char *name, const ch
     if (leat_conn_describe(c->conn, sql, out, &err) == LEAT_OK)
         return true;
     int64_t offset = leat_sql_message_offset(sql, err.text);
-    report(c, offset < 0 ? *sql_place : leat_sql_place(map, sql_place, (size_t)offset), what, name, err.text);
+    report(c, offset < 0 ? *sql_place : leat_sql_place(map, sql_place, (size_t)offset), what, name, sql, err.text);
     return false;
 }
 
@@ -97,7 +142,7 @@ static bool check_constraint(struct checker *c, const struct leat_table *table, 
         int64_t offset = leat_sql_message_offset(sql, err.text) - (int64_t)strlen(before);
         if (offset > (int64_t)strlen(constraint->expression))
             offset = -1;
-        report(c, expression_place(constraint, offset), "constraint", constraint->name, err.text);
+        report(c, expression_place(constraint, offset), "constraint", constraint->name, sql, err.text);
     } else if (schema.field_count != 1 || schema.fields[0].type.kind != LEAT_BOOLEAN) {
         char type[32] = "several columns";
         if (schema.field_count == 1)

@@ -43,9 +43,10 @@ static const struct leat_option_spec file_specs[] = {
      .prose = "`auto` follows each file's first bytes. A compressed file is read when it is complete and does not grow."},
     {.name = "encoding",
      .type = LEAT_OPTION_ENUM,
-     .choices = (const char *const[]){"utf-8", "latin-1", NULL},
+     .choices = (const char *const[]){"utf-8", "latin-1", "windows-1252", "utf-16", NULL},
      .default_text = "utf-8",
-     .prose = "Character encoding of the files. Bytes that are not valid UTF-8 make a record a dead letter."},
+     .prose = "Character encoding of the files; `windows-1252` and `utf-16` only for references. Bytes that do not fit make a record a "
+              "dead letter."},
     {.name = "delimiter",
      .type = LEAT_OPTION_TEXT,
      .default_text = ",",

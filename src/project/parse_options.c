@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 void leat_given_deinit(struct leat_given *given) {
     free(given->name);
@@ -180,6 +181,26 @@ char *leat_option_default_text(const struct leat_option_spec *spec) {
     return normal_form(spec, &value);
 }
 
+static void unknown_setting(struct leat_parser *p, size_t token, const char *name) {
+    static const struct {
+        const char *name, *hint;
+    } later[] = {
+        {"idle_timeout", "leave it out: a partition that gives nothing holds the watermark back"},
+        {"sql_timeout", "say it to the command: leat sql --timeout"},
+        {"sql_memory", "say it to the command: leat sql --memory"},
+    };
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
+        if (strcasecmp(name, later[i].name) == 0) {
+            leat_parser_error(p, token, later[i].hint, "this version of leat does not run the setting '%s'", later[i].name);
+            return;
+        }
+    }
+    const char *nearest = leat_option_nearest(leat_settings_table.specs, leat_settings_table.count, name);
+    char *hint = nearest ? leat_asprintf("did you mean '%s'?", nearest) : NULL;
+    leat_parser_error(p, token, hint, "there is no setting '%s'", name);
+    free(hint);
+}
+
 void leat_parser_set(struct leat_parser *p) {
     struct leat_given given = {0};
     size_t name_at = p->at;
@@ -200,10 +221,7 @@ void leat_parser_set(struct leat_parser *p) {
     const struct leat_option_table *table = &leat_settings_table;
     const struct leat_option_spec *spec = leat_option_find(table->specs, table->count, given.name);
     if (!spec) {
-        const char *nearest = leat_option_nearest(table->specs, table->count, given.name);
-        char *hint = nearest ? leat_asprintf("did you mean '%s'?", nearest) : NULL;
-        leat_parser_error(p, name_at, hint, "there is no setting '%s'", given.name);
-        free(hint);
+        unknown_setting(p, name_at, given.name);
         goto out;
     }
     struct leat_project *project = p->project;

@@ -454,6 +454,11 @@ static void check_reference(struct leat_parser *p, struct source_draft *draft) {
     struct leat_source *source = &draft->source;
     bool by_refresh = source->refresh_us > 0, by_format = source->format == LEAT_FORMAT_PARQUET;
     source->reference = by_refresh || by_format || (source->primary_key_count > 0 && source->event_time < 0);
+    const char *encoding = leat_source_option(source, "encoding");
+    if (!source->reference && encoding && (strcmp(encoding, "utf-16") == 0 || strcmp(encoding, "windows-1252") == 0)) {
+        leat_diagnose(p->diags, source->place, false, "convert the files to utf-8, or make it a reference by refresh",
+                      "source '%s' follows its files, which cannot be in %s", source->name, encoding);
+    }
     if (!source->reference)
         return;
     const char *reason = by_refresh ? "it has refresh" : by_format ? "its format is parquet" : "it has a primary key and no watermark";

@@ -222,6 +222,26 @@ static bool is_sql_file(const char *name) {
     return length > 4 && strcasecmp(name + length - 4, ".sql") == 0;
 }
 
+/* Names that are data and need no look at what they are: input folders hold very many of them. */
+static bool is_data_file(const char *name) {
+    static const char *const endings[] = {".parquet", ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".gz", ".zst", ".crc"};
+    size_t length = strlen(name);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t n = strlen(endings[i]);
+        if (length > n && strcasecmp(name + length - n, endings[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A table of the lake, which may well lie in the project's folder. */
+static bool is_delta_table(char *const *names, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(names[i], "_delta_log") == 0)
+            return true;
+    return false;
+}
+
 /* All *.sql files of dir/relative and its folders, in order of name. */
 static enum leat_status read_folder(struct leat_env *env, struct leat_project *project, const char *relative, int depth,
                                     struct leat_error *err) {
@@ -229,8 +249,9 @@ static enum leat_status read_folder(struct leat_env *env, struct leat_project *p
     char **names = NULL;
     size_t count = 0;
     enum leat_status status = leat_io_list_sorted(env->io, path, &names, &count, err);
-    for (size_t i = 0; i < count && status == LEAT_OK; i++) {
-        if (names[i][0] == '.')
+    bool table = is_delta_table(names, count);
+    for (size_t i = 0; i < count && status == LEAT_OK && !table; i++) {
+        if (names[i][0] == '.' || is_data_file(names[i]))
             continue;
         char *below = relative[0] ? leat_asprintf("%s/%s", relative, names[i]) : leat_strdup(names[i]);
         char *full = leat_asprintf("%s/%s", project->dir, below);

@@ -102,8 +102,8 @@ size_t leat_diagnostics_errors(const struct leat_diagnostics *);
 /* "orders.sql:3:7: error: ...\n  hint: ...\n" for each, in their order. */
 void leat_diagnostics_print(const struct leat_diagnostics *, struct leat_buffer *out);
 
-/* Reads every *.sql under dir (sorted, not below hidden folders or the work folder `.leat`), parses all statements, checks options, names,
- * references, cycles. Problems go to diags (the call is OK then, the project partial); errors: IO, LIMIT. */
+/* Reads every *.sql under dir (sorted; not below hidden folders, such as the work folder `.leat`, nor below Delta tables), parses all
+ * statements, checks options, names, references, cycles. Problems go to diags (the call is OK then, the project partial); errors: IO, LIMIT. */
 enum leat_status leat_project_load(struct leat_env *, const char *dir, struct leat_project **out, struct leat_diagnostics *diags, struct leat_error *) LEAT_MUST;
 void leat_project_free(struct leat_project *);
 /* Parses one text as if it were the only file of a project (tests, fuzzing, ALTER's candidates). `file` names it in places. */

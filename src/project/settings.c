@@ -64,13 +64,6 @@ static const struct leat_option_spec specs[] = {
      .max = 1024,
      .default_text = "0",
      .prose = "Threads for scheduled and full runs. 0: one a processor core."},
-    {.name = "idle_timeout",
-     .type = LEAT_OPTION_INTERVAL,
-     .min = 0,
-     .max = 365 * DAY_US,
-     .default_text = "0 seconds",
-     .prose = "A partition of a source that is caught up and has given nothing for this long no longer holds the watermark "
-              "back. 0: partitions wait for ever."},
     {.name = "retry_backoff",
      .type = LEAT_OPTION_INTERVAL,
      .min = 1000,
@@ -90,18 +83,6 @@ static const struct leat_option_spec specs[] = {
      .max = 4 * GIB,
      .default_text = "64 MiB",
      .prose = "Size at which a source's log starts a new segment. Segments are removed whole."},
-    {.name = "sql_timeout",
-     .type = LEAT_OPTION_INTERVAL,
-     .min = 1000,
-     .max = DAY_US,
-     .default_text = "1 minute",
-     .prose = "An ad-hoc query (`leat sql`) is stopped after this long."},
-    {.name = "sql_memory",
-     .type = LEAT_OPTION_SIZE,
-     .min = 16 * MIB,
-     .max = INT64_C(1) << 50,
-     .default_text = "1 GB",
-     .prose = "Memory that one ad-hoc query may use."},
 };
 
 const struct leat_option_table leat_settings_table = {

@@ -188,11 +188,11 @@ static void source_options(void **state) {
 
 static void settings(void **state) {
     (void)state;
-    struct leat_project *project = parse_good("SET max_future = '2 hours'; SET threads = 3; SET sql_memory = '100 MB';");
+    struct leat_project *project = parse_good("SET max_future = '2 hours'; SET threads = 3; SET segment_size = '100 MB';");
     assert_int_equal(leat_setting_int(project, "max_future"), INT64_C(7200) * 1000000);
     assert_string_equal(leat_setting_text(project, "max_future"), "7200000000us");
     assert_int_equal(leat_setting_int(project, "THREADS"), 3);
-    assert_int_equal(leat_setting_int(project, "sql_memory"), 100000000);
+    assert_int_equal(leat_setting_int(project, "segment_size"), 100000000);
     assert_int_equal(leat_setting_int(project, "memory_limit"), INT64_C(4000000000));
     assert_string_equal(leat_setting_text(project, "commit_interval"), "10000000us");
     assert_string_equal(leat_setting_text(project, "time_zone"), "UTC");
@@ -228,6 +228,29 @@ static void option_tables(void **state) {
     assert_null(leat_connector_table("kafka"));
     leat_buffer_deinit(&pages[0]);
     leat_buffer_deinit(&pages[1]);
+}
+
+/* docs/reference holds the pages as the tables give them; LEAT_GOLDEN_UPDATE=1 writes them anew. */
+static void reference_pages(void **state) {
+    (void)state;
+    static const char *const paths[] = {LEAT_SOURCE_DIR "/docs/reference/settings.md", LEAT_SOURCE_DIR "/docs/reference/connectors.md"};
+    struct leat_env env;
+    const char *update = getenv("LEAT_GOLDEN_UPDATE");
+    leat_env_real(&env);
+    for (size_t i = 0; i < 2; i++) {
+        struct leat_buffer page = {0}, file = {0};
+        struct leat_error err = {0};
+        if (i == 0)
+            leat_reference_settings(&page);
+        else
+            leat_reference_connectors(&page);
+        if (update && *update == '1')
+            assert_int_equal(leat_io_write_durable(env.io, paths[i], page.data, page.length, true, &err), LEAT_OK);
+        assert_int_equal(leat_io_read_all(env.io, paths[i], 1 << 20, &file, &err), LEAT_OK);
+        assert_string_equal(file.data, page.data);
+        leat_buffer_deinit(&page);
+        leat_buffer_deinit(&file);
+    }
 }
 
 static void findings(void **state) {
@@ -305,6 +328,62 @@ static void loading_fails(void **state) {
     leat_project_free(NULL);
 }
 
+/* ---- the disk refuses: every call in turn ---- */
+
+static struct leat_io_ops failing_ops;
+static int calls_left; /* until the one that fails */
+
+static bool fails(void) {
+    return calls_left-- == 0;
+}
+
+static enum leat_status failing_open(struct leat_io *io, const char *path, enum leat_open_mode mode, struct leat_file **out, struct leat_error *err) {
+    return fails() ? leat_fail(err, LEAT_IO, "open %s: refused", path) : leat_io_real()->ops->open(io, path, mode, out, err);
+}
+
+static enum leat_status failing_read(struct leat_file *file, uint64_t offset, void *out, size_t want, size_t *got, struct leat_error *err) {
+    return fails() ? leat_fail(err, LEAT_IO, "read: refused") : leat_io_real()->ops->read_at(file, offset, out, want, got, err);
+}
+
+static enum leat_status failing_stat(struct leat_io *io, const char *path, struct leat_stat *out, struct leat_error *err) {
+    return fails() ? leat_fail(err, LEAT_IO, "stat %s: refused", path) : leat_io_real()->ops->stat(io, path, out, err);
+}
+
+static enum leat_status failing_list(struct leat_io *io, const char *path, bool (*visit)(void *, const char *), void *context, struct leat_error *err) {
+    return fails() ? leat_fail(err, LEAT_IO, "list %s: refused", path) : leat_io_real()->ops->list(io, path, visit, context, err);
+}
+
+static void loading_survives_the_disk(void **state) {
+    (void)state;
+    struct leat_env env;
+    struct leat_io io = *leat_io_real();
+    leat_env_real(&env);
+    failing_ops = *io.ops;
+    failing_ops.open = failing_open;
+    failing_ops.read_at = failing_read;
+    failing_ops.stat = failing_stat;
+    failing_ops.list = failing_list;
+    io.ops = &failing_ops;
+    env.io = &io;
+    for (int n = 0; n < 1000; n++) {
+        struct leat_project *project;
+        struct leat_diagnostics diags = {0};
+        struct leat_error err = {0};
+        calls_left = n;
+        enum leat_status status = leat_project_load(&env, LEAT_SOURCE_DIR "/tests/golden/check/strings_comments_and_semicolons", &project, &diags, &err);
+        leat_project_free(project);
+        leat_diagnostics_deinit(&diags);
+        if (status == LEAT_OK) {
+            assert_true(n > 10);
+            return;
+        }
+        assert_int_equal(status, LEAT_IO);
+        assert_null(project);
+        assert_non_null(strstr(err.text, "refused"));
+    }
+    fail_msg("the calls never end");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rewritten_places),
@@ -314,11 +393,13 @@ int main(void) {
         cmocka_unit_test(source_options),
         cmocka_unit_test(settings),
         cmocka_unit_test(option_tables),
+        cmocka_unit_test(reference_pages),
         cmocka_unit_test(findings),
         cmocka_unit_test(many_findings_are_cut),
         cmocka_unit_test(deep_nesting),
         cmocka_unit_test(long_chains),
         cmocka_unit_test(loading_fails),
+        cmocka_unit_test(loading_survives_the_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,3 +36,5 @@ CREATE MATERIALIZED TABLE t1 (PRIMARY KEY (id, knd)) FRESHNESS = INTERVAL '1' SE
 AS SELECT id, kind, amount FROM events;
 CREATE MATERIALIZED TABLE reads_t1 FRESHNESS = INTERVAL '1' SECOND AS SELECT nope FROM t1;
 CREATE MATERIALIZED TABLE t2 SCHEDULE CRON '@daily' AT TIME ZONE 'Berlin' AS SELECT nope FROM v_good;
+CREATE SOURCE numbered (id BIGINT) INCLUDE offset WITH (connector = 'file', path = 'n.json');
+CREATE VIEW v18 AS SELECT id, n.offset, offset FROM numbered n;

@@ -11,3 +11,4 @@ SET utterly_unknown = 1;
 SET = 3;
 SET compact_files;
 SET idle_timeout = 0;
+SET sql_timeout = '1 minute';

@@ -16,3 +16,5 @@ CREATE SOURCE s15 (a INTEGER) WITH (connector = 'file', path = 'x.json') FORMAT 
 CREATE SOURCE s16 (a INTEGER) WIHT (connector = 'file', path = 'x.json');
 CREATE SOURCE s17 (a INTEGER) WITH (connector = 'file', path = '', encoding = 'latin-9', compression = INTERVAL '1' HOUR);
 CREATE SOURCE s18 (a INTEGER) WITH (connector = 'file', path = 'x.json', properties.batch.size = 3);
+CREATE SOURCE s19 (a INTEGER) WITH (connector = 'file', path = 'x.csv', encoding = 'UTF-16');
+CREATE SOURCE s20 (a INTEGER) WITH (connector = 'file', path = 'x.csv', encoding = 'utf-16', refresh = '1 minute');

@@ -1,0 +1,1 @@
+not read: this folder is a Delta table
