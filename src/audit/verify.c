@@ -88,23 +88,24 @@ static void put_sums(struct leat_buffer *b, const char *side, size_t column_coun
 static enum leat_status compare_sums(struct leat_conn *c, const char *oracle_sql, const struct leat_schema *oracle,
                                      const char *table_sql, const struct leat_schema *table,
                                      struct leat_verify_result *out, bool *equal, struct leat_error *err) {
-    struct leat_result r;
     struct leat_buffer sql = {0};
-    leat_put(&sql, "SELECT CAST(n_oracle AS BIGINT), CAST(n_table AS BIGINT), n_oracle = n_table AND h_oracle IS NOT DISTINCT FROM h_table "
-                   "AND g_oracle IS NOT DISTINCT FROM g_table FROM (");
+    char *text = NULL;
+    leat_put(&sql, "SELECT concat_ws(' ', n_oracle, n_table, CAST(n_oracle = n_table AND h_oracle IS NOT DISTINCT FROM h_table "
+                   "AND g_oracle IS NOT DISTINCT FROM g_table AS INTEGER)) FROM (");
     put_sums(&sql, "oracle", oracle->field_count);
     put_side(&sql, "1", oracle_sql, oracle, table);
     leat_put(&sql, ")), (");
     put_sums(&sql, "table", table->field_count);
     put_side(&sql, "-1", table_sql, table, oracle);
     leat_put(&sql, "))");
-    enum leat_status status = leat_conn_query(c, sql.data, &r, err);
+    enum leat_status status = leat_conn_text(c, sql.data, &text, err);
     leat_buffer_deinit(&sql);
     if (status) return status;
-    out->oracle_rows = ((const int64_t *)r.rows.columns[0].data)[0];
-    out->table_rows = ((const int64_t *)r.rows.columns[1].data)[0];
-    *equal = ((const uint8_t *)r.rows.columns[2].data)[0];
-    leat_result_deinit(&r);
+    char *rest = text;
+    out->oracle_rows = strtoll(rest, &rest, 10);
+    out->table_rows = strtoll(rest, &rest, 10);
+    *equal = strtoll(rest, &rest, 10) == 1;
+    free(text);
     return LEAT_OK;
 }
 
@@ -156,17 +157,31 @@ static enum leat_status read_examples(struct leat_conn *c, size_t limit, struct 
     return LEAT_OK;
 }
 
+/* Names and types; with LIMIT 0 the optimiser has nothing left to do. */
+static enum leat_status describe(struct leat_conn *c, const char *sql, struct leat_schema *out, struct leat_error *err) {
+    struct leat_buffer empty = {0};
+    size_t length = strlen(sql);
+    while (length && strchr("; \t\r\n", sql[length - 1]))
+        length--;
+    leat_put(&empty, "SELECT * FROM (");
+    leat_putn(&empty, sql, length);
+    leat_put(&empty, "\n) LIMIT 0");
+    enum leat_status status = leat_conn_describe(c, empty.data, out, err);
+    leat_buffer_deinit(&empty);
+    return status;
+}
+
 enum leat_status leat_verify(struct leat_conn *batch, const char *oracle_sql, const char *table_sql, size_t limit,
                              struct leat_verify_result *out, struct leat_error *err) {
     struct leat_schema oracle = {0}, table = {0};
     struct leat_error ignored;
     *out = (struct leat_verify_result){0};
-    enum leat_status status = leat_conn_describe(batch, oracle_sql, &oracle, err);
+    enum leat_status status = describe(batch, oracle_sql, &oracle, err);
     if (status) {
         leat_prepend(err, "the oracle's query");
         goto out;
     }
-    if ((status = leat_conn_describe(batch, table_sql, &table, err))) {
+    if ((status = describe(batch, table_sql, &table, err))) {
         leat_prepend(err, "the table's query");
         goto out;
     }

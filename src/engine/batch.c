@@ -66,6 +66,34 @@ static void put_reference(const struct leat_engine *engine, size_t index, const 
     leat_reference_select(reference, version, sql);
 }
 
+static void put_waiting_rows(const char *input, const struct leat_schema *schema, const char *which, struct leat_buffer *sql) {
+    leat_put(sql, "SELECT ");
+    for (size_t i = 0; i < schema->field_count; i++) {
+        if (i) leat_put(sql, ", ");
+        leat_put_sql_name(sql, schema->fields[i].name);
+    }
+    leat_put(sql, " FROM (SELECT *, unnest(range(abs(__w))) AS __copy FROM leat_input(");
+    leat_put_sql_string(sql, input);
+    leat_putf(sql, ") WHERE __w %s 0)", which);
+}
+
+/* A reader of another freshness is behind by the changes that wait for its group's next step: they are taken back. */
+static enum leat_status put_table_before(struct leat_engine *engine, const struct leat_gtable *table, const struct leat_changes *waiting,
+                                         struct leat_buffer *sql, struct leat_error *err) {
+    char *input = leat_asprintf("%s@waiting", table->def->name);
+    struct leat_buffer content = *sql;
+    *sql = (struct leat_buffer){0};
+    enum leat_status st = leat_conn_input(engine->batch_conn, input, &table->plan->schema, true, err);
+    leat_conn_bind(engine->batch_conn, input, waiting);
+    leat_putf(sql, "(%s UNION ALL ", content.data);
+    put_waiting_rows(input, &table->plan->schema, "<", sql);
+    leat_put(sql, ") EXCEPT ALL ");
+    put_waiting_rows(input, &table->plan->schema, ">", sql);
+    leat_buffer_deinit(&content);
+    free(input);
+    return st;
+}
+
 /* Content of a table, as it is or as it was when the frontier was written. */
 static enum leat_status put_table(struct leat_engine *engine, const struct leat_gtable *table, const json_t *frontier,
                                   struct leat_buffer *sql, struct leat_error *err) {
@@ -141,6 +169,9 @@ enum leat_status leat_batch_views(struct leat_engine *engine, struct leat_conn *
             if (table == reader) continue;
             name = table->def->name;
             if ((st = put_table(engine, table, frontier, &sql, err)) != LEAT_OK) break;
+            const struct leat_changes *waiting = reader && reader->group ? &reader->group->queues[ref.index] : NULL;
+            if (waiting && waiting->schema && waiting->row_count)
+                if ((st = put_table_before(engine, table, waiting, &sql, err)) != LEAT_OK) break;
         }
         st = make_view_once(engine, conn, i, name, sql.data, err);
     }

@@ -15,9 +15,29 @@ static uint64_t withheld(const struct leat_gtable *table) {
     return count;
 }
 
+/* EMIT ON WINDOW CLOSE: the rows that the group's last cut had closed. */
+static void put_closed(const struct leat_gtable *table, struct leat_buffer *sql) {
+    const struct leat_plan *plan = table->plan;
+    const struct leat_op *root = &plan->ops[plan->op_count - 1];
+    leat_put(sql, plan->completed_sql);
+    if (!table->group || !table->def->emit_on_window_close || !root->time_count) return;
+    const struct leat_time_column *time = &root->times[0];
+    int64_t watermark = table->group->watermarks[time->object], lateness = table->def->lateness_us;
+    if (watermark == INT64_MAX) return;
+    leat_buffer_reset(sql);
+    leat_putf(sql, "SELECT * FROM (%s\n) WHERE ", plan->completed_sql);
+    if (watermark == INT64_MIN) {
+        leat_put(sql, "false");
+        return;
+    }
+    leat_putf(sql, "epoch_us(");
+    leat_put_sql_name(sql, root->schema.fields[time->column].name);
+    leat_putf(sql, ") + %lld <= %lld", (long long)time->span_us, (long long)(watermark - (lateness > 0 ? lateness : 0)));
+}
+
 static enum leat_status verify_table(struct leat_engine *engine, struct leat_gtable *table, size_t max_rows,
                                      struct leat_buffer *out, uint64_t *differing, struct leat_error *err) {
-    struct leat_buffer content = {0};
+    struct leat_buffer content = {0}, oracle = {0};
     char *dir = leat_asprintf("%s/%s", engine->lake_dir, table->def->name);
     struct leat_verify_result result = {0};
     int64_t clock = table->group ? table->group->last_clock_us : engine->clock_us;
@@ -29,7 +49,8 @@ static enum leat_status verify_table(struct leat_engine *engine, struct leat_gta
     json_decref(frontier);
     if (st == LEAT_OK) {
         leat_delta_select(dir, leat_delta_current(table->delta), &table->plan->schema, NULL, &content);
-        st = leat_verify(engine->batch_conn, table->plan->completed_sql, content.data, max_rows, &result, err);
+        put_closed(table, &oracle);
+        st = leat_verify(engine->batch_conn, oracle.data, content.data, max_rows, &result, err);
     }
     if (st != LEAT_OK && err->bad_data && (table->failures || withheld(table))) {
         /* DuckDB gives no answer at all where one row raises: there is nothing to compare with. */
@@ -43,6 +64,7 @@ static enum leat_status verify_table(struct leat_engine *engine, struct leat_gta
     }
     leat_verify_result_deinit(&result);
     leat_buffer_deinit(&content);
+    leat_buffer_deinit(&oracle);
     free(dir);
     return st == LEAT_OK ? st : leat_prepend(err, "verify \"%s\"", table->def->name);
 }

@@ -136,9 +136,41 @@ void leat_result_deinit(struct leat_result *r) {
     *r = (struct leat_result){0};
 }
 
+/* One value of a statement that is not prepared first: preparing plans it, and running it would plan it again wherever
+ * something was created since. *done: false when the result is not one text, which the careful way turns into one. */
+static enum leat_status text_at_once(struct leat_conn *c, const char *sql, char **out, bool *done, struct leat_error *err) {
+    duckdb_result result;
+    enum leat_status status = LEAT_OK;
+    *done = true;
+    if (duckdb_query(c->handle, sql, &result) == DuckDBError) {
+        status = leat_duck_fail(err, &result, duckdb_result_error(&result));
+    } else if (duckdb_column_type(&result, 0) != DUCKDB_TYPE_VARCHAR) {
+        *done = false;
+    } else {
+        duckdb_data_chunk chunk = duckdb_fetch_chunk(result);
+        duckdb_vector vector = chunk ? duckdb_data_chunk_get_vector(chunk, 0) : NULL;
+        if (!chunk || !duckdb_data_chunk_get_size(chunk)) {
+            status = leat_fail(err, LEAT_NOT_FOUND, "the query gives no row: %.200s", sql);
+        } else {
+            uint64_t *valid = duckdb_vector_get_validity(vector);
+            duckdb_string_t *text = duckdb_vector_get_data(vector);
+            if (!valid || duckdb_validity_row_is_valid(valid, 0))
+                *out = leat_strndup(duckdb_string_t_data(text), duckdb_string_t_length(*text));
+        }
+        if (chunk) duckdb_destroy_data_chunk(&chunk);
+    }
+    duckdb_destroy_result(&result);
+    return status;
+}
+
 enum leat_status leat_conn_text(struct leat_conn *c, const char *sql, char **out, struct leat_error *err) {
     struct leat_result r;
+    bool done;
     *out = NULL;
+    if (!c->duck->locked) {
+        enum leat_status at_once = text_at_once(c, sql, out, &done, err);
+        if (at_once || done) return at_once;
+    }
     enum leat_status status = query(c, sql, true, &r, err);
     if (status) return status;
     if (!r.rows.row_count || !r.schema.field_count) {

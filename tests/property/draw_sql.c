@@ -13,6 +13,7 @@ struct relation {
     size_t count;
     bool windowed;     /* window_start comes from TUMBLE over the source */
     bool by_window;    /* the outermost query groups by it */
+    bool changing;     /* rows can go again: windows over them are never final */
 };
 static bool old_times; /* of the case being drawn: its event times lie around 1970 */
 
@@ -97,6 +98,11 @@ static void wrap(struct relation *rel, struct leat_buffer *b) {
     rel->by_window = false;
 }
 
+static void wrap_changing(struct relation *rel, struct leat_buffer *b) {
+    wrap(rel, b);
+    rel->changing = true;
+}
+
 static void draw_filter(struct leat_random *r, struct relation *rel) {
     struct leat_buffer b = {0};
     leat_putf(&b, "SELECT * FROM (%s) WHERE ", rel->sql);
@@ -118,7 +124,7 @@ static void draw_membership(struct leat_random *r, struct relation *rel, const s
     size_t form = prop_below(r, 10);
     leat_putf(&b, "SELECT * FROM (%s) l WHERE ", rel->sql);
     leat_putf(&b, FORMS[form < 4 ? form : form < 6 ? 0 : form < 9 ? 2 : 4], key->name);
-    wrap(rel, &b);
+    wrap_changing(rel, &b);
 }
 
 /* A comparison with one value of another relation. */
@@ -130,7 +136,7 @@ static void draw_scalar(struct leat_random *r, struct relation *rel) {
     if (!c) return;
     leat_putf(&b, "SELECT * FROM (%s) WHERE %s %s (SELECT %s)", rel->sql, c->name, prop_chance(r, 50) ? "<=" : ">",
               VALUES[prop_below(r, 4)]);
-    wrap(rel, &b);
+    wrap_changing(rel, &b);
 }
 
 static void draw_union(struct leat_random *r, struct relation *rel) {
@@ -153,7 +159,7 @@ static void draw_table_join(struct leat_random *r, struct relation *rel, const s
     for (size_t i = 0; i < rel->count; i++) leat_putf(&b, "l.%s, ", rel->columns[i].name);
     leat_putf(&b, "o.n AS %s FROM (%s) l %s JOIN (SELECT %s AS k, count(*) AS n FROM t%zu GROUP BY %s) o ON o.k = l.%s", name, rel->sql,
               prop_chance(r, 40) ? "LEFT" : "", theirs->name, table, theirs->name, key->name);
-    wrap(rel, &b);
+    wrap_changing(rel, &b);
     add(rel, name, INT);
 }
 
@@ -172,14 +178,14 @@ static void draw_join(struct leat_random *r, struct relation *rel) {
     fresh_name(rel, NULL, "cat", cat);
     fresh_name(rel, NULL, "price", price);
     leat_putf(&b, "t.cat AS %s, t.price AS %s FROM (%s) l %s JOIN things t ON t.k = l.%s", cat, price, rel->sql, left ? "LEFT" : "", key->name);
-    wrap(rel, &b);
+    wrap_changing(rel, &b);
     add(rel, cat, STR);
     add(rel, price, DEC);
 }
 
 static void draw_project(struct leat_random *r, struct relation *rel) {
     struct leat_buffer b = {0};
-    struct relation out = {.windowed = rel->windowed};
+    struct relation out = {.windowed = rel->windowed, .changing = rel->changing};
     leat_put(&b, "SELECT ");
     for (size_t i = 0; i < rel->count; i++) {
         const struct column *c = &rel->columns[i];
@@ -260,7 +266,7 @@ static void put_aggregate(struct leat_random *r, const struct relation *rel, str
 
 static void draw_aggregate(struct leat_random *r, struct relation *rel) {
     struct leat_buffer b = {0};
-    struct relation out = {.windowed = rel->windowed};
+    struct relation out = {.windowed = rel->windowed, .changing = rel->changing};
     size_t keys = 1 + prop_below(r, 3);
     bool global = !rel->windowed && prop_chance(r, 10);
     leat_put(&b, "SELECT ");
@@ -293,7 +299,8 @@ static void draw_aggregate(struct leat_random *r, struct relation *rel) {
         return;
     }
     free(rel->sql);
-    out.by_window = rel->windowed && has_column(&out, "window_start");
+    out.by_window = rel->windowed && !rel->changing && has_column(&out, "window_start");
+    out.changing = true;
     out.sql = b.data;
     *rel = out;
 }
@@ -320,7 +327,7 @@ static void draw_window(struct leat_random *r, struct relation *rel) {
         if (rel->count > 20) { leat_buffer_deinit(&b); return; }
         add(rel, name, INT);
     }
-    wrap(rel, &b);
+    wrap_changing(rel, &b);
 }
 
 static void draw_distinct(struct leat_random *r, struct relation *rel) {
@@ -329,10 +336,10 @@ static void draw_distinct(struct leat_random *r, struct relation *rel) {
         const struct column *key = any(r, rel), *by = any(r, rel);
         leat_putf(&b, "SELECT DISTINCT ON (%s) * FROM (%s) ORDER BY %s, %s %s", key->name, rel->sql, key->name, by->name,
                   prop_chance(r, 50) ? "DESC" : "NULLS FIRST");
-        wrap(rel, &b);
+        wrap_changing(rel, &b);
         return;
     }
-    struct relation out = {.windowed = rel->windowed};
+    struct relation out = {.windowed = rel->windowed, .changing = rel->changing};
     leat_put(&b, "SELECT DISTINCT ");
     for (size_t i = 0; i < rel->count; i++) {
         if (out.count && prop_chance(r, 60)) continue;
@@ -377,7 +384,7 @@ static char *draw_statement(struct leat_random *r, size_t t, struct relation *re
     }
     leat_putf(&b, "\nFRESHNESS = INTERVAL %s", FRESHNESS[prop_below(r, 4)]);
     if (rel->windowed && has_column(rel, "window_start") && prop_chance(r, 40)) leat_put(&b, " ALLOW LATENESS INTERVAL '2' MINUTE");
-    if (rel->by_window && prop_chance(r, 20)) leat_put(&b, " EMIT ON WINDOW CLOSE");
+    if (rel->by_window && prop_chance(r, 25)) leat_put(&b, " EMIT ON WINDOW CLOSE");
     if (prop_chance(r, 4)) leat_put(&b, " REFRESH_MODE = FULL");
     leat_putf(&b, "\nAS %s;\n", rel->sql);
     return b.data;

@@ -1,5 +1,6 @@
 /* property [--cases N] [--seed S] [--keep FOLDER] [--refusals yes]: N cases from seed S on; a failing one is shrunk and left as
  * a project. --refusals prints what the planner or DuckDB refused. */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +51,8 @@ int main(int argc, char **argv) {
     const char *keep = "property-failures";
     bool print_refusals = false;
     struct prop_coverage coverage = {0};
+    mallopt(M_MMAP_THRESHOLD, 32 << 20); /* as the program does */
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--cases") == 0) cases = strtoull(argv[i + 1], NULL, 10);
