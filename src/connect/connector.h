@@ -19,7 +19,8 @@ struct leat_connector_ops {
      * A record of more than the source's max_line_bytes is only the beginning (max_line_bytes + 1 bytes) of one that was too long:
      * whoever decodes rejects every record of more than max_line_bytes, so it becomes a dead letter with its beginning kept.
      * Errors: retriable ones leave the position unchanged; a damaged file (truncated gzip, bomb) is told once as an error with
-     * bad_data, naming file and byte, and the rest goes on: both kinds are for a warning, then poll again. */
+     * bad_data, naming file and byte, and the rest goes on: both kinds are for a warning, then poll again (an error that would
+     * only repeat is followed by END). */
     enum leat_status (*poll)(struct leat_connector *, size_t max_bytes, struct leat_block *out, struct leat_error *);
     bool (*finished)(struct leat_connector *);  /* read to its end and will never give more (mode='once') : watermark +inf */
     int64_t (*next_poll_us)(struct leat_connector *); /* how long idle polling may wait; -1: wake fd only */

@@ -55,7 +55,7 @@ struct run {
 
 static enum leat_status open_decoder(struct run *r, const struct leat_source *source, struct leat_error *err)
 {
-    if (!r->options->by_arrival && r->options->speed <= 0) return LEAT_OK;
+    if (!r->options->by_arrival && !(r->options->speed > 0)) return LEAT_OK;
     if (source->event_time < 0)
         return leat_fail(err, LEAT_INVALID, "source %s: ordering or pacing a feed needs an event time; declare a WATERMARK", source->name);
     const struct leat_field *field = &source->schema.fields[source->event_time];
@@ -122,7 +122,7 @@ static enum leat_status sync_fed(struct run *r, struct leat_error *err)
 static enum leat_status pace(struct run *r, int64_t at_us, struct leat_error *err)
 {
     struct leat_clock *clock = r->env->clock;
-    if (r->options->speed <= 0 || at_us == INT64_MIN) return LEAT_OK;
+    if (!(r->options->speed > 0) || at_us == INT64_MIN) return LEAT_OK; /* not a number: no pace */
     int64_t now_us = clock->monotonic_us(clock);
     if (!r->pacing_started) {
         r->pacing_started = true;
@@ -289,6 +289,7 @@ static enum leat_status spell(struct run *r, const char *path, struct leat_error
     if (status != LEAT_OK) return status;
     if (st.is_dir) return leat_fail(err, LEAT_INVALID, "%s is a folder; name a file", path);
     r->file.full = leat_strdup(path);
+    r->file.seen = st;
     status = leat_glob_list(r->env, r->source.project_dir, r->source.pattern, &glob, err);
     if (status != LEAT_OK) return status;
     for (size_t i = 0; i < glob.path_count && !r->file.path; i++) {

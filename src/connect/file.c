@@ -115,10 +115,13 @@ static enum leat_status begin_round(struct leat_file_source *s, struct leat_erro
 {
     struct leat_clock *clock = s->env->clock;
     bool look = !s->scanned || (!s->once && (!s->watch || leat_watch_fired(s->watch)));
+    look |= s->rescan;
+    s->rescan = false;
     for (size_t i = 0; i < s->file_count && !look; i++) look = s->files[i].failed && clock->monotonic_us(clock) >= s->files[i].retry_us;
     enum leat_status status = look ? leat_file_scan(s, err) : LEAT_OK;
     if (status != LEAT_OK) {
-        if (err && !err->fatal && status != LEAT_CORRUPT) err->retriable = true;
+        s->pause = true;
+        if (status == LEAT_IO || status == LEAT_NO_SPACE || status == LEAT_BUSY || status == LEAT_NO_MEMORY) err->retriable = !err->fatal;
         return status;
     }
     s->in_round = true;
@@ -131,6 +134,7 @@ static void end_round(struct leat_file_source *s)
     struct leat_clock *clock = s->env->clock;
     struct leat_error err;
     s->in_round = false;
+    s->rounds = true;
     if (s->buffer_capacity > LEAT_MIB && s->quiet_rounds++ > 0) { /* a quiet source keeps no large buffer */
         free(s->buffer);
         s->buffer = NULL;
@@ -150,7 +154,7 @@ static enum leat_status finish_turn(struct leat_file_source *s, struct leat_tail
     f->idle = true;
     if (status == LEAT_END) return LEAT_OK;
     if (status == LEAT_NOT_FOUND) { /* gone between scan and turn: the next scan says so */
-        f->unchecked = true;
+        f->unchecked = s->rescan = true;
         return LEAT_OK;
     }
     if (err->bad_data) {
@@ -172,6 +176,11 @@ static enum leat_status file_poll(struct leat_connector *connector, size_t max_b
     enum leat_status status = LEAT_OK;
     if (!err) err = &own;
     *out = (struct leat_block){0};
+    if (s->pause) {
+        s->pause = false;
+        s->in_round = false;
+        return LEAT_END;
+    }
     if (!s->in_round) status = begin_round(s, err);
     while (status == LEAT_OK && s->turn < s->file_count) {
         struct leat_tailed *f = &s->files[s->turn];
@@ -190,13 +199,14 @@ static enum leat_status file_poll(struct leat_connector *connector, size_t max_b
     if (status != LEAT_OK) return status;
     status = leat_spool_reader_poll(s->spool, out, err);
     if (status == LEAT_END) end_round(s);
+    else if (status != LEAT_OK) s->pause = true;
     return status;
 }
 
 static bool file_finished(struct leat_connector *connector)
 {
     const struct leat_file_source *s = self(connector);
-    bool finished = s->once && s->scanned && !s->in_round;
+    bool finished = s->once && s->rounds && !s->rescan && !s->in_round;
     for (size_t i = 0; i < s->file_count && finished; i++) finished = !s->files[i].failed; /* an error is no end */
     return finished;
 }
@@ -205,7 +215,7 @@ static int64_t file_next_poll_us(struct leat_connector *connector)
 {
     const struct leat_file_source *s = self(connector);
     if (file_finished(connector)) return -1;
-    if (!s->watch || !s->scanned) return s->poll_interval_us;
+    if (!s->watch || !s->scanned || s->rescan) return s->poll_interval_us;
     for (size_t i = 0; i < s->file_count; i++)
         if (s->files[i].failed) return LEAT_FILE_RETRY_US;
     return -1;

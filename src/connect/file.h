@@ -53,6 +53,9 @@ struct leat_file_source {
     struct leat_watch *watch; /* NULL: polling */
     struct leat_spool_reader *spool;
     bool scanned, told_empty;
+    bool rescan;           /* a file changed while it was looked at */
+    bool pause;            /* an error was told that the next call might only repeat: that one ends the round instead */
+    bool rounds;           /* at least one was gone through to its end */
     int quiet_rounds;      /* rounds that gave nothing, one after another */
     bool in_round;         /* a round gives every file one turn, in order of path, then the spool; then END */
     size_t turn;

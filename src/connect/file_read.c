@@ -153,8 +153,14 @@ static enum leat_status seek(struct leat_file_source *s, struct leat_tailed *f, 
 static enum leat_status begin_turn(struct leat_file_source *s, struct leat_tailed *f, struct leat_error *err)
 {
     bool needs_header = s->has_header && !f->header;
+    struct leat_stat st;
     enum leat_status status = leat_content_open(s->env->io, f->full, s->compression, s->max_ratio, &s->content, err);
+    /* Asked after opening: if the name is still the file that the scan saw, so is what was opened. */
+    if (status == LEAT_OK) status = s->env->io->ops->stat(s->env->io, f->full, &st, err);
     if (status != LEAT_OK) return status;
+    bool plain = leat_content_compression(s->content) == LEAT_COMPRESSION_NONE;
+    if (st.inode != f->seen.inode || st.size_bytes < (plain ? f->position : 0))
+        return leat_fail(err, LEAT_NOT_FOUND, "%s was replaced or cut since it was looked at", f->path);
     s->buffer_from = s->buffer_length = 0;
     s->buffer_at = 0;
     s->ended = false;

@@ -172,6 +172,10 @@ static void take_up(struct leat_file_source *s, struct leat_tailed *f, const str
 static void set_aside(struct leat_file_source *s, struct leat_tailed *f, const struct leat_error *err)
 {
     struct leat_clock *clock = s->env->clock;
+    if (err->status == LEAT_NOT_FOUND) { /* gone since the listing */
+        s->rescan = true;
+        return;
+    }
     if (!f->failed) leat_log(s->env, LEAT_LOG_WARN, "source %s: %s; the file is tried again every minute", s->name, err->text);
     f->failed = f->idle = true;
     f->retry_us = clock->monotonic_us(clock) + LEAT_FILE_RETRY_US;
@@ -238,8 +242,14 @@ static enum leat_status settle_new(struct leat_file_source *s, struct leat_taile
     struct leat_partition *old = leat_partitions_of_path(&s->table, f->path), *entry;
     uint32_t head_bytes = 0;
     uint64_t hash = 0;
+    struct leat_stat st;
     enum leat_status status = leat_file_fingerprint(s->env->io, f->full, &head_bytes, &hash, err);
+    if (status == LEAT_OK) status = s->env->io->ops->stat(s->env->io, f->full, &st, err);
     if (status != LEAT_OK) return status;
+    if (st.inode != f->seen.inode || st.size_bytes < head_bytes) { /* replaced just now: for the next scan */
+        s->rescan = true;
+        return LEAT_OK;
+    }
     if (old) leat_log(s->env, LEAT_LOG_INFO, "source %s: %s was replaced or cut; it is read from its start as a new partition", s->name, f->path);
     if (head_bytes == 0) { /* emptied */
         if (old) old->replaced = true;

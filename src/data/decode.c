@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "base/limits.h"
+#include "base/options.h"
 #include "data/decode_internal.h"
 #include "data/utf8.h"
 
@@ -34,6 +36,14 @@ static enum leat_status read_encoding(struct leat_decoder *d, const struct leat_
                      source->name, encoding);
 }
 
+static enum leat_status read_max_record(struct leat_decoder *d, const struct leat_source *source, struct leat_error *err) {
+    const char *text = leat_decoder_option(source, "max_line_bytes");
+    int64_t bytes = (int64_t)LEAT_MIB;
+    enum leat_status status = text ? leat_parse_size(text, &bytes, err) : LEAT_OK;
+    d->max_record_bytes = bytes > 0 ? (size_t)bytes : 1;
+    return status;
+}
+
 enum leat_status leat_decoder_open(const struct leat_source *source, struct leat_decoder **out,
                                    struct leat_error *err) {
     enum leat_status status = LEAT_OK;
@@ -55,6 +65,7 @@ enum leat_status leat_decoder_open(const struct leat_source *source, struct leat
         }
     }
     status = read_encoding(d, source, err);
+    if (status == LEAT_OK) status = read_max_record(d, source, err);
     if (status) goto out;
     switch (d->format) {
     case LEAT_FORMAT_JSON:
@@ -206,6 +217,8 @@ enum leat_status leat_decode(struct leat_decoder *d, const struct leat_block *bl
     for (uint32_t i = from; i < from + count; i++) {
         bool lossy = false;
         const char *reason = refused;
+        if (!reason && block->ends[i] - block->starts[i] > d->max_record_bytes)
+            reason = leat_arena_printf(&d->reasons, "longer than max_line_bytes, %zu bytes; only its beginning was kept", d->max_record_bytes);
         if (!reason) {
             struct leat_record record = record_of(d, block, i, &out->strings);
             reason = d->format == LEAT_FORMAT_JSON ? leat_json_decode(d, &record, out, row, &lossy)

@@ -14,6 +14,7 @@ struct leat_decoder {
     char **keys;               /* per column: its key or header in the records */
     char *source;              /* name, for messages */
     bool latin1;
+    size_t max_record_bytes;   /* max_line_bytes: of a longer record the connector gives only the beginning (connect/connector.h) */
     struct leat_json_decoder *json;
     struct leat_csv_decoder *csv;
     /* Of the last leat_decode: */

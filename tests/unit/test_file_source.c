@@ -15,6 +15,7 @@
 #include "connect/connector.h"
 #include "connect/content.h"
 #include "connect/glob.h"
+#include "data/decode.h"
 
 static struct leat_env env;
 static struct leat_error err;
@@ -592,6 +593,115 @@ static void test_long_lines(void **state)
     free(text);
 }
 
+/* What is only the beginning of a record never becomes a row, also where it would parse. */
+static void test_long_csv_record_is_rejected(void **state)
+{
+    (void)state;
+    struct fixture *f = make("a", LEAT_FORMAT_CSV);
+    struct leat_decoder *decoder = NULL;
+    struct leat_changes rows;
+    struct leat_block b;
+    uint32_t records[8];
+    const struct leat_reject *rejects;
+    size_t reject_count;
+    char *text = calloc(1, 5000);
+    option(f, "max_line_bytes", "2048");
+    leat_schema_add(&f->source.schema, "id", (struct leat_type){.kind = LEAT_BIGINT}, true);
+    leat_schema_add(&f->source.schema, "note", (struct leat_type){.kind = LEAT_VARCHAR}, false);
+    strcpy(text, "id,note\n1,");
+    memset(text + strlen(text), 'x', 2046); /* just as long as allowed */
+    strcpy(text + strlen(text), "\n2,");
+    memset(text + strlen(text), 'y', 2047); /* one more */
+    strcpy(text + strlen(text), "\n3,z\n");
+    put_text(f, "a", text);
+    open_source(f);
+    ok(leat_decoder_open(&f->source, &decoder, &err));
+    leat_changes_init(&rows, &f->source.schema);
+    ok(f->connector->ops->poll(f->connector, 1 << 20, &b, &err));
+    ok(leat_decode(decoder, &b, 0, b.record_count, &rows, records, NULL, &rejects, &reject_count, &err));
+    assert_int_equal(rows.row_count, 2);
+    assert_int_equal(reject_count, 1);
+    assert_int_equal(rejects[0].record, 1);
+    assert_non_null(strstr(rejects[0].reason, "max_line_bytes"));
+    leat_changes_deinit(&rows);
+    leat_decoder_close(decoder);
+    leat_schema_deinit(&f->source.schema);
+    free(text);
+    destroy(f);
+}
+
+/* ---- a file replaced between being looked at and being opened; a folder that cannot be listed ---- */
+
+static struct leat_io_ops hooked_ops;
+static struct leat_io hooked_io;
+static struct fixture *hook_fixture;
+static int replace_in, fail_list; /* 1: at the next open of the file */
+
+static enum leat_status hooked_open(struct leat_io *io, const char *path, enum leat_open_mode mode, struct leat_file **out, struct leat_error *e)
+{
+    (void)io;
+    size_t n = strlen(path);
+    if (n > 2 && strcmp(path + n - 2, "/a") == 0 && replace_in && --replace_in == 0) move(hook_fixture, "new", "a");
+    return leat_io_real()->ops->open(leat_io_real(), path, mode, out, e);
+}
+
+static enum leat_status hooked_list(struct leat_io *io, const char *path, bool (*visit)(void *, const char *), void *context, struct leat_error *e)
+{
+    (void)io;
+    if (fail_list) return leat_fail(e, LEAT_IO, "list %s: no", path);
+    return leat_io_real()->ops->list(leat_io_real(), path, visit, context, e);
+}
+
+static void test_replaced_under_our_eyes(void **state)
+{
+    (void)state;
+    hooked_ops = *leat_io_real()->ops;
+    hooked_ops.open = hooked_open;
+    hooked_ops.list = hooked_list;
+    hooked_io = (struct leat_io){.ops = &hooked_ops};
+    for (int at = 1; at < 8; at++) {
+        struct fixture *f = make("a*", LEAT_FORMAT_JSON);
+        hook_fixture = f;
+        put_text(f, "a", "old 1\nold 2\n");
+        env.io = &hooked_io;
+        open_source(f);
+        poll_all(f);
+        put_text(f, "new", "new 1\nnew 2\nnew 3\n");
+        add_text(f, "a", "old 3\n");
+        replace_in = at;
+        for (int i = 0; i < 3; i++) poll_all(f);
+        if (replace_in) move(f, "new", "a");
+        replace_in = 0;
+        poll_all(f);
+        size_t old_count = 0, new_count = 0;
+        for (size_t i = 0; i < f->count; i++) {
+            bool is_new = strncmp(f->got[i].bytes, "new ", 4) == 0;
+            char expected[16];
+            snprintf(expected, sizeof expected, "%s %d", is_new ? "new" : "old", (int)f->got[i].offset + 1);
+            assert_string_equal(f->got[i].bytes, expected);
+            assert_int_equal(f->got[i].partition, is_new ? 2 : 1);
+            *(is_new ? &new_count : &old_count) += 1;
+        }
+        assert_true(new_count == 3 && (old_count == 2 || old_count == 3));
+        env.io = leat_io_real();
+        destroy(f);
+    }
+    struct fixture *f = make("a*", LEAT_FORMAT_JSON); /* an unreadable folder stops nothing and loses nothing */
+    put_text(f, "a", "1\n");
+    env.io = &hooked_io;
+    open_source(f);
+    poll_all(f);
+    fail_list = 1;
+    poll_all(f);
+    fail_list = 0;
+    add_text(f, "a", "2\n");
+    poll_all(f);
+    assert_int_equal(f->count, 2);
+    expect(f, 1, 1, 1, "2");
+    env.io = leat_io_real();
+    destroy(f);
+}
+
 static void test_csv_header_grows(void **state)
 {
     (void)state;
@@ -655,7 +765,8 @@ int main(void)
         cmocka_unit_test(test_globs), cmocka_unit_test(test_growth), cmocka_unit_test(test_new_incarnations),
         cmocka_unit_test(test_rotation_and_vanishing), cmocka_unit_test(test_copied_project), cmocka_unit_test(test_once),
         cmocka_unit_test(test_resume_everywhere), cmocka_unit_test(test_compressed_growth_and_repair), cmocka_unit_test(test_bomb),
-        cmocka_unit_test(test_long_lines), cmocka_unit_test(test_csv_header_grows), cmocka_unit_test(test_lost_table),
+        cmocka_unit_test(test_long_lines), cmocka_unit_test(test_long_csv_record_is_rejected), cmocka_unit_test(test_replaced_under_our_eyes),
+        cmocka_unit_test(test_csv_header_grows), cmocka_unit_test(test_lost_table),
         cmocka_unit_test(test_real_data),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
