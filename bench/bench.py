@@ -183,7 +183,7 @@ def aggregate_per_core():
     data = generate(args.events, 50000)
     events = data + "/order_events.ndjson"
     program = os.path.join(os.path.dirname(args.leat), "step_bench")
-    ours = subprocess.run([program, HERE + "/projects/stream", events, data + "/products.csv", "revenue_by_minute"],
+    ours = subprocess.run([program, HERE + "/projects/aggregate", events, data + "/products.csv", "revenue_by_minute"],
                           capture_output=True, text=True, check=True).stdout.split()
     script = (
         "import duckdb,resource,sys\n"

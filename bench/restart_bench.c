@@ -34,14 +34,14 @@ int main(int argc, char **argv) {
     snprintf(in, sizeof in, "%s/in", argv[1]);
     mkdir(in, 0777);
     FILE *sql = create(argv[1], "project.sql", "w");
-    fputs("CREATE SOURCE events (id BIGINT NOT NULL, status VARCHAR, at TIMESTAMP NOT NULL)\n"
+    fputs("CREATE SOURCE events (id BIGINT NOT NULL, status VARCHAR, ts TIMESTAMP NOT NULL)\n"
           "WITH (connector = 'file', path = 'in/events*.ndjson', format = 'json');\n"
           "CREATE MATERIALIZED TABLE latest FRESHNESS = INTERVAL '1' SECOND\n"
-          "AS SELECT id, arg_max(status, at) AS status, max(at) AS at FROM events GROUP BY id;\n", sql);
+          "AS SELECT id, arg_max(status, ts) AS status, max(ts) AS ts FROM events GROUP BY id;\n", sql);
     fclose(sql);
     FILE *events = create(argv[1], "in/events.ndjson", "w");
     for (unsigned long i = 0; i < keys; i++)
-        fprintf(events, "{\"id\":%lu,\"status\":\"shipped\",\"at\":\"2026-01-%02lu 10:%02lu:00\"}\n", i * 7919 % 1000000007, 1 + i % 28, i % 60);
+        fprintf(events, "{\"id\":%lu,\"status\":\"shipped\",\"ts\":\"2026-01-%02lu 10:%02lu:00\"}\n", i * 7919 % 1000000007, 1 + i % 28, i % 60);
     fclose(events);
     struct leat_engine_options options = {.project_dir = argv[1]};
     need(leat_engine_open(&env, &options, &diags, &engine, &err), &err);
@@ -49,7 +49,7 @@ int main(int argc, char **argv) {
     need(leat_engine_drain_and_checkpoint(engine, &err), &err);
     leat_engine_close(engine);
     events = create(argv[1], "in/events.ndjson", "a");
-    fputs("{\"id\":1,\"status\":\"returned\",\"at\":\"2026-02-01 10:00:00\"}\n", events);
+    fputs("{\"id\":1,\"status\":\"returned\",\"ts\":\"2026-02-01 10:00:00\"}\n", events);
     fclose(events);
     int64_t start = env.clock->monotonic_us(env.clock);
     uint64_t got;

@@ -108,8 +108,8 @@ int main(int argc, char **argv) {
         if (op->kind != LEAT_OP_SOURCE && op->kind != LEAT_OP_REFERENCE)
             need(leat_node_open(conn, op, schemas, (int)i, &b.nodes[i], &err), &err);
     }
-    need(leat_io_read_all(env.io, argv[2], 0, &events, &err), &err);
-    need(leat_io_read_all(env.io, argv[3], 0, &products, &err), &err);
+    need(leat_io_read_all(env.io, argv[2], (size_t)1 << 40, &events, &err), &err);
+    need(leat_io_read_all(env.io, argv[3], (size_t)1 << 40, &products, &err), &err);
     need(leat_buffer_reserve(&events, 128, &err), &err);
     need(leat_buffer_reserve(&products, 128, &err), &err);
 

@@ -101,12 +101,6 @@ static enum leat_status open_inputs(struct leat_engine *engine, struct leat_erro
     return LEAT_OK;
 }
 
-static bool has_errors(const struct leat_diagnostics *diags) {
-    for (size_t i = 0; i < diags->count; i++)
-        if (!diags->items[i].warning) return true;
-    return false;
-}
-
 enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine_options *options, struct leat_diagnostics *diags,
                                   struct leat_engine **out, struct leat_error *err) {
     struct leat_engine *engine = leat_alloc(sizeof *engine);
@@ -120,7 +114,9 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
     engine->work_dir = options->work_dir ? leat_strdup(options->work_dir) : join(options->project_dir, ".leat");
     engine->scratch_dir = join(engine->work_dir, "scratch");
     if ((st = leat_project_load(env, options->project_dir, &engine->project, diags, err)) != LEAT_OK) goto out;
-    if (has_errors(diags)) {
+    /* Every query and zone, with places; costs an instance of its own, so only where that is the question. */
+    if (options->compile_only && (st = leat_project_check_queries(engine->project, diags, err)) != LEAT_OK) goto out;
+    if (leat_diagnostics_errors(diags)) {
         st = leat_fail(err, LEAT_INVALID, "the project has errors");
         goto out;
     }
@@ -134,7 +130,11 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
     if (!engine->read_only && (st = open_folders(engine, err)) != LEAT_OK) goto out;
     if ((st = open_duck(engine, options, err)) != LEAT_OK) goto out;
     engine->created_us = leat_engine_now(engine);
-    if ((st = leat_groups_build(engine, err)) != LEAT_OK) goto out;
+    if ((st = leat_groups_build(engine, err)) != LEAT_OK) {
+        struct leat_error other;
+        if (st == LEAT_SQL && !options->compile_only && leat_project_check_queries(engine->project, diags, &other) != LEAT_OK) *err = other;
+        goto out;
+    }
     engine->fingerprint = leat_engine_fingerprint(engine);
     if (options->compile_only) goto out;
     if ((st = open_inputs(engine, err)) != LEAT_OK) goto out;
