@@ -55,7 +55,8 @@ static void fill(struct leat_changes *c, size_t rows) {
         ((int32_t *)c->columns[PRODUCT].data)[i] = (int32_t)((r >> 20) % 1000);
         ((int64_t *)c->columns[AMOUNT].data)[i] = (int64_t)((r >> 32) % 100000);
         ((double *)c->columns[PRICE].data)[i] = (double)((r >> 32) % 100000) / 100.0;
-        ((struct leat_string *)c->columns[STATUS].data)[i] = leat_string_of(statuses[r & 3], (uint32_t)strlen(statuses[r & 3]));
+        ((struct leat_string *)c->columns[STATUS].data)[i] =
+            leat_string_of(statuses[r & 3], (uint32_t)strlen(statuses[r & 3]));
         ((int64_t *)c->columns[TIME].data)[i] = (int64_t)id * 20;
         ((int64_t *)c->columns[MINUTE].data)[i] = (int64_t)id * 20 / 60000000 * 60000000;
     }
@@ -103,14 +104,17 @@ static double run(const char *name, struct leat_op *op, int children, struct lea
     }
     leat_node_stats(node, &stats);
     printf("%-44s %7.2f M rows/s  %6.3f s/M  out %.2f  %9llu keys %7.1f MB  longest step %.1f ms\n", name,
-           (double)total_rows / spent * 1e-6, spent / (double)total_rows * 1e6, (double)stats.rows_out / (double)stats.rows_in,
-           (unsigned long long)stats.state_keys, (double)stats.state_bytes / 1e6, most * 1e3);
+           (double)total_rows / spent * 1e-6, spent / (double)total_rows * 1e6,
+           (double)stats.rows_out / (double)stats.rows_in, (unsigned long long)stats.state_keys,
+           (double)stats.state_bytes / 1e6, most * 1e3);
     fflush(stdout);
     leat_changes_deinit(&in);
     leat_changes_deinit(&right);
     leat_changes_deinit(&out);
-    if (keep) *keep = node;
-    else leat_node_close(node);
+    if (keep)
+        *keep = node;
+    else
+        leat_node_close(node);
     return spent;
 }
 
@@ -120,13 +124,22 @@ static void add(struct leat_op *op, const char *name, enum leat_kind kind, uint8
 
 static struct leat_agg aggs4[] = {
     {.kind = LEAT_AGG_COUNT_STAR, .argument = -1, .by = -1, .filter = -1, .result = {.kind = LEAT_BIGINT}},
-    {.kind = LEAT_AGG_SUM, .argument = AMOUNT, .by = -1, .filter = -1, .result = {.kind = LEAT_DECIMAL, .width = 38, .scale = 2}},
+    {.kind = LEAT_AGG_SUM,
+     .argument = AMOUNT,
+     .by = -1,
+     .filter = -1,
+     .result = {.kind = LEAT_DECIMAL, .width = 38, .scale = 2}},
     {.kind = LEAT_AGG_MIN, .argument = TIME, .by = -1, .filter = -1, .result = {.kind = LEAT_TIMESTAMP}},
     {.kind = LEAT_AGG_MAX, .argument = TIME, .by = -1, .filter = -1, .result = {.kind = LEAT_TIMESTAMP}},
 };
 
 static struct leat_op aggregate_op(uint16_t *keys, size_t key_count_, struct leat_agg *aggs, size_t count) {
-    struct leat_op op = {.kind = LEAT_OP_AGGREGATE, .keys = keys, .key_count = key_count_, .aggs = aggs, .agg_count = count, .close_key = -1};
+    struct leat_op op = {.kind = LEAT_OP_AGGREGATE,
+                         .keys = keys,
+                         .key_count = key_count_,
+                         .aggs = aggs,
+                         .agg_count = count,
+                         .close_key = -1};
     for (size_t i = 0; i < key_count_; i++)
         leat_schema_add(&op.schema, schema.fields[keys[i]].name, schema.fields[keys[i]].type, false);
     for (size_t i = 0; i < count; i++)
@@ -155,7 +168,8 @@ static void bench_table(void) {
             hashing += cpu() - hash_start;
             leat_keyed_upsert(&t, hashes, n, entries);
             for (size_t i = 0; i < n; i++) {
-                int64_t *v = leat_entry_payload(leat_keyed_at(&t, entries[i])), x = ((int64_t *)in.columns[AMOUNT].data)[from + i];
+                int64_t *v = leat_entry_payload(leat_keyed_at(&t, entries[i])),
+                        x = ((int64_t *)in.columns[AMOUNT].data)[from + i];
                 v[0]++;
                 v[1] += x;
                 v[2] = x < v[2] ? x : v[2];
@@ -164,7 +178,8 @@ static void bench_table(void) {
         }
         spent += cpu() - start;
     }
-    printf("%-44s %7.2f M rows/s  (hashing %.0f %%)\n", "bare table, 4 values", (double)total_rows / spent * 1e-6, hashing / spent * 100);
+    printf("%-44s %7.2f M rows/s  (hashing %.0f %%)\n", "bare table, 4 values", (double)total_rows / spent * 1e-6,
+           hashing / spent * 100);
     leat_changes_deinit(&in);
     leat_keyed_deinit(&t);
 }
@@ -184,7 +199,8 @@ static void bench_checkpoint(const char *name, struct leat_op *op, struct leat_n
     start = wall();
     start_cpu = cpu();
     must(leat_checkpoint_load(&env, batch_conn, "ops-bench-checkpoint", &step, NULL, &c, 1, &err), &err);
-    printf("%-44s save %.2f s (%.2f s of this thread), load %.2f s (%.2f s)\n", name, saved, saved_cpu, wall() - start, cpu() - start_cpu);
+    printf("%-44s save %.2f s (%.2f s of this thread), load %.2f s (%.2f s)\n", name, saved, saved_cpu, wall() - start,
+           cpu() - start_cpu);
     leat_node_close(node);
     must(leat_checkpoint_forget(&env, "ops-bench-checkpoint", &err), &err);
 }
@@ -204,7 +220,8 @@ int main(int argc, char **argv) {
     must(leat_conn_open(duck, &step_conn, &err), &err);
     must(leat_duck_open(&batch_options, &batch, &err), &err);
     must(leat_conn_open(batch, &batch_conn, &err), &err);
-    printf("%llu rows, %zu a step, %llu keys\n", (unsigned long long)total_rows, step_rows, (unsigned long long)key_count);
+    printf("%llu rows, %zu a step, %llu keys\n", (unsigned long long)total_rows, step_rows,
+           (unsigned long long)key_count);
     if (strstr("bare table", only)) bench_table();
 
     uint16_t key[] = {KEY}, id[] = {ID}, minute[] = {MINUTE, PRODUCT}, product[] = {PRODUCT};
@@ -213,40 +230,49 @@ int main(int argc, char **argv) {
     bench_checkpoint("  its checkpoint", &op, node);
     op = aggregate_op(minute, 2, aggs4, 2);
     run("aggregate, 2 by minute and product", &op, 1, NULL);
-    struct leat_agg arg[] = {{.kind = LEAT_AGG_ARG_MAX, .argument = STATUS, .by = TIME, .filter = -1, .result = {.kind = LEAT_VARCHAR}}, aggs4[3]};
+    struct leat_agg arg[] = {
+        {.kind = LEAT_AGG_ARG_MAX, .argument = STATUS, .by = TIME, .filter = -1, .result = {.kind = LEAT_VARCHAR}},
+        aggs4[3]};
     op = aggregate_op(key, 1, arg, 2);
     run("aggregate, latest status by key", &op, 1, NULL);
-    struct leat_agg exact[] = {{.kind = LEAT_AGG_SUM, .argument = PRICE, .by = -1, .filter = -1, .result = {.kind = LEAT_DOUBLE}}};
+    struct leat_agg exact[] = {
+        {.kind = LEAT_AGG_SUM, .argument = PRICE, .by = -1, .filter = -1, .result = {.kind = LEAT_DOUBLE}}};
     op = aggregate_op(product, 1, exact, 1);
     run("aggregate, sum of doubles by product", &op, 1, NULL);
     op = aggregate_op(key, 1, exact, 1);
     run("aggregate, sum of doubles by key", &op, 1, NULL);
-    struct leat_agg distinct[] = {{.kind = LEAT_AGG_COUNT_DISTINCT, .argument = KEY, .by = -1, .filter = -1, .result = {.kind = LEAT_BIGINT}}};
+    struct leat_agg distinct[] = {
+        {.kind = LEAT_AGG_COUNT_DISTINCT, .argument = KEY, .by = -1, .filter = -1, .result = {.kind = LEAT_BIGINT}}};
     op = aggregate_op(product, 1, distinct, 1);
     run("aggregate, count distinct keys by product", &op, 1, NULL);
 
     struct leat_order orders[COLUMNS] = {{0}};
     for (uint16_t i = 0; i < COLUMNS; i++)
         orders[i].column = i;
-    op = (struct leat_op){.kind = LEAT_OP_DISTINCT_ON, .keys = id, .key_count = 1, .orders = orders, .order_count = COLUMNS};
+    op = (struct leat_op){
+        .kind = LEAT_OP_DISTINCT_ON, .keys = id, .key_count = 1, .orders = orders, .order_count = COLUMNS};
     leat_schema_copy(&op.schema, &schema);
     run("distinct on id, all new", &op, 1, &node);
     bench_checkpoint("  its checkpoint", &op, node);
 
-    op = (struct leat_op){.kind = LEAT_OP_LOOKUP, .keys = product, .right_keys = product, .key_count = 1, .join = LEAT_JOIN_INNER};
+    op = (struct leat_op){
+        .kind = LEAT_OP_LOOKUP, .keys = product, .right_keys = product, .key_count = 1, .join = LEAT_JOIN_INNER};
     for (size_t i = 0; i < 2 * COLUMNS; i++)
         leat_schema_add(&op.schema, "c", schema.fields[i % COLUMNS].type, false);
     run("lookup of 1000 products", &op, 2, NULL);
 
     struct leat_map_column pass[] = {{.from = ID}, {.from = KEY}, {.from = AMOUNT}, {.from = TIME}};
-    struct leat_map_column compute[] = {{.from = ID}, {.from = KEY}, {.from = -1, .expression = "c3 * 2"}, {.from = -1, .expression = "upper(c5)"}};
+    struct leat_map_column compute[] = {
+        {.from = ID}, {.from = KEY}, {.from = -1, .expression = "c3 * 2"}, {.from = -1, .expression = "upper(c5)"}};
     op = (struct leat_op){.kind = LEAT_OP_MAP, .map = pass, .map_count = 4};
-    add(&op, "id", LEAT_VARCHAR, 0, 0), add(&op, "key", LEAT_BIGINT, 0, 0), add(&op, "a", LEAT_DECIMAL, 18, 2), add(&op, "t", LEAT_TIMESTAMP, 0, 0);
+    add(&op, "id", LEAT_VARCHAR, 0, 0), add(&op, "key", LEAT_BIGINT, 0, 0), add(&op, "a", LEAT_DECIMAL, 18, 2),
+        add(&op, "t", LEAT_TIMESTAMP, 0, 0);
     run("map, columns only", &op, 1, NULL);
     op.filter = "c3 >= 0";
     run("map, filter", &op, 1, NULL);
     op = (struct leat_op){.kind = LEAT_OP_MAP, .map = compute, .map_count = 4, .filter = "c3 >= 0"};
-    add(&op, "id", LEAT_VARCHAR, 0, 0), add(&op, "key", LEAT_BIGINT, 0, 0), add(&op, "a", LEAT_DECIMAL, 18, 2), add(&op, "t", LEAT_VARCHAR, 0, 0);
+    add(&op, "id", LEAT_VARCHAR, 0, 0), add(&op, "key", LEAT_BIGINT, 0, 0), add(&op, "a", LEAT_DECIMAL, 18, 2),
+        add(&op, "t", LEAT_VARCHAR, 0, 0);
     run("map, filter and two expressions", &op, 1, NULL);
     return 0;
 }

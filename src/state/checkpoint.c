@@ -8,7 +8,7 @@
 
 #include "state/row.h"
 
-enum { FILE_ROWS = 1 << 19, FORMAT = 1 };
+enum { FILE_ROWS = 1 << 19, FORMAT = 1, MAX_FILES = 64 };
 static const char *const input_name = "leat_checkpoint";
 
 /* ---- shared with loading */
@@ -53,7 +53,8 @@ enum leat_status leat_checkpoint_newest(struct leat_env *env, const char *dir, u
     if (status == LEAT_OK) {
         *manifest = json_loadb(text.data ? text.data : "", text.length, 0, &why);
         if (!*manifest || !json_is_object(*manifest)) {
-            status = leat_fail(err, LEAT_CORRUPT, "%s is not a checkpoint manifest: %s", path, *manifest ? "no object" : why.text);
+            status = leat_fail(err, LEAT_CORRUPT, "%s is not a checkpoint manifest: %s", path,
+                               *manifest ? "no object" : why.text);
             json_decref(*manifest);
             *manifest = NULL;
         }
@@ -110,7 +111,7 @@ struct writer {
     struct leat_env *env;
     struct leat_conn *conn;
     const char *dir;
-    char *scratch;       /* <dir>/scratch */
+    char *scratch; /* <dir>/scratch */
     uint64_t number;
     size_t node, part, file;
     struct leat_error *err;
@@ -119,7 +120,8 @@ struct writer {
 static void put_copy(struct leat_buffer *sql, const struct leat_schema *schema, const char *path) {
     leat_put(sql, "COPY (SELECT ");
     for (size_t i = 0; i < schema->field_count; i++) {
-        leat_putf(sql, leat_checkpoint_as_text(schema->fields[i].type) ? "%sCAST(c%zu AS VARCHAR) AS " : "%sc%zu AS ", i ? ", " : "", i);
+        leat_putf(sql, leat_checkpoint_as_text(schema->fields[i].type) ? "%sCAST(c%zu AS VARCHAR) AS " : "%sc%zu AS ",
+                  i ? ", " : "", i);
         leat_checkpoint_put_name(sql, schema, i);
     }
     leat_put(sql, " FROM leat_input(");
@@ -142,8 +144,8 @@ static enum leat_status write_file(struct writer *w, const struct leat_changes *
     if (status == LEAT_OK) status = w->env->io->ops->adopt(w->env->io, scratch, path, w->err);
     if (status == LEAT_OK) status = w->env->io->ops->stat(w->env->io, path, &stat, w->err);
     if (status == LEAT_OK)
-        json_array_append_new(files, json_pack("{s:s,s:I,s:I,s:s}", "path", name, "rows", (json_int_t)rows->row_count, "bytes",
-                                               (json_int_t)stat.size_bytes, "kind", kind));
+        json_array_append_new(files, json_pack("{s:s,s:I,s:I,s:s}", "path", name, "rows", (json_int_t)rows->row_count,
+                                               "bytes", (json_int_t)stat.size_bytes, "kind", kind));
     leat_buffer_deinit(&sql);
     free(name);
     free(scratch);
@@ -173,7 +175,8 @@ static enum leat_status write_rows(struct writer *w, const struct leat_changes *
     return status;
 }
 
-static enum leat_status write_part(struct writer *w, const struct leat_checkpoint_node *node, bool increment, json_t *files) {
+static enum leat_status write_part(struct writer *w, const struct leat_checkpoint_node *node, bool increment,
+                                   json_t *files) {
     const struct leat_schema *schema = node->ops->schema(node->node, w->part);
     struct leat_changes rows;
     uint64_t cursor = 0;
@@ -189,20 +192,9 @@ static enum leat_status write_part(struct writer *w, const struct leat_checkpoin
     return status == LEAT_END ? LEAT_OK : status;
 }
 
-static uint64_t rows_of(const json_t *files, bool base) {
-    uint64_t rows = 0;
-    size_t i;
-    json_t *file;
-    json_array_foreach(files, i, file) {
-        const char *kind = json_string_value(json_object_get(file, "kind"));
-        if (kind && !strcmp(kind, "base") == base) rows += (uint64_t)json_integer_value(json_object_get(file, "rows"));
-    }
-    return rows;
-}
-
 /* How many rows an increment of this part would have; stops counting beyond `most`. */
-static enum leat_status count_dirty(const struct leat_checkpoint_node *node, size_t part, uint64_t most, uint64_t *count,
-                                    struct leat_error *err) {
+static enum leat_status count_dirty(const struct leat_checkpoint_node *node, size_t part, uint64_t most,
+                                    uint64_t *count, struct leat_error *err) {
     struct leat_changes rows;
     uint64_t cursor = 0;
     enum leat_status status = LEAT_OK;
@@ -215,26 +207,28 @@ static enum leat_status count_dirty(const struct leat_checkpoint_node *node, siz
     return status == LEAT_END ? LEAT_OK : status;
 }
 
-/* May all parts of the node be written as increments on what the last checkpoint has of it? */
+/* May all parts of the node be written as increments on what the last checkpoint has of it, and is that worth it? */
 static enum leat_status choose_increment(const struct leat_checkpoint_node *node, uint64_t number, const json_t *last,
                                          bool *increment, struct leat_error *err) {
+    uint64_t live = 0, stored = 0, dirty = 0;
+    size_t p, f;
+    json_t *part, *file;
     *increment = false;
-    if (!last || !*node->based_on || *node->based_on != number || !leat_checkpoint_same_parts(last, node)) return LEAT_OK;
-    const json_t *parts = json_object_get(last, "parts");
-    uint64_t base = 0, later = 0;
-    for (size_t p = 0; p < json_array_size(parts); p++) {
-        const json_t *files = json_object_get(json_array_get(parts, p), "files");
-        base += rows_of(files, true);
-        later += rows_of(files, false);
+    if (!last || !*node->based_on || *node->based_on != number || !leat_checkpoint_same_parts(last, node))
+        return LEAT_OK;
+    json_array_foreach(json_object_get(last, "parts"), p, part) {
+        const json_t *files = json_object_get(part, "files");
+        if (json_array_size(files) >= MAX_FILES) return LEAT_OK;
+        live += node->ops->rows(node->node, p);
+        json_array_foreach(files, f, file) stored += (uint64_t)json_integer_value(json_object_get(file, "rows"));
     }
-    for (size_t p = 0; p < json_array_size(parts); p++) {
-        uint64_t dirty;
-        if (later > base / 2) return LEAT_OK;
-        enum leat_status status = count_dirty(node, p, base / 2 - later, &dirty, err);
+    for (p = 0; p < node->ops->parts(node->node) && dirty <= live / 2; p++) {
+        uint64_t count;
+        enum leat_status status = count_dirty(node, p, live / 2 - dirty, &count, err);
         if (status) return status;
-        later += dirty;
+        dirty += count;
     }
-    *increment = later <= base / 2;
+    *increment = dirty <= live / 2 && stored + dirty <= live + live / 2;
     return LEAT_OK;
 }
 
@@ -245,10 +239,11 @@ static enum leat_status write_node(struct writer *w, const struct leat_checkpoin
     enum leat_status status = choose_increment(node, last_number, last, &increment, w->err);
     for (w->part = 0; status == LEAT_OK && w->part < node->ops->parts(node->node); w->part++) {
         json_t *files = json_array();
-        if (increment) json_array_extend(files, json_object_get(json_array_get(json_object_get(last, "parts"), w->part), "files"));
+        if (increment)
+            json_array_extend(files, json_object_get(json_array_get(json_object_get(last, "parts"), w->part), "files"));
         status = write_part(w, node, increment, files);
-        json_array_append_new(parts, json_pack("{s:o,s:o}", "columns", columns_json(node->ops->schema(node->node, w->part)),
-                                               "files", files));
+        json_array_append_new(parts, json_pack("{s:o,s:o}", "columns",
+                                               columns_json(node->ops->schema(node->node, w->part)), "files", files));
     }
     json_array_append_new(nodes, json_pack("{s:s,s:o}", "signature", node->signature, "parts", parts));
     return status;
@@ -260,14 +255,14 @@ static bool refers_to(const json_t *manifest, const char *path) {
     json_array_foreach(json_object_get(manifest, "nodes"), i, node)
         json_array_foreach(json_object_get(node, "parts"), j, part)
             json_array_foreach(json_object_get(part, "files"), k, file) {
-                const char *have = json_string_value(json_object_get(file, "path"));
-                if (have && !strcmp(have, path)) return true;
-            }
+        const char *have = json_string_value(json_object_get(file, "path"));
+        if (have && !strcmp(have, path)) return true;
+    }
     return false;
 }
 
-/* Removes every file the manifest (of checkpoint `number`) does not need, the older manifests first. Failures only cost space:
- * what stays is tried again after the next checkpoint. */
+/* Removes every file the manifest (of checkpoint `number`) does not need, the older manifests first. Failures only cost
+ * space: what stays is tried again after the next checkpoint. */
 static void remove_old(struct leat_env *env, const char *dir, uint64_t number, const json_t *manifest) {
     char **names = NULL, **files = NULL;
     size_t count = 0, file_count;
@@ -283,9 +278,12 @@ static void remove_old(struct leat_env *env, const char *dir, uint64_t number, c
         if (leat_io_remove_tree(env->io, old, &ignored) == LEAT_OK &&
             leat_io_list_sorted(env->io, folder, &files, &file_count, &ignored) == LEAT_OK) {
             for (size_t f = 0; f < file_count; f++) {
-                char *relative = leat_asprintf("%s/%s", names[i], files[f]), *path = leat_checkpoint_path(dir, relative);
-                if (refers_to(manifest, relative)) needed = true;
-                else if (leat_io_remove_tree(env->io, path, &ignored)) needed = true;
+                char *relative = leat_asprintf("%s/%s", names[i], files[f]),
+                     *path = leat_checkpoint_path(dir, relative);
+                if (refers_to(manifest, relative))
+                    needed = true;
+                else if (leat_io_remove_tree(env->io, path, &ignored))
+                    needed = true;
                 free(relative);
                 free(path);
             }
@@ -322,9 +320,10 @@ static enum leat_status write_manifest(struct writer *w, json_t *manifest) {
 }
 
 enum leat_status leat_checkpoint_save(struct leat_env *env, struct leat_conn *batch, const char *dir, uint64_t step,
-                                      const char *engine_json, const struct leat_checkpoint_node *nodes, size_t node_count,
-                                      struct leat_error *err) {
-    struct writer w = {.env = env, .conn = batch, .dir = dir, .err = err, .scratch = leat_checkpoint_path(dir, "scratch")};
+                                      const char *engine_json, const struct leat_checkpoint_node *nodes,
+                                      size_t node_count, struct leat_error *err) {
+    struct writer w = {
+        .env = env, .conn = batch, .dir = dir, .err = err, .scratch = leat_checkpoint_path(dir, "scratch")};
     json_t *last = NULL, *list = json_array(), *engine = json_loads(engine_json, 0, NULL), *manifest = NULL;
     uint64_t last_number;
     char *folder = NULL;
@@ -333,17 +332,19 @@ enum leat_status leat_checkpoint_save(struct leat_env *env, struct leat_conn *ba
         status = leat_fail(err, LEAT_INVALID, "a checkpoint needs a JSON object from the engine");
         goto out;
     }
-    if ((status = leat_io_remove_tree(env->io, w.scratch, err)) || (status = leat_io_mkdirs(env->io, w.scratch, err))) goto out;
+    if ((status = leat_io_remove_tree(env->io, w.scratch, err)) || (status = leat_io_mkdirs(env->io, w.scratch, err)))
+        goto out;
     status = leat_checkpoint_newest(env, dir, &last_number, &last, err);
-    if (status && status != LEAT_NOT_FOUND && status != LEAT_CORRUPT) goto out; /* without a usable one all is written whole */
+    if (status && status != LEAT_NOT_FOUND && status != LEAT_CORRUPT)
+        goto out; /* without a usable one all is written whole */
     if ((status = next_number(env, dir, &w.number, err))) goto out;
     folder = leat_asprintf("%s/%llu", dir, (unsigned long long)w.number);
     if ((status = leat_io_mkdirs(env->io, folder, err))) goto out;
     for (w.node = 0; w.node < node_count && status == LEAT_OK; w.node++)
         status = write_node(&w, &nodes[w.node], last_number, last, list);
     if (status) goto out;
-    manifest = json_pack("{s:i,s:s,s:s,s:I,s:O,s:O}", "format", FORMAT, "leat", LEAT_VERSION, "duckdb", leat_duck_version(), "step",
-                         (json_int_t)step, "engine", engine, "nodes", list);
+    manifest = json_pack("{s:i,s:s,s:s,s:I,s:O,s:O}", "format", FORMAT, "leat", LEAT_VERSION, "duckdb",
+                         leat_duck_version(), "step", (json_int_t)step, "engine", engine, "nodes", list);
     if ((status = write_manifest(&w, manifest))) goto out;
     for (size_t i = 0; i < node_count; i++) {
         nodes[i].ops->clean(nodes[i].node);

@@ -12,8 +12,9 @@
  *                          "files": [{"path": "7/0-0-0.parquet", "rows": r, "bytes": b, "kind": "base" | "gone" | "now"}, ...]}]}]}
  * A part's content is its base files, then, in order, the increments: "gone" takes its rows' keys away, "now" puts
  * rows in place of those with the same key. Types that Parquet does not hold exactly (HUGEINT, UHUGEINT, INTERVAL) are VARCHAR
- * in the files. Files of earlier checkpoints are referred to, not copied; a part is written whole again when its increments would
- * exceed half of its base. Old checkpoints go when the newer manifest is durable.
+ * in the files. Files of earlier checkpoints are referred to, not copied. A node is written whole again when half of it changed, when
+ * what its files hold would exceed one and a half times what is live, or when they are too many: state that only grows is
+ * never copied, and loading reads at most half as much again as there is. Old checkpoints go when the newer manifest is durable.
  *
  * Any reader of Parquet can look at the state; only the manifest says which files count. */
 #ifndef LEAT_STATE_CHECKPOINT_H
@@ -29,6 +30,7 @@ struct leat_checkpoint_ops {
     const struct leat_schema *(*schema)(const void *, size_t part);
     enum leat_status (*save)(void *, size_t part, bool only_dirty, uint64_t *cursor, size_t max_rows, struct leat_changes *out, struct leat_error *);
     void (*clean)(void *);
+    uint64_t (*rows)(const void *, size_t part); /* live now */
     void (*load_hint)(void *, size_t part, uint64_t rows);
     enum leat_status (*load)(void *, size_t part, const struct leat_changes *rows, struct leat_error *);
 };

@@ -7,7 +7,8 @@
 /* ---- what the manifest says, checked before anything is loaded */
 
 static enum leat_status check_file(struct leat_env *env, const char *dir, const json_t *file, struct leat_error *err) {
-    const char *name = json_string_value(json_object_get(file, "path")), *kind = json_string_value(json_object_get(file, "kind"));
+    const char *name = json_string_value(json_object_get(file, "path")),
+               *kind = json_string_value(json_object_get(file, "kind"));
     struct leat_stat stat;
     if (!name || !kind || strstr(name, "..") || *name == '/')
         return leat_fail(err, LEAT_CORRUPT, "checkpoint manifest in %s: a file without a proper path and kind", dir);
@@ -15,32 +16,38 @@ static enum leat_status check_file(struct leat_env *env, const char *dir, const 
     enum leat_status status = env->io->ops->stat(env->io, path, &stat, err);
     if (status == LEAT_NOT_FOUND) status = leat_fail(err, LEAT_CORRUPT, "%s is missing, the checkpoint needs it", path);
     if (status == LEAT_OK && (json_int_t)stat.size_bytes != json_integer_value(json_object_get(file, "bytes")))
-        status = leat_fail(err, LEAT_CORRUPT, "%s has %llu bytes, its checkpoint says %lld", path, (unsigned long long)stat.size_bytes,
+        status = leat_fail(err, LEAT_CORRUPT, "%s has %llu bytes, its checkpoint says %lld", path,
+                           (unsigned long long)stat.size_bytes,
                            (long long)json_integer_value(json_object_get(file, "bytes")));
     free(path);
     return status;
 }
 
-static enum leat_status check_files(struct leat_env *env, const char *dir, const json_t *entry, struct leat_error *err) {
+static enum leat_status check_files(struct leat_env *env, const char *dir, const json_t *entry,
+                                    struct leat_error *err) {
     size_t p, f;
     json_t *part, *file;
     json_array_foreach(json_object_get(entry, "parts"), p, part)
         json_array_foreach(json_object_get(part, "files"), f, file) {
-            enum leat_status status = check_file(env, dir, file, err);
-            if (status) return status;
-        }
+        enum leat_status status = check_file(env, dir, file, err);
+        if (status) return status;
+    }
     return LEAT_OK;
 }
 
 static enum leat_status check_usable(struct leat_env *env, const char *dir, const json_t *manifest,
-                                     const struct leat_checkpoint_node *nodes, size_t node_count, struct leat_error *err) {
+                                     const struct leat_checkpoint_node *nodes, size_t node_count,
+                                     struct leat_error *err) {
     if (json_integer_value(json_object_get(manifest, "format")) != 1)
         return leat_fail(err, LEAT_NOT_FOUND, "the checkpoint in %s has another format", dir);
     for (size_t i = 0; i < node_count; i++) {
         json_t *entry = leat_checkpoint_find_node(manifest, &nodes[i]);
-        if (!entry) return leat_fail(err, LEAT_NOT_FOUND, "the checkpoint in %s has no operator like \"%.200s\"", dir, nodes[i].signature);
+        if (!entry)
+            return leat_fail(err, LEAT_NOT_FOUND, "the checkpoint in %s has no operator like \"%.200s\"", dir,
+                             nodes[i].signature);
         if (!leat_checkpoint_same_parts(entry, &nodes[i]))
-            return leat_fail(err, LEAT_NOT_FOUND, "the checkpoint in %s keeps the state of \"%.200s\" in other columns", dir, nodes[i].signature);
+            return leat_fail(err, LEAT_NOT_FOUND, "the checkpoint in %s keeps the state of \"%.200s\" in other columns",
+                             dir, nodes[i].signature);
     }
     for (size_t i = 0; i < node_count; i++) {
         enum leat_status status = check_files(env, dir, leat_checkpoint_find_node(manifest, &nodes[i]), err);
@@ -66,8 +73,8 @@ static void put_read(struct leat_buffer *sql, const struct leat_schema *schema, 
     leat_put(sql, ")");
 }
 
-static enum leat_status load_file(struct leat_conn *conn, const char *dir, const struct leat_checkpoint_node *node, size_t part,
-                                  const json_t *file, struct leat_error *err) {
+static enum leat_status load_file(struct leat_conn *conn, const char *dir, const struct leat_checkpoint_node *node,
+                                  size_t part, const json_t *file, struct leat_error *err) {
     const char *kind = json_string_value(json_object_get(file, "kind"));
     char *path = leat_checkpoint_path(dir, json_string_value(json_object_get(file, "path")));
     struct leat_changes rows;

@@ -35,8 +35,10 @@ static void *alloc_large(struct leat_heap *h, size_t size) {
 
 static void free_large(struct leat_heap *h, void *memory, size_t size) {
     struct leat_heap_large *block = (struct leat_heap_large *)memory - 1;
-    if (block->previous) block->previous->next = block->next;
-    else h->large = block->next;
+    if (block->previous)
+        block->previous->next = block->next;
+    else
+        h->large = block->next;
     if (block->next) block->next->previous = block->previous;
     h->reserved_bytes -= sizeof *block + size;
     free(block);

@@ -1,8 +1,8 @@
 /* Keyed hash table. See keyed.h.
  *
  * A slot holds 32 bits of the key's hash (the tag) and the entry's index. The home slot is the tag's upper bits, so
- * that the table can grow, and close the gap of a removed key, from the slots alone without touching an entry; growing reads and
- * writes both arrays almost in order. Load at most 0.6. */
+ * that the table can grow, and close the gap of a removed key, from the slots alone without touching an entry; growing
+ * reads and writes both arrays almost in order. Load at most 0.6. */
 #include "state/keyed.h"
 
 #include <assert.h>
@@ -10,15 +10,27 @@
 
 enum { MIN_SLOT_BITS = 6, SLAB_BYTES = 1 << 18, PROBE_CHUNK = 256, CACHE_LINE = 64, MAX_PREFETCH_LINES = 4 };
 
-static uint32_t tag_of(const struct leat_hash128 *key) { return (uint32_t)(key->low >> 32); }
-static uint32_t slot_tag(uint64_t slot) { return (uint32_t)(slot >> 32); }
-static uint32_t slot_index(uint64_t slot) { return (uint32_t)slot - 1; }
-static size_t home_of(const struct leat_keyed *t, uint32_t tag) { return tag >> (32 - t->slot_bits); }
-static size_t slot_mask(const struct leat_keyed *t) { return ((size_t)1 << t->slot_bits) - 1; }
+static uint32_t tag_of(const struct leat_hash128 *key) {
+    return (uint32_t)(key->low >> 32);
+}
+static uint32_t slot_tag(uint64_t slot) {
+    return (uint32_t)(slot >> 32);
+}
+static uint32_t slot_index(uint64_t slot) {
+    return (uint32_t)slot - 1;
+}
+static size_t home_of(const struct leat_keyed *t, uint32_t tag) {
+    return tag >> (32 - t->slot_bits);
+}
+static size_t slot_mask(const struct leat_keyed *t) {
+    return ((size_t)1 << t->slot_bits) - 1;
+}
 static bool key_equal(const struct leat_entry *e, const struct leat_hash128 *key) {
     return e->key.low == key->low && e->key.high == key->high;
 }
-static bool fits(unsigned slot_bits, size_t count) { return count * 5 <= ((size_t)3 << slot_bits); }
+static bool fits(unsigned slot_bits, size_t count) {
+    return count * 5 <= ((size_t)3 << slot_bits);
+}
 
 void leat_keyed_init(struct leat_keyed *t, size_t payload_bytes) {
     *t = (struct leat_keyed){.slot_bits = MIN_SLOT_BITS};
@@ -67,10 +79,11 @@ void leat_keyed_reserve(struct leat_keyed *t, size_t count) {
     if (bits > t->slot_bits) grow_slots(t, bits);
 }
 
-/* One slab, or for a table that is large already as many as fill whole huge pages. Not zeroed: an entry is zeroed when it is
- * made, while its line is needed anyway. */
+/* One slab, or for a table that is large already as many as fill whole huge pages. Not zeroed: an entry is zeroed when
+ * it is made, while its line is needed anyway. */
 static void add_slabs(struct leat_keyed *t) {
-    size_t slab_bytes = t->entry_bytes << t->slab_shift, count = t->slab_count >= 16 ? 4 * LEAT_HUGE_PAGE_BYTES / slab_bytes : 1;
+    size_t slab_bytes = t->entry_bytes << t->slab_shift,
+           count = t->slab_count >= 16 ? 4 * LEAT_HUGE_PAGE_BYTES / slab_bytes : 1;
     if (!count) count = 1;
     if (t->slab_count + count > t->slab_capacity) {
         t->slab_capacity = t->slab_capacity * 2 + count;
@@ -110,9 +123,10 @@ static uint32_t probe(const struct leat_keyed *t, const struct leat_hash128 *key
     }
 }
 
-/* First pass over at most PROBE_CHUNK keys: the first entry whose tag agrees (most likely the key's), its lines on their way into
- * the cache; or LEAT_NO_ENTRY. ends: the slot of the entry, or the empty one. */
-static void probe_tags(const struct leat_keyed *t, const struct leat_hash128 *keys, size_t n, uint32_t *candidates, size_t *ends) {
+/* First pass over at most PROBE_CHUNK keys: the first entry whose tag agrees (most likely the key's), its lines on
+ * their way into the cache; or LEAT_NO_ENTRY. ends: the slot of the entry, or the empty one. */
+static void probe_tags(const struct leat_keyed *t, const struct leat_hash128 *keys, size_t n, uint32_t *candidates,
+                       size_t *ends) {
     size_t mask = slot_mask(t), lines = (t->entry_bytes + CACHE_LINE - 1) / CACHE_LINE;
     if (lines > MAX_PREFETCH_LINES) lines = MAX_PREFETCH_LINES;
     for (size_t i = 0; i < n; i++)

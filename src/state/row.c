@@ -70,17 +70,28 @@ static void place_rows(const struct leat_row_codec *codec, const struct leat_cha
 
 #define WRITE_FIXED(width)                                                                                             \
     for (size_t i = 0; i < n; i++)                                                                                     \
-        memcpy(to + starts[i], in + row_at(rows, first_row, i) * (width), width)
+    memcpy(to + starts[i], in + row_at(rows, first_row, i) * (width), width)
 
-static void write_fixed(const char *in, size_t size, const uint32_t *rows, size_t first_row, size_t n, const size_t *starts,
-                        uint8_t *to) {
+static void write_fixed(const char *in, size_t size, const uint32_t *rows, size_t first_row, size_t n,
+                        const size_t *starts, uint8_t *to) {
     switch (size) {
-    case 1: WRITE_FIXED(1); break;
-    case 2: WRITE_FIXED(2); break;
-    case 4: WRITE_FIXED(4); break;
-    case 8: WRITE_FIXED(8); break;
-    case 16: WRITE_FIXED(16); break;
-    default: break;
+    case 1:
+        WRITE_FIXED(1);
+        break;
+    case 2:
+        WRITE_FIXED(2);
+        break;
+    case 4:
+        WRITE_FIXED(4);
+        break;
+    case 8:
+        WRITE_FIXED(8);
+        break;
+    case 16:
+        WRITE_FIXED(16);
+        break;
+    default:
+        break;
     }
 }
 
@@ -98,8 +109,8 @@ static void write_strings(const struct leat_row_codec *codec, size_t k, bool fir
     }
 }
 
-static void write_nulls(const struct leat_row_codec *codec, size_t k, const struct leat_column *column, const uint32_t *rows,
-                        size_t first_row, size_t n, struct leat_row_block *block) {
+static void write_nulls(const struct leat_row_codec *codec, size_t k, const struct leat_column *column,
+                        const uint32_t *rows, size_t first_row, size_t n, struct leat_row_block *block) {
     bool string = leat_type_is_string(codec->types[k]);
     for (size_t i = 0; i < n; i++) {
         if (!leat_is_null(column, row_at(rows, first_row, i))) continue;
@@ -109,8 +120,8 @@ static void write_nulls(const struct leat_row_codec *codec, size_t k, const stru
     }
 }
 
-void leat_row_encode(const struct leat_row_codec *codec, const struct leat_changes *c, const uint32_t *rows, size_t first_row,
-                     size_t n, struct leat_row_block *block) {
+void leat_row_encode(const struct leat_row_codec *codec, const struct leat_changes *c, const uint32_t *rows,
+                     size_t first_row, size_t n, struct leat_row_block *block) {
     size_t bitmap = (codec->count + 7) / 8;
     bool first_string = true;
     place_rows(codec, c, rows, first_row, n, block);
@@ -154,16 +165,27 @@ static void read_strings(const struct leat_row_codec *codec, size_t i, bool firs
 
 #define READ_FIXED(bytes)                                                                                              \
     for (size_t r = 0; r < n; r++)                                                                                     \
-        memcpy(to + r * (bytes), rows[r] + offset, bytes)
+    memcpy(to + r * (bytes), rows[r] + offset, bytes)
 
 static void read_fixed(size_t offset, size_t size, const uint8_t *const *rows, size_t n, char *to) {
     switch (size) {
-    case 1: READ_FIXED(1); break;
-    case 2: READ_FIXED(2); break;
-    case 4: READ_FIXED(4); break;
-    case 8: READ_FIXED(8); break;
-    case 16: READ_FIXED(16); break;
-    default: break;
+    case 1:
+        READ_FIXED(1);
+        break;
+    case 2:
+        READ_FIXED(2);
+        break;
+    case 4:
+        READ_FIXED(4);
+        break;
+    case 8:
+        READ_FIXED(8);
+        break;
+    case 16:
+        READ_FIXED(16);
+        break;
+    default:
+        break;
     }
 }
 
@@ -205,29 +227,42 @@ void leat_own_strings(struct leat_changes *out, size_t out_column, size_t at, si
 
 #define GATHER(bytes)                                                                                                  \
     for (size_t i = 0; i < n; i++)                                                                                     \
-        memcpy(to + i * (bytes), in + (size_t)rows[i] * (bytes), bytes)
+    memcpy(to + i * (bytes), in + (size_t)rows[i] * (bytes), bytes)
 
 static void gather_values(char *to, const char *in, size_t size, const uint32_t *rows, size_t n) {
     switch (size) {
-    case 1: GATHER(1); break;
-    case 2: GATHER(2); break;
-    case 4: GATHER(4); break;
-    case 8: GATHER(8); break;
-    case 16: GATHER(16); break;
-    default: break;
+    case 1:
+        GATHER(1);
+        break;
+    case 2:
+        GATHER(2);
+        break;
+    case 4:
+        GATHER(4);
+        break;
+    case 8:
+        GATHER(8);
+        break;
+    case 16:
+        GATHER(16);
+        break;
+    default:
+        break;
     }
 }
 
-void leat_gather_borrowed(struct leat_changes *out, size_t out_column, size_t at, const struct leat_changes *from, size_t column,
-                          const uint32_t *rows, size_t first_row, size_t n) {
+void leat_gather_borrowed(struct leat_changes *out, size_t out_column, size_t at, const struct leat_changes *from,
+                          size_t column, const uint32_t *rows, size_t first_row, size_t n) {
     struct leat_column *into = &out->columns[out_column];
     const struct leat_column *source = &from->columns[column];
     size_t size = leat_type_size(into->type);
     if (!n) return;
     assert(leat_type_equal(into->type, source->type) && at + n <= out->capacity);
     char *to = (char *)into->data + at * size;
-    if (rows) gather_values(to, source->data, size, rows, n);
-    else memcpy(to, (const char *)source->data + first_row * size, n * size);
+    if (rows)
+        gather_values(to, source->data, size, rows, n);
+    else
+        memcpy(to, (const char *)source->data + first_row * size, n * size);
     if (source->valid)
         for (size_t i = 0; i < n; i++)
             if (leat_is_null(source, rows ? rows[i] : first_row + i)) leat_set_null(out, out_column, at + i);

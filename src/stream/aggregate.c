@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+enum { KEPT_STEP_BYTES = 32 << 20 };
+
 static size_t take(size_t *at, size_t bytes, size_t align) {
     *at = (*at + align - 1) / align * align;
     size_t offset = *at;
@@ -22,10 +24,16 @@ static enum leat_status choose_state(struct leat_agg_run *run, struct leat_error
     char type[32];
     switch (run->spec->kind) {
     case LEAT_AGG_COUNT_STAR:
-    case LEAT_AGG_COUNT: run->state = LEAT_STATE_COUNT; return LEAT_OK;
-    case LEAT_AGG_COUNT_DISTINCT: run->state = LEAT_STATE_DISTINCT; return LEAT_OK;
+    case LEAT_AGG_COUNT:
+        run->state = LEAT_STATE_COUNT;
+        return LEAT_OK;
+    case LEAT_AGG_COUNT_DISTINCT:
+        run->state = LEAT_STATE_DISTINCT;
+        return LEAT_OK;
     case LEAT_AGG_MIN:
-    case LEAT_AGG_ARG_MIN: run->state = LEAT_STATE_PICK; return LEAT_OK;
+    case LEAT_AGG_ARG_MIN:
+        run->state = LEAT_STATE_PICK;
+        return LEAT_OK;
     case LEAT_AGG_MAX:
     case LEAT_AGG_ARG_MAX:
         run->state = LEAT_STATE_PICK;
@@ -38,14 +46,18 @@ static enum leat_status choose_state(struct leat_agg_run *run, struct leat_error
         break;
     case LEAT_AGG_SUM:
     case LEAT_AGG_AVG:
-        if (run->argument.kind == LEAT_FLOAT || run->argument.kind == LEAT_DOUBLE) run->state = LEAT_STATE_EXACT;
-        else if (is_wide(run->argument)) run->state = LEAT_STATE_WIDE;
-        else run->state = LEAT_STATE_SUM;
+        if (run->argument.kind == LEAT_FLOAT || run->argument.kind == LEAT_DOUBLE)
+            run->state = LEAT_STATE_EXACT;
+        else if (is_wide(run->argument))
+            run->state = LEAT_STATE_WIDE;
+        else
+            run->state = LEAT_STATE_SUM;
         if (run->argument.kind <= LEAT_DECIMAL) return LEAT_OK;
         break;
     }
     leat_type_print(run->argument, type);
-    return leat_fail(err, LEAT_UNSUPPORTED, "aggregate kind %d cannot take a column of type %s", (int)run->spec->kind, type);
+    return leat_fail(err, LEAT_UNSUPPORTED, "aggregate kind %d cannot take a column of type %s", (int)run->spec->kind,
+                     type);
 }
 
 /* The type that the result column must have, so that aggregate_output.c may write it. */
@@ -54,20 +66,31 @@ static enum leat_status check_result(const struct leat_agg_run *run, struct leat
     bool ok = false;
     switch (run->state) {
     case LEAT_STATE_COUNT:
-    case LEAT_STATE_DISTINCT: ok = kind == LEAT_BIGINT; break;
+    case LEAT_STATE_DISTINCT:
+        ok = kind == LEAT_BIGINT;
+        break;
     case LEAT_STATE_SUM:
     case LEAT_STATE_WIDE:
-        if (run->spec->kind == LEAT_AGG_AVG) ok = kind == LEAT_DOUBLE;
-        else ok = kind == LEAT_HUGEINT || (kind == LEAT_DECIMAL && run->spec->result.width > 18) || kind == LEAT_BIGINT;
+        if (run->spec->kind == LEAT_AGG_AVG)
+            ok = kind == LEAT_DOUBLE;
+        else
+            ok = kind == LEAT_HUGEINT || (kind == LEAT_DECIMAL && run->spec->result.width > 18) || kind == LEAT_BIGINT;
         break;
-    case LEAT_STATE_EXACT: ok = kind == LEAT_DOUBLE; break;
-    case LEAT_STATE_BOOL: ok = kind == LEAT_BOOLEAN; break;
-    case LEAT_STATE_PICK: ok = leat_type_equal(run->spec->result, run->argument); break;
+    case LEAT_STATE_EXACT:
+        ok = kind == LEAT_DOUBLE;
+        break;
+    case LEAT_STATE_BOOL:
+        ok = kind == LEAT_BOOLEAN;
+        break;
+    case LEAT_STATE_PICK:
+        ok = leat_type_equal(run->spec->result, run->argument);
+        break;
     }
     if (ok) return LEAT_OK;
     char type[32];
     leat_type_print(run->spec->result, type);
-    return leat_fail(err, LEAT_UNSUPPORTED, "aggregate kind %d cannot give a column of type %s", (int)run->spec->kind, type);
+    return leat_fail(err, LEAT_UNSUPPORTED, "aggregate kind %d cannot give a column of type %s", (int)run->spec->kind,
+                     type);
 }
 
 static void place_state(struct leat_agg_run *run, size_t *at) {
@@ -134,10 +157,11 @@ static enum leat_status agg_open(struct leat_node *node, struct leat_conn *conn,
     a->keys = leat_alloc((op->key_count + 1) * sizeof *a->keys);
     a->key_columns = leat_alloc((op->key_count + 1) * sizeof *a->key_columns);
     if (op->schema.field_count != op->key_count + op->agg_count || (op->global && op->key_count))
-        return leat_fail(err, LEAT_INVALID, "operator %d: %zu keys and %zu aggregates cannot give %zu columns", node->id,
-                         op->key_count, op->agg_count, op->schema.field_count);
+        return leat_fail(err, LEAT_INVALID, "operator %d: %zu keys and %zu aggregates cannot give %zu columns",
+                         node->id, op->key_count, op->agg_count, op->schema.field_count);
     if (op->close_key >= 0 && !op->global && !has_close_time(op))
-        return leat_fail(err, LEAT_INVALID, "operator %d: EMIT ON WINDOW CLOSE needs a group column that follows event time", node->id);
+        return leat_fail(err, LEAT_INVALID,
+                         "operator %d: EMIT ON WINDOW CLOSE needs a group column that follows event time", node->id);
     enum leat_status status = open_aggs(a, &at, err);
     if (status) return status;
     for (size_t k = 0; k < op->key_count; k++) {
@@ -220,7 +244,8 @@ void leat_group_set_keys(struct leat_aggregate *a, char *group, const struct lea
     for (size_t k = 0; k < a->base.op->key_count; k++) {
         const struct leat_column *column = &rows->columns[columns[k]];
         const struct leat_group_key *key = &a->keys[k];
-        if (leat_is_null(column, row)) group[key->null_offset] = 1;
+        if (leat_is_null(column, row))
+            group[key->null_offset] = 1;
         else
             leat_agg_set_value(a, key->type, group + key->offset,
                                (const char *)column->data + row * leat_type_size(key->type));
@@ -295,7 +320,8 @@ static int64_t final_at(const struct leat_aggregate *a, const char *group) {
         for (size_t j = 0; j < op->time_count; j++) {
             const struct leat_time_column *t = &op->times[j];
             int64_t end;
-            if (t->object != op->times[i].object || t->column >= op->key_count || !is_time(a->keys[t->column].type)) continue;
+            if (t->object != op->times[i].object || t->column >= op->key_count || !is_time(a->keys[t->column].type))
+                continue;
             if (op->close_key >= 0 && t->column != op->close_key) continue;
             if (__builtin_add_overflow(time_of(&a->keys[t->column], group), t->span_us, &end)) continue;
             if (end < first) first = end;
@@ -410,9 +436,10 @@ static enum leat_status check_weights(const struct leat_aggregate *a, const stru
                                       struct leat_error *err) {
     for (size_t i = 0; a->picks && in->weights && i < in->row_count; i++)
         if (in->weights[i] < 0)
-            return leat_fail(err, LEAT_INVALID,
-                             "operator %d: MIN, MAX and ARG_* cannot take a row back (weight %d): the plan must recompute such keys",
-                             a->base.id, (int)in->weights[i]);
+            return leat_fail(
+                err, LEAT_INVALID,
+                "operator %d: MIN, MAX and ARG_* cannot take a row back (weight %d): the plan must recompute such keys",
+                a->base.id, (int)in->weights[i]);
     return LEAT_OK;
 }
 
@@ -488,6 +515,8 @@ static enum leat_status agg_step(struct leat_node *node, const struct leat_step_
     struct leat_aggregate *a = (struct leat_aggregate *)node;
     a->epoch++;
     a->touched_count = 0;
+    /* A rare large step must not keep its memory for ever. */
+    if (a->saved_memory.used_bytes > KEPT_STEP_BYTES) leat_arena_deinit(&a->saved_memory);
     leat_arena_reset(&a->saved_memory);
     if (node->op->global && a->groups.count == 0) {
         struct leat_agg_chunk first = {.n = 1};
@@ -522,8 +551,17 @@ static void agg_stats(const struct leat_node *node, struct leat_node_stats *out)
     }
 }
 
-static const struct leat_node_ops agg_ops = {
-    .open = agg_open, .close = agg_close, .step = agg_step, .withheld = agg_withheld, .due = agg_due, .stats = agg_stats,
-    .parts = leat_agg_parts, .part_schema = leat_agg_part_schema, .save = leat_agg_save, .clean = leat_agg_clean,
-    .load_hint = leat_agg_load_hint, .load = leat_agg_load};
+static const struct leat_node_ops agg_ops = {.open = agg_open,
+                                             .close = agg_close,
+                                             .step = agg_step,
+                                             .withheld = agg_withheld,
+                                             .due = agg_due,
+                                             .stats = agg_stats,
+                                             .parts = leat_agg_parts,
+                                             .part_schema = leat_agg_part_schema,
+                                             .save = leat_agg_save,
+                                             .clean = leat_agg_clean,
+                                             .part_rows = leat_agg_part_rows,
+                                             .load_hint = leat_agg_load_hint,
+                                             .load = leat_agg_load};
 const struct leat_node_kind leat_node_aggregate = {&agg_ops, sizeof(struct leat_aggregate)};

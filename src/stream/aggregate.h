@@ -144,6 +144,7 @@ const struct leat_schema *leat_agg_part_schema(const struct leat_node *, size_t 
 enum leat_status leat_agg_save(struct leat_node *, size_t part, bool only_dirty, uint64_t *cursor, size_t max_rows,
                                struct leat_changes *out, struct leat_error *);
 void leat_agg_clean(struct leat_node *);
+uint64_t leat_agg_part_rows(const struct leat_node *, size_t part);
 void leat_agg_load_hint(struct leat_node *, size_t part, uint64_t rows);
 enum leat_status leat_agg_load(struct leat_node *, size_t part, const struct leat_changes *rows, struct leat_error *);
 

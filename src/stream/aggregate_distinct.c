@@ -34,7 +34,8 @@ static void put_part_row(const struct leat_aggregate *a, const struct leat_agg_r
                          const struct leat_counted *v, struct leat_changes *out, size_t at) {
     size_t value = a->base.op->key_count;
     leat_group_emit_keys(a, &group, 1, out, at);
-    memcpy((char *)out->columns[value].data + at * leat_type_size(run->argument), v->value, leat_type_size(run->argument));
+    memcpy((char *)out->columns[value].data + at * leat_type_size(run->argument), v->value,
+           leat_type_size(run->argument));
     if (leat_type_is_string(run->argument)) leat_own_strings(out, value, at, 1);
     ((int64_t *)out->columns[value + 1].data)[at] = v->copies;
 }
@@ -46,8 +47,10 @@ static void drop_value(struct leat_aggregate *a, const struct leat_agg_run *run,
     char *group = leat_group_at(a, v->group);
     if (tombstone && e->flags & LEAT_ENTRY_SAVED)
         put_part_row(a, run, group, v, &d->tombstones, leat_save_tombstone(&d->tombstones));
-    if (v->previous) counted_at(d, v->previous - 1)->next = v->next;
-    else state_of(run, group)->head = v->next;
+    if (v->previous)
+        counted_at(d, v->previous - 1)->next = v->next;
+    else
+        state_of(run, group)->head = v->next;
     if (v->next) counted_at(d, v->next - 1)->previous = v->previous;
     if (leat_type_is_string(run->argument)) leat_heap_string_free(&a->heap, (const struct leat_string *)v->value);
     leat_keyed_remove(&d->values, index);
@@ -74,7 +77,8 @@ void leat_distinct_update(struct leat_aggregate *a, const struct leat_agg_run *r
         struct leat_distinct_state *s = state_of(run, c->groups[i]);
         if (e->flags & LEAT_ENTRY_NEW) {
             e->flags &= ~(uint32_t)LEAT_ENTRY_NEW;
-            leat_agg_set_value(a, run->argument, v->value, (const char *)c->in->columns[argument].data + (c->from + i) * size);
+            leat_agg_set_value(a, run->argument, v->value,
+                               (const char *)c->in->columns[argument].data + (c->from + i) * size);
             link_value(d, s, entries[k], c->entries[i]);
         }
         bool was = v->copies > 0;
@@ -130,7 +134,8 @@ static void load_values(struct leat_aggregate *a, const struct leat_agg_run *run
     }
 }
 
-static void forget_values(struct leat_aggregate *a, const struct leat_agg_run *run, const struct leat_hash128 *hashes, size_t n) {
+static void forget_values(struct leat_aggregate *a, const struct leat_agg_run *run, const struct leat_hash128 *hashes,
+                          size_t n) {
     for (size_t i = 0; i < n; i++) {
         uint32_t found;
         leat_keyed_find(&run->distinct->values, &hashes[i], 1, &found);
@@ -156,7 +161,9 @@ void leat_distinct_load(struct leat_aggregate *a, const struct leat_agg_run *run
             groups[kept] = groups[i];
             at[kept++] = (uint32_t)(from + i);
         }
-        if (gone) forget_values(a, run, hashes, kept);
-        else load_values(a, run, rows, hashes, groups, at, kept);
+        if (gone)
+            forget_values(a, run, hashes, kept);
+        else
+            load_values(a, run, rows, hashes, groups, at, kept);
     }
 }

@@ -1,8 +1,8 @@
 /* Exact sums of doubles, small first.
  *
  * Nearly all groups hold values of similar size: their exact sum fits a 128-bit integer times a power of two, 24
- * bytes instead of the 560 of a full accumulator. A value outside that window (or NaN, or infinite) moves the group to the full one,
- * for good. Both give the correctly rounded true sum, so nobody can tell which was used. */
+ * bytes instead of the 560 of a full accumulator. A value outside that window (or NaN, or infinite) moves the group to
+ * the full one, for good. Both give the correctly rounded true sum, so nobody can tell which was used. */
 #include "stream/aggregate.h"
 
 #include <math.h>
@@ -45,8 +45,10 @@ static inline bool add_small(struct leat_exact_state *s, double value, int32_t t
     int biased = (int)(bits >> 52 & 0x7ff);
     uint64_t mantissa = bits & (((uint64_t)1 << 52) - 1);
     if (biased == 0x7ff) return false;
-    if (biased) mantissa |= (uint64_t)1 << 52;
-    else biased = 1;
+    if (biased)
+        mantissa |= (uint64_t)1 << 52;
+    else
+        biased = 1;
     if (!mantissa) return true;
     int exponent = biased - 1075;
     leat_i128 m = small_of(s), add = (leat_i128)(bits >> 63 ? -(int64_t)mantissa : (int64_t)mantissa) * times;

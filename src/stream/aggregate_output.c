@@ -68,10 +68,15 @@ static double average(const struct leat_agg_run *run, const char *group, bool *n
     return (double)((long double)sum / ((long double)n * (long double)scale));
 }
 
-static bool same_double(double x, double y) { return x == y || (x != x && y != y); }
+static bool same_double(double x, double y) {
+    return x == y || (x != x && y != y);
+}
 
 static bool same_value(struct leat_type type, const char *x, const char *y) {
-    if (leat_type_is_string(type)) return leat_string_equal((const struct leat_string *)x, (const struct leat_string *)y);
+    if (type.kind == LEAT_DOUBLE) return same_double(*(const double *)x, *(const double *)y);
+    if (type.kind == LEAT_FLOAT) return same_double((double)*(const float *)x, (double)*(const float *)y);
+    if (leat_type_is_string(type))
+        return leat_string_equal((const struct leat_string *)x, (const struct leat_string *)y);
     return memcmp(x, y, leat_type_size(type)) == 0;
 }
 
@@ -79,22 +84,26 @@ static bool same_bool(const struct leat_agg_run *run, const char *x, const char 
     const struct leat_bool_state *s = (const struct leat_bool_state *)x, *t = (const struct leat_bool_state *)y;
     bool and = run->spec->kind == LEAT_AGG_BOOL_AND;
     if ((s->trues || s->falses) != (t->trues || t->falses)) return false;
-    return and ? !s->falses == !t->falses : !s->trues == !t->trues;
+    return and? !s->falses == !t->falses : !s->trues == !t->trues;
 }
 
 static bool agg_same(const struct leat_agg_run *run, const char *x, const char *y) {
     const char *sx = x + run->offset, *sy = y + run->offset;
     switch (run->state) {
     case LEAT_STATE_COUNT:
-    case LEAT_STATE_DISTINCT: return memcmp(sx, sy, sizeof(int64_t)) == 0;
-    case LEAT_STATE_BOOL: return same_bool(run, sx, sy);
+    case LEAT_STATE_DISTINCT:
+        return memcmp(sx, sy, sizeof(int64_t)) == 0;
+    case LEAT_STATE_BOOL:
+        return same_bool(run, sx, sy);
     case LEAT_STATE_PICK:
         if (x[run->has_offset] != y[run->has_offset]) return false;
         return !x[run->has_offset] || same_value(run->argument, sx, sy);
-    default: break;
+    default:
+        break;
     }
     if (run->spec->kind == LEAT_AGG_AVG || run->state == LEAT_STATE_EXACT) {
-        const struct leat_exact_state *s = (const struct leat_exact_state *)sx, *t = (const struct leat_exact_state *)sy;
+        const struct leat_exact_state *s = (const struct leat_exact_state *)sx,
+                                      *t = (const struct leat_exact_state *)sy;
         bool null_x, null_y;
         double value_x = average(run, x, &null_x), value_y = average(run, y, &null_y);
         if (null_x || null_y) return null_x == null_y;
@@ -118,16 +127,27 @@ bool leat_group_same(const struct leat_aggregate *a, const char *x, const char *
 
 #define COPY_FIXED(bytes)                                                                                              \
     for (size_t i = 0; i < n; i++)                                                                                     \
-        memcpy(to + i * (bytes), groups[i] + offset, bytes)
+    memcpy(to + i * (bytes), groups[i] + offset, bytes)
 
 static void copy_values(char *to, size_t size, const char *const *groups, size_t n, size_t offset) {
     switch (size) {
-    case 1: COPY_FIXED(1); break;
-    case 2: COPY_FIXED(2); break;
-    case 4: COPY_FIXED(4); break;
-    case 8: COPY_FIXED(8); break;
-    case 16: COPY_FIXED(16); break;
-    default: break;
+    case 1:
+        COPY_FIXED(1);
+        break;
+    case 2:
+        COPY_FIXED(2);
+        break;
+    case 4:
+        COPY_FIXED(4);
+        break;
+    case 8:
+        COPY_FIXED(8);
+        break;
+    case 16:
+        COPY_FIXED(16);
+        break;
+    default:
+        break;
     }
 }
 
@@ -150,8 +170,10 @@ static void emit_sum(const struct leat_agg_run *run, const char *const *groups, 
         int64_t count, low;
         sum_of(run, groups[i], &sum, &count);
         low = (int64_t)sum;
-        if (small) memcpy(data + (at + i) * 8, &low, 8);
-        else memcpy(data + (at + i) * 16, &sum, 16);
+        if (small)
+            memcpy(data + (at + i) * 8, &low, 8);
+        else
+            memcpy(data + (at + i) * 16, &sum, 16);
         if (!count) leat_set_null(out, column, at + i);
     }
 }
@@ -187,12 +209,20 @@ static void emit_agg(const struct leat_agg_run *run, const char *const *groups, 
         break;
     case LEAT_STATE_SUM:
     case LEAT_STATE_WIDE:
-        if (run->spec->kind == LEAT_AGG_AVG) emit_double(run, groups, n, out, column, at);
-        else emit_sum(run, groups, n, out, column, at);
+        if (run->spec->kind == LEAT_AGG_AVG)
+            emit_double(run, groups, n, out, column, at);
+        else
+            emit_sum(run, groups, n, out, column, at);
         break;
-    case LEAT_STATE_EXACT: emit_double(run, groups, n, out, column, at); break;
-    case LEAT_STATE_BOOL: emit_bool(run, groups, n, out, column, at); break;
-    case LEAT_STATE_PICK: emit_value(run->argument, run->offset, run->has_offset, 0, groups, n, out, column, at); break;
+    case LEAT_STATE_EXACT:
+        emit_double(run, groups, n, out, column, at);
+        break;
+    case LEAT_STATE_BOOL:
+        emit_bool(run, groups, n, out, column, at);
+        break;
+    case LEAT_STATE_PICK:
+        emit_value(run->argument, run->offset, run->has_offset, 0, groups, n, out, column, at);
+        break;
     }
 }
 

@@ -30,7 +30,8 @@ static void add_keys(const struct leat_aggregate *a, struct leat_schema *s) {
 }
 
 void leat_agg_describe_parts(struct leat_aggregate *a) {
-    static const struct leat_type bigint = {.kind = LEAT_BIGINT}, blob = {.kind = LEAT_BLOB}, real = {.kind = LEAT_DOUBLE};
+    static const struct leat_type bigint = {.kind = LEAT_BIGINT}, blob = {.kind = LEAT_BLOB},
+                                  real = {.kind = LEAT_DOUBLE};
     struct leat_schema *s = &a->part_schema;
     add_keys(a, s);
     add_column(s, "rows", "", bigint);
@@ -40,7 +41,9 @@ void leat_agg_describe_parts(struct leat_aggregate *a) {
         uint8_t scale = run->argument.kind == LEAT_DECIMAL ? run->argument.scale : 0;
         run->saved_at = s->field_count;
         switch (run->state) {
-        case LEAT_STATE_COUNT: add_column(s, name, "", bigint); break;
+        case LEAT_STATE_COUNT:
+            add_column(s, name, "", bigint);
+            break;
         case LEAT_STATE_SUM:
             add_column(s, name, "_sum", (struct leat_type){.kind = LEAT_DECIMAL, .width = 38, .scale = scale});
             add_column(s, name, "_n", bigint);
@@ -107,7 +110,8 @@ static void put_int(struct leat_changes *out, size_t column, size_t at, int64_t 
 }
 
 static void put_blob(struct leat_changes *out, size_t column, size_t at, const void *bytes, size_t n) {
-    ((struct leat_string *)out->columns[column].data)[at] = leat_string_of(leat_arena_copy(&out->strings, bytes, n), (uint32_t)n);
+    ((struct leat_string *)out->columns[column].data)[at] =
+        leat_string_of(leat_arena_copy(&out->strings, bytes, n), (uint32_t)n);
 }
 
 static void save_picked(const struct leat_agg_run *run, const char *group, struct leat_changes *out, size_t at) {
@@ -127,8 +131,12 @@ static void save_agg(const struct leat_agg_run *run, const char *group, struct l
     const char *state = group + run->offset;
     size_t column = run->saved_at;
     switch (run->state) {
-    case LEAT_STATE_COUNT: put_int(out, column, at, *(const int64_t *)state); break;
-    case LEAT_STATE_DISTINCT: put_int(out, column, at, ((const struct leat_distinct_state *)state)->n); break;
+    case LEAT_STATE_COUNT:
+        put_int(out, column, at, *(const int64_t *)state);
+        break;
+    case LEAT_STATE_DISTINCT:
+        put_int(out, column, at, ((const struct leat_distinct_state *)state)->n);
+        break;
     case LEAT_STATE_SUM: {
         const struct leat_sum_state *s = (const struct leat_sum_state *)state;
         memcpy((char *)out->columns[column].data + at * 16, s, 16);
@@ -149,7 +157,9 @@ static void save_agg(const struct leat_agg_run *run, const char *group, struct l
         put_int(out, column + 2, at, s->n);
         break;
     }
-    case LEAT_STATE_PICK: save_picked(run, group, out, at); break;
+    case LEAT_STATE_PICK:
+        save_picked(run, group, out, at);
+        break;
     case LEAT_STATE_BOOL: {
         const struct leat_bool_state *s = (const struct leat_bool_state *)state;
         put_int(out, column, at, s->trues);
@@ -194,6 +204,11 @@ void leat_agg_clean(struct leat_node *node) {
     }
 }
 
+uint64_t leat_agg_part_rows(const struct leat_node *node, size_t part) {
+    const struct leat_aggregate *a = (const struct leat_aggregate *)node;
+    return part ? distinct_part(a, part)->distinct->values.count : a->groups.count;
+}
+
 /* ---- loading */
 
 void leat_agg_load_hint(struct leat_node *node, size_t part, uint64_t rows) {
@@ -218,7 +233,8 @@ static enum leat_status load_exact(const struct leat_agg_run *run, struct leat_e
                                    const struct leat_changes *rows, size_t row, struct leat_error *err) {
     const struct leat_column *column = &rows->columns[run->saved_at];
     const struct leat_string *s = (const struct leat_string *)column->data + row;
-    if (!leat_is_null(column, row) && leat_exact_state_load(state, leat_string_data(s), s->length, get_int(rows, run->saved_at + 2, row)))
+    if (!leat_is_null(column, row) &&
+        leat_exact_state_load(state, leat_string_data(s), s->length, get_int(rows, run->saved_at + 2, row)))
         return LEAT_OK;
     return leat_fail(err, LEAT_CORRUPT, "aggregate state in a checkpoint: column \"%s\" holds no sum",
                      rows->schema->fields[run->saved_at].name);
@@ -231,8 +247,12 @@ static enum leat_status load_state(struct leat_aggregate *a, const struct leat_a
     const char *bytes;
     enum leat_status status = LEAT_OK;
     switch (run->state) {
-    case LEAT_STATE_COUNT: *(int64_t *)state = get_int(rows, column, row); break;
-    case LEAT_STATE_DISTINCT: ((struct leat_distinct_state *)state)->n = get_int(rows, column, row); break;
+    case LEAT_STATE_COUNT:
+        *(int64_t *)state = get_int(rows, column, row);
+        break;
+    case LEAT_STATE_DISTINCT:
+        ((struct leat_distinct_state *)state)->n = get_int(rows, column, row);
+        break;
     case LEAT_STATE_SUM:
         memcpy(state, (const char *)rows->columns[column].data + row * 16, 16);
         ((struct leat_sum_state *)state)->n = get_int(rows, column + 1, row);
@@ -243,7 +263,8 @@ static enum leat_status load_state(struct leat_aggregate *a, const struct leat_a
         memcpy(state, bytes, 3 * sizeof(uint64_t));
         ((struct leat_wide_state *)state)->n = get_int(rows, column + 1, row);
         break;
-    case LEAT_STATE_EXACT: return load_exact(run, (struct leat_exact_state *)state, rows, row, err);
+    case LEAT_STATE_EXACT:
+        return load_exact(run, (struct leat_exact_state *)state, rows, row, err);
     case LEAT_STATE_BOOL:
         *(struct leat_bool_state *)state =
             (struct leat_bool_state){.trues = get_int(rows, column, row), .falses = get_int(rows, column + 1, row)};
@@ -262,11 +283,11 @@ static enum leat_status load_state(struct leat_aggregate *a, const struct leat_a
 }
 
 /* Replaces what the group held, but for its counted values, which their own part replaces. */
-static enum leat_status load_group(struct leat_aggregate *a, uint32_t index, const struct leat_changes *rows, size_t row,
-                                   struct leat_error *err) {
+static enum leat_status load_group(struct leat_aggregate *a, uint32_t index, const struct leat_changes *rows,
+                                   size_t row, struct leat_error *err) {
     struct leat_entry *e = leat_keyed_at(&a->groups, index);
     char *group = leat_entry_payload(e);
-    bool new = e->flags & LEAT_ENTRY_NEW;
+    bool new = e->flags &LEAT_ENTRY_NEW;
     enum leat_status status = LEAT_OK;
     if (!new) {
         if (leat_group_rows(group) > 0 && !leat_group_fits(a, group)) a->withheld--;
@@ -308,8 +329,10 @@ enum leat_status leat_agg_load(struct leat_node *node, size_t part, const struct
         bool gone;
         n = leat_save_run(rows, from, LEAT_AGG_CHUNK, &gone);
         leat_key_hash(rows, from, n, a->key_columns, node->op->key_count, keys);
-        if (gone) leat_keyed_find(&a->groups, keys, n, entries);
-        else leat_keyed_upsert(&a->groups, keys, n, entries);
+        if (gone)
+            leat_keyed_find(&a->groups, keys, n, entries);
+        else
+            leat_keyed_upsert(&a->groups, keys, n, entries);
         for (size_t i = 0; i < n; i++) {
             if (gone) {
                 load_gone(a, entries[i]);

@@ -64,18 +64,37 @@ static void update_sum(const struct leat_agg_run *run, struct leat_agg_chunk *c,
     size_t offset = run->offset;
     switch ((enum leat_kind)run->argument.kind) {
     case LEAT_BOOLEAN:
-    case LEAT_UTINYINT: ADD_ALL(uint8_t); break;
-    case LEAT_TINYINT: ADD_ALL(int8_t); break;
-    case LEAT_USMALLINT: ADD_ALL(uint16_t); break;
-    case LEAT_SMALLINT: ADD_ALL(int16_t); break;
-    case LEAT_UINTEGER: ADD_ALL(uint32_t); break;
-    case LEAT_INTEGER: ADD_ALL(int32_t); break;
-    case LEAT_UBIGINT: ADD_ALL(uint64_t); break;
-    case LEAT_BIGINT: ADD_ALL(int64_t); break;
+    case LEAT_UTINYINT:
+        ADD_ALL(uint8_t);
+        break;
+    case LEAT_TINYINT:
+        ADD_ALL(int8_t);
+        break;
+    case LEAT_USMALLINT:
+        ADD_ALL(uint16_t);
+        break;
+    case LEAT_SMALLINT:
+        ADD_ALL(int16_t);
+        break;
+    case LEAT_UINTEGER:
+        ADD_ALL(uint32_t);
+        break;
+    case LEAT_INTEGER:
+        ADD_ALL(int32_t);
+        break;
+    case LEAT_UBIGINT:
+        ADD_ALL(uint64_t);
+        break;
+    case LEAT_BIGINT:
+        ADD_ALL(int64_t);
+        break;
     default:
-        if (run->argument.width <= 4) ADD_ALL(int16_t);
-        else if (run->argument.width <= 9) ADD_ALL(int32_t);
-        else ADD_ALL(int64_t);
+        if (run->argument.width <= 4)
+            ADD_ALL(int16_t);
+        else if (run->argument.width <= 9)
+            ADD_ALL(int32_t);
+        else
+            ADD_ALL(int64_t);
         break;
     }
 }
@@ -84,7 +103,7 @@ static void update_sum(const struct leat_agg_run *run, struct leat_agg_chunk *c,
 static void add_wide(struct leat_wide_state *s, unsigned __int128 value, bool is_unsigned, int32_t weight) {
     bool negative = !is_unsigned && (leat_i128)value < 0;
     unsigned __int128 magnitude = negative ? 0 - value : value;
-    uint64_t times = weight < 0 ? (uint64_t)-(int64_t)weight : (uint64_t)weight;
+    uint64_t times = weight < 0 ? (uint64_t) - (int64_t)weight : (uint64_t)weight;
     unsigned __int128 low = (unsigned __int128)(uint64_t)magnitude * times;
     unsigned __int128 high = (unsigned __int128)(uint64_t)(magnitude >> 64) * times + (uint64_t)(low >> 64);
     uint64_t product[3] = {(uint64_t)low, (uint64_t)high, (uint64_t)(high >> 64)};
@@ -146,16 +165,23 @@ static bool pick_fast(const struct leat_agg_run *run, struct leat_agg_chunk *c, 
     if (run->by_offset != run->offset) return false;
     switch ((enum leat_kind)run->argument.kind) {
     case LEAT_INTEGER:
-    case LEAT_DATE: PICK_ALL(int32_t);
+    case LEAT_DATE:
+        PICK_ALL(int32_t);
     case LEAT_BIGINT:
     case LEAT_TIME:
     case LEAT_TIMESTAMP:
-    case LEAT_TIMESTAMPTZ: PICK_ALL(int64_t);
+    case LEAT_TIMESTAMPTZ:
+        PICK_ALL(int64_t);
     case LEAT_DECIMAL:
-        if (run->argument.width > 4 && run->argument.width <= 9) { PICK_ALL(int32_t); }
-        if (run->argument.width > 9 && run->argument.width <= 18) { PICK_ALL(int64_t); }
+        if (run->argument.width > 4 && run->argument.width <= 9) {
+            PICK_ALL(int32_t);
+        }
+        if (run->argument.width > 9 && run->argument.width <= 18) {
+            PICK_ALL(int64_t);
+        }
         return false;
-    default: return false;
+    default:
+        return false;
     }
 }
 
@@ -210,13 +236,27 @@ enum leat_status leat_agg_update(struct leat_aggregate *a, const struct leat_agg
     const int32_t *weights = effective_weights(run, c);
     (void)err;
     switch (run->state) {
-    case LEAT_STATE_COUNT: update_count(run, c, weights); break;
-    case LEAT_STATE_SUM: update_sum(run, c, weights); break;
-    case LEAT_STATE_WIDE: update_wide(run, c, weights); break;
-    case LEAT_STATE_EXACT: update_exact(run, c, weights); break;
-    case LEAT_STATE_PICK: update_pick(a, run, c, weights); break;
-    case LEAT_STATE_BOOL: update_bool(run, c, weights); break;
-    case LEAT_STATE_DISTINCT: leat_distinct_update(a, run, c, weights); break;
+    case LEAT_STATE_COUNT:
+        update_count(run, c, weights);
+        break;
+    case LEAT_STATE_SUM:
+        update_sum(run, c, weights);
+        break;
+    case LEAT_STATE_WIDE:
+        update_wide(run, c, weights);
+        break;
+    case LEAT_STATE_EXACT:
+        update_exact(run, c, weights);
+        break;
+    case LEAT_STATE_PICK:
+        update_pick(a, run, c, weights);
+        break;
+    case LEAT_STATE_BOOL:
+        update_bool(run, c, weights);
+        break;
+    case LEAT_STATE_DISTINCT:
+        leat_distinct_update(a, run, c, weights);
+        break;
     }
     return LEAT_OK;
 }

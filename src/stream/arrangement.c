@@ -74,8 +74,10 @@ static void note_emptied(struct leat_arrangement *a, uint32_t key) {
 
 static void unlink_row(struct leat_arrangement *a, const struct leat_arranged_row *row) {
     struct leat_arranged_key *key = leat_arranged_key_at(a, row->key);
-    if (row->previous == LEAT_NO_ENTRY) key->head = row->next;
-    else leat_arranged_row_at(a, row->previous)->next = row->next;
+    if (row->previous == LEAT_NO_ENTRY)
+        key->head = row->next;
+    else
+        leat_arranged_row_at(a, row->previous)->next = row->next;
     if (row->next != LEAT_NO_ENTRY) leat_arranged_row_at(a, row->next)->previous = row->previous;
     if (--key->row_count == 0) note_emptied(a, row->key);
 }
@@ -114,16 +116,18 @@ struct chunk {
     size_t n, zero_count;
 };
 
-/* Encodes the chunk's rows of the batch into the block and hashes their content: the bytes where equal rows have equal ones. */
-static void encode_chunk(struct leat_arrangement *a, const struct leat_row_codec *codec, const struct leat_changes *batch,
-                         struct chunk *c) {
+/* Encodes the chunk's rows of the batch into the block and hashes their content: the bytes where equal rows have equal
+ * ones. */
+static void encode_chunk(struct leat_arrangement *a, const struct leat_row_codec *codec,
+                         const struct leat_changes *batch, struct chunk *c) {
     leat_row_encode(codec, batch, c->rows, 0, c->n, &a->block);
     for (size_t i = 0; i < c->n; i++) {
         if (!codec->canonical) {
             leat_key_hash(batch, c->rows[i], 1, codec->columns, codec->count, &c->contents[i]);
             continue;
         }
-        XXH128_hash_t h = XXH3_128bits(a->block.bytes + a->block.starts[i], a->block.starts[i + 1] - a->block.starts[i]);
+        XXH128_hash_t h =
+            XXH3_128bits(a->block.bytes + a->block.starts[i], a->block.starts[i + 1] - a->block.starts[i]);
         c->contents[i] = (struct leat_hash128){.low = h.low64, .high = h.high64};
     }
 }
@@ -183,8 +187,7 @@ enum leat_status leat_arrangement_save(struct leat_arrangement *a, bool only_dir
                                        struct leat_changes *out) {
     size_t n = 0, before = out->row_count;
     uint64_t entry_cursor;
-    if (!leat_save_tombstones(&a->tombstones, only_dirty, cursor, max_rows, out, &entry_cursor))
-        return LEAT_OK;
+    if (!leat_save_tombstones(&a->tombstones, only_dirty, cursor, max_rows, out, &entry_cursor)) return LEAT_OK;
     size_t at = out->row_count, room = max_rows - (at - before);
     const uint8_t **rows = leat_alloc((room + 1) * sizeof *rows);
     leat_changes_reserve(out, at + room);
@@ -242,8 +245,10 @@ void leat_arrangement_load(struct leat_arrangement *a, const struct leat_changes
             c.rows[i] = (uint32_t)(from + i);
         encode_chunk(a, &codec, rows, &c);
         leat_key_hash(rows, from, c.n, a->stored_keys, a->key_count, c.keys);
-        if (gone) load_gone(a, &c);
-        else load_present(a, rows, from, &c);
+        if (gone)
+            load_gone(a, &c);
+        else
+            load_present(a, rows, from, &c);
     }
     leat_arrangement_sweep(a);
 }

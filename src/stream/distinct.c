@@ -1,8 +1,9 @@
 /* DISTINCT_ON: the first row of each key in a total order. The input is append-only.
  *
  * Per key the hot table holds the key's fingerprint, the hash of the winning row's whole content and a pointer to that
- * row, encoded. A row delivered again (same key, same content) costs one probe; only a different row of a known key is compared, and
- * only a new or smaller row is stored. Nothing is ever forgotten: without a horizon every key is kept (rule 18). */
+ * row, encoded. A row delivered again (same key, same content) costs one probe; only a different row of a known key is
+ * compared, and only a new or smaller row is stored. Nothing is ever forgotten: without a horizon every key is kept
+ * (rule 18). */
 #include "stream/node.h"
 
 #define XXH_INLINE_ALL
@@ -19,7 +20,7 @@ enum { CHUNK_ROWS = 1024 };
 struct winner {
     struct leat_hash128 content; /* of the encoded row */
     uint8_t *row;
-    uint32_t touched;            /* with the entry's epoch that of the step: its place in touched */
+    uint32_t touched; /* with the entry's epoch that of the step: its place in touched */
     uint32_t padding;
 };
 /* A key whose winner changed in this step. */
@@ -100,8 +101,8 @@ static void win(struct distinct_node *d, uint32_t index, uint32_t from, size_t i
 }
 
 /* Does the row come before the winner of its key? */
-static bool beats(struct distinct_node *d, const struct leat_entry *e, const struct winner *w, const struct leat_changes *in,
-                  uint32_t row) {
+static bool beats(struct distinct_node *d, const struct leat_entry *e, const struct winner *w,
+                  const struct leat_changes *in, uint32_t row) {
     if (e->epoch == d->epoch) return comes_before(d->base.op, in, row, in, d->touched[w->touched].from);
     const uint8_t *rows[1] = {w->row};
     leat_changes_truncate(&d->stored, 0);
@@ -180,8 +181,10 @@ static enum leat_status distinct_step(struct leat_node *node, const struct leat_
     if (in->weights)
         for (size_t i = 0; i < in->row_count; i++)
             if (in->weights[i] <= 0)
-                return leat_fail(err, LEAT_INVALID, "operator %d: DISTINCT ON was given a row with weight %d: its input must be append-only",
-                                 node->id, (int)in->weights[i]);
+                return leat_fail(
+                    err, LEAT_INVALID,
+                    "operator %d: DISTINCT ON was given a row with weight %d: its input must be append-only", node->id,
+                    (int)in->weights[i]);
     d->touched_count = 0;
     d->epoch++;
     for (size_t from = 0; from < in->row_count; from += CHUNK_ROWS)
@@ -230,6 +233,11 @@ static void distinct_clean(struct leat_node *node) {
     leat_keyed_clean(&((struct distinct_node *)node)->table);
 }
 
+static uint64_t distinct_part_rows(const struct leat_node *node, size_t part) {
+    (void)part;
+    return ((const struct distinct_node *)node)->table.count;
+}
+
 static void distinct_load_hint(struct leat_node *node, size_t part, uint64_t rows) {
     (void)part;
     leat_keyed_reserve(&((struct distinct_node *)node)->table, rows);
@@ -260,8 +268,15 @@ static enum leat_status distinct_load(struct leat_node *node, size_t part, const
     return LEAT_OK;
 }
 
-static const struct leat_node_ops distinct_ops = {
-    .open = distinct_open, .close = distinct_close, .step = distinct_step, .stats = distinct_stats,
-    .parts = distinct_parts, .part_schema = distinct_part_schema, .save = distinct_save, .clean = distinct_clean,
-    .load_hint = distinct_load_hint, .load = distinct_load};
+static const struct leat_node_ops distinct_ops = {.open = distinct_open,
+                                                  .close = distinct_close,
+                                                  .step = distinct_step,
+                                                  .stats = distinct_stats,
+                                                  .parts = distinct_parts,
+                                                  .part_schema = distinct_part_schema,
+                                                  .save = distinct_save,
+                                                  .clean = distinct_clean,
+                                                  .part_rows = distinct_part_rows,
+                                                  .load_hint = distinct_load_hint,
+                                                  .load = distinct_load};
 const struct leat_node_kind leat_node_distinct = {&distinct_ops, sizeof(struct distinct_node)};

@@ -48,7 +48,8 @@ static enum leat_status join_open(struct leat_node *node, struct leat_conn *conn
     if (!left || !right) return leat_fail(err, LEAT_INVALID, "operator %d: a join needs two inputs", node->id);
     for (size_t i = 0; i < op->key_count; i++)
         if (!leat_type_equal(left->fields[op->keys[i]].type, right->fields[op->right_keys[i]].type))
-            return leat_fail(err, LEAT_UNSUPPORTED, "operator %d: join key %zu has different types on its sides: cast one", node->id, i);
+            return leat_fail(err, LEAT_UNSUPPORTED,
+                             "operator %d: join key %zu has different types on its sides: cast one", node->id, i);
     join->left_count = left->field_count;
     join->right_count = right_out ? right->field_count : 0;
     if (op->schema.field_count != join->left_count + join->right_count)
@@ -73,8 +74,8 @@ static void join_close(struct leat_node *node) {
     if (join->merged.schema) leat_changes_deinit(&join->merged);
 }
 
-static void put_side(const struct join_side *side, const struct leat_row_codec *codec, size_t n, struct leat_changes *out,
-                     size_t first, size_t count, size_t at, bool null) {
+static void put_side(const struct join_side *side, const struct leat_row_codec *codec, size_t n,
+                     struct leat_changes *out, size_t first, size_t count, size_t at, bool null) {
     if (!count) return;
     if (null)
         for (size_t i = 0; i < count; i++)
@@ -106,8 +107,8 @@ static void flush(struct join_node *join, struct leat_changes *out, bool right_n
 static enum leat_status pair_weight(int64_t a, int64_t b, int32_t *out, struct leat_error *err) {
     int64_t product;
     if (__builtin_mul_overflow(a, b, &product) || product < INT32_MIN || product > INT32_MAX)
-        return leat_fail(err, LEAT_LIMIT, "a join result row would have %lld x %lld copies; at most 2^31 are possible", (long long)a,
-                         (long long)b);
+        return leat_fail(err, LEAT_LIMIT, "a join result row would have %lld x %lld copies; at most 2^31 are possible",
+                         (long long)a, (long long)b);
     *out = (int32_t)product;
     return LEAT_OK;
 }
@@ -139,7 +140,8 @@ static enum leat_status probe_right(struct join_node *join, const struct keyed_b
     }
     flush(join, out, false);
     for (uint32_t i = 0; i < in->row_count && kind != LEAT_JOIN_INNER; i++) {
-        bool some = !left->null_key[i] && keys[i] != LEAT_NO_ENTRY && leat_arranged_key_at(&join->right, keys[i])->copies > 0;
+        bool some =
+            !left->null_key[i] && keys[i] != LEAT_NO_ENTRY && leat_arranged_key_at(&join->right, keys[i])->copies > 0;
         if (some != (kind == LEAT_JOIN_SEMI)) continue;
         join->left_side.rows[join->pair_count] = i;
         join->weights[join->pair_count++] = leat_weight(in, i);
@@ -152,7 +154,8 @@ out:
     return status;
 }
 
-/* All left rows of the key with this fingerprint against row `right_row` of dR (right_row_weight), or, padded, alone. */
+/* All left rows of the key with this fingerprint against row `right_row` of dR (right_row_weight), or, padded, alone.
+ */
 static enum leat_status emit_left_rows(struct join_node *join, const struct leat_hash128 *hash, bool padded,
                                        uint32_t right_row, int32_t weight, struct leat_changes *out,
                                        struct leat_error *err) {
@@ -192,9 +195,9 @@ static size_t list_turned(struct join_node *join, const struct keyed_batch *righ
         if (!(e->flags & LEAT_ENTRY_NEW)) continue;
         e->flags &= ~(uint32_t)LEAT_ENTRY_NEW;
         leat_keyed_find(&join->right.keys, &right->hashes[i], 1, &found);
-        turned[count++] = (struct turned_key){
-            .hash = right->hashes[i],
-            .had = found != LEAT_NO_ENTRY && leat_arranged_key_at(&join->right, found)->copies > 0};
+        turned[count++] =
+            (struct turned_key){.hash = right->hashes[i],
+                                .had = found != LEAT_NO_ENTRY && leat_arranged_key_at(&join->right, found)->copies > 0};
     }
     leat_keyed_deinit(&seen);
     return count;
@@ -268,7 +271,8 @@ static enum leat_status join_step(struct leat_node *node, const struct leat_step
     (void)context;
     key_batch(&left, inputs[0], node->op->keys, node->op->key_count);
     key_batch(&right, inputs[1], node->op->right_keys, node->op->key_count);
-    if (right.rows && node->op->static_right) leat_arrangement_apply(&join->right, right.rows, right.hashes, right.null_key);
+    if (right.rows && node->op->static_right)
+        leat_arrangement_apply(&join->right, right.rows, right.hashes, right.null_key);
     if (left.rows) {
         status = probe_right(join, &left, to, err);
         if (status) goto out;
@@ -320,6 +324,10 @@ static void join_clean(struct leat_node *node) {
     leat_arrangement_clean(arrangement_of(node, 1));
 }
 
+static uint64_t join_part_rows(const struct leat_node *node, size_t part) {
+    return arrangement_of(node, part)->rows.count;
+}
+
 static void join_load_hint(struct leat_node *node, size_t part, uint64_t rows) {
     leat_keyed_reserve(&arrangement_of(node, part)->rows, rows);
 }
@@ -331,7 +339,15 @@ static enum leat_status join_load(struct leat_node *node, size_t part, const str
     return LEAT_OK;
 }
 
-static const struct leat_node_ops join_ops = {
-    .open = join_open, .close = join_close, .step = join_step, .stats = join_stats, .parts = join_parts,
-    .part_schema = join_part_schema, .save = join_save, .clean = join_clean, .load_hint = join_load_hint, .load = join_load};
+static const struct leat_node_ops join_ops = {.open = join_open,
+                                              .close = join_close,
+                                              .step = join_step,
+                                              .stats = join_stats,
+                                              .parts = join_parts,
+                                              .part_schema = join_part_schema,
+                                              .save = join_save,
+                                              .clean = join_clean,
+                                              .part_rows = join_part_rows,
+                                              .load_hint = join_load_hint,
+                                              .load = join_load};
 const struct leat_node_kind leat_node_join = {&join_ops, sizeof(struct join_node)};

@@ -20,13 +20,13 @@ struct map_node {
     struct leat_conn *conn;
     char *input_name;
     bool can_fail;
-    struct leat_stage *stage;       /* NULL: neither filter nor expression */
+    struct leat_stage *stage;        /* NULL: neither filter nor expression */
     struct leat_schema stage_schema; /* the expression columns */
-    struct leat_changes values;     /* their values */
-    uint16_t *value_columns;        /* output column of each expression */
+    struct leat_changes values;      /* their values */
+    uint16_t *value_columns;         /* output column of each expression */
     size_t value_count;
-    struct leat_rows rows;          /* input rows that passed the filter */
-    struct leat_stage *finder;      /* made when first needed */
+    struct leat_rows rows;     /* input rows that passed the filter */
+    struct leat_stage *finder; /* made when first needed */
     bool finder_refused;
     struct leat_column *view_columns;
     struct leat_failed_row *failed;
@@ -65,8 +65,8 @@ static enum leat_status map_open(struct leat_node *node, struct leat_conn *conn,
     for (size_t i = 0; i < op->map_count; i++) {
         if (op->map[i].from >= 0) {
             if ((size_t)op->map[i].from >= node->inputs[0]->field_count)
-                return leat_fail(err, LEAT_INVALID, "operator %d passes column %d of an input with %zu columns", node->id,
-                                 op->map[i].from, node->inputs[0]->field_count);
+                return leat_fail(err, LEAT_INVALID, "operator %d passes column %d of an input with %zu columns",
+                                 node->id, op->map[i].from, node->inputs[0]->field_count);
             continue;
         }
         map->can_fail |= op->map[i].can_fail;
@@ -119,7 +119,8 @@ static void emit(struct map_node *map, const struct leat_changes *in, const uint
     for (size_t i = 0, value = 0; i < op->map_count; i++) {
         if (op->map[i].from >= 0)
             (own ? leat_gather : leat_gather_borrowed)(out, i, at, in, (size_t)op->map[i].from, rows, 0, n);
-        else leat_gather(out, i, at, &map->values, value++, NULL, 0, n);
+        else
+            leat_gather(out, i, at, &map->values, value++, NULL, 0, n);
     }
     if (in->weights) leat_changes_need_weights(out);
     if (out->weights)
@@ -147,7 +148,8 @@ static enum leat_status run_stage(struct map_node *map, struct leat_stage *stage
 
 /* What a user can read: DuckDB's message without the place in a statement and the column names that only leat knows. */
 static char *reason_of(const char *message) {
-    char *hint, *text = leat_sql_message_text(message, &hint), *inner = strstr(text, " when casting from source column c");
+    char *hint, *text = leat_sql_message_text(message, &hint),
+                *inner = strstr(text, " when casting from source column c");
     if (inner) *inner = '\0';
     free(hint);
     return text;
@@ -161,9 +163,10 @@ static void add_failed(struct map_node *map, uint32_t row, const char *message) 
     map->failed[map->failed_count++] = (struct leat_failed_row){.row = row, .message = reason_of(message)};
 }
 
-/* Runs in's rows picked[0..n), which are rows of the step's batch counted from first_row; what fails alone is listed. */
-static enum leat_status run_picked(struct map_node *map, const struct leat_changes *in, const uint32_t *picked, size_t n,
-                                   uint32_t first_row, struct leat_changes *out, struct leat_error *err) {
+/* Runs in's rows picked[0..n), which are rows of the step's batch counted from first_row; what fails alone is listed.
+ */
+static enum leat_status run_picked(struct map_node *map, const struct leat_changes *in, const uint32_t *picked,
+                                   size_t n, uint32_t first_row, struct leat_changes *out, struct leat_error *err) {
     struct leat_changes part;
     if (!n) return LEAT_OK;
     leat_changes_init(&part, in->schema);
@@ -210,8 +213,10 @@ static enum leat_status run_separately(struct map_node *map, const struct leat_c
     uint32_t *good = leat_alloc(n * sizeof *good);
     find_suspects(map, in, suspect);
     for (uint32_t row = 0; row < n && status == LEAT_OK; row++) {
-        if (suspect[row]) status = run_picked(map, in, &row, 1, first_row, out, err);
-        else good[good_count++] = row;
+        if (suspect[row])
+            status = run_picked(map, in, &row, 1, first_row, out, err);
+        else
+            good[good_count++] = row;
     }
     if (status == LEAT_OK) status = run_picked(map, in, good, good_count, first_row, out, err);
     free(good);

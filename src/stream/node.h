@@ -19,6 +19,7 @@ struct leat_node_ops {
     enum leat_status (*save)(struct leat_node *, size_t part, bool only_dirty, uint64_t *cursor, size_t max_rows,
                              struct leat_changes *out, struct leat_error *);
     void (*clean)(struct leat_node *);
+    uint64_t (*part_rows)(const struct leat_node *, size_t part);
     void (*load_hint)(struct leat_node *, size_t part, uint64_t rows);
     enum leat_status (*load)(struct leat_node *, size_t part, const struct leat_changes *rows, struct leat_error *);
 };

@@ -17,11 +17,11 @@ static const struct leat_node_ops pass_ops = {.step = pass_step};
 const struct leat_node_kind leat_node_pass = {&pass_ops, sizeof(struct leat_node)};
 
 static const struct leat_node_kind *const kinds[] = {
-    [LEAT_OP_SOURCE] = &leat_node_pass,       [LEAT_OP_REFERENCE] = &leat_node_pass,
-    [LEAT_OP_TABLE] = &leat_node_pass,        [LEAT_OP_MAP] = &leat_node_map,
+    [LEAT_OP_SOURCE] = &leat_node_pass,          [LEAT_OP_REFERENCE] = &leat_node_pass,
+    [LEAT_OP_TABLE] = &leat_node_pass,           [LEAT_OP_MAP] = &leat_node_map,
     [LEAT_OP_DISTINCT_ON] = &leat_node_distinct, [LEAT_OP_AGGREGATE] = &leat_node_aggregate,
-    [LEAT_OP_LOOKUP] = &leat_node_join,       [LEAT_OP_JOIN] = &leat_node_join,
-    [LEAT_OP_RECOMPUTE] = &leat_node_recompute, [LEAT_OP_UNION] = &leat_node_pass,
+    [LEAT_OP_LOOKUP] = &leat_node_join,          [LEAT_OP_JOIN] = &leat_node_join,
+    [LEAT_OP_RECOMPUTE] = &leat_node_recompute,  [LEAT_OP_UNION] = &leat_node_pass,
 };
 
 /* Are two schemas the same types in the same order? */
@@ -58,8 +58,10 @@ enum leat_status leat_node_open(struct leat_conn *step_conn, const struct leat_o
         node->inputs[i] = input_schemas && input_schemas[i] ? input_schemas[i] : op->child_count ? NULL : &op->schema;
     enum leat_status status = check_inputs(op, node, err);
     if (status == LEAT_OK && node->ops->open) status = node->ops->open(node, step_conn, err);
-    if (status == LEAT_OK) *out = node;
-    else leat_node_close(node);
+    if (status == LEAT_OK)
+        *out = node;
+    else
+        leat_node_close(node);
     return status;
 }
 
@@ -111,8 +113,8 @@ const struct leat_schema *leat_node_state_schema(const struct leat_node *node, s
     return node->ops->part_schema(node, part);
 }
 
-enum leat_status leat_node_save(struct leat_node *node, size_t part, bool only_dirty, uint64_t *cursor,
-                                size_t max_rows, struct leat_changes *out, struct leat_error *err) {
+enum leat_status leat_node_save(struct leat_node *node, size_t part, bool only_dirty, uint64_t *cursor, size_t max_rows,
+                                struct leat_changes *out, struct leat_error *err) {
     assert(part < leat_node_state_parts(node));
     return node->ops->save(node, part, only_dirty, cursor, max_rows, out, err);
 }
@@ -148,18 +150,28 @@ static enum leat_status checkpoint_save(void *node, size_t part, bool only_dirty
                                         struct leat_changes *out, struct leat_error *err) {
     return leat_node_save(node, part, only_dirty, cursor, max_rows, out, err);
 }
+static uint64_t checkpoint_rows(const void *node, size_t part) {
+    return ((const struct leat_node *)node)->ops->part_rows(node, part);
+}
 static void checkpoint_clean(void *node) {
     leat_node_clean(node);
 }
 static void checkpoint_load_hint(void *node, size_t part, uint64_t rows) {
     leat_node_load_hint(node, part, rows);
 }
-static enum leat_status checkpoint_load(void *node, size_t part, const struct leat_changes *rows, struct leat_error *err) {
+static enum leat_status checkpoint_load(void *node, size_t part, const struct leat_changes *rows,
+                                        struct leat_error *err) {
     return leat_node_load(node, part, rows, err);
 }
 
 struct leat_checkpoint_node leat_node_checkpoint(struct leat_node *node, const char *signature) {
-    static const struct leat_checkpoint_ops ops = {.parts = checkpoint_parts, .schema = checkpoint_schema, .save = checkpoint_save,
-                                                   .clean = checkpoint_clean, .load_hint = checkpoint_load_hint, .load = checkpoint_load};
-    return (struct leat_checkpoint_node){.signature = signature, .node = node, .ops = &ops, .based_on = &node->based_on};
+    static const struct leat_checkpoint_ops ops = {.parts = checkpoint_parts,
+                                                   .schema = checkpoint_schema,
+                                                   .save = checkpoint_save,
+                                                   .clean = checkpoint_clean,
+                                                   .rows = checkpoint_rows,
+                                                   .load_hint = checkpoint_load_hint,
+                                                   .load = checkpoint_load};
+    return (struct leat_checkpoint_node){
+        .signature = signature, .node = node, .ops = &ops, .based_on = &node->based_on};
 }

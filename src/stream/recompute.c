@@ -1,8 +1,9 @@
 /* RECOMPUTE: DuckDB computes anew just the keys that changed.
  *
- * The inputs are retained by key. For the touched keys of a step, all at once, the op's query (which is partitioned by the
- * keys) runs over their rows before and after; the output is new minus old. Rows with a weight become that many copies. A key
- * for which the query raises is found by halving, withheld (it has no output rows), and tried again whenever it changes. */
+ * The inputs are retained by key. For the touched keys of a step, all at once, the op's query (which is partitioned by
+ * the keys) runs over their rows before and after; the output is new minus old. Rows with a weight become that many
+ * copies. A key for which the query raises is found by halving, withheld (it has no output rows), and tried again
+ * whenever it changes. */
 #include "stream/node.h"
 
 #include <stdlib.h>
@@ -24,7 +25,7 @@ struct recompute_node {
     struct leat_schema withheld_schema; /* key columns, reason */
     struct leat_changes withheld_gone;
     struct leat_heap heap;
-    bool started;                       /* without keys: the one group has given its first result */
+    bool started; /* without keys: the one group has given its first result */
 };
 struct withheld_key {
     uint8_t *key;
@@ -120,8 +121,10 @@ static void list_touched(struct recompute_node *r, const struct leat_changes *co
     size_t most = 1, base = 0;
     for (size_t s = 0; s < r->side_count; s++)
         if (inputs[s]) most += inputs[s]->row_count;
-    *t = (struct touched){.hashes = leat_alloc(most * sizeof *t->hashes), .examples = leat_alloc(most * sizeof *t->examples),
-                          .skip_old = leat_alloc(most), .failed = leat_alloc(most)};
+    *t = (struct touched){.hashes = leat_alloc(most * sizeof *t->hashes),
+                          .examples = leat_alloc(most * sizeof *t->examples),
+                          .skip_old = leat_alloc(most),
+                          .failed = leat_alloc(most)};
     leat_keyed_init(&seen, 0);
     for (size_t s = 0; s < r->side_count; s++) {
         for (size_t i = 0; inputs[s] && i < inputs[s]->row_count; i++) {
@@ -444,6 +447,11 @@ static void recompute_clean(struct leat_node *node) {
     leat_changes_reset(&r->withheld_gone);
 }
 
+static uint64_t recompute_part_rows(const struct leat_node *node, size_t part) {
+    const struct recompute_node *r = (const struct recompute_node *)node;
+    return part < r->side_count ? r->sides[part].rows.count : r->withheld.count;
+}
+
 static void recompute_load_hint(struct leat_node *node, size_t part, uint64_t rows) {
     struct recompute_node *r = (struct recompute_node *)node;
     leat_keyed_reserve(part < r->side_count ? &r->sides[part].rows : &r->withheld, rows);
@@ -478,8 +486,17 @@ static enum leat_status recompute_load(struct leat_node *node, size_t part, cons
     return LEAT_OK;
 }
 
-static const struct leat_node_ops recompute_ops = {
-    .open = recompute_open, .close = recompute_close, .step = recompute_step, .withheld = recompute_withheld,
-    .due = recompute_due, .stats = recompute_stats, .parts = recompute_parts, .part_schema = recompute_part_schema,
-    .save = recompute_save, .clean = recompute_clean, .load_hint = recompute_load_hint, .load = recompute_load};
+static const struct leat_node_ops recompute_ops = {.open = recompute_open,
+                                                   .close = recompute_close,
+                                                   .step = recompute_step,
+                                                   .withheld = recompute_withheld,
+                                                   .due = recompute_due,
+                                                   .stats = recompute_stats,
+                                                   .parts = recompute_parts,
+                                                   .part_schema = recompute_part_schema,
+                                                   .save = recompute_save,
+                                                   .clean = recompute_clean,
+                                                   .part_rows = recompute_part_rows,
+                                                   .load_hint = recompute_load_hint,
+                                                   .load = recompute_load};
 const struct leat_node_kind leat_node_recompute = {&recompute_ops, sizeof(struct recompute_node)};

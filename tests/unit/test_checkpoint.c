@@ -1,5 +1,5 @@
-/* Checkpoints on disk: what nodes saved is what fresh nodes load, full and in increments, for keys of every type; old files go; a
- * checkpoint of other operators or with damage is refused. */
+/* Checkpoints on disk: what nodes saved is what fresh nodes load, full and in increments, for keys of every type; old
+ * files go; a checkpoint of other operators or with damage is refused. */
 #include "ops_harness.h"
 #include "state/checkpoint.h"
 
@@ -77,18 +77,29 @@ static void run(struct rig *r, struct generator *g, const char *sql, int steps, 
 
 static void aggregate_state(void **state) {
     (void)state;
-    static uint16_t keys[] = {C_KEY, C_HUGE, C_INTERVAL, C_UUID, C_DECIMAL, C_TIME, C_BLOB, C_UBIG, C_FLOAT, C_DATE, C_FLAG, C_UHUGE, C_TZ, C_CLOCK, C_TINY, C_UTINY, C_USMALL, C_UINT, C_DEC4, C_DEC9};
+    static uint16_t keys[] = {C_KEY,  C_HUGE,  C_INTERVAL, C_UUID, C_DECIMAL, C_TIME, C_BLOB,
+                              C_UBIG, C_FLOAT, C_DATE,     C_FLAG, C_UHUGE,   C_TZ,   C_CLOCK,
+                              C_TINY, C_UTINY, C_USMALL,   C_UINT, C_DEC4,    C_DEC9};
     static const size_t key_counts[] = {1, 2, 3, 20};
     static struct leat_agg aggs[] = {
         {.kind = LEAT_AGG_COUNT_STAR, .argument = -1, .by = -1, .filter = -1, .result = {.kind = LEAT_BIGINT}},
         {.kind = LEAT_AGG_SUM, .argument = C_BIG, .by = -1, .filter = -1, .result = {.kind = LEAT_HUGEINT}},
-        {.kind = LEAT_AGG_SUM, .argument = C_DECIMAL, .by = -1, .filter = -1, .result = {.kind = LEAT_DECIMAL, .width = 38, .scale = 5}},
+        {.kind = LEAT_AGG_SUM,
+         .argument = C_DECIMAL,
+         .by = -1,
+         .filter = -1,
+         .result = {.kind = LEAT_DECIMAL, .width = 38, .scale = 5}},
         {.kind = LEAT_AGG_AVG, .argument = C_DOUBLE, .by = -1, .filter = C_FLAG, .result = {.kind = LEAT_DOUBLE}},
         {.kind = LEAT_AGG_COUNT_DISTINCT, .argument = C_TEXT, .by = -1, .filter = -1, .result = {.kind = LEAT_BIGINT}},
         {.kind = LEAT_AGG_BOOL_OR, .argument = C_FLAG, .by = -1, .filter = -1, .result = {.kind = LEAT_BOOLEAN}},
     };
     for (size_t i = 0; i < 4; i++) {
-        struct leat_op op = {.kind = LEAT_OP_AGGREGATE, .keys = keys, .key_count = key_counts[i], .aggs = aggs, .agg_count = 6, .close_key = -1};
+        struct leat_op op = {.kind = LEAT_OP_AGGREGATE,
+                             .keys = keys,
+                             .key_count = key_counts[i],
+                             .aggs = aggs,
+                             .agg_count = 6,
+                             .close_key = -1};
         struct generator g = {.keys = 40, .variety = i == 3 ? 3 : 12, .null_percent = 8};
         struct leat_buffer sql = {0};
         struct rig r;
@@ -100,7 +111,8 @@ static void aggregate_state(void **state) {
         }
         for (size_t k = 0; k < 6; k++)
             add_field(&op, "value", aggs[k].result);
-        leat_put(&sql, "count(*), sum(c2), sum(c9), leat_avg(c3) FILTER (WHERE c6), count(DISTINCT c5), bool_or(c6) FROM leat_input('left') GROUP BY ");
+        leat_put(&sql, "count(*), sum(c2), sum(c9), leat_avg(c3) FILTER (WHERE c6), count(DISTINCT c5), bool_or(c6) "
+                       "FROM leat_input('left') GROUP BY ");
         for (size_t k = 0; k < key_counts[i]; k++)
             leat_putf(&sql, "%sc%d", k ? ", " : "", keys[k]);
         rig_init(&r, &op, 1);
@@ -114,7 +126,8 @@ static void distinct_state(void **state) {
     (void)state;
     static uint16_t keys[] = {C_KEY};
     static struct leat_order orders[COLUMN_COUNT];
-    struct leat_op op = {.kind = LEAT_OP_DISTINCT_ON, .keys = keys, .key_count = 1, .orders = orders, .order_count = COLUMN_COUNT};
+    struct leat_op op = {
+        .kind = LEAT_OP_DISTINCT_ON, .keys = keys, .key_count = 1, .orders = orders, .order_count = COLUMN_COUNT};
     struct generator g = {.keys = 60, .variety = 12, .null_percent = 8};
     struct leat_buffer sql = {0};
     struct rig r;
@@ -134,7 +147,8 @@ static void distinct_state(void **state) {
 static void join_state(void **state) {
     (void)state;
     static uint16_t keys[] = {C_KEY};
-    struct leat_op op = {.kind = LEAT_OP_JOIN, .keys = keys, .right_keys = keys, .key_count = 1, .join = LEAT_JOIN_LEFT};
+    struct leat_op op = {
+        .kind = LEAT_OP_JOIN, .keys = keys, .right_keys = keys, .key_count = 1, .join = LEAT_JOIN_LEFT};
     struct generator g = {.keys = 50, .variety = 12, .null_percent = 8};
     struct rig r;
     leat_random_seed(&g.random, 10);
@@ -148,17 +162,22 @@ static void join_state(void **state) {
     }
     leat_node_close(r.node);
     rig_open_node(&r);
-    run(&r, &g, "SELECT l.* EXCLUDE (__row, __w), r.* EXCLUDE (__row, __w) FROM leat_input('left') l LEFT JOIN leat_input('right') r ON l.c0 = r.c0", 40, true);
+    run(&r, &g,
+        "SELECT l.* EXCLUDE (__row, __w), r.* EXCLUDE (__row, __w) FROM leat_input('left') l LEFT JOIN "
+        "leat_input('right') r ON l.c0 = r.c0",
+        40, true);
     rig_deinit(&r);
 }
 
 /* A node with some state and a checkpoint of it, for the tests of what is refused. */
 static uint16_t one_key[] = {C_KEY};
-static struct leat_agg one_agg[] = {{.kind = LEAT_AGG_COUNT_STAR, .argument = -1, .by = -1, .filter = -1, .result = {.kind = LEAT_BIGINT}}};
+static struct leat_agg one_agg[] = {
+    {.kind = LEAT_AGG_COUNT_STAR, .argument = -1, .by = -1, .filter = -1, .result = {.kind = LEAT_BIGINT}}};
 
 static void small_rig(struct rig *r, struct leat_op *op) {
     struct generator g = {.keys = 50, .variety = 12};
-    *op = (struct leat_op){.kind = LEAT_OP_AGGREGATE, .keys = one_key, .key_count = 1, .aggs = one_agg, .agg_count = 1, .close_key = -1};
+    *op = (struct leat_op){
+        .kind = LEAT_OP_AGGREGATE, .keys = one_key, .key_count = 1, .aggs = one_agg, .agg_count = 1, .close_key = -1};
     leat_random_seed(&g.random, 1);
     add_input_field(op, C_KEY);
     add_field(op, "n", one_agg[0].result);
@@ -216,8 +235,10 @@ static void refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(aggregate_state), cmocka_unit_test(distinct_state),
-        cmocka_unit_test(join_state),      cmocka_unit_test(refusals),
+        cmocka_unit_test(aggregate_state),
+        cmocka_unit_test(distinct_state),
+        cmocka_unit_test(join_state),
+        cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

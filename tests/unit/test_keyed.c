@@ -32,8 +32,10 @@ static void table_against_model(void **state) {
                 batch[i] = key_of(numbers[i], colliding);
             }
             uint64_t what = leat_random_below(&random, 3);
-            if (what == 0) leat_keyed_upsert(&t, batch, n, found);
-            else leat_keyed_find(&t, batch, n, found);
+            if (what == 0)
+                leat_keyed_upsert(&t, batch, n, found);
+            else
+                leat_keyed_find(&t, batch, n, found);
             for (size_t i = 0; i < n; i++) {
                 if (what == 0 && model[numbers[i]] == LEAT_NO_ENTRY) {
                     struct leat_entry *e = leat_keyed_at(&t, found[i]);
@@ -99,7 +101,10 @@ static void heap_reuses(void **state) {
     enum { BLOCKS = 2000 };
     struct leat_heap h = {0};
     struct leat_random random;
-    struct { unsigned char *at; size_t size; } blocks[BLOCKS] = {0};
+    struct {
+        unsigned char *at;
+        size_t size;
+    } blocks[BLOCKS] = {0};
     uint64_t settled = 0;
     leat_random_seed(&random, 6);
     for (int round = 0; round < 200000; round++) {
@@ -123,9 +128,9 @@ static void heap_reuses(void **state) {
 static void rows_round_trip(void **state) {
     (void)state;
     struct leat_schema schema = {0};
-    static const struct leat_type types[] = {{.kind = LEAT_VARCHAR}, {.kind = LEAT_INTEGER}, {.kind = LEAT_HUGEINT}, {.kind = LEAT_BLOB},
-                                             {.kind = LEAT_BOOLEAN}, {.kind = LEAT_DOUBLE},  {.kind = LEAT_SMALLINT}, {.kind = LEAT_VARCHAR},
-                                             {.kind = LEAT_INTERVAL}};
+    static const struct leat_type types[] = {{.kind = LEAT_VARCHAR},  {.kind = LEAT_INTEGER}, {.kind = LEAT_HUGEINT},
+                                             {.kind = LEAT_BLOB},     {.kind = LEAT_BOOLEAN}, {.kind = LEAT_DOUBLE},
+                                             {.kind = LEAT_SMALLINT}, {.kind = LEAT_VARCHAR}, {.kind = LEAT_INTERVAL}};
     const size_t columns = sizeof types / sizeof *types;
     struct leat_row_codec codec;
     struct leat_changes in, out;
@@ -144,7 +149,8 @@ static void rows_round_trip(void **state) {
                 char text[64];
                 size_t n = (size_t)leat_random_below(&random, 40);
                 memset(text, 'a' + (int)leat_random_below(&random, 26), sizeof text);
-                ((struct leat_string *)in.columns[i].data)[r] = leat_string_of(leat_arena_copy(&in.strings, text, n), (uint32_t)n);
+                ((struct leat_string *)in.columns[i].data)[r] =
+                    leat_string_of(leat_arena_copy(&in.strings, text, n), (uint32_t)n);
             } else {
                 uint64_t v[2] = {leat_random_next(&random), leat_random_next(&random)};
                 memcpy((char *)in.columns[i].data + r * size, v, size);

@@ -2,9 +2,9 @@
  * SQL over the sum of all input changes. */
 #include "ops_harness.h"
 
-static const struct leat_type BIGINT = {.kind = LEAT_BIGINT}, DOUBLE = {.kind = LEAT_DOUBLE}, HUGEINT = {.kind = LEAT_HUGEINT},
-                              BOOLEAN = {.kind = LEAT_BOOLEAN}, VARCHAR = {.kind = LEAT_VARCHAR},
-                              INTEGER = {.kind = LEAT_INTEGER};
+static const struct leat_type BIGINT = {.kind = LEAT_BIGINT}, DOUBLE = {.kind = LEAT_DOUBLE},
+                              HUGEINT = {.kind = LEAT_HUGEINT}, BOOLEAN = {.kind = LEAT_BOOLEAN},
+                              VARCHAR = {.kind = LEAT_VARCHAR}, INTEGER = {.kind = LEAT_INTEGER};
 
 static struct generator make_generator(uint64_t seed) {
     struct generator g = {.keys = 6, .variety = 12, .null_percent = 10};
@@ -22,7 +22,8 @@ struct aggs {
 };
 
 static void start_aggs(struct aggs *a, const uint16_t *keys, size_t key_count) {
-    *a = (struct aggs){.op = {.kind = LEAT_OP_AGGREGATE, .key_count = key_count, .close_key = -1, .global = !key_count}};
+    *a =
+        (struct aggs){.op = {.kind = LEAT_OP_AGGREGATE, .key_count = key_count, .close_key = -1, .global = !key_count}};
     a->op.keys = a->keys;
     a->op.aggs = a->list;
     leat_put(&a->sql, "SELECT ");
@@ -36,7 +37,8 @@ static void add_agg(struct aggs *a, enum leat_agg_kind kind, int argument, int b
                     const char *sql) {
     char name[16];
     snprintf(name, sizeof name, "a%zu", a->op.agg_count);
-    a->list[a->op.agg_count++] = (struct leat_agg){.kind = kind, .argument = argument, .by = by, .filter = filter, .result = result};
+    a->list[a->op.agg_count++] =
+        (struct leat_agg){.kind = kind, .argument = argument, .by = by, .filter = filter, .result = result};
     add_field(&a->op, name, result);
     leat_putf(&a->sql, "%s%s", a->op.agg_count > 1 ? ", " : "", sql);
     if (filter >= 0) leat_putf(&a->sql, " FILTER (WHERE c%d)", filter);
@@ -59,7 +61,8 @@ static void add_retractable(struct aggs *a) {
     add_agg(a, LEAT_AGG_COUNT_STAR, -1, -1, C_FLAG, BIGINT, "count(*)");
     add_agg(a, LEAT_AGG_COUNT, C_TEXT, -1, -1, BIGINT, "count(c5)");
     add_agg(a, LEAT_AGG_SUM, C_BIG, -1, C_FLAG, HUGEINT, "sum(c2)");
-    add_agg(a, LEAT_AGG_SUM, C_MONEY, -1, -1, (struct leat_type){.kind = LEAT_DECIMAL, .width = 38, .scale = 2}, "sum(c4)");
+    add_agg(a, LEAT_AGG_SUM, C_MONEY, -1, -1, (struct leat_type){.kind = LEAT_DECIMAL, .width = 38, .scale = 2},
+            "sum(c4)");
     add_agg(a, LEAT_AGG_AVG, C_MONEY, -1, -1, DOUBLE, "avg(c4)");
     add_agg(a, LEAT_AGG_AVG, C_BIG, -1, -1, DOUBLE, "avg(c2)");
     add_agg(a, LEAT_AGG_COUNT_DISTINCT, C_TEXT, -1, -1, BIGINT, "count(DISTINCT c5)");
@@ -99,14 +102,17 @@ static void aggregate_number_types(void **state) {
     add_agg(&a, LEAT_AGG_AVG, C_SMALL, -1, -1, DOUBLE, "avg(c12)");
     add_agg(&a, LEAT_AGG_AVG, C_HUGE, -1, -1, DOUBLE, "avg(c8)");
     add_agg(&a, LEAT_AGG_AVG, C_DECIMAL, -1, -1, DOUBLE, "avg(c9)");
-    add_agg(&a, LEAT_AGG_SUM, C_DECIMAL, -1, -1, (struct leat_type){.kind = LEAT_DECIMAL, .width = 38, .scale = 5}, "sum(c9)");
+    add_agg(&a, LEAT_AGG_SUM, C_DECIMAL, -1, -1, (struct leat_type){.kind = LEAT_DECIMAL, .width = 38, .scale = 5},
+            "sum(c9)");
     run_aggs(&a, &g, 60, true, "number types");
     start_aggs(&a, &key, 1);
     add_agg(&a, LEAT_AGG_AVG, C_TINY, -1, -1, DOUBLE, "avg(c18)");
     add_agg(&a, LEAT_AGG_AVG, C_DEC4, -1, -1, DOUBLE, "avg(c19)");
-    add_agg(&a, LEAT_AGG_SUM, C_DEC4, -1, -1, (struct leat_type){.kind = LEAT_DECIMAL, .width = 38, .scale = 1}, "sum(c19)");
+    add_agg(&a, LEAT_AGG_SUM, C_DEC4, -1, -1, (struct leat_type){.kind = LEAT_DECIMAL, .width = 38, .scale = 1},
+            "sum(c19)");
     add_agg(&a, LEAT_AGG_AVG, C_DEC9, -1, -1, DOUBLE, "avg(c20)");
-    add_agg(&a, LEAT_AGG_SUM, C_DEC9, -1, C_FLAG, (struct leat_type){.kind = LEAT_DECIMAL, .width = 38, .scale = 3}, "sum(c20)");
+    add_agg(&a, LEAT_AGG_SUM, C_DEC9, -1, C_FLAG, (struct leat_type){.kind = LEAT_DECIMAL, .width = 38, .scale = 3},
+            "sum(c20)");
     add_agg(&a, LEAT_AGG_SUM, C_UTINY, -1, -1, HUGEINT, "sum(c21)");
     add_agg(&a, LEAT_AGG_SUM, C_USMALL, -1, -1, HUGEINT, "sum(c22)");
     add_agg(&a, LEAT_AGG_SUM, C_UINT, -1, -1, HUGEINT, "sum(c23)");
@@ -171,7 +177,8 @@ static void aggregate_withholds(void **state) {
         const leat_i128 unit = power_of_ten(30);
         for (size_t i = 0; i < r.all[0].row_count; i++) {
             int32_t weight = r.all[0].weights[i];
-            size_t k = leat_is_null(&r.all[0].columns[C_KEY], i) ? 7 : (size_t)((int32_t *)r.all[0].columns[C_KEY].data)[i];
+            size_t k =
+                leat_is_null(&r.all[0].columns[C_KEY], i) ? 7 : (size_t)((int32_t *)r.all[0].columns[C_KEY].data)[i];
             leat_i128 v;
             memcpy(&v, (char *)r.all[0].columns[C_DECIMAL].data + i * 16, 16);
             rows[k] += weight;
@@ -221,13 +228,21 @@ static void random_windows(struct generator *g, struct rig *r, size_t n, int64_t
 static void windows_evicted(void **state) {
     (void)state;
     static uint16_t keys[] = {C_TIME, C_NAME};
-    static struct leat_agg aggs[] = {{.kind = LEAT_AGG_COUNT_STAR, .argument = -1, .by = -1, .filter = -1, .result = {.kind = LEAT_BIGINT}},
-                                     {.kind = LEAT_AGG_MAX, .argument = C_TEXT, .by = -1, .filter = -1, .result = {.kind = LEAT_VARCHAR}},
-                                     {.kind = LEAT_AGG_COUNT_DISTINCT, .argument = C_INT, .by = -1, .filter = -1, .result = {.kind = LEAT_BIGINT}}};
+    static struct leat_agg aggs[] = {
+        {.kind = LEAT_AGG_COUNT_STAR, .argument = -1, .by = -1, .filter = -1, .result = {.kind = LEAT_BIGINT}},
+        {.kind = LEAT_AGG_MAX, .argument = C_TEXT, .by = -1, .filter = -1, .result = {.kind = LEAT_VARCHAR}},
+        {.kind = LEAT_AGG_COUNT_DISTINCT, .argument = C_INT, .by = -1, .filter = -1, .result = {.kind = LEAT_BIGINT}}};
     static struct leat_time_column times[] = {{.column = 0, .span_us = 10000000}};
     for (int close = 0; close < 2; close++) {
-        struct leat_op op = {.kind = LEAT_OP_AGGREGATE, .keys = keys, .key_count = 2, .aggs = aggs, .agg_count = 3, .close_key = close ? 0 : -1,
-                             .evict = true, .times = times, .time_count = 1};
+        struct leat_op op = {.kind = LEAT_OP_AGGREGATE,
+                             .keys = keys,
+                             .key_count = 2,
+                             .aggs = aggs,
+                             .agg_count = 3,
+                             .close_key = close ? 0 : -1,
+                             .evict = true,
+                             .times = times,
+                             .time_count = 1};
         struct generator g = make_generator(21);
         struct leat_schema schemas[4] = {0};
         struct leat_node_stats stats;
@@ -245,8 +260,10 @@ static void windows_evicted(void **state) {
             r.cut_us = cut_s * 1000000;
             rig_step(&r);
             assert_false(leat_node_due(r.node, r.cut_us));
-            snprintf(sql, sizeof sql, "SELECT c7, c1, count(*), max(c5), count(DISTINCT c10) FROM leat_input('left') "
-                                      "GROUP BY c7, c1 HAVING %d = 0 OR epoch_us(c7) + 10000000 <= %lld", close, (long long)r.cut_us);
+            snprintf(sql, sizeof sql,
+                     "SELECT c7, c1, count(*), max(c5), count(DISTINCT c10) FROM leat_input('left') "
+                     "GROUP BY c7, c1 HAVING %d = 0 OR epoch_us(c7) + 10000000 <= %lld",
+                     close, (long long)r.cut_us);
             rig_compare(&r, sql, "windows");
             for (size_t i = 0; close && i < r.out.row_count; i++)
                 assert_int_equal(leat_weight(&r.out, i), 1);
@@ -300,7 +317,11 @@ static void distinct_on(void **state) {
         leat_putf(&sql, ", c%d NULLS LAST", i);
     }
     for (uint64_t seed = 0; seed < 4; seed++) {
-        struct leat_op op = {.kind = LEAT_OP_DISTINCT_ON, .keys = keys, .key_count = 2, .orders = orders, .order_count = COLUMN_COUNT + 1};
+        struct leat_op op = {.kind = LEAT_OP_DISTINCT_ON,
+                             .keys = keys,
+                             .key_count = 2,
+                             .orders = orders,
+                             .order_count = COLUMN_COUNT + 1};
         struct generator g = make_generator(seed);
         struct rig r;
         g.variety = seed % 2 ? 2 : 50;
@@ -326,7 +347,10 @@ static void joins(void **state) {
             uint16_t *keys = all_keys[which];
             size_t key_count = which ? 2 : 1;
             bool wide = kind == LEAT_JOIN_INNER || kind == LEAT_JOIN_LEFT;
-            struct leat_op op = {.kind = LEAT_OP_JOIN, .keys = keys, .right_keys = keys, .key_count = key_count,
+            struct leat_op op = {.kind = LEAT_OP_JOIN,
+                                 .keys = keys,
+                                 .right_keys = keys,
+                                 .key_count = key_count,
                                  .join = (enum leat_join_kind)kind};
             struct generator g = make_generator((uint64_t)kind * 10 + which);
             struct rig r;
@@ -340,7 +364,8 @@ static void joins(void **state) {
             for (size_t side = 0; side < (wide ? 2 : 1); side++)
                 for (size_t i = 0; i < COLUMN_COUNT; i++)
                     leat_putf(&sql, "%s%s.c%zu", side || i ? ", " : "", side ? "r" : "l", i);
-            leat_putf(&sql, " FROM leat_input('left') l %s leat_input('right') r ON l.c%d = r.c%d", kinds[kind], keys[0], keys[0]);
+            leat_putf(&sql, " FROM leat_input('left') l %s leat_input('right') r ON l.c%d = r.c%d", kinds[kind],
+                      keys[0], keys[0]);
             if (key_count > 1) leat_putf(&sql, " AND l.c%d = r.c%d", keys[1], keys[1]);
             rig_init(&r, &op, 2);
             rig_run(&r, &g, sql.data, 40, true, kinds[kind]);
@@ -360,8 +385,10 @@ static void cross_product(void **state) {
         for (size_t i = 0; i < COLUMN_COUNT; i++)
             add_input_field(&op, i);
     rig_init(&r, &op, 2);
-    rig_run(&r, &g, "SELECT l.* EXCLUDE (__row, __w), r.* EXCLUDE (__row, __w) FROM leat_input('left') l, leat_input('right') r",
-            12, true, "cross product");
+    rig_run(
+        &r, &g,
+        "SELECT l.* EXCLUDE (__row, __w), r.* EXCLUDE (__row, __w) FROM leat_input('left') l, leat_input('right') r",
+        12, true, "cross product");
     rig_deinit(&r);
 }
 
@@ -380,8 +407,9 @@ static void recompute(void **state) {
     add_field(&op, "n", BIGINT);
     add_field(&op, "m", DOUBLE);
     rig_init(&r, &op, 1);
-    rig_run(&r, &g, "SELECT c0, c2, row_number() OVER (PARTITION BY c0 ORDER BY c2 NULLS LAST) AS n, "
-                    "median(c10) OVER (PARTITION BY c0) AS m FROM leat_input('left')",
+    rig_run(&r, &g,
+            "SELECT c0, c2, row_number() OVER (PARTITION BY c0 ORDER BY c2 NULLS LAST) AS n, "
+            "median(c10) OVER (PARTITION BY c0) AS m FROM leat_input('left')",
             60, true, "recompute");
     rig_deinit(&r);
 }
@@ -392,14 +420,17 @@ static void recompute_two_inputs(void **state) {
     struct leat_op op = {.kind = LEAT_OP_RECOMPUTE, .keys = keys, .right_keys = right_keys, .key_count = 1};
     struct generator g = make_generator(6);
     struct rig r;
-    op.sql = "SELECT l.c0, count(r.c2), max(r.c5) FROM leat_input('in') l LEFT JOIN leat_input('right') r ON l.c0 = r.c10 AND l.c2 < r.c2 "
+    op.sql = "SELECT l.c0, count(r.c2), max(r.c5) FROM leat_input('in') l LEFT JOIN leat_input('right') r ON l.c0 = "
+             "r.c10 AND l.c2 < r.c2 "
              "WHERE l.c0 IS NOT NULL GROUP BY l.c0";
     add_input_field(&op, C_KEY);
     add_field(&op, "n", BIGINT);
     add_field(&op, "m", VARCHAR);
     rig_init(&r, &op, 2);
-    rig_run(&r, &g, "SELECT l.c0, count(r.c2), max(r.c5) FROM leat_input('left') l LEFT JOIN leat_input('right') r ON l.c0 = r.c10 AND l.c2 < r.c2 "
-                    "WHERE l.c0 IS NOT NULL GROUP BY l.c0",
+    rig_run(&r, &g,
+            "SELECT l.c0, count(r.c2), max(r.c5) FROM leat_input('left') l LEFT JOIN leat_input('right') r ON l.c0 = "
+            "r.c10 AND l.c2 < r.c2 "
+            "WHERE l.c0 IS NOT NULL GROUP BY l.c0",
             40, true, "recompute over two inputs");
     rig_deinit(&r);
 }
@@ -438,7 +469,9 @@ static void recompute_withholds(void **state) {
             leat_conn_bind(r.conn, "left", &rows);
             struct leat_result part;
             struct leat_error error = {0};
-            if (leat_conn_query(r.conn, "SELECT c0, CAST(max(c8) OVER (PARTITION BY c0) AS BIGINT) FROM leat_input('left')", &part, &error) == LEAT_OK) {
+            if (leat_conn_query(r.conn,
+                                "SELECT c0, CAST(max(c8) OVER (PARTITION BY c0) AS BIGINT) FROM leat_input('left')",
+                                &part, &error) == LEAT_OK) {
                 leat_changes_append(&want, &part.rows, NULL, part.rows.row_count, 1);
                 leat_result_deinit(&part);
             } else {
@@ -478,7 +511,8 @@ static void recompute_keyless(void **state) {
     add_field(&op, "x", BIGINT);
     rig_init(&r, &op, 1);
     assert_true(leat_node_due(r.node, INT64_MIN));
-    rig_run(&r, &g, "SELECT median(c2), count(*), CAST(max(c8) AS BIGINT) FROM leat_input('left')", 40, true, "recompute without keys");
+    rig_run(&r, &g, "SELECT median(c2), count(*), CAST(max(c8) AS BIGINT) FROM leat_input('left')", 40, true,
+            "recompute without keys");
     assert_false(leat_node_due(r.node, INT64_MIN));
     rig_deinit(&r);
 }
@@ -487,7 +521,9 @@ static void recompute_keyless(void **state) {
 
 static void map_expressions(void **state) {
     (void)state;
-    struct leat_map_column columns[] = {{.from = C_TEXT}, {.from = -1, .expression = "c2 * 2 + c10"}, {.from = C_DOUBLE},
+    struct leat_map_column columns[] = {{.from = C_TEXT},
+                                        {.from = -1, .expression = "c2 * 2 + c10"},
+                                        {.from = C_DOUBLE},
                                         {.from = -1, .expression = "upper(c1)"}};
     struct leat_op op = {.kind = LEAT_OP_MAP, .map = columns, .map_count = 4, .filter = "c6 AND c12 > 0"};
     struct generator g = make_generator(9);
@@ -497,7 +533,8 @@ static void map_expressions(void **state) {
     add_input_field(&op, C_DOUBLE);
     add_field(&op, "u", VARCHAR);
     rig_init(&r, &op, 1);
-    rig_run(&r, &g, "SELECT c5, c2 * 2 + c10, c3, upper(c1) FROM leat_input('left') WHERE c6 AND c12 > 0", 40, true, "map");
+    rig_run(&r, &g, "SELECT c5, c2 * 2 + c10, c3, upper(c1) FROM leat_input('left') WHERE c6 AND c12 > 0", 40, true,
+            "map");
     rig_deinit(&r);
 }
 
@@ -517,9 +554,15 @@ static void map_without_sql(void **state) {
 
 static void map_failing_rows(void **state) {
     (void)state;
-    struct leat_map_column columns[] = {{.from = C_INT}, {.from = -1, .expression = "CAST(c5 AS BIGINT)", .can_fail = true}};
-    struct leat_op op = {.kind = LEAT_OP_MAP, .map = columns, .map_count = 2, .filter = "CAST(c1 AS INTEGER) >= 0", .filter_can_fail = true};
-    static const char *const texts[] = {"1", "22", "oops", "-5", "9999999999999999999999", "a long text that is no number"};
+    struct leat_map_column columns[] = {{.from = C_INT},
+                                        {.from = -1, .expression = "CAST(c5 AS BIGINT)", .can_fail = true}};
+    struct leat_op op = {.kind = LEAT_OP_MAP,
+                         .map = columns,
+                         .map_count = 2,
+                         .filter = "CAST(c1 AS INTEGER) >= 0",
+                         .filter_can_fail = true};
+    static const char *const texts[] = {
+        "1", "22", "oops", "-5", "9999999999999999999999", "a long text that is no number"};
     struct rig r;
     struct generator g = make_generator(11);
     add_input_field(&op, C_INT);
@@ -540,9 +583,12 @@ static void map_failing_rows(void **state) {
             if (leat_is_null(&in->columns[C_NAME], i)) leat_set_null(in, C_NAME, i);
             bool null_filter = leat_is_null(&in->columns[C_NAME], i), null_text = leat_is_null(&in->columns[C_TEXT], i);
             if (null_filter) continue;
-            if (name == 0) bad++;
-            else if (name >= 4 && !null_text && (text == 2 || text > 3)) bad++;
-            else if (name >= 4) good++;
+            if (name == 0)
+                bad++;
+            else if (name >= 4 && !null_text && (text == 2 || text > 3))
+                bad++;
+            else if (name >= 4)
+                good++;
         }
         rig_step(&r);
         size_t failed;
@@ -568,21 +614,32 @@ static void union_all(void **state) {
     for (size_t i = 0; i < COLUMN_COUNT; i++)
         add_input_field(&op, i);
     rig_init(&r, &op, 2);
-    rig_run(&r, &g, "SELECT * EXCLUDE (__row, __w) FROM leat_input('left') UNION ALL SELECT * EXCLUDE (__row, __w) FROM leat_input('right')",
+    rig_run(&r, &g,
+            "SELECT * EXCLUDE (__row, __w) FROM leat_input('left') UNION ALL SELECT * EXCLUDE (__row, __w) FROM "
+            "leat_input('right')",
             20, true, "union");
     rig_deinit(&r);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(aggregate_retracts), cmocka_unit_test(aggregate_number_types),
-        cmocka_unit_test(aggregate_minmax),   cmocka_unit_test(aggregate_withholds),
-        cmocka_unit_test(windows_evicted),    cmocka_unit_test(global_row_at_once),
-        cmocka_unit_test(distinct_on),        cmocka_unit_test(joins),
-        cmocka_unit_test(cross_product),      cmocka_unit_test(recompute),
-        cmocka_unit_test(recompute_two_inputs), cmocka_unit_test(recompute_withholds), cmocka_unit_test(recompute_keyless),
-        cmocka_unit_test(map_expressions),    cmocka_unit_test(map_without_sql),
-        cmocka_unit_test(map_failing_rows),   cmocka_unit_test(union_all),
+        cmocka_unit_test(aggregate_retracts),
+        cmocka_unit_test(aggregate_number_types),
+        cmocka_unit_test(aggregate_minmax),
+        cmocka_unit_test(aggregate_withholds),
+        cmocka_unit_test(windows_evicted),
+        cmocka_unit_test(global_row_at_once),
+        cmocka_unit_test(distinct_on),
+        cmocka_unit_test(joins),
+        cmocka_unit_test(cross_product),
+        cmocka_unit_test(recompute),
+        cmocka_unit_test(recompute_two_inputs),
+        cmocka_unit_test(recompute_withholds),
+        cmocka_unit_test(recompute_keyless),
+        cmocka_unit_test(map_expressions),
+        cmocka_unit_test(map_without_sql),
+        cmocka_unit_test(map_failing_rows),
+        cmocka_unit_test(union_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
