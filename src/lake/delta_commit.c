@@ -183,16 +183,23 @@ static enum leat_status may_retry(struct leat_delta *d, const struct leat_delta_
     return status;
 }
 
-static void checkpoint_when_due(struct leat_delta *d)
+/* The commits stand without a checkpoint; only a disk that fails to sync is told on. */
+static enum leat_status checkpoint_when_due(struct leat_delta *d, struct leat_error *err)
 {
     /* A checkpoint holds every live file: the more there are, the rarer, so that its cost per commit is bounded. */
     int64_t entries = (int64_t)(d->state.snapshot.file_count + d->state.tombstone_count);
     int64_t every = d->checkpoint_every;
-    if (entries / 200 > every) every = entries / 200;
-    if (d->state.snapshot.version - d->checkpoint_version < every) return;
-    struct leat_error err;
-    if (leat_delta_checkpoint(d, &err) != LEAT_OK) /* the commits stand without it */
-        leat_log(d->env, LEAT_LOG_WARN, "table %s: no checkpoint at version %" PRId64 ": %s", d->table_dir, d->state.snapshot.version, err.text);
+    if (entries / 500 > every) every = entries / 500;
+    if (d->state.snapshot.version - d->checkpoint_version < every) return LEAT_OK;
+    struct leat_error problem = {0};
+    enum leat_status status = leat_delta_checkpoint(d, &problem);
+    if (status != LEAT_OK && problem.fatal) {
+        if (err) *err = problem;
+        return status;
+    }
+    if (status != LEAT_OK)
+        leat_log(d->env, LEAT_LOG_WARN, "table %s: no checkpoint at version %" PRId64 ": %s", d->table_dir, d->state.snapshot.version, problem.text);
+    return LEAT_OK;
 }
 
 enum leat_status leat_delta_commit(struct leat_delta *d, struct leat_delta_commit *commit, bool *done, struct leat_error *err)
@@ -232,7 +239,7 @@ enum leat_status leat_delta_commit(struct leat_delta *d, struct leat_delta_commi
     /* Lost for certain: every version up to the state's is known not to be this commit. */
     if (!ours && !d->stale) leat_delta_drop_added(d, commit);
     if (done) *done = ours;
-    if (ours) checkpoint_when_due(d);
+    if (ours) status = checkpoint_when_due(d, err);
     free(schema_before);
     leat_buffer_deinit(&text);
     return status;

@@ -114,7 +114,7 @@ void world_reset(struct world *w, bool simulated) {
 enum leat_status world_open(struct world *w, const char *dir, struct leat_error *err) {
     struct leat_diagnostics diags = {0};
     char *lake = leat_asprintf("%s/lake", dir), *work = leat_asprintf("%s/work", dir);
-    struct leat_engine_options options = {.project_dir = w->project, .lake_dir = lake, .work_dir = work, .max_step_rows = 37,
+    struct leat_engine_options options = {.project_dir = w->project, .lake_dir = lake, .work_dir = work, .max_step_rows = w->disk && w->env.io == leat_io_real() ? 500 : 37, /* recovered: larger steps, for speed */
                                           .shared_step = crash_step, .shared_plan = crash_plan, .shared_batch = crash_batch};
     leat_engine_close(w->engine);
     enum leat_status st = leat_engine_open(&w->env, &options, &diags, &w->engine, err);
