@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <xxhash.h>
+
 #include "base/usage.h"
 #include "engine/internal.h"
 #include "schedule/cron.h"
@@ -254,7 +256,7 @@ static enum leat_status run_sql(struct leat_engine *engine, struct leat_gtable *
     char *app_id = leat_table_app_id(engine, table);
     struct leat_delta_txn txn = {app_id, (int64_t)table->runs + 1};
     enum leat_status st;
-    leat_frontier_json(engine, &frontier);
+    leat_frontier_json(engine, NULL, &frontier);
     struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier.data, .txns = &txn, .txn_count = 1};
     leat_conn_set_clock(engine->batch_conn, engine->clock_us);
     if ((st = leat_batch_views(engine, engine->batch_conn, table, NULL, err)) == LEAT_OK) {
@@ -267,12 +269,92 @@ static enum leat_status run_sql(struct leat_engine *engine, struct leat_gtable *
     return st;
 }
 
+/* ---- rule 10 in batch: source rows whose expressions raise are dead letters, not the end of the run ------------------ */
+
+static bool map_can_fail(const struct leat_op *op) {
+    bool can = op->filter && op->filter_can_fail;
+    for (size_t i = 0; i < op->map_count; i++) can |= op->map[i].from < 0 && op->map[i].can_fail;
+    return can;
+}
+
+/* The rows of the source below a MAP for which its filter, or past the filter an expression, raises (as stream/map.c finds them). */
+static void put_failing_rows(const struct leat_engine *engine, const struct leat_op *map, const struct leat_op *source, const char *reason,
+                             uint64_t run, struct leat_buffer *sql) {
+    const struct leat_src *src = &engine->sources[source->object];
+    struct leat_schema row = {0};
+    leat_source_row_schema(src->def, &row);
+    leat_put(sql, "SELECT ");
+    leat_put_sql_string(sql, src->def->name);
+    leat_put(sql, " AS _source, __p AS _partition, __o AS _offset, ");
+    leat_put_sql_string(sql, reason);
+    leat_putf(sql, " AS reason, CAST(%llu AS BIGINT) AS step FROM (SELECT ", (unsigned long long)run);
+    for (size_t i = 0; i < source->column_count; i++) {
+        leat_put_sql_name(sql, row.fields[source->columns[i]].name);
+        leat_putf(sql, " AS c%zu, ", i);
+    }
+    leat_put(sql, "_partition AS __p, _offset AS __o FROM (");
+    leat_bronze_select(src, &src->bronzed, NULL, sql);
+    leat_put(sql, ")) WHERE TRY(");
+    if (map->filter) leat_putf(sql, "CASE WHEN (%s) THEN ", map->filter);
+    leat_put(sql, "hash(0");
+    for (size_t i = 0; i < map->map_count; i++)
+        if (map->map[i].from < 0) leat_putf(sql, ", (%s)", map->map[i].expression);
+    leat_put(sql, map->filter ? ") ELSE 0 END) IS NULL" : ")) IS NULL");
+    leat_schema_deinit(&row);
+}
+
+/* Replaces the table's dead letters by the rows that fail now; reason NULL: by none. *found: there was somewhere to look. */
+static enum leat_status set_dead(struct leat_engine *engine, struct leat_gtable *table, const char *reason, bool *found, struct leat_error *err) {
+    const struct leat_plan *plan = table->plan;
+    struct leat_buffer sql = {0};
+    char *app_id = leat_table_app_id(engine, table);
+    char *query = leat_asprintf("{\"query\":\"%016llx\"}", (unsigned long long)XXH3_64bits(plan->completed_sql, strlen(plan->completed_sql)));
+    *found = false;
+    for (size_t i = 0; reason && i < plan->op_count; i++) {
+        const struct leat_op *map = &plan->ops[i], *below = map->child_count ? &plan->ops[map->children[0]] : NULL;
+        if (map->kind != LEAT_OP_MAP || below->kind != LEAT_OP_SOURCE || !map_can_fail(map)) continue;
+        if (*found) leat_put(&sql, " UNION ");
+        put_failing_rows(engine, map, below, reason, table->runs + 1, &sql);
+        *found = true;
+    }
+    if (!sql.length)
+        leat_put(&sql, "SELECT ''::VARCHAR AS _source, 0 AS _partition, 0::BIGINT AS _offset, ''::VARCHAR AS reason, 0::BIGINT AS step WHERE false");
+    struct leat_delta_txn txn = {app_id, leat_delta_current(table->dead.delta)->version + 1};
+    struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = query, .txns = &txn, .txn_count = 1};
+    enum leat_status st = !reason || *found ? leat_delta_overwrite(table->dead.delta, sql.data, &info, NULL, err) : LEAT_OK;
+    free(app_id);
+    free(query);
+    leat_buffer_deinit(&sql);
+    return st;
+}
+
+/* The run, again without the rows that made it fail. Dead letters of another query are forgotten first. */
+static enum leat_status run_with_dead(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
+    const struct leat_delta_snapshot *dead = leat_delta_current(table->dead.delta);
+    char query[17];
+    bool found;
+    enum leat_status st;
+    snprintf(query, sizeof query, "%016llx",
+             (unsigned long long)XXH3_64bits(table->plan->completed_sql, strlen(table->plan->completed_sql)));
+    if (dead->file_count && !(dead->frontier_json && strstr(dead->frontier_json, query)) &&
+        (st = set_dead(engine, table, NULL, &found, err)) != LEAT_OK)
+        return st;
+    if ((st = run_sql(engine, table, err)) == LEAT_OK || !err->bad_data || err->fatal) return st;
+    struct leat_error failure = *err;
+    char reason[200];
+    snprintf(reason, sizeof reason, "%.*s", (int)strcspn(failure.text, "\n"), failure.text);
+    if ((st = set_dead(engine, table, reason, &found, err)) != LEAT_OK) return st;
+    if (found) return run_sql(engine, table, err);
+    *err = failure;
+    return failure.status;
+}
+
 /* Runs one table. A failure that the disk did not cause leaves the table as it was, is recorded and retried with back-off. */
 enum leat_status leat_batch_run(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
     int64_t start = leat_engine_now(engine), cpu = leat_usage_cpu_us(), bytes = 0;
     uint64_t inputs = inputs_fingerprint(engine, table);
     struct leat_error failure = {0};
-    enum leat_status st = run_sql(engine, table, &failure);
+    enum leat_status st = run_with_dead(engine, table, &failure);
     table->last_cpu_us = leat_usage_cpu_us() - cpu;
     leat_phase_end(engine, LEAT_PHASE_BATCH, cpu);
     table->last_run_us = start;

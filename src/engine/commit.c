@@ -59,7 +59,13 @@ enum leat_status leat_table_open_delta(struct leat_engine *engine, struct leat_g
     table->committed_step = version < 0 ? 0 : (uint64_t)version;
     table->overwrite = version < 0; /* nothing of this incarnation is there: the first commit replaces what is */
     if ((st = leat_conn_input(engine->batch_conn, table->def->name, &table->plan->schema, true, err)) != LEAT_OK) goto out;
-    if (table->batch) goto out;
+    table->dead.suffix = "__dead";
+    leat_schema_add(&table->dead.schema, "_source", T_VARCHAR, false);
+    leat_schema_add(&table->dead.schema, "_partition", T_INTEGER, false);
+    leat_schema_add(&table->dead.schema, "_offset", T_BIGINT, false);
+    leat_schema_add(&table->dead.schema, "reason", T_VARCHAR, false);
+    leat_schema_add(&table->dead.schema, "step", T_BIGINT, false);
+    if ((st = open_side(engine, table, &table->dead, err)) != LEAT_OK || table->batch) goto out;
     table->late.suffix = "__late";
     leat_schema_add(&table->late.schema, "_source", T_VARCHAR, false);
     leat_schema_add(&table->late.schema, "_partition", T_INTEGER, false);
@@ -68,14 +74,7 @@ enum leat_status leat_table_open_delta(struct leat_engine *engine, struct leat_g
     leat_schema_add(&table->late.schema, "arrival", T_TIMESTAMP, false);
     leat_schema_add(&table->late.schema, "cut", T_TIMESTAMP, false);
     leat_schema_add(&table->late.schema, "step", T_BIGINT, false);
-    table->dead.suffix = "__dead";
-    leat_schema_add(&table->dead.schema, "_source", T_VARCHAR, false);
-    leat_schema_add(&table->dead.schema, "_partition", T_INTEGER, false);
-    leat_schema_add(&table->dead.schema, "_offset", T_BIGINT, false);
-    leat_schema_add(&table->dead.schema, "reason", T_VARCHAR, false);
-    leat_schema_add(&table->dead.schema, "step", T_BIGINT, false);
-    if ((st = open_side(engine, table, &table->late, err)) != LEAT_OK) goto out;
-    st = open_side(engine, table, &table->dead, err);
+    st = open_side(engine, table, &table->late, err);
 out:
     free(dir);
     free(app_id);
@@ -101,15 +100,16 @@ static void expand_copies(struct leat_changes *c) {
     leat_changes_deinit(&out);
 }
 
-void leat_frontier_json(struct leat_engine *engine, struct leat_buffer *out) {
+void leat_frontier_json(struct leat_engine *engine, const struct leat_group *group, struct leat_buffer *out) {
     json_t *frontier = json_object(), *sources = json_object(), *references = json_object();
     json_object_set_new(frontier, "step", json_integer((json_int_t)engine->step));
     for (size_t s = 0; s < engine->project->source_count; s++) {
         const char *name = engine->project->sources[s].name;
         if (engine->references[s])
-            json_object_set_new(references, name, json_integer((json_int_t)leat_reference_version(engine->references[s])));
+            json_object_set_new(references, name,
+                                json_integer((json_int_t)(group ? group->reference_versions[s] : leat_reference_version(engine->references[s]))));
         else
-            json_object_set_new(sources, name, leat_cursors_json(&engine->sources[s].ends));
+            json_object_set_new(sources, name, leat_cursors_json(group ? &group->cursors[s] : &engine->sources[s].bronzed));
     }
     json_object_set_new(frontier, "offsets", sources);
     json_object_set_new(frontier, "references", references);
@@ -164,12 +164,13 @@ static bool has_retraction(const struct leat_changes *c) {
     return false;
 }
 
-static enum leat_status commit_table(struct leat_engine *engine, struct leat_gtable *table, const char *frontier,
-                                     struct leat_error *err) {
+static enum leat_status commit_table(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
     enum leat_status st;
+    struct leat_buffer frontier = {0};
+    leat_frontier_json(engine, table->group, &frontier);
     char *app_id = leat_table_app_id(engine, table);
     struct leat_delta_txn txn = {app_id, (int64_t)engine->step};
-    struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier, .txns = &txn, .txn_count = 1};
+    struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier.data, .txns = &txn, .txn_count = 1};
     if ((st = commit_side(engine, table, &table->late, &info, err)) != LEAT_OK) goto out;
     if ((st = commit_side(engine, table, &table->dead, &info, err)) != LEAT_OK) goto out;
     if (has_retraction(&table->pending)) leat_changes_consolidate(&table->pending);
@@ -188,6 +189,7 @@ static enum leat_status commit_table(struct leat_engine *engine, struct leat_gta
     if (leat_setting_int(engine->project, "compact_files")) st = leat_delta_compact(table->delta, 128u << 20, NULL, err);
 out:
     free(app_id);
+    leat_buffer_deinit(&frontier);
     return st == LEAT_OK ? st : leat_prepend(err, "table \"%s\"", table->def->name);
 }
 
@@ -218,13 +220,13 @@ enum leat_status leat_tables_commit(struct leat_engine *engine, struct leat_erro
     enum leat_status st = LEAT_OK;
     bool any = false;
     int64_t cpu = leat_usage_cpu_us();
-    leat_frontier_json(engine, &frontier);
+    leat_frontier_json(engine, NULL, &frontier);
     for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++) {
         struct leat_gtable *table = &engine->tables[t];
         if (table->batch || !table->group->started) continue;
         if (!table->overwrite && !table->pending.row_count && !table->late.pending.row_count && !table->dead.pending.row_count) continue;
         any = true;
-        st = commit_table(engine, table, frontier.data, err);
+        st = commit_table(engine, table, err);
     }
     if (st == LEAT_OK && any) st = write_manifest(engine, frontier.data, err);
     leat_phase_end(engine, LEAT_PHASE_COMMIT, cpu);

@@ -211,7 +211,8 @@ enum leat_status leat_table_open_delta(struct leat_engine *, struct leat_gtable 
 char *leat_table_app_id(const struct leat_engine *, const struct leat_gtable *); /* of its Delta txn; owned by the caller */
 enum leat_status leat_tables_commit(struct leat_engine *, struct leat_error *) LEAT_MUST;
 enum leat_status leat_engine_checkpoint(struct leat_engine *, struct leat_error *) LEAT_MUST;
-void leat_frontier_json(struct leat_engine *, struct leat_buffer *out);
+/* What a commit reflects: of a group's tables, or (NULL) of a batch run over the lake as it is. */
+void leat_frontier_json(struct leat_engine *, const struct leat_group *, struct leat_buffer *out);
 
 /* checkpoint.c */
 enum leat_status leat_engine_load_checkpoint(struct leat_engine *, json_t **state, struct leat_error *) LEAT_MUST; /* NULL: none */
