@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -248,6 +249,12 @@ static bool integer_of(const json_t *value, int64_t *out)
 
 int64_t leat_delta_stats_row_count(const char *stats_json)
 {
+    static const char usual[] = "{\"numRecords\":"; /* every writer known puts it first: no need to parse the rest */
+    if (strncmp(stats_json, usual, sizeof usual - 1) == 0 && is_digits(stats_json + sizeof usual - 1, 1)) {
+        char *end;
+        long long count = strtoll(stats_json + sizeof usual - 1, &end, 10);
+        if ((*end == ',' || *end == '}') && count < LLONG_MAX) return count;
+    }
     json_t *root = load_stats(stats_json);
     int64_t rows;
     if (!integer_of(json_object_get(root, "numRecords"), &rows) || rows < 0) rows = -1;
