@@ -92,6 +92,8 @@ static bool compile_get(struct leat_compile *c, const json_t *node, struct leat_
     struct leat_object_ref ref;
     size_t count, capacity = leat_json_count(node, "projection_ids") + leat_json_count(node, "column_indexes");
     uint16_t *columns = leat_arena_alloc(&c->arena, (capacity + 1) * sizeof *columns);
+    if (strcasecmp(leat_json_text(node, "name"), "unnest") == 0)
+        return leat_compile_refuse(c, "unnest in FROM; write SELECT ..., unnest(list) FROM ... instead");
     if (strcasecmp(leat_json_text(node, "name"), "leat_input") != 0)
         return leat_compile_refuse(c, "table function %s in FROM: its rows come from no source",
                                    leat_json_text(node, "name"));
@@ -211,6 +213,37 @@ static bool compile_order(struct leat_compile *c, const json_t *node, struct lea
     if (!leat_compile_node(c, leat_json_at(node, "children", 0), out)) return false;
     keep_columns(c, json_object_get(node, "projections"), out);
     return true;
+}
+
+/* One row becomes as many as its list has entries: still row by row. */
+static bool compile_unnest(struct leat_compile *c, const json_t *node, struct leat_rel *out)
+{
+    struct leat_rel child;
+    size_t count = leat_json_count(node, "expressions");
+    if (!leat_compile_node(c, leat_json_at(node, "children", 0), &child)) return false;
+    leat_rel_start(c, &child, child.count + count, out);
+    for (size_t i = 0; i < child.count; i++) {
+        struct leat_rel_column column = child.columns[i];
+        if (column.type.kind == LEAT_NESTED) {
+            column = leat_rel_text(c, (struct leat_type){.kind = LEAT_BOOLEAN}, false, "CAST(NULL AS BOOLEAN)");
+            column.unusable = true;
+        }
+        out->columns[out->count++] = column;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const json_t *unnest = leat_json_at(node, "expressions", i);
+        struct leat_rel_column list, entry;
+        struct leat_type type = leat_bound_type(leat_bound_expression_type(unnest));
+        if (!leat_json_is(unnest, "expression_class", "BOUND_UNNEST"))
+            return leat_compile_refuse(c, "an unnest inside an expression");
+        if (!leat_rel_expression(c, &child, json_object_get(unnest, "child"), &list)) return false;
+        struct leat_rel one = {.columns = &list, .count = 1};
+        entry = leat_rel_text(c, type, list.can_fail, "unnest(%s)", leat_rel_column_text(c, &one, 0));
+        entry.name = *leat_json_text(unnest, "alias") ? leat_json_text(unnest, "alias") : "unnest";
+        out->columns[out->count++] = entry;
+    }
+    out->one_row = false;
+    return leat_rel_flush(c, out);
 }
 
 static bool emit_union(struct leat_compile *c, struct leat_rel *left, struct leat_rel *right) {
@@ -348,9 +381,7 @@ static bool compile_by_type(struct leat_compile *c, const json_t *node, const ch
         return leat_compile_refuse(
             c, "LIMIT and OFFSET over the whole result: one change can move every row; use QUALIFY row_number() OVER "
                "(PARTITION BY ... ORDER BY ...) <= n for the first rows of each key, or SCHEDULE");
-    if (strcmp(type, "UNNEST") == 0)
-        return leat_compile_refuse(
-            c, "unnest: one row becomes several; let the source split its records, or use SCHEDULE");
+    if (strcmp(type, "UNNEST") == 0) return compile_unnest(c, node, out);
     if (strcmp(type, "ANY_JOIN") == 0)
         return leat_compile_refuse(
             c, "a join whose condition is no conjunction of comparisons (OR, or a function of both sides): every "
@@ -534,6 +565,11 @@ static enum leat_status check_names(const struct leat_table *table, const struct
                 return leat_fail(err, LEAT_INVALID,
                                  "two columns of the result are called \"%s\": give one of them another name with AS",
                                  field->name);
+        if (field->type.kind == LEAT_NESTED)
+            return leat_fail(err, LEAT_UNSUPPORTED,
+                             "column \"%s\" is a list, struct, enum or bit string; a table holds plain values: use "
+                             "to_json(...)::VARCHAR, array_to_string(...) or a cast to VARCHAR",
+                             field->name);
         if (strncmp(field->name, "__", 2) == 0)
             return leat_fail(err, LEAT_INVALID,
                              "column \"%s\": names that begin with two underscores are leat's own; use AS",

@@ -17,7 +17,9 @@ struct leat_rel_column {
     bool has_time; /* follows event time: value + span_us > cut for every change still to come */
     int64_t span_us;
     int time_object;
-    int reference_key; /* >= 0: carries that primary key column of the reference below, unchanged or widened; -1 */
+    const char *time_lost; /* it did follow event time, until this; NULL */
+    bool unusable;      /* a nested column that did not survive an unnest beside it */
+    int reference_key;     /* >= 0: carries that primary key column of the reference below, unchanged or widened; -1 */
 };
 /* An operator with a MAP on top that is not emitted yet, so that adjacent filters and projections fuse. */
 struct leat_rel {

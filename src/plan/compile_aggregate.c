@@ -137,16 +137,21 @@ static bool collect_aggregate(struct leat_compile *c, struct aggregation *a, con
     return collect_filter(c, a, agg, out);
 }
 
-static void describe_state(struct leat_op *op) {
+static void describe_state(const struct aggregation *a, struct leat_op *op) {
+    const struct leat_rel_column *lost = NULL;
+    for (size_t i = 0; i < a->group_count; i++)
+        if (a->input.columns[a->groups[i]].time_lost) lost = &a->input.columns[a->groups[i]];
     if (op->evict)
         op->state_bound =
             leat_asprintf("groups leave when the cut passes \"%s\"", op->schema.fields[op->times[0].column].name);
     else if (op->global)
         op->state_bound = leat_strdup("one row");
+    else if (lost)
+        op->state_bound = leat_asprintf("unbounded: \"%s\" is an event time, but %s", lost->name, lost->time_lost);
     else
-        op->state_bound = leat_strdup(
-            "unbounded: every group is kept, because no group column is an event time that the cut can pass "
-            "(group by window_start of TUMBLE over a source with a watermark to bound it)");
+        op->state_bound =
+            leat_strdup("unbounded: every group is kept, because no group column is an event time that the cut can "
+                        "pass (group by window_start of TUMBLE over a source with a watermark to bound it)");
 }
 
 static bool emit_aggregate(struct leat_compile *c, struct aggregation *a, struct leat_rel *out) {
@@ -182,7 +187,7 @@ static bool emit_aggregate(struct leat_compile *c, struct aggregation *a, struct
     op->why = leat_strdup(a->agg_count == 0 ? "distinct rows are counted"
                           : op->evict       ? "mergeable aggregates per window"
                                             : "mergeable aggregates");
-    describe_state(op);
+    describe_state(a, op);
     if (!leat_emit_done(c, &index)) return false;
     leat_rel_of_op(c, index, out);
     out->one_row = a->group_count == 0;
@@ -596,6 +601,11 @@ bool leat_compile_first(struct leat_compile *c, const json_t *targets, const jso
                                               : "unbounded: all rows of every key are kept");
     if (!leat_emit_done(c, &index)) return false;
     leat_rel_of_op(c, index, out);
+    child = &c->plan->ops[rel->op];
+    for (size_t i = 0; i < child->time_count; i++)
+        if (!out->columns[child->times[i].column].has_time)
+            out->columns[child->times[i].column].time_lost =
+                "DISTINCT ON may replace an old row; let its ORDER BY begin with the event time, ascending";
     out->count = visible;
     return true;
 }

@@ -261,6 +261,14 @@ static void keep_key_times(const struct leat_compile *c, const struct join *j, s
     }
 }
 
+/* Remembers for EXPLAIN which columns of `joined` followed event time on the left. */
+static void lose_times(struct leat_compile *c, const struct join *j, struct leat_rel *joined, const char *why) {
+    const struct leat_op *left = &c->plan->ops[j->left.op];
+    for (size_t i = 0; i < left->time_count; i++)
+        if (left->times[i].column < joined->count && !joined->columns[left->times[i].column].has_time)
+            joined->columns[left->times[i].column].time_lost = why;
+}
+
 /* ---- LOOKUP */
 
 /* Is the mark of IN or EXISTS, true or false, never NULL? Then it says just whether there is a match. */
@@ -351,6 +359,8 @@ static bool emit_lookup(struct leat_compile *c, struct join *j, struct leat_rel 
     if (!leat_emit_done(c, &index)) return false;
     struct leat_rel joined;
     leat_rel_of_op(c, index, &joined);
+    lose_times(c, j, &joined,
+               leat_arena_printf(&c->arena, "a change of %s takes back and repeats rows of any age", source->name));
     if (!wide) {
         pick_output(c, j, &joined, false, out);
         return true;
@@ -385,6 +395,7 @@ static bool emit_join(struct leat_compile *c, struct join *j, struct leat_rel *o
     if (!leat_emit_done(c, &index)) return false;
     struct leat_rel joined;
     leat_rel_of_op(c, index, &joined);
+    lose_times(c, j, &joined, "a new row of the other side of a join meets rows of any age");
     if (wide && !write_residual(c, j, &joined, &residual, &can_fail)) return false;
     if (residual) leat_rel_filter_text(c, &joined, residual, can_fail);
     pick_output(c, j, &joined, wide, out);

@@ -234,7 +234,8 @@ static bool emit_window(struct leat_compile *c, struct windowing *w, const uint1
     for (size_t i = 0; i < w->text_count; i++) {
         const json_t *window = w->windows[i];
         const char *alias = leat_json_text(window, "alias");
-        leat_emit_column(op, *alias ? alias : "window", leat_bound_type(leat_bound_expression_type(window)), false);
+        leat_emit_column(op, *alias ? alias : function_name(window),
+                         leat_bound_type(leat_bound_expression_type(window)), false);
     }
     op->incremental_class = 6;
     op->why = leat_strdup("window functions: changed partitions are computed again");

@@ -29,7 +29,24 @@
 static bool walk(struct leat_completion *c, struct leat_select *select, json_t *value);
 static bool walk_query(struct leat_completion *c, json_t *node);
 
-bool leat_completion_fail(struct leat_completion *c, const json_t *location, const char *format, ...) {
+/* The first place known in a tree; -1: none. */
+static int find_place(const json_t *value)
+{
+    const json_t *at = json_object_get(value, "query_location");
+    const char *key;
+    json_t *member;
+    int place = -1;
+    if (json_is_integer(at)) return (int)json_integer_value(at);
+    for (size_t i = 0; place < 0 && i < json_array_size(value); i++)
+        place = find_place(json_array_get(value, i));
+    if (json_is_object(value))
+        json_object_foreach((json_t *)value, key, member)
+            if (place < 0) place = find_place(member);
+    return place;
+}
+
+bool leat_completion_fail(struct leat_completion *c, const json_t *location, const char *format, ...)
+{
     char text[LEAT_ERROR_TEXT_SIZE];
     va_list args;
     if (c->status) return false;
@@ -37,15 +54,14 @@ bool leat_completion_fail(struct leat_completion *c, const json_t *location, con
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     c->status = leat_fail(c->err, LEAT_UNSUPPORTED, "%s", text);
-    const json_t *at = json_object_get(location, "query_location");
-    if (json_is_integer(at)) c->error_offset = (int)json_integer_value(at);
+    c->error_offset = find_place(location);
     return false;
 }
 
-static bool failed_check(struct leat_completion *c, const json_t *location, enum leat_status status) {
+static bool failed_check(struct leat_completion *c, const json_t *location, enum leat_status status)
+{
     if (!status) return true;
-    const json_t *at = json_object_get(location, "query_location");
-    if (json_is_integer(at)) c->error_offset = (int)json_integer_value(at);
+    c->error_offset = find_place(location);
     c->status = status;
     return false;
 }

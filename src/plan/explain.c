@@ -1,4 +1,5 @@
 /* EXPLAIN: the operators as a tree, what each keeps and why, and the SQL that batch and oracle run. */
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -24,8 +25,42 @@ static const char *object_name(const struct leat_project *project, const struct 
     return op->kind == LEAT_OP_TABLE ? project->tables[op->object].name : project->sources[op->object].name;
 }
 
-static const char *column_name(const struct leat_plan *plan, const struct leat_op *op, int child, int column) {
-    return plan->ops[op->children[child]].schema.fields[column].name;
+/* A stage's text with the names of its input's columns in place of c0, c1, ... */
+static void put_with_names(struct leat_buffer *out, const char *text, const struct leat_schema *schema) {
+    bool word = false; /* inside an identifier or a number */
+    for (const char *p = text; *p;) {
+        if (*p == '\'' || *p == '"') {
+            const char *end = strchr(p + 1, *p);
+            size_t length = end ? (size_t)(end - p) + 1 : strlen(p);
+            leat_putn(out, p, length);
+            p += length;
+            word = false;
+            continue;
+        }
+        if (!word && *p == 'c' && isdigit((unsigned char)p[1])) {
+            char *end;
+            unsigned long column = strtoul(p + 1, &end, 10);
+            if (!isalnum((unsigned char)*end) && *end != '_' && column < schema->field_count) {
+                leat_put(out, schema->fields[column].name);
+                p = end;
+                continue;
+            }
+        }
+        word = isalnum((unsigned char)*p) || *p == '_';
+        leat_putn(out, p++, 1);
+    }
+}
+
+/* What a column of a child is called, or the expression it is when it has no name of its own. */
+static void put_column(struct leat_buffer *out, const struct leat_plan *plan, const struct leat_op *op, int child,
+                       int column) {
+    const struct leat_op *below = &plan->ops[op->children[child]];
+    const char *name = below->schema.fields[column].name;
+    bool unnamed = strcmp(name, "expression") == 0 && below->kind == LEAT_OP_MAP && below->map[column].from < 0;
+    if (unnamed)
+        put_with_names(out, below->map[column].expression, &plan->ops[below->children[0]].schema);
+    else
+        leat_put(out, name);
 }
 
 static void put_duration(struct leat_buffer *out, int64_t us) {
@@ -43,27 +78,30 @@ static void put_duration(struct leat_buffer *out, int64_t us) {
 
 static void put_aggregate(const struct leat_plan *plan, const struct leat_op *op, size_t i, struct leat_buffer *out) {
     const struct leat_agg *a = &op->aggs[i];
-    const char *argument = a->argument >= 0 ? column_name(plan, op, 0, a->argument) : "";
-    const char *by = a->by >= 0 ? column_name(plan, op, 0, a->by) : "";
     const char *format = agg_formats[a->kind], *mark = strstr(format, "%s");
     if (!mark)
         leat_put(out, format);
     else {
         leat_putn(out, format, (size_t)(mark - format));
-        leat_put(out, argument);
-        if (*by) leat_putf(out, ", %s", by);
+        put_column(out, plan, op, 0, a->argument);
+        if (a->by >= 0) {
+            leat_put(out, ", ");
+            put_column(out, plan, op, 0, a->by);
+        }
         leat_put(out, ")");
     }
-    if (a->filter >= 0) leat_putf(out, " where %s", column_name(plan, op, 0, a->filter));
+    if (a->filter < 0) return;
+    leat_put(out, " where ");
+    put_column(out, plan, op, 0, a->filter);
 }
 
 static void put_keys(const struct leat_plan *plan, const struct leat_op *op, struct leat_buffer *out) {
     for (size_t i = 0; i < op->key_count; i++) {
-        const char *left = column_name(plan, op, 0, op->keys[i]);
-        if (op->right_keys)
-            leat_putf(out, "%s%s = %s", i ? ", " : "", left, column_name(plan, op, 1, op->right_keys[i]));
-        else
-            leat_putf(out, "%s%s", i ? ", " : "", left);
+        if (i) leat_put(out, ", ");
+        put_column(out, plan, op, 0, op->keys[i]);
+        if (!op->right_keys) continue;
+        leat_put(out, " = ");
+        put_column(out, plan, op, 1, op->right_keys[i]);
     }
 }
 
@@ -120,18 +158,26 @@ static void put_op(const struct leat_project *project, const struct leat_plan *p
     }
     seen[index] = true;
     leat_putf(out, "  (class %d: %s)\n", op->incremental_class, op->why ? op->why : "");
-    if (op->filter) put_line(out, depth, "where ", op->filter);
+    if (op->filter) {
+        leat_putf(out, "%*swhere ", depth * 2 + 4, "");
+        put_with_names(out, op->filter, &plan->ops[op->children[0]].schema);
+        leat_put(out, "\n");
+    }
     for (size_t i = 0; i < op->map_count; i++)
         if (op->map[i].from < 0) {
-            leat_putf(out, "%*s%s = %s%s\n", depth * 2 + 4, "", op->schema.fields[i].name, op->map[i].expression,
-                      op->map[i].can_fail ? "  -- can fail" : "");
+            leat_putf(out, "%*s%s = ", depth * 2 + 4, "", op->schema.fields[i].name);
+            put_with_names(out, op->map[i].expression, &plan->ops[op->children[0]].schema);
+            leat_put(out, op->map[i].can_fail ? "  -- can fail\n" : "\n");
         }
     if (op->sql) put_line(out, depth, "sql ", op->sql);
     if (op->order_count) {
         leat_putf(out, "%*sfirst by ", depth * 2 + 4, "");
-        for (size_t i = 0; i < op->order_count; i++)
-            leat_putf(out, "%s%s%s%s", i ? ", " : "", column_name(plan, op, 0, op->orders[i].column),
-                      op->orders[i].descending ? " desc" : "", op->orders[i].nulls_first ? " nulls first" : "");
+        for (size_t i = 0; i < op->order_count; i++) {
+            if (i) leat_put(out, ", ");
+            put_column(out, plan, op, 0, op->orders[i].column);
+            leat_putf(out, "%s%s", op->orders[i].descending ? " desc" : "",
+                      op->orders[i].nulls_first ? " nulls first" : "");
+        }
         leat_put(out, "\n");
     }
     if (op->cut_applies) put_line(out, depth, "late records are decided by the cut", "");
@@ -152,7 +198,7 @@ static void explain_text(const struct leat_project *project, const struct leat_t
                          const struct leat_plan *plan, struct leat_buffer *out) {
     leat_putf(out, "table %s: class %d, %s\n", table->name, plan->incremental_class,
               class_names[plan->incremental_class]);
-    if (plan->full_reason) leat_putf(out, "  every run computes the whole table, because of %s\n", plan->full_reason);
+    if (plan->full_reason) leat_putf(out, "  every run computes the whole table: %s\n", plan->full_reason);
     leat_put(out, "columns\n");
     for (size_t i = 0; i < plan->schema.field_count; i++) {
         char type[32];

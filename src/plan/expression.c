@@ -304,6 +304,7 @@ static bool write_ref(struct state *s, const json_t *e) {
     const json_t *type = leat_bound_expression_type(e);
     if (index >= s->writer->ref_count) return refuse(s, "a column reference", "out of range");
     const struct leat_expression_ref *ref = &s->writer->refs[index];
+    if (ref->unusable) return refuse(s, "a list that is unnested and used again", "");
     if (ref->can_fail) *s->can_fail = true;
     if (ref->is_column && leat_bound_type_is_alias(type)) return put_typed(s, ref->text, type);
     leat_put(s->out, ref->text);

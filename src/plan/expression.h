@@ -8,6 +8,7 @@
 struct leat_expression_ref {
     const char *text;
     bool can_fail;
+    bool unusable;  /* must not be written */
     bool is_column; /* text is a bare column: JSON must be cast back, parentheses are not needed */
 };
 struct leat_expression_writer {

@@ -44,7 +44,7 @@ struct leat_agg {
 };
 struct leat_map_column {
     int from;             /* >= 0: passes input column through; -1: expression */
-    char *expression;     /* over c0.. */
+    char *expression;     /* over c0..; one that is unnest(list) makes a row for each entry (several: side by side) */
     bool can_fail;        /* a row can make it raise */
 };
 struct leat_order { uint16_t column; bool descending, nulls_first; };

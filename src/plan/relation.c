@@ -51,6 +51,7 @@ void leat_rel_writer(struct leat_compile *c, const struct leat_rel *rel, struct 
     for (size_t i = 0; i < rel->count; i++) {
         refs[i].text = leat_rel_column_text(c, rel, i);
         refs[i].can_fail = rel->columns[i].can_fail;
+        refs[i].unusable = rel->columns[i].unusable;
         refs[i].is_column = rel->columns[i].from >= 0;
     }
     *out = (struct leat_expression_writer){.refs = refs, .ref_count = rel->count};
@@ -126,6 +127,17 @@ static int find_reference_key(const struct leat_rel *in, const json_t *e) {
     return wider || wider_unsigned ? in->columns[ref].reference_key : -1;
 }
 
+/* Why an expression over event time does not follow it any more. */
+static const char *find_lost(const struct leat_rel *in, const json_t *e) {
+    size_t ref;
+    if (leat_bound_is_ref(e, &ref)) return ref < in->count ? in->columns[ref].time_lost : NULL;
+    for (size_t i = 0; i < leat_json_count(e, "children"); i++) {
+        const char *lost = find_lost(in, leat_json_at(e, "children", i));
+        if (lost) return lost;
+    }
+    return NULL;
+}
+
 static bool is_not_null(const struct leat_rel *in, const json_t *e) {
     size_t ref;
     if (leat_json_is(e, "expression_class", "BOUND_CONSTANT"))
@@ -144,6 +156,7 @@ bool leat_rel_expression(struct leat_compile *c, const struct leat_rel *in, cons
     if (leat_bound_is_ref(e, &ref)) {
         if (ref >= in->count) return leat_compile_refuse(c, "a column reference of DuckDB's plan is out of range");
         *out = in->columns[ref];
+        if (out->unusable) return leat_compile_refuse(c, "a list that is unnested and used again; unnest it in a subquery");
         if (*alias) out->name = alias;
         return true;
     }
@@ -157,7 +170,9 @@ bool leat_rel_expression(struct leat_compile *c, const struct leat_rel *in, cons
     out->type = leat_bound_type(leat_bound_expression_type(e));
     out->not_null = is_not_null(in, e);
     out->reference_key = find_reference_key(in, e);
-    if ((out->type.kind == LEAT_TIMESTAMP || out->type.kind == LEAT_TIMESTAMPTZ) && find_time(c, in, e, &time))
+    if (out->type.kind != LEAT_TIMESTAMP && out->type.kind != LEAT_TIMESTAMPTZ) return true;
+    out->time_lost = find_lost(in, e);
+    if (find_time(c, in, e, &time))
         out->has_time = true, out->span_us = time.span_us, out->time_object = time.time_object;
     return true;
 }

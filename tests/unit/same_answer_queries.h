@@ -22,6 +22,10 @@ static const struct {
          "list_reduce([1, 2, quantity], lambda a, b: a * 2 + b) AS c, "
          "list_transform([quantity, 2], lambda x: list_sum(list_transform([x, order_id], lambda y: y * x + quantity)))[1] AS d FROM orders"},
     {"", "SELECT order_id FROM orders WHERE (quantity, product_id) IN ((1, 2), (3, 4)) OR order_id IN (1, 2)"},
+    {"", "SELECT order_id, unnest(string_split(status || ',' || quantity, ',')) AS part FROM orders WHERE amount > 0"},
+    {"", "SELECT order_id, unnest([quantity, 7]) + 1 AS a, unnest([status, 'x', event_id]) AS b FROM orders"},
+    {"", "SELECT o.order_id, u.p FROM orders o, LATERAL (SELECT unnest(string_split(o.event_id, 'e')) AS p) u"},
+    {"", "SELECT p, count(*) AS n FROM (SELECT unnest(CASE WHEN quantity > 1 THEN [status, 'z'] END) AS p FROM orders) GROUP BY p"},
     {"", "SELECT status FROM orders UNION ALL SELECT category FROM products"},
     {"", "SELECT order_id, x.u FROM (SELECT order_id, upper(status) AS u, amount FROM orders) x WHERE x.amount > 1"},
     {"", "SELECT * FROM paid"},

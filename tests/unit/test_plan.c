@@ -64,5 +64,7 @@ int main(void) {
         cmocka_unit_test(queries_get_their_class),
         cmocka_unit_test(volatile_functions_are_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    world_end();
+    return failed;
 }

@@ -6,13 +6,14 @@
 #include "plan/complete.h"
 #include "stream/op.h"
 
-#define STEPS 7
+#define STEPS 6
 #define NO_CUT INT64_MIN
+
+static struct leat_duck *step_duck, *batch_duck; /* for all queries; opening one takes longer than most queries */
 
 struct run {
     struct world world;
     struct leat_plan *plan;
-    struct leat_duck *step_duck, *batch_duck;
     struct leat_conn *step, *batch;
     struct leat_node *nodes[128];
     struct leat_changes outputs[128];
@@ -33,10 +34,10 @@ static void execute(struct run *r, const char *sql) {
 static void open_run(struct run *r) {
     struct leat_error err = {0};
     struct leat_duck_options step = {.use = LEAT_DUCK_STEP}, batch = {.use = LEAT_DUCK_BATCH};
-    must(leat_duck_open(&step, &r->step_duck, &err), &err, "step");
-    must(leat_duck_open(&batch, &r->batch_duck, &err), &err, "batch");
-    must(leat_conn_open(r->step_duck, &r->step, &err), &err, "step");
-    must(leat_conn_open(r->batch_duck, &r->batch, &err), &err, "batch");
+    if (!step_duck) must(leat_duck_open(&step, &step_duck, &err), &err, "step");
+    if (!batch_duck) must(leat_duck_open(&batch, &batch_duck, &err), &err, "batch");
+    must(leat_conn_open(step_duck, &r->step, &err), &err, "step");
+    must(leat_conn_open(batch_duck, &r->batch, &err), &err, "batch");
     for (size_t i = 0; i < r->plan->op_count; i++) {
         const struct leat_op *op = &r->plan->ops[i];
         const struct leat_schema *inputs[2] = {NULL, NULL};
@@ -47,19 +48,23 @@ static void open_run(struct run *r) {
         must(leat_node_open(r->step, op, inputs, (int)i, &r->nodes[i], &err), &err, r->query);
     }
     leat_changes_init(&r->total, &r->plan->ops[r->plan->op_count - 1].schema);
-    execute(r, "CREATE TABLE orders (event_id VARCHAR, order_id BIGINT, customer_id BIGINT, product_id INTEGER, "
-               "quantity INTEGER, "
-               "amount DECIMAL(18,2), status VARCHAR, price DOUBLE, event_time TIMESTAMP, \"partition\" INTEGER, "
-               "\"offset\" BIGINT);"
-               "CREATE TABLE step_orders AS FROM orders;"
-               "CREATE TABLE products (product_id INTEGER, category VARCHAR, price DECIMAL(18,2)); CREATE TABLE "
-               "old_products AS FROM products;"
-               "CREATE TABLE countries (code VARCHAR, name VARCHAR); CREATE TABLE step_countries AS FROM countries;");
+    execute(
+        r, "CREATE OR REPLACE TABLE orders (event_id VARCHAR, order_id BIGINT, customer_id BIGINT, product_id INTEGER, "
+           "quantity INTEGER, "
+           "amount DECIMAL(18,2), status VARCHAR, price DOUBLE, event_time TIMESTAMP, \"partition\" INTEGER, "
+           "\"offset\" BIGINT);"
+           "CREATE OR REPLACE TABLE step_orders AS FROM orders;"
+           "CREATE OR REPLACE TABLE products (product_id INTEGER, category VARCHAR, price DECIMAL(18,2)); CREATE OR "
+           "REPLACE TABLE "
+           "old_products AS FROM products;"
+           "CREATE OR REPLACE TABLE countries (code VARCHAR, name VARCHAR); CREATE OR REPLACE TABLE step_countries AS "
+           "FROM countries;");
     for (size_t i = 0; i < r->world.project->view_count; i++) {
         char *planning, *sql;
         int offset;
-        must(leat_complete(r->world.conn, r->world.project->views[i].sql, &planning, &sql, &offset, &err), &err, "view");
-        char *create = leat_asprintf("CREATE VIEW %s AS %s", r->world.project->views[i].name, sql);
+        must(leat_complete(r->world.conn, r->world.project->views[i].sql, &planning, &sql, &offset, &err), &err,
+             "view");
+        char *create = leat_asprintf("CREATE OR REPLACE VIEW %s AS %s", r->world.project->views[i].name, sql);
         execute(r, create);
         free(create);
         free(planning);
@@ -75,8 +80,6 @@ static void close_run(struct run *r) {
     leat_changes_deinit(&r->total);
     leat_conn_close(r->step);
     leat_conn_close(r->batch);
-    leat_duck_close(r->step_duck);
-    leat_duck_close(r->batch_duck);
     leat_plan_free(r->plan);
     world_close(&r->world);
 }
@@ -229,7 +232,7 @@ static void check_query(const char *clauses, const char *query, int seed) {
         make_rows(r, seed, step);
         /* As the engine does it: the cut of a step is the watermark when it begins. */
         run_step(r);
-        compare(r, step);
+        if (step % 2 || step == STEPS - 1) compare(r, step);
         r->cut_us = (1767225600LL + step * 120 + 60) * 1000000;
     }
     close_run(r);
@@ -242,6 +245,9 @@ static void every_query_gives_the_same_answer(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof queries / sizeof *queries; i++)
         check_query(queries[i].clauses, queries[i].query, (int)i + 1);
+    world_end();
+    leat_duck_close(step_duck);
+    leat_duck_close(batch_duck);
 }
 
 int main(void) {
