@@ -216,8 +216,7 @@ static bool compile_order(struct leat_compile *c, const json_t *node, struct lea
 }
 
 /* One row becomes as many as its list has entries: still row by row. */
-static bool compile_unnest(struct leat_compile *c, const json_t *node, struct leat_rel *out)
-{
+static bool compile_unnest(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     struct leat_rel child;
     size_t count = leat_json_count(node, "expressions");
     if (!leat_compile_node(c, leat_json_at(node, "children", 0), &child)) return false;

@@ -418,7 +418,7 @@ static bool over_one_row(struct leat_compile *c, struct aggregation *a, struct l
         const json_t *agg = leat_json_at(a->node, "expressions", i);
         struct leat_rel_column *column = &out->columns[out->count++];
         if (leat_json_is(agg, "name", "count_star")) {
-            *column = leat_rel_text(c, (struct leat_type){.kind = LEAT_BIGINT}, false, "CAST(1 AS BIGINT)");
+            *column = leat_rel_text(c, (struct leat_type){.kind = LEAT_BIGINT}, false, LEAT_ONE_ROW_COUNT);
         } else if (!leat_rel_expression(c, &a->child, leat_json_at(agg, "children", 0), column)) {
             return false;
         }

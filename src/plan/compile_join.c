@@ -237,15 +237,16 @@ static void emit_sides(struct leat_compile *c, const struct join *j, struct leat
     for (size_t i = 0; i < j->left.count; i++)
         leat_emit_column(op, j->left.columns[i].name, j->left.columns[i].type,
                          j->left.columns[i].not_null && !left_nullable);
-    for (size_t i = 0; right && i < j->right.count; i++)
-        leat_emit_column(op, j->right.columns[i].name, j->right.columns[i].type,
-                         j->right.columns[i].not_null && !right_nullable);
+    for (size_t i = 0; right && i < j->right.count; i++) {
+        const char *name = j->right.columns[i].name;
+        if (leat_schema_find(&op->schema, name) >= 0) name = leat_arena_printf(&c->arena, "right.%s", name);
+        leat_emit_column(op, name, j->right.columns[i].type, j->right.columns[i].not_null && !right_nullable);
+    }
     op->key_count = j->key_count;
     op->keys = leat_alloc((j->key_count + 1) * sizeof *op->keys);
     op->right_keys = leat_alloc((j->key_count + 1) * sizeof *op->right_keys);
     memcpy(op->keys, j->keys, j->key_count * sizeof *op->keys);
     memcpy(op->right_keys, j->right_keys, j->key_count * sizeof *op->right_keys);
-    (void)c;
 }
 
 /* Where both sides of a key follow event time, a row changes only while the cut has not passed its key. */
@@ -466,11 +467,11 @@ static bool emit_recomputed_join(struct leat_compile *c, struct join *j, struct 
     if (mark) leat_emit_column(op, "mark", (struct leat_type){.kind = LEAT_BOOLEAN}, true);
     keep_key_times(c, j, op, !narrow);
     op->incremental_class = 6;
-    op->why = leat_asprintf("%s join with conditions beyond equality: changed keys are joined again",
-                            strcmp(j->type, "FULL") == 0   ? "full"
-                            : mark                         ? "mark"
-                            : strcmp(j->type, "LEFT") == 0 ? "left"
-                                                           : "outer or semi");
+    const char *kind = strcmp(j->type, "FULL") == 0   ? "full join"
+                       : mark                         ? "IN or EXISTS as a value"
+                       : strcmp(j->type, "LEFT") == 0 ? "left join with conditions beyond equality"
+                                                      : "EXISTS with conditions beyond equality";
+    op->why = leat_asprintf("%s: changed keys are joined again", kind);
     op->state_bound = leat_strdup("unbounded: all rows of both sides are kept");
     if (!leat_emit_done(c, &index)) return false;
     struct leat_rel joined;

@@ -30,8 +30,7 @@ static bool walk(struct leat_completion *c, struct leat_select *select, json_t *
 static bool walk_query(struct leat_completion *c, json_t *node);
 
 /* The first place known in a tree; -1: none. */
-static int find_place(const json_t *value)
-{
+static int find_place(const json_t *value) {
     const json_t *at = json_object_get(value, "query_location");
     const char *key;
     json_t *member;
@@ -40,13 +39,11 @@ static int find_place(const json_t *value)
     for (size_t i = 0; place < 0 && i < json_array_size(value); i++)
         place = find_place(json_array_get(value, i));
     if (json_is_object(value))
-        json_object_foreach((json_t *)value, key, member)
-            if (place < 0) place = find_place(member);
+        json_object_foreach((json_t *)value, key, member) if (place < 0) place = find_place(member);
     return place;
 }
 
-bool leat_completion_fail(struct leat_completion *c, const json_t *location, const char *format, ...)
-{
+bool leat_completion_fail(struct leat_completion *c, const json_t *location, const char *format, ...) {
     char text[LEAT_ERROR_TEXT_SIZE];
     va_list args;
     if (c->status) return false;
@@ -58,8 +55,7 @@ bool leat_completion_fail(struct leat_completion *c, const json_t *location, con
     return false;
 }
 
-static bool failed_check(struct leat_completion *c, const json_t *location, enum leat_status status)
-{
+static bool failed_check(struct leat_completion *c, const json_t *location, enum leat_status status) {
     if (!status) return true;
     c->error_offset = find_place(location);
     c->status = status;

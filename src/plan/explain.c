@@ -150,7 +150,7 @@ static void put_line(struct leat_buffer *out, int depth, const char *title, cons
 static void put_op(const struct leat_project *project, const struct leat_plan *plan, int index, int depth, bool *seen,
                    struct leat_buffer *out) {
     const struct leat_op *op = &plan->ops[index];
-    leat_putf(out, "%*s[%d] %s ", depth * 2, "", index, kind_names[op->kind]);
+    leat_putf(out, "%*s[%d] %s%s", depth * 2, "", index, kind_names[op->kind], op->kind == LEAT_OP_UNION ? "" : " ");
     put_detail(project, plan, op, out);
     if (seen[index]) {
         leat_put(out, " (shared, shown above)\n");

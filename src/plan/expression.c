@@ -333,11 +333,11 @@ static bool cast_cannot_fail(struct leat_type from, struct leat_type to) {
     if (from.kind == LEAT_NESTED || to.kind == LEAT_NESTED) return false;
     if (to.kind == LEAT_VARCHAR) return from.kind != LEAT_BLOB;
     if (integer_rank(from) && integer_rank(to)) return integer_rank(from) <= integer_rank(to);
-    if (to.kind == LEAT_DOUBLE) return from.kind != LEAT_VARCHAR && from.kind != LEAT_BLOB;
+    if (to.kind == LEAT_DOUBLE) return from.kind <= LEAT_DECIMAL; /* BOOLEAN and numbers */
     if (to.kind == LEAT_BOOLEAN) return integer_rank(from) != 0;
     if (from.kind == LEAT_DECIMAL && to.kind == LEAT_DECIMAL)
         return to.scale >= from.scale && to.width - to.scale >= from.width - from.scale;
-    if (from.kind == LEAT_TIMESTAMP && (to.kind == LEAT_DATE || to.kind == LEAT_TIME)) return true;
+    if (from.kind == LEAT_TIMESTAMP && to.kind == LEAT_DATE) return true;
     return from.kind == LEAT_BOOLEAN && integer_rank(to);
 }
 
@@ -401,15 +401,27 @@ static bool write_between(struct state *s, const json_t *e) {
     return true;
 }
 
+/* "More than one row?" asked of what is known to be one row: compile_aggregate.c puts 1 for its count. */
+static bool is_known_false(const struct state *s, const json_t *condition) {
+    size_t ref;
+    int64_t one;
+    if (!leat_json_is(condition, "type", "COMPARE_GREATERTHAN")) return false;
+    if (!leat_bound_is_ref(json_object_get(condition, "left"), &ref) || ref >= s->writer->ref_count) return false;
+    if (!leat_bound_int_constant(json_object_get(condition, "right"), &one) || one != 1) return false;
+    return strcmp(s->writer->refs[ref].text, LEAT_ONE_ROW_COUNT) == 0;
+}
+
 static bool write_case(struct state *s, const json_t *e) {
-    leat_put(s->out, "CASE");
+    size_t written = 0;
     for (size_t i = 0; i < leat_json_count(e, "case_checks"); i++) {
         const json_t *check = leat_json_at(e, "case_checks", i);
-        leat_put(s->out, " WHEN ");
+        if (is_known_false(s, json_object_get(check, "when_expr"))) continue;
+        leat_put(s->out, written++ ? " WHEN " : "CASE WHEN ");
         if (!write_any(s, json_object_get(check, "when_expr"))) return false;
         leat_put(s->out, " THEN ");
         if (!write_any(s, json_object_get(check, "then_expr"))) return false;
     }
+    if (!written) return write_any(s, json_object_get(e, "else_expr"));
     leat_put(s->out, " ELSE ");
     if (!write_any(s, json_object_get(e, "else_expr"))) return false;
     leat_put(s->out, " END");
@@ -474,12 +486,15 @@ static void mark_function_failure(struct state *s, const json_t *e, unsigned tra
     bool floating = type.kind == LEAT_DOUBLE || type.kind == LEAT_FLOAT;
     const char *name = leat_json_text(e, "name");
     bool arithmetic = strlen(name) == 1 && strchr("+-*/", *name);
+    for (size_t i = 0; i < leat_json_count(e, "children"); i++) /* few functions know every part of an interval */
+        if (leat_bound_type(leat_bound_expression_type(leat_json_at(e, "children", i))).kind == LEAT_INTERVAL)
+            traits &= ~(unsigned)LEAT_FUNCTION_SAFE;
     if (traits & LEAT_FUNCTION_SAFE && !(arithmetic && !floating)) return;
     if (arithmetic && floating) return;
-    /* With a constant part these read the calendar only; the part itself was checked at planning. */
-    if (strcasecmp(name, "date_trunc") == 0 || strcasecmp(name, "date_part") == 0)
+    /* With a constant part it reads the calendar only; the part itself was checked at planning. */
+    if (strcasecmp(name, "date_part") == 0)
         if (leat_json_is(leat_json_at(e, "children", 0), "expression_class", "BOUND_CONSTANT")) return;
-    if (strcasecmp(name, "leat_tumble") == 0 || traits & LEAT_FUNCTION_CLOCK) return;
+    if (traits & LEAT_FUNCTION_CLOCK) return;
     *s->can_fail = true;
 }
 

@@ -11,6 +11,7 @@ struct leat_expression_ref {
     bool unusable;  /* must not be written */
     bool is_column; /* text is a bare column: JSON must be cast back, parentheses are not needed */
 };
+#define LEAT_ONE_ROW_COUNT "CAST(1 AS BIGINT)" /* count(*) of a relation that always has one row */
 struct leat_expression_writer {
     const struct leat_expression_ref *refs;
     size_t ref_count;

@@ -19,9 +19,9 @@ struct family {
 static const struct family families[] = {
     /* operators */
     {0, "+ - * ** ^ // % & | << >> ~ ! !__postfix @ @> <@ && -> ->> add subtract multiply divide mod fmod fdiv"},
-    {SAFE, "/ || ~~ !~~ ~~* !~~* ^@ like_escape not_like_escape ilike_escape not_ilike_escape ~~~ xor"},
-    {0, "error"},
-    {SAFE, "constant_or_null struct_extract list_extract array_extract list_element"},
+    {SAFE, "/ || ~~ !~~ ~~* !~~* ^@ ~~~ xor"},
+    {0, "error like_escape not_like_escape ilike_escape not_ilike_escape list_extract array_extract list_element"},
+    {SAFE, "constant_or_null struct_extract"},
     /* comparison and choice */
     {SAFE, "greatest least nullif ifnull typeof alias create_sort_key hash isfinite isinf isnan"},
     /* strings */
@@ -46,15 +46,15 @@ static const struct family families[] = {
         "round_even "
         "roundbankers sin sinh sqrt tan tanh trunc equi_width_bins is_histogram_other_bin"},
     {SAFE, "sign signbit pi bit_count"},
-    {0, "get_bit set_bit bit_position bitstring"},
+    {0, "to_base get_type parse_path <-> <=> get_bit set_bit bit_position bitstring"},
     /* dates and times */
     {SAFE,
      "year month day hour minute second millisecond microsecond nanosecond quarter week weekofyear weekday dayofweek "
-     "dayofmonth dayofyear isodow isoyear yearweek century decade millennium era dayname monthname epoch epoch_ms "
-     "epoch_us "
+     "dayofmonth dayofyear isodow isoyear yearweek century decade millennium era dayname monthname epoch "
      "julian"},
     {0,
-     "epoch_ns date_part datepart date_trunc datetrunc date_diff datediff date_sub datesub date_add age last_day "
+     "epoch_ms epoch_us epoch_ns date_part datepart date_trunc datetrunc date_diff datediff date_sub datesub date_add "
+     "age last_day "
      "days_in_month "
      "time_bucket leat_tumble make_date make_time make_timestamp make_timestamp_ms make_timestamp_ns make_timestamptz "
      "strftime strptime try_strptime timezone timezone_hour timezone_minute normalized_interval to_centuries to_days "
@@ -86,7 +86,9 @@ static const struct family families[] = {
      "list_bit_xor "
      "list_bool_and list_bool_or list_cat list_concat list_contains list_cosine_distance list_cosine_similarity "
      "list_count "
-     "list_distance list_distinct list_dot_product list_first list_grade_up list_has list_has_all "
+     "list_distance list_distinct list_dot_product list_first list_mad list_histogram list_stddev_pop list_stddev_samp "
+     "list_var_pop list_var_samp list_sem list_skewness list_kurtosis list_kurtosis_pop list_grade_up list_has "
+     "list_has_all "
      "list_has_any list_indexof list_inner_product list_intersect list_last list_max list_median list_min list_mode "
      "list_negative_dot_product list_negative_inner_product list_pack list_position list_prepend list_product "
      "list_resize "

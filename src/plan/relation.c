@@ -156,7 +156,8 @@ bool leat_rel_expression(struct leat_compile *c, const struct leat_rel *in, cons
     if (leat_bound_is_ref(e, &ref)) {
         if (ref >= in->count) return leat_compile_refuse(c, "a column reference of DuckDB's plan is out of range");
         *out = in->columns[ref];
-        if (out->unusable) return leat_compile_refuse(c, "a list that is unnested and used again; unnest it in a subquery");
+        if (out->unusable)
+            return leat_compile_refuse(c, "a list that is unnested and used again; unnest it in a subquery");
         if (*alias) out->name = alias;
         return true;
     }

@@ -83,6 +83,8 @@ static const struct {
     {"", "SELECT o.order_id, (SELECT max(price) FROM products p WHERE p.product_id = o.product_id) AS m FROM orders o"},
     /* joins */
     {"", "SELECT a.order_id, b.event_id FROM orders a JOIN orders b ON a.customer_id = b.customer_id AND a.order_id < b.order_id"},
+    {"", "SELECT a.order_id, b.order_id AS o2 FROM orders a JOIN orders b ON a.customer_id = b.customer_id AND a.amount < b.amount"},
+    {"", "SELECT a.order_id FROM orders a LEFT JOIN orders b ON a.order_id = b.order_id"},
     {"", "SELECT a.order_id, b.n FROM orders a LEFT JOIN (SELECT customer_id, count(*) AS n FROM orders GROUP BY customer_id) b ON a.customer_id = b.customer_id"},
     {"", "SELECT a.order_id, b.order_id AS o2 FROM orders a LEFT JOIN orders b ON a.customer_id = b.product_id AND a.amount < b.amount"},
     {"", "SELECT a.n, b.category FROM (SELECT product_id, count(*) AS n FROM orders GROUP BY product_id) a FULL JOIN products b ON a.product_id = b.product_id"},
