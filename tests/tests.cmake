@@ -19,6 +19,8 @@ if(LEAT_ENGINE)
   set_tests_properties(hostile PROPERTIES TIMEOUT 300)
   add_test(NAME kill COMMAND "${CMAKE_SOURCE_DIR}/tests/integration/kill.sh" $<TARGET_FILE:leat> "${CMAKE_BINARY_DIR}/tests/kill" 50)
   set_tests_properties(kill PROPERTIES TIMEOUT 600)
+  add_test(NAME retail COMMAND "${CMAKE_SOURCE_DIR}/tests/integration/retail.sh" $<TARGET_FILE:leat> "${CMAKE_BINARY_DIR}/tests/retail")
+  set_tests_properties(retail PROPERTIES TIMEOUT 1200)
 endif()
 # Makes the Delta tables that tests/peers/test_delta_rs.py reads.
 if(EXISTS "${CMAKE_SOURCE_DIR}/tests/peers/delta_tables.c")

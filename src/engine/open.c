@@ -29,7 +29,9 @@ static enum leat_status load_identity(struct leat_engine *engine, struct leat_er
     char *path = join(engine->work_dir, "identity");
     struct leat_buffer text = {0};
     enum leat_status st = leat_io_read_all(engine->env->io, path, 64, &text, err);
-    if (st == LEAT_NOT_FOUND) {
+    if (st == LEAT_NOT_FOUND && engine->read_only) {
+        st = LEAT_OK; /* never run: the lake is as empty */
+    } else if (st == LEAT_NOT_FOUND) {
         leat_random_uuid(&engine->env->random, engine->incarnation);
         st = leat_io_write_durable(engine->env->io, path, engine->incarnation, 36, false, err);
     } else if (st == LEAT_OK && text.length == 36) {
@@ -127,7 +129,8 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
     engine->tables = leat_alloc((engine->project->table_count + 1) * sizeof *engine->tables);
     engine->max_step_rows = options->max_step_rows ? options->max_step_rows
                                                    : (uint64_t)leat_setting_int(engine->project, "max_step_rows");
-    if (!engine->read_only && (st = open_folders(engine, err)) != LEAT_OK) goto out;
+    st = engine->read_only ? load_identity(engine, err) : open_folders(engine, err);
+    if (st != LEAT_OK) goto out;
     if ((st = open_duck(engine, options, err)) != LEAT_OK) goto out;
     engine->created_us = leat_engine_now(engine);
     if ((st = leat_groups_build(engine, err)) != LEAT_OK) {
