@@ -224,9 +224,37 @@ static bool read_int(const struct leat_column *column, size_t row, int64_t *out)
     }
 }
 
+/* As text_at_once. */
+static enum leat_status int_at_once(struct leat_conn *c, const char *sql, int64_t *out, bool *done, struct leat_error *err) {
+    duckdb_result result;
+    enum leat_status status = LEAT_OK;
+    *done = false;
+    if (duckdb_query(c->handle, sql, &result) == DuckDBError) {
+        status = leat_duck_fail(err, &result, duckdb_result_error(&result));
+    } else {
+        duckdb_data_chunk chunk = duckdb_fetch_chunk(result);
+        if (chunk && duckdb_data_chunk_get_size(chunk) && duckdb_data_chunk_get_column_count(chunk)) {
+            duckdb_vector vector = duckdb_data_chunk_get_vector(chunk, 0);
+            duckdb_logical_type logical = duckdb_vector_get_column_type(vector);
+            struct leat_column column = {.type = leat_duck_type(logical), .data = duckdb_vector_get_data(vector)};
+            uint64_t *valid = duckdb_vector_get_validity(vector);
+            *done = (!valid || duckdb_validity_row_is_valid(valid, 0)) && read_int(&column, 0, out);
+            duckdb_destroy_logical_type(&logical);
+        }
+        if (chunk) duckdb_destroy_data_chunk(&chunk);
+    }
+    duckdb_destroy_result(&result);
+    return status;
+}
+
 enum leat_status leat_conn_int(struct leat_conn *c, const char *sql, int64_t *out, struct leat_error *err) {
     struct leat_result r;
+    bool done;
     *out = 0;
+    if (!c->duck->locked) {
+        enum leat_status at_once = int_at_once(c, sql, out, &done, err);
+        if (at_once || done) return at_once;
+    }
     enum leat_status status = query(c, sql, false, &r, err);
     if (status) return status;
     if (!r.rows.row_count || !r.schema.field_count)

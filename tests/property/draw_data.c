@@ -58,7 +58,7 @@ static char *draw_reference(struct leat_random *r, unsigned keys) {
 void prop_draw_data(struct prop_case *c, struct leat_random *r) {
     unsigned keys = (unsigned)(1 + prop_below(r, 8)), disorder = (unsigned)prop_below(r, 40);
     int64_t now = 0;
-    c->round_count = 1 + prop_below(r, ROUNDS_MAX);
+    c->round_count = 1 + prop_below(r, prop_chance(r, 20) ? ROUNDS_MAX : 4);
     for (size_t i = 0; i < c->round_count; i++) {
         size_t n = prop_below(r, prop_chance(r, 10) ? 300 : 40);
         c->rounds[i].lines = leat_alloc((n + 1) * sizeof(char *));
@@ -72,6 +72,6 @@ void prop_draw_data(struct prop_case *c, struct leat_random *r) {
         c->step_rows[i] = prop_chance(r, 30) ? 1000000 : 1 + prop_below(r, 25);
         c->restart[i] = prop_chance(r, 30);
         c->checkpoint[i] = prop_chance(r, 25);
-        c->flush[i] = prop_chance(r, 50);
+        c->flush[i] = prop_chance(r, 40);
     }
 }

@@ -399,7 +399,7 @@ void prop_draw_tables(struct prop_case *c, struct leat_random *r) {
         "CREATE SOURCE things (k INTEGER PRIMARY KEY, cat VARCHAR, price DECIMAL(10,2))\n"
         "WITH (connector = 'file', path = 'in/things.csv', format = 'csv', refresh = INTERVAL '1' SECOND);\n",
         (int)prop_below(r, 300));
-    c->table_count = 1 + prop_below(r, TABLES_MAX);
+    c->table_count = 1 + prop_below(r, prop_chance(r, 15) ? TABLES_MAX : 3);
     for (size_t t = 0; t < c->table_count; t++) {
         struct relation rel;
         if (t && prop_chance(r, 35)) {
