@@ -365,12 +365,17 @@ static void node_cuts(const struct leat_group *g, const int64_t *watermarks, int
     }
 }
 
+/* `changes` is of the step: several nodes may borrow it, each other columns. */
 static enum leat_status reference_changes(struct leat_group *g, struct leat_gnode *node, const struct step_input *in,
-                                          struct leat_changes *scratch, struct leat_error *err) {
+                                          struct leat_changes *changes, struct leat_error *err) {
     int s = node->op->object;
+    enum leat_status st = LEAT_OK;
     if (in->references[s] == g->reference_versions[s]) return LEAT_OK;
-    enum leat_status st = leat_reference_changes(g->engine->references[s], g->reference_versions[s], in->references[s], scratch, err);
-    if (st == LEAT_OK) project(node, scratch);
+    if (!changes->schema) {
+        leat_changes_init(changes, &g->engine->project->sources[s].schema);
+        st = leat_reference_changes(g->engine->references[s], g->reference_versions[s], in->references[s], changes, err);
+    }
+    if (st == LEAT_OK) project(node, changes);
     return st;
 }
 
@@ -387,8 +392,6 @@ static enum leat_status run_nodes(struct leat_group *g, const struct step_input 
         switch (node->op->kind) {
         case LEAT_OP_SOURCE: source_changes(g, node, in, cuts[i]); continue;
         case LEAT_OP_REFERENCE:
-            if (!references[s].schema) leat_changes_init(&references[s], &g->engine->project->sources[s].schema);
-            leat_changes_reset(&references[s]);
             st = reference_changes(g, node, in, &references[s], err);
             continue;
         case LEAT_OP_TABLE:
