@@ -163,7 +163,7 @@ def rss_mb_of(pid):
 
 
 def idle():
-    data = generate(200000, 50000)
+    data = generate(20000, 50000)
     project = stream_project("idle", data)
     shutil.copy(data + "/order_events.ndjson", project + "/in/")
     leat("run", "--once", "--project", project)

@@ -1,6 +1,8 @@
 /* Allocation, growable buffers, text building, and the arena. The only place that aborts. */
 #include "base/mem.h"
 
+#include <malloc.h>
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -278,4 +280,9 @@ void leat_arena_deinit(struct leat_arena *a) {
     }
     a->first = a->current = NULL;
     a->used_bytes = 0;
+}
+
+void leat_memory_trim(void)
+{
+    malloc_trim(0);
 }

@@ -14,6 +14,7 @@ void *leat_realloc(void *block, size_t size_bytes); /* aborts when out of memory
  * that is read at random and grows for ever costs a tenth of the page faults that way. Aborts when out of memory. */
 #define LEAT_HUGE_PAGE_BYTES ((size_t)2 << 20)
 void *leat_alloc_state(size_t size_bytes);
+void leat_memory_trim(void); /* gives free memory back to the system; for when there is nothing to do */
 char *leat_strdup(const char *text);
 char *leat_strndup(const char *text, size_t length);
 char *leat_asprintf(const char *format, ...) LEAT_PRINTF(1, 2);

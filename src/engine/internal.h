@@ -149,6 +149,7 @@ struct leat_engine {
     int64_t clock_us;                   /* never runs backwards */
     uint64_t max_step_rows;
     bool replaying;                     /* recovery: nothing is written */
+    bool trimmed;                       /* memory was given back in this idle time */
     bool replayed;                      /* this start had to run steps again: the next stop saves the state */
     bool final;                         /* event time ends: windows close */
     bool all;                           /* run --all: also what is not due */

@@ -179,6 +179,28 @@ static int64_t next_due(struct leat_engine *engine) {
     return due;
 }
 
+static void shrink(struct leat_changes *c) {
+    const struct leat_schema *schema = c->schema;
+    if (!schema || c->row_count) return;
+    leat_changes_deinit(c);
+    leat_changes_init(c, schema);
+}
+
+/* Batches keep the room of the largest step so far; idle, that goes back to the system. */
+static void give_back_memory(struct leat_engine *engine) {
+    for (int k = 0; k < engine->group_count; k++) {
+        struct leat_group *g = engine->groups[k];
+        for (int i = 0; i < g->node_count; i++) shrink(&g->nodes[i].out);
+        for (size_t t = 0; t < engine->project->table_count; t++) shrink(&g->queues[t]);
+    }
+    for (size_t t = 0; t < engine->project->table_count; t++) {
+        shrink(&engine->tables[t].pending);
+        shrink(&engine->tables[t].late.pending);
+        shrink(&engine->tables[t].dead.pending);
+    }
+    leat_memory_trim();
+}
+
 /* How long to sleep: until something is due, or the sources must be asked again, whichever is first. A wake-up by a
  * source's descriptor ends the sleep early, but polls are at least a tenth of the shortest freshness apart. */
 static void sleep_until_due(struct leat_engine *engine, bool got_input) {
@@ -199,6 +221,11 @@ static void sleep_until_due(struct leat_engine *engine, bool got_input) {
     if (got_input && shortest != INT64_MAX) due = earlier(due, now + shortest * 4 / 5);
     int64_t left = due == INT64_MAX ? 3600 * (int64_t)1000000 : due - now;
     if (left <= 0) return;
+    if (got_input) engine->trimmed = false;
+    if (!got_input && !engine->trimmed && left > 500000) {
+        give_back_memory(engine);
+        engine->trimmed = true;
+    }
     leat_clock_wait(clock, clock->monotonic_us(clock) + left, got_input ? NULL : fds, got_input ? 0 : fd_count);
 }
 

@@ -103,6 +103,13 @@ static enum leat_status open_inputs(struct leat_engine *engine, struct leat_erro
     return LEAT_OK;
 }
 
+static void close_plan_duck(struct leat_engine *engine) {
+    if (engine->plan_conn) leat_conn_close(engine->plan_conn);
+    engine->plan_conn = NULL;
+    if (engine->plan_duck && engine->own_plan) leat_duck_close(engine->plan_duck);
+    engine->plan_duck = NULL;
+}
+
 enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine_options *options, struct leat_diagnostics *diags,
                                   struct leat_engine **out, struct leat_error *err) {
     struct leat_engine *engine = leat_alloc(sizeof *engine);
@@ -143,6 +150,7 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
     if ((st = open_inputs(engine, err)) != LEAT_OK) goto out;
     for (size_t t = 0; t < engine->project->table_count; t++)
         if ((st = leat_table_open_delta(engine, &engine->tables[t], err)) != LEAT_OK) goto out;
+    close_plan_duck(engine); /* plans are made; what planning took is given back */
     if (!engine->read_only) st = leat_engine_recover(engine, err);
 out:
     if (st != LEAT_OK) {
@@ -179,10 +187,9 @@ void leat_engine_close(struct leat_engine *engine) {
     for (size_t t = 0; engine->tables && t < engine->project->table_count; t++) table_close(&engine->tables[t]);
     if (engine->journal) leat_journal_close(engine->journal);
     if (engine->step_conn) leat_conn_close(engine->step_conn);
-    if (engine->plan_conn) leat_conn_close(engine->plan_conn);
+    close_plan_duck(engine);
     if (engine->batch_conn) leat_conn_close(engine->batch_conn);
     if (engine->step_duck && engine->own_step) leat_duck_close(engine->step_duck);
-    if (engine->plan_duck && engine->own_plan) leat_duck_close(engine->plan_duck);
     if (engine->batch_duck && engine->own_batch) leat_duck_close(engine->batch_duck);
     if (engine->lock) engine->env->io->ops->close(engine->lock);
     for (size_t i = 0; engine->made_views && i < engine->project->order_count; i++) free(engine->made_views[i]);
