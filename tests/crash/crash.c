@@ -1,5 +1,5 @@
-/* crash images N [SEED] | crash faults [STRIDE] | crash image OP SEED FOLDER
- * images: N crash images of one recorded run, each recovered and checked. faults: the run with its n-th sync, write, rename, link,
+/* crash images N [SEED] | crash twice N [SEED] | crash faults [STRIDE] | crash image OP SEED FOLDER
+ * images: N crash images of one recorded run, each recovered and checked. twice: the same of recoveries from such images. faults: the run with its n-th sync, write, rename, link,
  * directory sync failing, and with disks that are full; every STRIDE-th n. image: makes one image, to look at. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +44,33 @@ static void record(struct world *w) {
     }
 }
 
+/* The recorded run must hold the moments that matter. */
+static bool covers(struct world *w) {
+    static const char *const wanted[][3] = {{"log segments trimmed", "unlink work/log/", ".log"},
+                                            {"journals removed", "unlink work/journal/journal-", ""},
+                                            {"checkpoint manifests", "link work/checkpoint/", "manifest.json"},
+                                            {"lake checkpoints", "link lake/", ".checkpoint.parquet"},
+                                            {"lake commits", "link lake/", ".json"}};
+    bool all = true;
+    printf("%zu operations recorded, %zu acknowledgements", leat_sim_disk_op_count(w->disk), w->mark_count);
+    for (size_t k = 0; k < sizeof wanted / sizeof *wanted; k++) {
+        struct leat_buffer text = {0};
+        size_t count = 0;
+        for (size_t i = 0; i < leat_sim_disk_op_count(w->disk); i++) {
+            leat_buffer_reset(&text);
+            leat_sim_disk_describe(w->disk, i, &text);
+            const char *does = strchr(text.data, ' ');
+            count += does && strncmp(does + 1, wanted[k][1], strlen(wanted[k][1])) == 0 && strstr(does, wanted[k][2]) && !strstr(does, "unlink lake");
+        }
+        printf(", %zu %s", count, wanted[k][0]);
+        all &= count > 0;
+        leat_buffer_deinit(&text);
+    }
+    printf("\n");
+    fflush(stdout);
+    return all;
+}
+
 static const struct mark *acknowledged_at(const struct world *w, size_t point) {
     const struct mark *best = NULL;
     for (size_t i = 0; i < w->mark_count && w->marks[i].op_count <= point; i++) best = &w->marks[i];
@@ -67,7 +94,10 @@ static int crash_images(struct world *w, uint64_t wanted, uint64_t seed) {
     uint64_t done = 0, failed = 0, equal = 0, last_duck = 0;
     record(w);
     size_t ops = leat_sim_disk_op_count(w->disk);
-    printf("%zu operations recorded, %zu acknowledgements\n", ops, w->mark_count);
+    if (!covers(w)) {
+        printf("the recorded run does not reach all of these\n");
+        return 1;
+    }
     double points = (double)wanted / 3, stride = points > (double)ops ? 1 : (double)ops / points;
     for (double at = 0; at <= (double)ops && failed < 10; at += stride) {
         size_t point = (size_t)at;
@@ -102,6 +132,63 @@ static int crash_images(struct world *w, uint64_t wanted, uint64_t seed) {
     return failed ? 1 : 0;
 }
 
+/* A crash, and another one while leat recovers from it: `tries` images of the recovery. */
+static char *crash_again(struct world *w, const struct mark *acknowledged, struct leat_random *random, int tries) {
+    struct leat_sim_disk *second;
+    struct leat_error err = {0};
+    char *problem = NULL, *image = leat_asprintf("%s/image2", w->scratch);
+    if (leat_sim_disk_open(w->image, &second, &err) != LEAT_OK) return leat_strdup(err.text);
+    w->env.io = leat_sim_disk_io(second);
+    enum leat_status st = world_open(w, w->image, &err);
+    size_t opening = leat_sim_disk_op_count(second);
+    if (st == LEAT_OK) st = leat_engine_run_once(w->engine, true, true, &err);
+    if (st != LEAT_OK) problem = leat_strdup(err.text);
+    leat_engine_close(w->engine);
+    w->engine = NULL;
+    w->env.io = leat_io_real();
+    for (int i = 0; i < tries && !problem; i++) {
+        /* Opening is where recovery is; half of the crashes hit it. */
+        size_t point = leat_random_below(random, (i % 2 ? leat_sim_disk_op_count(second) : opening) + 1);
+        uint64_t seed = i < 2 ? (uint64_t)i : leat_random_next(random);
+        if (leat_sim_disk_image(second, point, seed, image, &err) != LEAT_OK) problem = leat_strdup(err.text);
+        if (!problem && (problem = world_check(w, image, acknowledged, true))) {
+            char *at = leat_asprintf("again after operation %zu of the recovery, seed %llu: %s", point, (unsigned long long)seed, problem);
+            free(problem);
+            problem = at;
+        }
+    }
+    leat_sim_disk_close(second);
+    free(image);
+    return problem;
+}
+
+static int crash_twice(struct world *w, uint64_t wanted, uint64_t seed) {
+    enum { TRIES = 4 };
+    uint64_t done = 0, failed = 0;
+    struct leat_random random;
+    leat_random_seed(&random, seed);
+    record(w);
+    double ops = (double)leat_sim_disk_op_count(w->disk), points = (double)((wanted + TRIES - 1) / TRIES);
+    for (double k = 0.5; k < points && failed < 10; k++) {
+        struct leat_error err = {0};
+        size_t point = (size_t)(ops * k / points);
+        uint64_t image_seed = leat_random_below(&random, 4);
+        if (leat_sim_disk_image(w->disk, point, image_seed, w->image, &err) != LEAT_OK) {
+            fprintf(stderr, "%s\n", err.text);
+            return 3;
+        }
+        char *problem = crash_again(w, acknowledged_at(w, point), &random, TRIES);
+        done += TRIES;
+        if (problem) {
+            failed++;
+            report(w, point, image_seed, problem);
+        }
+        free(problem);
+    }
+    printf("%llu images of a crash during recovery recovered and checked, %llu failed\n", (unsigned long long)done, (unsigned long long)failed);
+    return failed ? 1 : 0;
+}
+
 static int make_image(struct world *w, size_t point, uint64_t seed, const char *dir) {
     struct leat_error err = {0};
     record(w);
@@ -127,12 +214,14 @@ int main(int argc, char **argv) {
     clock_t start = clock();
     if (argc > 2 && strcmp(argv[1], "images") == 0)
         result = crash_images(&w, strtoull(argv[2], NULL, 10), argc > 3 ? strtoull(argv[3], NULL, 10) : 1);
+    else if (argc > 2 && strcmp(argv[1], "twice") == 0)
+        result = crash_twice(&w, strtoull(argv[2], NULL, 10), argc > 3 ? strtoull(argv[3], NULL, 10) : 1);
     else if (argc > 4 && strcmp(argv[1], "image") == 0)
         result = make_image(&w, strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10), argv[4]);
     else if (argc > 1 && strcmp(argv[1], "faults") == 0)
         result = crash_faults(&w, argc > 2 ? strtoull(argv[2], NULL, 10) : 1);
     else
-        fprintf(stderr, "crash images N [SEED] | crash image OP SEED FOLDER | crash faults [STRIDE]\n");
+        fprintf(stderr, "crash images N [SEED] | crash twice N [SEED] | crash image OP SEED FOLDER | crash faults [STRIDE]\n");
     printf("%.1f s of processor time\n", (double)(clock() - start) / CLOCKS_PER_SEC);
     world_deinit(&w);
     close_ducks();

@@ -7,7 +7,7 @@
 
 #include "crash.h"
 
-enum { ROUNDS = 5 };
+enum { ROUNDS = 6 };
 
 struct tally {
     uint64_t cases, stopped, went_on, failed;

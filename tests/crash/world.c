@@ -10,7 +10,7 @@
 struct leat_duck *crash_step, *crash_plan, *crash_batch;
 
 static const char project_sql[] =
-    "SET compact_files = 4; SET segment_size = '64 KiB';\n"
+    "SET compact_files = 4; SET segment_size = '16 KiB';\n"
     "CREATE SOURCE orders (event_id VARCHAR NOT NULL, order_id BIGINT NOT NULL, product_id INTEGER, amount DECIMAL(18,2),\n"
     "  status VARCHAR, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts - INTERVAL '30' SECOND)\n"
     "WITH (connector = 'file', path = 'in/orders*.ndjson', format = 'json');\n"
@@ -132,6 +132,8 @@ enum leat_status world_open(struct world *w, const char *dir, struct leat_error 
 
 /* ---- input --------------------------------------------------------------------------------------- */
 
+#define RANDOM8 (unsigned long long)leat_random_next(&r) /* text that does not compress: the log gets several segments */
+
 /* Some 45 records: duplicates, disorder, lateness, undecodable ones, a status that is no number; a reference now and then. */
 static void write_input(struct world *w, int round) {
     struct leat_buffer text = {0};
@@ -147,8 +149,8 @@ static void write_input(struct world *w, int round) {
             continue;
         }
         int id = kind < 3 && i ? round * 45 + i - 1 : round * 45 + i;
-        leat_putf(&text, "{\"event_id\":\"e%d\",\"order_id\":%d,\"product_id\":%d,\"amount\":%d.%02d,\"status\":\"%s\",\"unknown\":%d,\"ts\":\"2026-02-28T%02d:%02d:%02d\"}\n",
-                  id, id % 60, id * 7 % 23, id % 91 - (id % 40 == 0 ? 200 : 0), id % 100, id % 9 == 0 ? "1x" : id % 3 == 0 ? "17" : "paid", i,
+        leat_putf(&text, "{\"event_id\":\"e%d\",\"order_id\":%d,\"product_id\":%d,\"amount\":%d.%02d,\"status\":\"%s\",\"unknown\":\"%016llx%016llx%016llx%016llx%016llx%016llx\",\"ts\":\"2026-02-28T%02d:%02d:%02d\"}\n",
+                  id, id % 60, id * 7 % 23, id % 91 - (id % 40 == 0 ? 200 : 0), id % 100, id % 9 == 0 ? "1x" : id % 3 == 0 ? "17" : "paid", RANDOM8, RANDOM8, RANDOM8, RANDOM8, RANDOM8, RANDOM8,
                   (int)(second / 3600), (int)(second / 60 % 60), (int)(second % 60));
     }
     write_text(w->project, "in/orders.ndjson", text.data, "a");
@@ -199,7 +201,7 @@ static enum leat_status play_round(struct world *w, int round, struct leat_error
         note(w, w->lines);
         if (round % 4 == 1 && k == 1) break; /* a backlog stays */
     }
-    if (round % 5 == 4) return leat_engine_drain_and_checkpoint(w->engine, err);
+    if (round % 4 == 3) return leat_engine_drain_and_checkpoint(w->engine, err);
     if (round % 7 == 6) return leat_engine_batch(w->engine, true, err);
     return leat_engine_flush(w->engine, false, err);
 }
@@ -209,7 +211,7 @@ enum leat_status world_play(struct world *w, int rounds, struct leat_error *err)
     for (int round = 0; round < rounds; round++) {
         write_input(w, round);
         leat_sim_clock_advance(&w->clock, 2000000);
-        if ((round == 0 || round == 4 || round == 8) && (st = world_open(w, w->root, err)) != LEAT_OK) return st; /* 8: without a flush */
+        if ((round == 0 || round == 5 || round == 10) && (st = world_open(w, w->root, err)) != LEAT_OK) return st;
         if ((st = play_round(w, round, err)) != LEAT_OK) return st;
     }
     leat_sim_clock_advance(&w->clock, 2000000);
