@@ -18,30 +18,30 @@ struct leat_content {
     char *path;
     enum leat_compression compression;
     int64_t max_ratio;
-    uint64_t position;        /* content bytes given */
-    uint64_t file_at;         /* file bytes in or before the input buffer */
+    uint64_t position;                 /* content bytes given */
+    uint64_t file_at;                  /* file bytes in or before the input buffer */
     uint64_t start_at, start_position; /* where decompression began, for the ratio */
-    char *input;              /* INPUT_BYTES */
+    char *input;                       /* INPUT_BYTES */
     size_t input_at, input_length;
-    bool in_member;           /* inside a gzip member or zstd frame */
+    bool in_member; /* inside a gzip member or zstd frame */
     bool any_member;
     z_stream gzip;
     bool gzip_open;
     ZSTD_DStream *zstd;
 };
 
-static enum leat_compression told_by(const unsigned char *head, size_t n)
-{
+static enum leat_compression told_by(const unsigned char *head, size_t n) {
     if (n >= 2 && head[0] == 0x1F && head[1] == 0x8B) return LEAT_COMPRESSION_GZIP;
-    if (n >= 4 && head[0] == 0x28 && head[1] == 0xB5 && head[2] == 0x2F && head[3] == 0xFD) return LEAT_COMPRESSION_ZSTD;
+    if (n >= 4 && head[0] == 0x28 && head[1] == 0xB5 && head[2] == 0x2F && head[3] == 0xFD)
+        return LEAT_COMPRESSION_ZSTD;
     /* A zstd file may begin with a skippable frame: 0x184D2A5? */
-    if (n >= 4 && (head[0] & 0xF0) == 0x50 && head[1] == 0x2A && head[2] == 0x4D && head[3] == 0x18) return LEAT_COMPRESSION_ZSTD;
+    if (n >= 4 && (head[0] & 0xF0) == 0x50 && head[1] == 0x2A && head[2] == 0x4D && head[3] == 0x18)
+        return LEAT_COMPRESSION_ZSTD;
     return LEAT_COMPRESSION_NONE;
 }
 
-enum leat_status leat_content_open(struct leat_io *io, const char *path, enum leat_compression compression, int64_t max_ratio,
-                                   struct leat_content **out, struct leat_error *err)
-{
+enum leat_status leat_content_open(struct leat_io *io, const char *path, enum leat_compression compression,
+                                   int64_t max_ratio, struct leat_content **out, struct leat_error *err) {
     unsigned char head[4];
     size_t got = 0;
     struct leat_content *c = leat_alloc(sizeof *c);
@@ -78,8 +78,7 @@ out:
     return status;
 }
 
-void leat_content_close(struct leat_content *c)
-{
+void leat_content_close(struct leat_content *c) {
     if (!c) return;
     if (c->file) c->io->ops->close(c->file);
     if (c->gzip_open) inflateEnd(&c->gzip);
@@ -89,44 +88,40 @@ void leat_content_close(struct leat_content *c)
     free(c);
 }
 
-enum leat_compression leat_content_compression(const struct leat_content *c)
-{
+enum leat_compression leat_content_compression(const struct leat_content *c) {
     return c->compression;
 }
 
-uint64_t leat_content_position(const struct leat_content *c)
-{
+uint64_t leat_content_position(const struct leat_content *c) {
     return c->position;
 }
 
 /* File bytes consumed. */
-static uint64_t consumed(const struct leat_content *c)
-{
+static uint64_t consumed(const struct leat_content *c) {
     return c->file_at - (c->input_length - c->input_at);
 }
 
-struct leat_content_mark leat_content_mark(const struct leat_content *c)
-{
+struct leat_content_mark leat_content_mark(const struct leat_content *c) {
     return (struct leat_content_mark){.file_at = consumed(c), .position = c->position};
 }
 
-void leat_content_resume(struct leat_content *c, struct leat_content_mark mark)
-{
+void leat_content_resume(struct leat_content *c, struct leat_content_mark mark) {
     c->file_at = c->start_at = mark.file_at;
     c->position = c->start_position = mark.position;
     c->any_member = mark.file_at > 0;
 }
 
-static enum leat_status fail_data(struct leat_content *c, enum leat_status status, const char *what, struct leat_error *err)
-{
-    leat_fail(err, status, "%s: byte %llu (content byte %llu): %s; whole records before it are used, the rest waits until the file changes",
+static enum leat_status fail_data(struct leat_content *c, enum leat_status status, const char *what,
+                                  struct leat_error *err) {
+    leat_fail(err, status,
+              "%s: byte %llu (content byte %llu): %s; whole records before it are used, the rest waits until the file "
+              "changes",
               c->path, (unsigned long long)consumed(c), (unsigned long long)c->position, what);
     if (err) err->bad_data = true;
     return status;
 }
 
-static enum leat_status refill(struct leat_content *c, struct leat_error *err)
-{
+static enum leat_status refill(struct leat_content *c, struct leat_error *err) {
     size_t got = 0;
     enum leat_status status = c->io->ops->read_at(c->file, c->file_at, c->input, INPUT_BYTES, &got, err);
     if (status != LEAT_OK) return status;
@@ -137,8 +132,7 @@ static enum leat_status refill(struct leat_content *c, struct leat_error *err)
 }
 
 /* After a member: is there another? Padding of zeros, as tapes leave it, is none. */
-static enum leat_status next_gzip_member(struct leat_content *c, bool *more, struct leat_error *err)
-{
+static enum leat_status next_gzip_member(struct leat_content *c, bool *more, struct leat_error *err) {
     for (;;) {
         if (c->input_at == c->input_length) {
             enum leat_status status = refill(c, err);
@@ -159,8 +153,8 @@ static enum leat_status next_gzip_member(struct leat_content *c, bool *more, str
 }
 
 /* One call of the decompressor: some input, some output. *end: the member ended. */
-static enum leat_status inflate_some(struct leat_content *c, char *out, size_t want, size_t *got, bool *end, struct leat_error *err)
-{
+static enum leat_status inflate_some(struct leat_content *c, char *out, size_t want, size_t *got, bool *end,
+                                     struct leat_error *err) {
     c->gzip.next_in = (Bytef *)(void *)(c->input + c->input_at);
     c->gzip.avail_in = (uInt)(c->input_length - c->input_at);
     c->gzip.next_out = (Bytef *)(void *)out;
@@ -172,13 +166,14 @@ static enum leat_status inflate_some(struct leat_content *c, char *out, size_t w
     *end = result == Z_STREAM_END;
     if (result == Z_OK || result == Z_STREAM_END || result == Z_BUF_ERROR) return LEAT_OK;
     c->position += *got;
-    fail_data(c, result == Z_MEM_ERROR ? LEAT_NO_MEMORY : LEAT_CORRUPT, c->gzip.msg ? c->gzip.msg : "damaged gzip data", err);
+    fail_data(c, result == Z_MEM_ERROR ? LEAT_NO_MEMORY : LEAT_CORRUPT, c->gzip.msg ? c->gzip.msg : "damaged gzip data",
+              err);
     c->position -= *got;
     return result == Z_MEM_ERROR ? LEAT_NO_MEMORY : LEAT_CORRUPT;
 }
 
-static enum leat_status unzstd_some(struct leat_content *c, char *out, size_t want, size_t *got, bool *end, struct leat_error *err)
-{
+static enum leat_status unzstd_some(struct leat_content *c, char *out, size_t want, size_t *got, bool *end,
+                                    struct leat_error *err) {
     ZSTD_inBuffer input = {.src = c->input, .size = c->input_length, .pos = c->input_at};
     ZSTD_outBuffer output = {.dst = out, .size = want};
     size_t result = ZSTD_decompressStream(c->zstd, &output, &input);
@@ -188,22 +183,24 @@ static enum leat_status unzstd_some(struct leat_content *c, char *out, size_t wa
     return ZSTD_isError(result) ? fail_data(c, LEAT_CORRUPT, ZSTD_getErrorName(result), err) : LEAT_OK;
 }
 
-static enum leat_status check_bomb(struct leat_content *c, struct leat_error *err)
-{
+static enum leat_status check_bomb(struct leat_content *c, struct leat_error *err) {
     uint64_t out = c->position - c->start_position, in = consumed(c) - c->start_at;
     if (out <= BOMB_FREE_BYTES || out / (in ? in : 1) < (uint64_t)c->max_ratio) return LEAT_OK;
-    return fail_data(c, LEAT_LIMIT, "decompresses to more than max_decompressed_ratio times its size; raise the option if that is meant", err);
+    return fail_data(
+        c, LEAT_LIMIT,
+        "decompresses to more than max_decompressed_ratio times its size; raise the option if that is meant", err);
 }
 
-static enum leat_status read_compressed(struct leat_content *c, char *out, size_t want, size_t *got, struct leat_error *err)
-{
+static enum leat_status read_compressed(struct leat_content *c, char *out, size_t want, size_t *got,
+                                        struct leat_error *err) {
     bool is_gzip = c->compression == LEAT_COMPRESSION_GZIP;
     enum leat_status status;
     while (*got < want) {
         bool more = true, end = false;
         size_t some = 0;
         if (!c->in_member) {
-            if (is_gzip) status = next_gzip_member(c, &more, err);
+            if (is_gzip)
+                status = next_gzip_member(c, &more, err);
             else {
                 status = c->input_at == c->input_length ? refill(c, err) : LEAT_OK;
                 more = c->input_at < c->input_length;
@@ -217,20 +214,23 @@ static enum leat_status read_compressed(struct leat_content *c, char *out, size_
             if (status != LEAT_OK) return status;
         }
         bool starved = c->input_at == c->input_length;
-        status = is_gzip ? inflate_some(c, out + *got, want - *got, &some, &end, err) : unzstd_some(c, out + *got, want - *got, &some, &end, err);
+        status = is_gzip ? inflate_some(c, out + *got, want - *got, &some, &end, err)
+                         : unzstd_some(c, out + *got, want - *got, &some, &end, err);
         *got += some;
         c->position += some;
         if (status != LEAT_OK) return status;
-        if (end) c->in_member = false;
-        else if (starved && some == 0) return fail_data(c, LEAT_CORRUPT, "the compressed data is cut short", err);
+        if (end)
+            c->in_member = false;
+        else if (starved && some == 0)
+            return fail_data(c, LEAT_CORRUPT, "the compressed data is cut short", err);
         status = check_bomb(c, err);
         if (status != LEAT_OK) return status;
     }
     return LEAT_OK;
 }
 
-enum leat_status leat_content_read(struct leat_content *c, void *out, size_t want, size_t *got, struct leat_error *err)
-{
+enum leat_status leat_content_read(struct leat_content *c, void *out, size_t want, size_t *got,
+                                   struct leat_error *err) {
     *got = 0;
     if (c->compression != LEAT_COMPRESSION_NONE) return read_compressed(c, out, want, got, err);
     enum leat_status status = c->io->ops->read_at(c->file, c->position, out, want, got, err);
@@ -239,8 +239,7 @@ enum leat_status leat_content_read(struct leat_content *c, void *out, size_t wan
     return status;
 }
 
-enum leat_status leat_content_seek(struct leat_content *c, uint64_t position, struct leat_error *err)
-{
+enum leat_status leat_content_seek(struct leat_content *c, uint64_t position, struct leat_error *err) {
     if (c->compression == LEAT_COMPRESSION_NONE) {
         c->position = c->file_at = position;
         return LEAT_OK;

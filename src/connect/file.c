@@ -1,4 +1,5 @@
-/* The file connector: options, and the round in which files and the spool get their turns. See file.h for the other parts. */
+/* The file connector: options, and the round in which files and the spool get their turns. See file.h for the other
+ * parts. */
 #include "connect/file.h"
 #include "connect/file_source.h"
 #include "connect/file_spool.h"
@@ -9,27 +10,31 @@
 
 #define SAVE_SEEN_US 10000000
 
-static struct leat_file_source *self(struct leat_connector *c)
-{
+static struct leat_file_source *self(struct leat_connector *c) {
     return (struct leat_file_source *)(void *)c;
 }
 
 /* ---- options; project/ has checked names and values against the table, defaults included ---- */
 
-static bool option_is(const struct leat_source *source, const char *name, const char *value)
-{
+static bool option_is(const struct leat_source *source, const char *name, const char *value) {
     const char *text = leat_source_option(source, name);
     return text && strcasecmp(text, value) == 0;
 }
 
-enum leat_status leat_file_read_options(struct leat_file_source *s, const struct leat_source *source, struct leat_error *err)
-{
+enum leat_status leat_file_read_options(struct leat_file_source *s, const struct leat_source *source,
+                                        struct leat_error *err) {
     const char *path = leat_source_option(source, "path");
-    if (!path || !*path) return leat_fail(err, LEAT_INVALID, "source %s: the file connector needs a path", source->name);
+    if (!path || !*path)
+        return leat_fail(err, LEAT_INVALID, "source %s: the file connector needs a path", source->name);
     if (source->format == LEAT_FORMAT_PARQUET)
-        return leat_fail(err, LEAT_UNSUPPORTED, "source %s: Parquet files cannot be followed; give a refresh to make it a reference", source->name);
+        return leat_fail(err, LEAT_UNSUPPORTED,
+                         "source %s: Parquet files cannot be followed; give a refresh to make it a reference",
+                         source->name);
     if (option_is(source, "encoding", "utf-16"))
-        return leat_fail(err, LEAT_UNSUPPORTED, "source %s: utf-16 files cannot be followed; convert them to utf-8, or give a refresh to make it a reference", source->name);
+        return leat_fail(err, LEAT_UNSUPPORTED,
+                         "source %s: utf-16 files cannot be followed; convert them to utf-8, or give a refresh to make "
+                         "it a reference",
+                         source->name);
     s->name = leat_strdup(source->name);
     s->pattern = leat_strdup(path);
     s->format = source->format;
@@ -48,13 +53,13 @@ enum leat_status leat_file_read_options(struct leat_file_source *s, const struct
 
 /* ---- opening and closing ---- */
 
-static void file_close(struct leat_connector *connector)
-{
+static void file_close(struct leat_connector *connector) {
     struct leat_file_source *s = self(connector);
     struct leat_error err;
     if (!s) return;
     leat_file_end_turn(s);
-    if (s->scanned && leat_file_save_seen(s, &err) != LEAT_OK) leat_log(s->env, LEAT_LOG_WARN, "source %s: %s", s->name, err.text);
+    if (s->scanned && leat_file_save_seen(s, &err) != LEAT_OK)
+        leat_log(s->env, LEAT_LOG_WARN, "source %s: %s", s->name, err.text);
     leat_spool_reader_close(s->spool);
     leat_watch_close(s->watch);
     leat_file_list_deinit(s);
@@ -68,19 +73,20 @@ static void file_close(struct leat_connector *connector)
     free(s);
 }
 
-static enum leat_status check_resume(const struct leat_file_source *s, const struct leat_log_end *resume, size_t count, struct leat_error *err)
-{
+static enum leat_status check_resume(const struct leat_file_source *s, const struct leat_log_end *resume, size_t count,
+                                     struct leat_error *err) {
     uint32_t last = s->table.count ? s->table.items[s->table.count - 1].number : LEAT_SPOOL_PARTITION;
     for (size_t i = 0; i < count; i++)
         if (resume[i].partition > last)
-            return leat_fail(err, LEAT_CORRUPT, "source %s: the log has partition %u but %s ends at %u; restore that file", s->name,
+            return leat_fail(err, LEAT_CORRUPT,
+                             "source %s: the log has partition %u but %s ends at %u; restore that file", s->name,
                              resume[i].partition, s->table.path, last);
     return LEAT_OK;
 }
 
-static enum leat_status file_open(struct leat_env *env, const struct leat_source *source, const char *project_dir, const char *state_dir,
-                                  const struct leat_log_end *resume, size_t resume_count, struct leat_connector **out, struct leat_error *err)
-{
+static enum leat_status file_open(struct leat_env *env, const struct leat_source *source, const char *project_dir,
+                                  const char *state_dir, const struct leat_log_end *resume, size_t resume_count,
+                                  struct leat_connector **out, struct leat_error *err) {
     struct leat_file_source *s = leat_alloc(sizeof *s);
     struct leat_log_end spool_end = {.partition = LEAT_SPOOL_PARTITION};
     *out = NULL;
@@ -96,8 +102,10 @@ static enum leat_status file_open(struct leat_env *env, const struct leat_source
     s->ends = leat_alloc(LEAT_BLOCK_RECORDS_MAX * sizeof *s->ends);
     s->progress = leat_alloc((resume_count + 1) * sizeof *s->progress);
     for (size_t i = 0; i < resume_count; i++) {
-        if (resume[i].partition == LEAT_SPOOL_PARTITION) spool_end = resume[i];
-        else s->progress[s->progress_count++] = resume[i];
+        if (resume[i].partition == LEAT_SPOOL_PARTITION)
+            spool_end = resume[i];
+        else
+            s->progress[s->progress_count++] = resume[i];
     }
     s->watch = s->once ? NULL : leat_watch_open(env);
     status = leat_spool_reader_open(s, state_dir, &spool_end, &s->spool, err);
@@ -111,17 +119,18 @@ out:
 
 /* ---- rounds ---- */
 
-static enum leat_status begin_round(struct leat_file_source *s, struct leat_error *err)
-{
+static enum leat_status begin_round(struct leat_file_source *s, struct leat_error *err) {
     struct leat_clock *clock = s->env->clock;
     bool look = !s->scanned || (!s->once && (!s->watch || leat_watch_fired(s->watch)));
     look |= s->rescan;
     s->rescan = false;
-    for (size_t i = 0; i < s->file_count && !look; i++) look = s->files[i].failed && clock->monotonic_us(clock) >= s->files[i].retry_us;
+    for (size_t i = 0; i < s->file_count && !look; i++)
+        look = s->files[i].failed && clock->monotonic_us(clock) >= s->files[i].retry_us;
     enum leat_status status = look ? leat_file_scan(s, err) : LEAT_OK;
     if (status != LEAT_OK) {
         s->pause = true;
-        if (status == LEAT_IO || status == LEAT_NO_SPACE || status == LEAT_BUSY || status == LEAT_NO_MEMORY) err->retriable = !err->fatal;
+        if (status == LEAT_IO || status == LEAT_NO_SPACE || status == LEAT_BUSY || status == LEAT_NO_MEMORY)
+            err->retriable = !err->fatal;
         return status;
     }
     s->in_round = true;
@@ -129,8 +138,7 @@ static enum leat_status begin_round(struct leat_file_source *s, struct leat_erro
     return LEAT_OK;
 }
 
-static void end_round(struct leat_file_source *s)
-{
+static void end_round(struct leat_file_source *s) {
     struct leat_clock *clock = s->env->clock;
     struct leat_error err;
     s->in_round = false;
@@ -146,8 +154,8 @@ static void end_round(struct leat_file_source *s)
 }
 
 /* A file's turn is over. What must be told goes up as an error; the position stays. */
-static enum leat_status finish_turn(struct leat_file_source *s, struct leat_tailed *f, enum leat_status status, struct leat_error *err)
-{
+static enum leat_status finish_turn(struct leat_file_source *s, struct leat_tailed *f, enum leat_status status,
+                                    struct leat_error *err) {
     struct leat_clock *clock = s->env->clock;
     leat_file_end_turn(s);
     s->turn++;
@@ -169,8 +177,8 @@ static enum leat_status finish_turn(struct leat_file_source *s, struct leat_tail
     return status;
 }
 
-static enum leat_status file_poll(struct leat_connector *connector, size_t max_bytes, struct leat_block *out, struct leat_error *err)
-{
+static enum leat_status file_poll(struct leat_connector *connector, size_t max_bytes, struct leat_block *out,
+                                  struct leat_error *err) {
     struct leat_file_source *s = self(connector);
     struct leat_error own;
     enum leat_status status = LEAT_OK;
@@ -198,21 +206,22 @@ static enum leat_status file_poll(struct leat_connector *connector, size_t max_b
     }
     if (status != LEAT_OK) return status;
     status = leat_spool_reader_poll(s->spool, out, err);
-    if (status == LEAT_END) end_round(s);
-    else if (status != LEAT_OK) s->pause = true;
+    if (status == LEAT_END)
+        end_round(s);
+    else if (status != LEAT_OK)
+        s->pause = true;
     return status;
 }
 
-static bool file_finished(struct leat_connector *connector)
-{
+static bool file_finished(struct leat_connector *connector) {
     const struct leat_file_source *s = self(connector);
     bool finished = s->once && s->rounds && !s->rescan && !s->in_round;
-    for (size_t i = 0; i < s->file_count && finished; i++) finished = !s->files[i].failed; /* an error is no end */
+    for (size_t i = 0; i < s->file_count && finished; i++)
+        finished = !s->files[i].failed; /* an error is no end */
     return finished;
 }
 
-static int64_t file_next_poll_us(struct leat_connector *connector)
-{
+static int64_t file_next_poll_us(struct leat_connector *connector) {
     const struct leat_file_source *s = self(connector);
     if (file_finished(connector)) return -1;
     if (!s->watch || !s->scanned || s->rescan) return s->poll_interval_us;
@@ -221,18 +230,21 @@ static int64_t file_next_poll_us(struct leat_connector *connector)
     return -1;
 }
 
-static int file_wake_fd(struct leat_connector *connector)
-{
+static int file_wake_fd(struct leat_connector *connector) {
     const struct leat_file_source *s = self(connector);
     return s->watch ? leat_watch_fd(s->watch) : -1;
 }
 
-uint64_t leat_connector_file_redelivered(struct leat_connector *connector)
-{
+uint64_t leat_connector_file_redelivered(struct leat_connector *connector) {
     return leat_spool_reader_redelivered(self(connector)->spool);
 }
 
 const struct leat_connector_ops leat_connector_file = {
-    .name = "file", .open = file_open, .poll = file_poll, .finished = file_finished, .next_poll_us = file_next_poll_us,
-    .wake_fd = file_wake_fd, .close = file_close,
+    .name = "file",
+    .open = file_open,
+    .poll = file_poll,
+    .finished = file_finished,
+    .next_poll_us = file_next_poll_us,
+    .wake_fd = file_wake_fd,
+    .close = file_close,
 };

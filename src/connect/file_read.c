@@ -1,13 +1,14 @@
 /* One file's records as blocks.
  *
- * Offsets and positions. A record's offset is its number in the file, counted from 0 without the CSV header and without empty lines;
- * a block's position is the content byte behind its last record. Both depend on the file's bytes alone, not on how reads fell.
+ * Offsets and positions. A record's offset is its number in the file, counted from 0 without the CSV header and without
+ * empty lines; a block's position is the content byte behind its last record. Both depend on the file's bytes alone,
+ * not on how reads fell.
  *
- * The last line. Without a newline it waits: somebody may be writing it. It is taken at the end of a file that will not grow (mode
- * once) or is complete by its nature (compressed).
+ * The last line. Without a newline it waits: somebody may be writing it. It is taken at the end of a file that will not
+ * grow (mode once) or is complete by its nature (compressed).
  *
- * Too long lines. A record longer than max_line_bytes is given as its first max_line_bytes + 1 bytes; whoever decodes rejects every
- * record of more than max_line_bytes, so it becomes a dead letter with its beginning kept. */
+ * Too long lines. A record longer than max_line_bytes is given as its first max_line_bytes + 1 bytes; whoever decodes
+ * rejects every record of more than max_line_bytes, so it becomes a dead letter with its beginning kept. */
 #include "connect/file.h"
 
 #include <stdlib.h>
@@ -17,8 +18,7 @@
 
 /* ---- the window over the content ---- */
 
-void leat_file_end_turn(struct leat_file_source *s)
-{
+void leat_file_end_turn(struct leat_file_source *s) {
     leat_content_close(s->content);
     s->content = NULL;
     s->buffer_from = s->buffer_length = 0;
@@ -26,8 +26,7 @@ void leat_file_end_turn(struct leat_file_source *s)
     s->ended = false;
 }
 
-static enum leat_status buffer_room(struct leat_file_source *s, size_t bytes, struct leat_error *err)
-{
+static enum leat_status buffer_room(struct leat_file_source *s, size_t bytes, struct leat_error *err) {
     if (s->buffer_from) {
         memmove(s->buffer, s->buffer + s->buffer_from, s->buffer_length - s->buffer_from);
         s->buffer_length -= s->buffer_from;
@@ -43,8 +42,7 @@ static enum leat_status buffer_room(struct leat_file_source *s, size_t bytes, st
 }
 
 /* Reads until `want` bytes of unread content are in the buffer or `ended`. */
-static enum leat_status fill(struct leat_file_source *s, size_t want, struct leat_error *err)
-{
+static enum leat_status fill(struct leat_file_source *s, size_t want, struct leat_error *err) {
     if (s->buffer_length - s->buffer_from >= want || s->ended) return LEAT_OK;
     enum leat_status status = buffer_room(s, want, err);
     if (status != LEAT_OK) return status;
@@ -62,26 +60,25 @@ static enum leat_status fill(struct leat_file_source *s, size_t want, struct lea
     return LEAT_OK;
 }
 
-static void advance(struct leat_file_source *s, size_t bytes)
-{
+static void advance(struct leat_file_source *s, size_t bytes) {
     s->buffer_from += bytes;
     s->buffer_at += bytes;
 }
 
 /* Will nothing be added to what has been read? */
-static bool is_complete(const struct leat_file_source *s)
-{
-    return s->ended && s->damage.status == LEAT_OK && (s->once || leat_content_compression(s->content) != LEAT_COMPRESSION_NONE);
+static bool is_complete(const struct leat_file_source *s) {
+    return s->ended && s->damage.status == LEAT_OK &&
+           (s->once || leat_content_compression(s->content) != LEAT_COMPRESSION_NONE);
 }
 
-static void skip_bom(struct leat_file_source *s)
-{
-    if (s->buffer_at == 0 && s->buffer_length - s->buffer_from >= 3 && memcmp(s->buffer + s->buffer_from, BOM, 3) == 0) advance(s, 3);
+static void skip_bom(struct leat_file_source *s) {
+    if (s->buffer_at == 0 && s->buffer_length - s->buffer_from >= 3 && memcmp(s->buffer + s->buffer_from, BOM, 3) == 0)
+        advance(s, 3);
 }
 
-/* So much without a whole record in it is one line that is too long. (For CSV an unclosed quote is given up before that, split.c.) */
-static size_t odd_bytes(const struct leat_file_source *s)
-{
+/* So much without a whole record in it is one line that is too long. (For CSV an unclosed quote is given up before
+ * that, split.c.) */
+static size_t odd_bytes(const struct leat_file_source *s) {
     size_t least = s->format == LEAT_FORMAT_CSV ? 256 * LEAT_KIB : 1;
     return s->max_line_bytes + 1 > least ? s->max_line_bytes + 1 : least;
 }
@@ -89,17 +86,16 @@ static size_t odd_bytes(const struct leat_file_source *s)
 /* ---- the beginning of a turn ---- */
 
 /* Where does the first record of the unread content end? 0: not in the buffer. *end is without its line end. */
-static size_t first_record(const struct leat_file_source *s, uint32_t *start, uint32_t *end)
-{
+static size_t first_record(const struct leat_file_source *s, uint32_t *start, uint32_t *end) {
     const char *bytes = s->buffer + s->buffer_from;
     uint32_t count = 0;
-    size_t used = leat_split_records(s->format, bytes, s->buffer_length - s->buffer_from, is_complete(s), start, end, 1, &count);
+    size_t used =
+        leat_split_records(s->format, bytes, s->buffer_length - s->buffer_from, is_complete(s), start, end, 1, &count);
     return count ? used : 0;
 }
 
 /* Reads the CSV header from the start of the content. END: it is not complete yet. */
-static enum leat_status read_header(struct leat_file_source *s, struct leat_tailed *f, struct leat_error *err)
-{
+static enum leat_status read_header(struct leat_file_source *s, struct leat_tailed *f, struct leat_error *err) {
     size_t want = 64 * LEAT_KIB, most = odd_bytes(s);
     for (;;) {
         uint32_t start = 0, end = 0;
@@ -121,7 +117,9 @@ static enum leat_status read_header(struct leat_file_source *s, struct leat_tail
         }
         if (s->ended) return LEAT_END;
         if (want == most) {
-            leat_fail(err, LEAT_LIMIT, "%s: the header line is longer than max_line_bytes (%zu); the file is left out until it changes", f->path, s->max_line_bytes);
+            leat_fail(err, LEAT_LIMIT,
+                      "%s: the header line is longer than max_line_bytes (%zu); the file is left out until it changes",
+                      f->path, s->max_line_bytes);
             err->bad_data = true;
             return LEAT_LIMIT;
         }
@@ -130,8 +128,7 @@ static enum leat_status read_header(struct leat_file_source *s, struct leat_tail
 }
 
 /* Brings the window to f->position, which is at or after where it stands. */
-static enum leat_status seek(struct leat_file_source *s, struct leat_tailed *f, struct leat_error *err)
-{
+static enum leat_status seek(struct leat_file_source *s, struct leat_tailed *f, struct leat_error *err) {
     if (f->position <= s->buffer_at) {
         f->position = s->buffer_at;
         return LEAT_OK;
@@ -150,8 +147,7 @@ static enum leat_status seek(struct leat_file_source *s, struct leat_tailed *f, 
     return leat_content_seek(s->content, f->position, err);
 }
 
-static enum leat_status begin_turn(struct leat_file_source *s, struct leat_tailed *f, struct leat_error *err)
-{
+static enum leat_status begin_turn(struct leat_file_source *s, struct leat_tailed *f, struct leat_error *err) {
     bool needs_header = s->has_header && !f->header;
     struct leat_stat st;
     enum leat_status status = leat_content_open(s->env->io, f->full, s->compression, s->max_ratio, &s->content, err);
@@ -177,31 +173,37 @@ static enum leat_status begin_turn(struct leat_file_source *s, struct leat_taile
 
 /* ---- records ---- */
 
-static enum leat_status give(struct leat_file_source *s, struct leat_tailed *f, const char *payload, uint32_t count, size_t used, struct leat_block *out)
-{
+static enum leat_status give(struct leat_file_source *s, struct leat_tailed *f, const char *payload, uint32_t count,
+                             size_t used, struct leat_block *out) {
     advance(s, used);
     f->position = s->buffer_at;
     f->no_newline_before = 0;
     *out = (struct leat_block){
-        .partition = f->partition, .base_offset = f->next_record, .record_count = count, .position = f->position,
-        .payload = payload, .starts = s->starts, .ends = s->ends, .payload_bytes = count ? s->ends[count - 1] : 0,
-        .header = f->header, .header_length = f->header_length,
+        .partition = f->partition,
+        .base_offset = f->next_record,
+        .record_count = count,
+        .position = f->position,
+        .payload = payload,
+        .starts = s->starts,
+        .ends = s->ends,
+        .payload_bytes = count ? s->ends[count - 1] : 0,
+        .header = f->header,
+        .header_length = f->header_length,
     };
     f->next_record += count;
     return LEAT_OK;
 }
 
 /* Cuts too long records. */
-static void cut_long(struct leat_file_source *s, uint32_t count)
-{
+static void cut_long(struct leat_file_source *s, uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
         if (s->ends[i] - s->starts[i] > s->max_line_bytes) s->ends[i] = s->starts[i] + (uint32_t)s->max_line_bytes + 1;
 }
 
-/* The line at the window's start is longer than max_line_bytes and its end is not in the buffer: keeps its beginning in front, looks for the
- * end behind it. */
-static enum leat_status read_long_line(struct leat_file_source *s, struct leat_tailed *f, struct leat_block *out, struct leat_error *err)
-{
+/* The line at the window's start is longer than max_line_bytes and its end is not in the buffer: keeps its beginning in
+ * front, looks for the end behind it. */
+static enum leat_status read_long_line(struct leat_file_source *s, struct leat_tailed *f, struct leat_block *out,
+                                       struct leat_error *err) {
     size_t keep = s->max_line_bytes + 1, chunk = 256 * LEAT_KIB;
     enum leat_status status = buffer_room(s, keep + chunk, err);
     if (status != LEAT_OK) return status;
@@ -241,8 +243,7 @@ static enum leat_status read_long_line(struct leat_file_source *s, struct leat_t
 }
 
 /* At the end of what can be read now. */
-static enum leat_status end_of_file(struct leat_file_source *s, struct leat_tailed *f, struct leat_error *err)
-{
+static enum leat_status end_of_file(struct leat_file_source *s, struct leat_tailed *f, struct leat_error *err) {
     if (s->damage.status != LEAT_OK) {
         *err = s->damage;
         return s->damage.status;
@@ -255,8 +256,8 @@ static enum leat_status end_of_file(struct leat_file_source *s, struct leat_tail
     return LEAT_END;
 }
 
-enum leat_status leat_file_read(struct leat_file_source *s, struct leat_tailed *f, size_t max_bytes, struct leat_block *out, struct leat_error *err)
-{
+enum leat_status leat_file_read(struct leat_file_source *s, struct leat_tailed *f, size_t max_bytes,
+                                struct leat_block *out, struct leat_error *err) {
     enum leat_status status = LEAT_OK;
     size_t want = max_bytes < LEAT_BLOCK_MAX ? max_bytes : LEAT_BLOCK_MAX, most = odd_bytes(s);
     if (want == 0) want = 1;
@@ -268,18 +269,23 @@ enum leat_status leat_file_read(struct leat_file_source *s, struct leat_tailed *
         skip_bom(s);
         const char *bytes = s->buffer + s->buffer_from;
         size_t n = s->buffer_length - s->buffer_from, used = 0;
-        if (n) used = leat_split_records(s->format, bytes, n, is_complete(s), s->starts, s->ends, LEAT_BLOCK_RECORDS_MAX, &count);
+        if (n)
+            used = leat_split_records(s->format, bytes, n, is_complete(s), s->starts, s->ends, LEAT_BLOCK_RECORDS_MAX,
+                                      &count);
         if (count) {
             f->ends_line = bytes[used - 1] == '\n';
             cut_long(s, count);
             return give(s, f, bytes, count, used, out);
         }
-        if (used) advance(s, used); /* empty lines */
+        if (used)
+            advance(s, used); /* empty lines */
         else if (n >= most) {
             status = read_long_line(s, f, out, err);
             return status == LEAT_END ? end_of_file(s, f, err) : status;
-        } else if (s->ended) return end_of_file(s, f, err);
-        else want = n * 2 < most ? n * 2 : most;
+        } else if (s->ended)
+            return end_of_file(s, f, err);
+        else
+            want = n * 2 < most ? n * 2 : most;
     }
     return status;
 }

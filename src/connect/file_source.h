@@ -4,7 +4,8 @@
 
 #include "connect/connector.h"
 
-/* How many records of the spool were dropped because their identity had been accepted before. `connector` is a file connector. */
+/* How many records of the spool were dropped because their identity had been accepted before. `connector` is a file
+ * connector. */
 uint64_t leat_connector_file_redelivered(struct leat_connector *connector);
 
 #endif

@@ -1,5 +1,6 @@
-/* Reading the spool. Offsets count accepted records; a position is spool file << 40 | byte behind the block. Every identity is accepted
- * once: not again from the spool, and not if the source itself had read that record from its file. Format: feed.c. */
+/* Reading the spool. Offsets count accepted records; a position is spool file << 40 | byte behind the block. Every
+ * identity is accepted once: not again from the spool, and not if the source itself had read that record from its file.
+ * Format: feed.c. */
 #include "connect/file_spool.h"
 #include "connect/file.h"
 #include "connect/seen.h"
@@ -13,12 +14,12 @@
 struct leat_spool_reader {
     struct leat_file_source *source;
     char *dir;
-    uint64_t number;           /* file being read; 0: none is there yet */
-    uint64_t at;               /* next block in it */
-    uint64_t durable;          /* data before this may be read */
-    uint64_t known_position;   /* read up to here before this process: durable without a marker */
-    bool whole;                /* the file ends with a marker */
-    uint64_t next_offset;      /* records accepted */
+    uint64_t number;         /* file being read; 0: none is there yet */
+    uint64_t at;             /* next block in it */
+    uint64_t durable;        /* data before this may be read */
+    uint64_t known_position; /* read up to here before this process: durable without a marker */
+    bool whole;              /* the file ends with a marker */
+    uint64_t next_offset;    /* records accepted */
     uint64_t redelivered;
     struct leat_seen seen;
     struct leat_block_reader reader;
@@ -27,8 +28,7 @@ struct leat_spool_reader {
     uint32_t identity_capacity;
 };
 
-void leat_spool_reader_close(struct leat_spool_reader *r)
-{
+void leat_spool_reader_close(struct leat_spool_reader *r) {
     if (!r) return;
     leat_reader_deinit(&r->reader);
     leat_block_index_deinit(&r->index);
@@ -38,14 +38,13 @@ void leat_spool_reader_close(struct leat_spool_reader *r)
     free(r);
 }
 
-static enum leat_status fail_in_file(struct leat_spool_reader *r, struct leat_error *err)
-{
+static enum leat_status fail_in_file(struct leat_spool_reader *r, struct leat_error *err) {
     return leat_prepend(err, "%s/%0*llu.spool", r->dir, LEAT_SPOOL_DIGITS, (unsigned long long)r->number);
 }
 
-/* Opens the present file anew (its end may have been cut and written again since) and finds its highest marker from `at` on. */
-static enum leat_status look_for_marker(struct leat_spool_reader *r, struct leat_error *err)
-{
+/* Opens the present file anew (its end may have been cut and written again since) and finds its highest marker from
+ * `at` on. */
+static enum leat_status look_for_marker(struct leat_spool_reader *r, struct leat_error *err) {
     struct leat_io *io = r->source->env->io;
     struct leat_block_head head;
     struct leat_stat st;
@@ -56,7 +55,8 @@ static enum leat_status look_for_marker(struct leat_spool_reader *r, struct leat
     free(path);
     if (status != LEAT_OK) return status;
     r->whole = false;
-    if (r->number == r->known_position >> LEAT_SPOOL_AT_BITS && r->durable < (r->known_position & AT_MASK)) r->durable = r->known_position & AT_MASK;
+    if (r->number == r->known_position >> LEAT_SPOOL_AT_BITS && r->durable < (r->known_position & AT_MASK))
+        r->durable = r->known_position & AT_MASK;
     while ((status = leat_reader_head(&r->reader, &head, err)) == LEAT_OK) {
         r->whole = head.record_count == 0;
         if (head.record_count == 0) {
@@ -73,15 +73,15 @@ static enum leat_status look_for_marker(struct leat_spool_reader *r, struct leat
 }
 
 /* The next data block, whole and checked. END: nothing durable is there. */
-static enum leat_status next_block(struct leat_spool_reader *r, struct leat_block *out, struct leat_error *err)
-{
+static enum leat_status next_block(struct leat_spool_reader *r, struct leat_block *out, struct leat_error *err) {
     struct leat_io *io = r->source->env->io;
     struct leat_block_head head;
     const char *bytes;
     for (;;) {
         enum leat_status status;
         char *next = leat_spool_path(r->dir, r->number + 1);
-        bool has_next = r->at >= r->durable && leat_io_exists(io, next); /* asked before looking: then this file is finished */
+        bool has_next =
+            r->at >= r->durable && leat_io_exists(io, next); /* asked before looking: then this file is finished */
         free(next);
         if (r->at >= r->durable && r->number) {
             status = look_for_marker(r, err);
@@ -90,7 +90,8 @@ static enum leat_status next_block(struct leat_spool_reader *r, struct leat_bloc
         if (r->at >= r->durable) {
             if (!has_next) return LEAT_END;
             if (r->number && !r->whole) {
-                leat_fail(err, LEAT_CORRUPT, "byte %llu: cut, though a later spool file is there", (unsigned long long)r->reader.end);
+                leat_fail(err, LEAT_CORRUPT, "byte %llu: cut, though a later spool file is there",
+                          (unsigned long long)r->reader.end);
                 return fail_in_file(r, err);
             }
             r->number++;
@@ -111,23 +112,24 @@ static enum leat_status next_block(struct leat_spool_reader *r, struct leat_bloc
     }
 }
 
-static uint64_t position_of(const struct leat_spool_reader *r)
-{
+static uint64_t position_of(const struct leat_spool_reader *r) {
     return r->number << LEAT_SPOOL_AT_BITS | r->at;
 }
 
 /* Takes in the identities of what was read before `resume`. */
-static enum leat_status rebuild(struct leat_spool_reader *r, const struct leat_log_end *resume, struct leat_error *err)
-{
+static enum leat_status rebuild(struct leat_spool_reader *r, const struct leat_log_end *resume,
+                                struct leat_error *err) {
     struct leat_block block;
     uint64_t records = 0;
     r->known_position = resume->position;
     while (position_of(r) < resume->position) {
         enum leat_status status = next_block(r, &block, err);
         if (status == LEAT_END)
-            status = leat_fail(err, LEAT_CORRUPT, "%s: the spool ends before the place that was read up to; restore its files", r->dir);
+            status = leat_fail(err, LEAT_CORRUPT,
+                               "%s: the spool ends before the place that was read up to; restore its files", r->dir);
         if (status != LEAT_OK) return status;
-        for (uint32_t i = 0; i < block.record_count; i++) leat_seen_add(&r->seen, block.identities[i]);
+        for (uint32_t i = 0; i < block.record_count; i++)
+            leat_seen_add(&r->seen, block.identities[i]);
         records += block.record_count;
     }
     if (position_of(r) != resume->position || records < resume->next_offset)
@@ -137,9 +139,9 @@ static enum leat_status rebuild(struct leat_spool_reader *r, const struct leat_l
     return LEAT_OK;
 }
 
-enum leat_status leat_spool_reader_open(struct leat_file_source *source, const char *state_dir, const struct leat_log_end *resume,
-                                        struct leat_spool_reader **out, struct leat_error *err)
-{
+enum leat_status leat_spool_reader_open(struct leat_file_source *source, const char *state_dir,
+                                        const struct leat_log_end *resume, struct leat_spool_reader **out,
+                                        struct leat_error *err) {
     struct leat_io *io = source->env->io;
     struct leat_spool_reader *r = leat_alloc(sizeof *r);
     *out = NULL;
@@ -160,8 +162,7 @@ enum leat_status leat_spool_reader_open(struct leat_file_source *source, const c
 }
 
 /* How many records of a file the source read itself, from the file. */
-static uint64_t read_directly(struct leat_spool_reader *r, uint32_t number)
-{
+static uint64_t read_directly(struct leat_spool_reader *r, uint32_t number) {
     const struct leat_tailed *f = leat_file_of_partition(r->source, number);
     if (f) return f->next_record;
     for (size_t i = 0; i < r->source->progress_count; i++)
@@ -169,15 +170,13 @@ static uint64_t read_directly(struct leat_spool_reader *r, uint32_t number)
     return 0;
 }
 
-static void need_identities(struct leat_spool_reader *r, uint32_t count)
-{
+static void need_identities(struct leat_spool_reader *r, uint32_t count) {
     if (r->identity_capacity >= count) return;
     r->identity_capacity = count < 4096 ? 4096 : count;
     r->identities = leat_realloc(r->identities, r->identity_capacity * sizeof *r->identities);
 }
 
-enum leat_status leat_spool_reader_poll(struct leat_spool_reader *r, struct leat_block *out, struct leat_error *err)
-{
+enum leat_status leat_spool_reader_poll(struct leat_spool_reader *r, struct leat_block *out, struct leat_error *err) {
     struct leat_block block;
     enum leat_status status;
     while ((status = next_block(r, &block, err)) == LEAT_OK) {
@@ -211,7 +210,6 @@ enum leat_status leat_spool_reader_poll(struct leat_spool_reader *r, struct leat
     return status;
 }
 
-uint64_t leat_spool_reader_redelivered(const struct leat_spool_reader *r)
-{
+uint64_t leat_spool_reader_redelivered(const struct leat_spool_reader *r) {
     return r->redelivered;
 }

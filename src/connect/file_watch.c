@@ -1,5 +1,5 @@
-/* inotify on the folders of a file source: the only system calls of connect/ besides io, for waking up alone. What woke us is looked
- * up again by a scan, so a lost or merged event costs nothing. */
+/* inotify on the folders of a file source: the only system calls of connect/ besides io, for waking up alone. What woke
+ * us is looked up again by a scan, so a lost or merged event costs nothing. */
 #include "connect/file.h"
 
 #include <errno.h>
@@ -9,10 +9,16 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define EVENTS (IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
+#define EVENTS                                                                                                         \
+    (IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_ATTRIB | IN_DELETE_SELF |   \
+     IN_MOVE_SELF | IN_ONLYDIR)
 #define WATCHES_MAX 4096
 
-struct watched { char *dir; int wd; bool kept; };
+struct watched {
+    char *dir;
+    int wd;
+    bool kept;
+};
 struct leat_watch {
     int fd;
     struct watched *items; /* kept ones first, then sorted by dir */
@@ -20,8 +26,7 @@ struct leat_watch {
     bool fired;
 };
 
-struct leat_watch *leat_watch_open(struct leat_env *env)
-{
+struct leat_watch *leat_watch_open(struct leat_env *env) {
     if (env->io != leat_io_real()) return NULL;
     int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (fd < 0) return NULL;
@@ -30,29 +35,26 @@ struct leat_watch *leat_watch_open(struct leat_env *env)
     return w;
 }
 
-void leat_watch_close(struct leat_watch *w)
-{
+void leat_watch_close(struct leat_watch *w) {
     if (!w) return;
     close(w->fd);
-    for (size_t i = 0; i < w->count; i++) free(w->items[i].dir);
+    for (size_t i = 0; i < w->count; i++)
+        free(w->items[i].dir);
     free(w->items);
     free(w);
 }
 
-int leat_watch_fd(const struct leat_watch *w)
-{
+int leat_watch_fd(const struct leat_watch *w) {
     return w->fd;
 }
 
 /* The kernel dropped a watch because its folder is gone: if the name comes back it is another folder. */
-static void forget(struct leat_watch *w, int wd)
-{
+static void forget(struct leat_watch *w, int wd) {
     for (size_t i = 0; i < w->count; i++)
         if (w->items[i].wd == wd) w->items[i].wd = -1;
 }
 
-bool leat_watch_fired(struct leat_watch *w)
-{
+bool leat_watch_fired(struct leat_watch *w) {
     _Alignas(struct inotify_event) char events[4096];
     for (;;) {
         ssize_t n = read(w->fd, events, sizeof events);
@@ -71,11 +73,11 @@ bool leat_watch_fired(struct leat_watch *w)
 }
 
 /* File systems whose every change goes through this kernel. */
-static bool is_local(const char *dir)
-{
+static bool is_local(const char *dir) {
     static const unsigned long local[] = {
-        0xEF53 /* ext */, 0x58465342 /* xfs */, 0x9123683E /* btrfs */, 0x01021994 /* tmpfs */, 0x794C7630 /* overlay */,
-        0x2FC12FC1 /* zfs */, 0xF2F52010 /* f2fs */, 0x4D44 /* fat */, 0x3153464A /* jfs */, 0x858458F6 /* ramfs */,
+        0xEF53 /* ext */,         0x58465342 /* xfs */,   0x9123683E /* btrfs */, 0x01021994 /* tmpfs */,
+        0x794C7630 /* overlay */, 0x2FC12FC1 /* zfs */,   0xF2F52010 /* f2fs */,  0x4D44 /* fat */,
+        0x3153464A /* jfs */,     0x858458F6 /* ramfs */,
     };
     struct statfs fs;
     if (statfs(dir, &fs)) return false;
@@ -84,8 +86,7 @@ static bool is_local(const char *dir)
     return false;
 }
 
-static bool add(struct leat_watch *w, struct watched *to, const char *dir)
-{
+static bool add(struct leat_watch *w, struct watched *to, const char *dir) {
     if (!is_local(dir)) return false;
     int wd = inotify_add_watch(w->fd, dir, EVENTS);
     if (wd < 0) return false;
@@ -93,8 +94,7 @@ static bool add(struct leat_watch *w, struct watched *to, const char *dir)
     return true;
 }
 
-bool leat_watch_also(struct leat_watch *w, const char *dir)
-{
+bool leat_watch_also(struct leat_watch *w, const char *dir) {
     struct watched made;
     if (!add(w, &made, dir)) return false;
     made.kept = true;
@@ -106,12 +106,12 @@ bool leat_watch_also(struct leat_watch *w, const char *dir)
 }
 
 /* A link's target changes without an event in the link's folder. */
-static bool has_links(const struct leat_glob *glob, const char *project_dir)
-{
+static bool has_links(const struct leat_glob *glob, const char *project_dir) {
     bool found = false;
     for (size_t i = 0; i < glob->path_count && !found; i++) {
         char target[1];
-        char *full = glob->paths[i][0] == '/' ? leat_strdup(glob->paths[i]) : leat_asprintf("%s/%s", project_dir, glob->paths[i]);
+        char *full = glob->paths[i][0] == '/' ? leat_strdup(glob->paths[i])
+                                              : leat_asprintf("%s/%s", project_dir, glob->paths[i]);
         found = readlink(full, target, sizeof target) > 0;
         free(full);
     }
@@ -119,35 +119,38 @@ static bool has_links(const struct leat_glob *glob, const char *project_dir)
 }
 
 /* Stops watching an item, unless a kept one is the same folder. */
-static void drop(struct leat_watch *w, struct watched *item)
-{
+static void drop(struct leat_watch *w, struct watched *item) {
     bool kept = item->wd < 0;
-    for (size_t i = 0; i < w->count && w->items[i].kept; i++) kept |= w->items[i].wd == item->wd;
+    for (size_t i = 0; i < w->count && w->items[i].kept; i++)
+        kept |= w->items[i].wd == item->wd;
     if (!kept) inotify_rm_watch(w->fd, item->wd);
     free(item->dir);
 }
 
-bool leat_watch_folders(struct leat_watch *w, const struct leat_glob *glob, const char *project_dir, bool *added)
-{
+bool leat_watch_folders(struct leat_watch *w, const struct leat_glob *glob, const char *project_dir, bool *added) {
     size_t kept = 0, old, count;
     *added = false;
     if (glob->dir_count > WATCHES_MAX || has_links(glob, project_dir)) return false;
-    while (kept < w->count && w->items[kept].kept) kept++;
+    while (kept < w->count && w->items[kept].kept)
+        kept++;
     struct watched *items = leat_alloc((kept + glob->dir_count + 1) * sizeof *items);
     if (kept) memcpy(items, w->items, kept * sizeof *items);
     bool all = true;
     for (old = count = kept; count - kept < glob->dir_count && all;) {
         const char *dir = glob->dirs[count - kept];
         int order = old < w->count ? strcmp(w->items[old].dir, dir) : 1;
-        if (order < 0 || (order == 0 && w->items[old].wd < 0)) drop(w, &w->items[old++]);
-        else if (order == 0) items[count++] = w->items[old++];
+        if (order < 0 || (order == 0 && w->items[old].wd < 0))
+            drop(w, &w->items[old++]);
+        else if (order == 0)
+            items[count++] = w->items[old++];
         else {
             all = add(w, &items[count], dir);
             if (all) count++;
             *added = true;
         }
     }
-    while (old < w->count) drop(w, &w->items[old++]);
+    while (old < w->count)
+        drop(w, &w->items[old++]);
     free(w->items);
     w->items = items;
     w->count = count;

@@ -6,8 +6,7 @@
 #include <string.h>
 
 /* A [set] at pattern (behind the bracket): does it hold c? *end: behind its closing bracket; NULL: not a set. */
-static bool set_holds(const char *set, unsigned char c, const char **end)
-{
+static bool set_holds(const char *set, unsigned char c, const char **end) {
     bool negated = *set == '!' || *set == '^', holds = false, first = true;
     if (negated) set++;
     for (; *set && (first || *set != ']'); first = false) {
@@ -22,8 +21,7 @@ static bool set_holds(const char *set, unsigned char c, const char **end)
     return holds != negated;
 }
 
-bool leat_glob_match(const char *pattern, const char *name)
-{
+bool leat_glob_match(const char *pattern, const char *name) {
     /* On a mismatch only the last star can still stretch, so this takes at most pattern x name steps. */
     const char *star = NULL, *star_name = NULL;
     if (*name == '.' && *pattern != '.') return false;
@@ -53,15 +51,15 @@ bool leat_glob_match(const char *pattern, const char *name)
     }
 }
 
-bool leat_glob_has_wildcards(const char *pattern)
-{
+bool leat_glob_has_wildcards(const char *pattern) {
     return strpbrk(pattern, "*?[") != NULL;
 }
 
-static enum leat_status add_path(char ***items, size_t *count, size_t *capacity, const char *path, struct leat_error *err)
-{
+static enum leat_status add_path(char ***items, size_t *count, size_t *capacity, const char *path,
+                                 struct leat_error *err) {
     if (*count >= LEAT_GLOB_PATHS_MAX)
-        return leat_fail(err, LEAT_LIMIT, "more than %d files or folders fit the path; give a narrower pattern", LEAT_GLOB_PATHS_MAX);
+        return leat_fail(err, LEAT_LIMIT, "more than %d files or folders fit the path; give a narrower pattern",
+                         LEAT_GLOB_PATHS_MAX);
     if (*count == *capacity) {
         *capacity = *capacity ? *capacity * 2 : 16;
         *items = leat_realloc(*items, *capacity * sizeof **items);
@@ -78,14 +76,12 @@ struct walk {
     int depth;
 };
 
-static char *full_path(const struct walk *w, const char *path)
-{
+static char *full_path(const struct walk *w, const char *path) {
     if (*path == '/') return leat_strdup(path);
     return *path ? leat_asprintf("%s/%s", w->base_dir, path) : leat_strdup(w->base_dir);
 }
 
-static char *join(const char *dir, const char *name)
-{
+static char *join(const char *dir, const char *name) {
     if (!*dir) return leat_strdup(name);
     return leat_asprintf(dir[strlen(dir) - 1] == '/' ? "%s%s" : "%s/%s", dir, name);
 }
@@ -93,23 +89,23 @@ static char *join(const char *dir, const char *name)
 static enum leat_status walk_into(struct walk *w, const char *dir, const char *pattern);
 
 /* `path` fits the pattern so far; `rest` is what follows ("" at the end). */
-static enum leat_status walk_entry(struct walk *w, const char *path, const char *rest)
-{
+static enum leat_status walk_entry(struct walk *w, const char *path, const char *rest) {
     char *full = full_path(w, path);
     struct leat_stat st;
     enum leat_status status = LEAT_OK;
-    if (w->env->io->ops->stat(w->env->io, full, &st, NULL) != LEAT_OK) goto out; /* gone meanwhile, or a dangling link */
+    if (w->env->io->ops->stat(w->env->io, full, &st, NULL) != LEAT_OK)
+        goto out; /* gone meanwhile, or a dangling link */
     if (st.is_dir) {
         if (*rest) status = walk_into(w, path, rest);
-    } else if (!*rest) status = add_path(&w->out->paths, &w->out->path_count, &w->out->path_capacity, path, w->err);
+    } else if (!*rest)
+        status = add_path(&w->out->paths, &w->out->path_count, &w->out->path_capacity, path, w->err);
 out:
     free(full);
     return status;
 }
 
 /* The folder to watch when `dir` is missing is the nearest one that exists. */
-static enum leat_status note_dir(struct walk *w, const char *dir, bool *exists)
-{
+static enum leat_status note_dir(struct walk *w, const char *dir, bool *exists) {
     char *full = full_path(w, dir);
     struct leat_stat st;
     *exists = w->env->io->ops->stat(w->env->io, full, &st, NULL) == LEAT_OK && st.is_dir;
@@ -125,11 +121,11 @@ static enum leat_status note_dir(struct walk *w, const char *dir, bool *exists)
     return status;
 }
 
-static enum leat_status walk_into(struct walk *w, const char *dir, const char *pattern)
-{
+static enum leat_status walk_into(struct walk *w, const char *dir, const char *pattern) {
     char **names = NULL;
     size_t count = 0;
-    while (*pattern == '/') pattern++;
+    while (*pattern == '/')
+        pattern++;
     size_t length = strcspn(pattern, "/");
     char *part = leat_strndup(pattern, length);
     const char *rest = pattern + length;
@@ -168,7 +164,8 @@ static enum leat_status walk_into(struct walk *w, const char *dir, const char *p
         if (status == LEAT_OK && deep && !*rest) {
             char *below = full_path(w, path);
             struct leat_stat st;
-            if (w->env->io->ops->stat(w->env->io, below, &st, NULL) == LEAT_OK && !st.is_dir) status = walk_entry(w, path, "");
+            if (w->env->io->ops->stat(w->env->io, below, &st, NULL) == LEAT_OK && !st.is_dir)
+                status = walk_entry(w, path, "");
             free(below);
         }
         free(path);
@@ -181,24 +178,24 @@ out:
     return status;
 }
 
-static int compare_paths(const void *a, const void *b)
-{
+static int compare_paths(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void sort_unique(char **items, size_t *count)
-{
+static void sort_unique(char **items, size_t *count) {
     size_t kept = 0;
     if (*count > 1) qsort(items, *count, sizeof *items, compare_paths);
     for (size_t i = 0; i < *count; i++) {
-        if (kept && strcmp(items[kept - 1], items[i]) == 0) free(items[i]);
-        else items[kept++] = items[i];
+        if (kept && strcmp(items[kept - 1], items[i]) == 0)
+            free(items[i]);
+        else
+            items[kept++] = items[i];
     }
     *count = kept;
 }
 
-enum leat_status leat_glob_list(struct leat_env *env, const char *base_dir, const char *pattern, struct leat_glob *out, struct leat_error *err)
-{
+enum leat_status leat_glob_list(struct leat_env *env, const char *base_dir, const char *pattern, struct leat_glob *out,
+                                struct leat_error *err) {
     struct walk w = {.env = env, .base_dir = base_dir, .out = out, .err = err};
     *out = (struct leat_glob){0};
     enum leat_status status = walk_into(&w, *pattern == '/' ? "/" : "", pattern);
@@ -211,8 +208,7 @@ enum leat_status leat_glob_list(struct leat_env *env, const char *base_dir, cons
     return LEAT_OK;
 }
 
-void leat_glob_deinit(struct leat_glob *g)
-{
+void leat_glob_deinit(struct leat_glob *g) {
     leat_names_free(g->paths, g->path_count);
     leat_names_free(g->dirs, g->dir_count);
     *g = (struct leat_glob){0};

@@ -16,7 +16,7 @@
 #include "base/env.h"
 
 #define LEAT_SPOOL_PARTITION 0u
-#define LEAT_FILE_HEAD_BYTES 4096u /* at most this much of a file is in its fingerprint */
+#define LEAT_FILE_HEAD_BYTES 4096u                 /* at most this much of a file is in its fingerprint */
 #define LEAT_PARTITION_NUMBER_MAX ((1u << 24) - 1) /* identities have 24 bits for it */
 
 struct leat_partition {
@@ -33,25 +33,30 @@ struct leat_partitions {
     char *path, *lock_path;
     struct leat_partition *items; /* by number */
     size_t count, capacity;
-    struct leat_stat seen;        /* the file as it was read */
+    struct leat_stat seen; /* the file as it was read */
     struct leat_file *lock;
 };
 /* CORRUPT: not such a file. A missing one is an empty table. */
-enum leat_status leat_partitions_open(struct leat_env *, const char *state_dir, struct leat_partitions *out, struct leat_error *) LEAT_MUST;
+enum leat_status leat_partitions_open(struct leat_env *, const char *state_dir, struct leat_partitions *out,
+                                      struct leat_error *) LEAT_MUST;
 void leat_partitions_deinit(struct leat_partitions *); /* does not save */
-/* Takes the lock (waiting up to 10 s, then BUSY) and reads again what another process wrote; entries may be changed only then, and
- * pointers to entries do not outlive a lock or refresh. */
+/* Takes the lock (waiting up to 10 s, then BUSY) and reads again what another process wrote; entries may be changed
+ * only then, and pointers to entries do not outlive a lock or refresh. */
 enum leat_status leat_partitions_lock(struct leat_partitions *, struct leat_error *) LEAT_MUST;
 void leat_partitions_unlock(struct leat_partitions *);
 enum leat_status leat_partitions_refresh(struct leat_partitions *, bool *changed, struct leat_error *) LEAT_MUST;
-enum leat_status leat_partitions_save(struct leat_partitions *, struct leat_error *) LEAT_MUST; /* durable; under the lock */
-struct leat_partition *leat_partitions_get(struct leat_partitions *, uint32_t number);       /* NULL: none */
-struct leat_partition *leat_partitions_of_path(struct leat_partitions *, const char *path);  /* its current incarnation; NULL: none */
+enum leat_status leat_partitions_save(struct leat_partitions *,
+                                      struct leat_error *) LEAT_MUST;                  /* durable; under the lock */
+struct leat_partition *leat_partitions_get(struct leat_partitions *, uint32_t number); /* NULL: none */
+struct leat_partition *leat_partitions_of_path(struct leat_partitions *,
+                                               const char *path); /* its current incarnation; NULL: none */
 /* A new number for path; an older incarnation of the path is marked replaced. LIMIT: out of numbers. */
-enum leat_status leat_partitions_add(struct leat_partitions *, const char *path, struct leat_partition **out, struct leat_error *) LEAT_MUST;
+enum leat_status leat_partitions_add(struct leat_partitions *, const char *path, struct leat_partition **out,
+                                     struct leat_error *) LEAT_MUST;
 
-/* Fingerprint of a file: the hash of its first *head_bytes bytes (0: as many as there are up to LEAT_FILE_HEAD_BYTES, set). A shorter
- * file than asked gives no match: *head_bytes becomes what it has. */
-enum leat_status leat_file_fingerprint(struct leat_io *, const char *path, uint32_t *head_bytes, uint64_t *hash, struct leat_error *) LEAT_MUST;
+/* Fingerprint of a file: the hash of its first *head_bytes bytes (0: as many as there are up to LEAT_FILE_HEAD_BYTES,
+ * set). A shorter file than asked gives no match: *head_bytes becomes what it has. */
+enum leat_status leat_file_fingerprint(struct leat_io *, const char *path, uint32_t *head_bytes, uint64_t *hash,
+                                       struct leat_error *) LEAT_MUST;
 
 #endif

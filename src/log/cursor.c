@@ -6,21 +6,19 @@
 struct leat_log_cursor {
     struct leat_log *log;
     uint32_t partition;
-    uint64_t next, to;  /* offsets still to give */
-    uint64_t sequence;  /* segment being read; 0: none yet */
+    uint64_t next, to; /* offsets still to give */
+    uint64_t sequence; /* segment being read; 0: none yet */
     struct leat_block_reader reader;
     struct leat_block_index index;
 };
 
-static uint64_t next_offset_in(const struct leat_ends *ends, uint32_t partition)
-{
+static uint64_t next_offset_in(const struct leat_ends *ends, uint32_t partition) {
     const struct leat_log_end *end = leat_ends_find(ends, partition);
     return end ? end->next_offset : 0;
 }
 
-enum leat_status leat_log_read(struct leat_log *log, uint32_t partition, uint64_t from, uint64_t to, struct leat_log_cursor **out,
-                               struct leat_error *err)
-{
+enum leat_status leat_log_read(struct leat_log *log, uint32_t partition, uint64_t from, uint64_t to,
+                               struct leat_log_cursor **out, struct leat_error *err) {
     *out = NULL;
     enum leat_status status = leat_log_alive(log, err);
     if (status != LEAT_OK) return status;
@@ -28,8 +26,8 @@ enum leat_status leat_log_read(struct leat_log *log, uint32_t partition, uint64_
     if (to > end) to = end;
     uint64_t first = leat_log_first_offset(log, partition);
     if (from < to && from < first)
-        return leat_fail(err, LEAT_NOT_FOUND, "log %s: partition %u: offset %llu was trimmed, the oldest kept is %llu", log->dir,
-                         partition, (unsigned long long)from, (unsigned long long)first);
+        return leat_fail(err, LEAT_NOT_FOUND, "log %s: partition %u: offset %llu was trimmed, the oldest kept is %llu",
+                         log->dir, partition, (unsigned long long)from, (unsigned long long)first);
     struct leat_log_cursor *cursor = leat_alloc(sizeof *cursor);
     cursor->log = log;
     cursor->partition = partition;
@@ -39,8 +37,7 @@ enum leat_status leat_log_read(struct leat_log *log, uint32_t partition, uint64_
     return LEAT_OK;
 }
 
-void leat_log_cursor_close(struct leat_log_cursor *cursor)
-{
+void leat_log_cursor_close(struct leat_log_cursor *cursor) {
     if (!cursor) return;
     leat_reader_deinit(&cursor->reader);
     leat_block_index_deinit(&cursor->index);
@@ -48,8 +45,7 @@ void leat_log_cursor_close(struct leat_log_cursor *cursor)
 }
 
 /* Notes where blocks stand, so that later ranges in the segment are found without hopping from its start. */
-static enum leat_status mark_all(struct leat_segment *s, struct leat_block_reader *reader, struct leat_error *err)
-{
+static enum leat_status mark_all(struct leat_segment *s, struct leat_block_reader *reader, struct leat_error *err) {
     struct leat_block_head head;
     enum leat_status status;
     uint64_t at = reader->at;
@@ -64,15 +60,14 @@ static enum leat_status mark_all(struct leat_segment *s, struct leat_block_reade
 }
 
 /* Opens the segment that holds offset `next`, at or before its block. */
-static enum leat_status open_segment_of(struct leat_log_cursor *c, struct leat_error *err)
-{
+static enum leat_status open_segment_of(struct leat_log_cursor *c, struct leat_error *err) {
     struct leat_log *log = c->log;
     struct leat_segment *s = NULL;
     for (size_t i = 0; i < log->segment_count && !s; i++)
         if (next_offset_in(leat_log_ends_of(log, i), c->partition) > c->next) s = &log->segments[i];
     if (!s || next_offset_in(&s->starts, c->partition) > c->next)
-        return leat_fail(err, LEAT_NOT_FOUND, "log %s: partition %u: offset %llu was trimmed while it was being read", log->dir,
-                         c->partition, (unsigned long long)c->next);
+        return leat_fail(err, LEAT_NOT_FOUND, "log %s: partition %u: offset %llu was trimmed while it was being read",
+                         log->dir, c->partition, (unsigned long long)c->next);
     char *path = leat_segment_path(log->dir, s->sequence);
     enum leat_status status = leat_reader_open(&c->reader, log->env->io, path, s->sequence, 0, s->size_bytes, err);
     if (status == LEAT_OK && !s->marked) {
@@ -86,8 +81,7 @@ static enum leat_status open_segment_of(struct leat_log_cursor *c, struct leat_e
     return LEAT_OK;
 }
 
-static enum leat_status fail_in_segment(struct leat_log_cursor *c, enum leat_status status, struct leat_error *err)
-{
+static enum leat_status fail_in_segment(struct leat_log_cursor *c, enum leat_status status, struct leat_error *err) {
     char *path = leat_segment_path(c->log->dir, c->sequence);
     leat_prepend(err, "%s", path);
     free(path);
@@ -96,8 +90,7 @@ static enum leat_status fail_in_segment(struct leat_log_cursor *c, enum leat_sta
     return status;
 }
 
-enum leat_status leat_log_next(struct leat_log_cursor *c, struct leat_block *out, struct leat_error *err)
-{
+enum leat_status leat_log_next(struct leat_log_cursor *c, struct leat_block *out, struct leat_error *err) {
     struct leat_block_head head;
     const char *bytes;
     *out = (struct leat_block){0};
@@ -116,7 +109,8 @@ enum leat_status leat_log_next(struct leat_log_cursor *c, struct leat_block *out
             status = open_segment_of(c, err);
             if (status != LEAT_OK) return status;
             if (c->sequence == done) {
-                leat_fail(err, LEAT_CORRUPT, "partition %u: offset %llu is missing", c->partition, (unsigned long long)c->next);
+                leat_fail(err, LEAT_CORRUPT, "partition %u: offset %llu is missing", c->partition,
+                          (unsigned long long)c->next);
                 return fail_in_segment(c, LEAT_CORRUPT, err);
             }
             continue;
@@ -128,7 +122,8 @@ enum leat_status leat_log_next(struct leat_log_cursor *c, struct leat_block *out
             continue;
         }
         if (head.base_offset > c->next) {
-            leat_fail(err, LEAT_CORRUPT, "partition %u: offset %llu is missing", c->partition, (unsigned long long)c->next);
+            leat_fail(err, LEAT_CORRUPT, "partition %u: offset %llu is missing", c->partition,
+                      (unsigned long long)c->next);
             return fail_in_segment(c, LEAT_CORRUPT, err);
         }
         status = leat_reader_body(&c->reader, &head, &bytes, err);

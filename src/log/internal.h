@@ -10,7 +10,7 @@ struct leat_log {
     uint64_t segment_bytes, log_id;
     struct leat_segment *segments; /* oldest first, sequences without a gap; the last takes appends */
     size_t segment_count, segment_capacity;
-    struct leat_file *file;        /* the last segment, NULL until something is written */
+    struct leat_file *file; /* the last segment, NULL until something is written */
     struct leat_ends durable, appended;
     /* Blocks appended and not yet written, laid out for their place: after the last segment's durable bytes or, if
      * begins_segment, from the start of `next`. */

@@ -1,8 +1,8 @@
-/* The durable log of one source: opening, appending, syncing, trimming. Reading is in cursor.c, blocks in block.c, segment heads
- * and seeking in segment.c.
+/* The durable log of one source: opening, appending, syncing, trimming. Reading is in cursor.c, blocks in block.c,
+ * segment heads and seeking in segment.c.
  *
- * Byte format (little-endian). A log is a directory of segments NNNNNNNNNNNNNNNNNNNN.log (20 decimal digits: the sequence number,
- * without gaps). A segment is a head and then blocks; everything is a multiple of 8 bytes.
+ * Byte format (little-endian). A log is a directory of segments NNNNNNNNNNNNNNNNNNNN.log (20 decimal digits: the
+ * sequence number, without gaps). A segment is a head and then blocks; everything is a multiple of 8 bytes.
  *
  *   segment head                          block
  *    0  8  "LEATLOG1"                      0  4  "BLK1"
@@ -22,51 +22,51 @@
  *                                         72  4  payload bytes
  *                                         76  4  header text bytes
  *                                         80     identities, 8 each (if flagged)
- *                                                record lengths, 4 each
- *                                                header text, payload (each record and a line feed), zeros up to a multiple of 8
+ *                                                record lengths, 4 each, header text,
+ *                                                payload (each record and a line feed),
+ *                                                zeros up to a multiple of 8
  *
- * Validity. A segment starts with the ends of all partitions at that moment, so deleting older segments loses no position, and the
- * next segment's ends say where this one's records end. Blocks count if the checksum holds and they stand in their own place.
+ * Validity. A segment starts with the ends of all partitions at that moment, so deleting older segments loses no
+ * position, and the next segment's ends say where this one's records end. Blocks count if the checksum holds and they
+ * stand in their own place.
  *
- * Writing. One write and one fdatasync per sync; a new segment's head goes in the same write as its first blocks, the directory is
- * synced after it, and only then is anything acknowledged. A segment is begun only when the one before is durable to its end.
+ * Writing. One write and one fdatasync per sync; a new segment's head goes in the same write as its first blocks, the
+ * directory is synced after it, and only then is anything acknowledged. A segment is begun only when the one before is
+ * durable to its end.
  *
- * Opening. Only the last write can be incomplete. So in the last segment everything after the last valid block is cut off, unless a
- * valid block further on says that the place had been durable: that is damage, CORRUPT. So is an invalid block anywhere else, found
- * when it is read. (Damage of the last write of a log after it was acknowledged looks like a write cut short and is cut; whoever
- * recorded that these records existed, as the journal does, notices.) A last segment without a valid head was never
- * acknowledged and is removed. What is left of the last write may be in memory alone: after a failed fsync the kernel shows the bytes
- * but will not write them. So before it counts it is written once more, to a new file: a small segment as a whole, under its own name; of a
- * larger one the last write, as the next segment. The old bytes are then behind the end that the next segment states. */
+ * Opening. Only the last write can be incomplete. So in the last segment everything after the last valid block is cut
+ * off, unless a valid block further on says that the place had been durable: that is damage, CORRUPT. So is an invalid
+ * block anywhere else, found when it is read. (Damage of the last write of a log after it was acknowledged looks like a
+ * write cut short and is cut; whoever recorded that these records existed, as the journal does, notices.) A last
+ * segment without a valid head was never acknowledged and is removed. What is left of the last write may be in memory
+ * alone: after a failed fsync the kernel shows the bytes but will not write them. So before it counts it is written
+ * once more, to a new file: a small segment as a whole, under its own name; of a larger one the last write, as the next
+ * segment. The old bytes are then behind the end that the next segment states. */
 #include "log/internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define PENDING_MAX (2 * LEAT_BLOCK_MAX) /* beyond it append syncs by itself */
-#define REWRITE_BYTES (4 * LEAT_MIB)   /* a last segment up to this size is written anew as a whole */
-#define PENDING_KEPT LEAT_MIB      /* memory a quiet log keeps between syncs */
+#define REWRITE_BYTES (4 * LEAT_MIB)     /* a last segment up to this size is written anew as a whole */
+#define PENDING_KEPT LEAT_MIB            /* memory a quiet log keeps between syncs */
 
-enum leat_status leat_log_alive(const struct leat_log *log, struct leat_error *err)
-{
+enum leat_status leat_log_alive(const struct leat_log *log, struct leat_error *err) {
     if (!log->failed) return LEAT_OK;
     leat_fail(err, LEAT_IO, "log %s: closed by a failed sync; restart leat to recover from what is durable", log->dir);
     if (err) err->fatal = true;
     return LEAT_IO;
 }
 
-const struct leat_ends *leat_log_ends_of(const struct leat_log *log, size_t index)
-{
+const struct leat_ends *leat_log_ends_of(const struct leat_log *log, size_t index) {
     return index + 1 < log->segment_count ? &log->segments[index + 1].starts : &log->durable;
 }
 
-static struct leat_segment *last_segment(struct leat_log *log)
-{
+static struct leat_segment *last_segment(struct leat_log *log) {
     return log->segment_count ? &log->segments[log->segment_count - 1] : NULL;
 }
 
-static void segments_add(struct leat_log *log, struct leat_segment *moved)
-{
+static void segments_add(struct leat_log *log, struct leat_segment *moved) {
     if (log->segment_count == log->segment_capacity) {
         log->segment_capacity = log->segment_capacity ? log->segment_capacity * 2 : 8;
         log->segments = leat_realloc(log->segments, log->segment_capacity * sizeof *log->segments);
@@ -78,8 +78,8 @@ static void segments_add(struct leat_log *log, struct leat_segment *moved)
 /* ---- opening ---- */
 
 /* Applies a block's head to ends. False: its offset does not follow. */
-static bool ends_advance(struct leat_ends *ends, uint32_t partition, uint64_t base_offset, uint32_t count, uint64_t position, int64_t arrival_us)
-{
+static bool ends_advance(struct leat_ends *ends, uint32_t partition, uint64_t base_offset, uint32_t count,
+                         uint64_t position, int64_t arrival_us) {
     struct leat_log_end *end = leat_ends_need(ends, partition);
     if (end->next_offset != base_offset) return false;
     end->next_offset += count;
@@ -88,17 +88,18 @@ static bool ends_advance(struct leat_ends *ends, uint32_t partition, uint64_t ba
     return true;
 }
 
-/* Reads the last segment to the end of what holds: size_bytes, marks and log->durable; *last_write_at: where the last write began. */
-static enum leat_status scan_last(struct leat_log *log, struct leat_segment *s, uint64_t file_bytes, const char *path, uint64_t *last_write_at,
-                                  struct leat_error *err)
-{
+/* Reads the last segment to the end of what holds: size_bytes, marks and log->durable; *last_write_at: where the last
+ * write began. */
+static enum leat_status scan_last(struct leat_log *log, struct leat_segment *s, uint64_t file_bytes, const char *path,
+                                  uint64_t *last_write_at, struct leat_error *err) {
     *last_write_at = 0;
     struct leat_block_reader reader = {0};
     struct leat_block_head head;
     const char *bytes;
     leat_ends_copy(&log->durable, &s->starts);
     leat_ends_copy(&s->last_write_ends, &s->starts);
-    enum leat_status status = leat_reader_open(&reader, log->env->io, path, s->sequence, leat_segment_head_bytes(s->starts.count), file_bytes, err);
+    enum leat_status status = leat_reader_open(&reader, log->env->io, path, s->sequence,
+                                               leat_segment_head_bytes(s->starts.count), file_bytes, err);
     if (status != LEAT_OK) goto out;
     for (;;) {
         status = leat_reader_head(&reader, &head, err);
@@ -108,8 +109,10 @@ static enum leat_status scan_last(struct leat_log *log, struct leat_segment *s, 
             *last_write_at = head.synced_bytes;
             leat_ends_copy(&s->last_write_ends, &log->durable);
         }
-        if (!ends_advance(&log->durable, head.partition, head.base_offset, head.record_count, head.position, head.arrival_us)) {
-            status = leat_fail(err, LEAT_CORRUPT, "%s: byte %llu: partition %u: a block starts at offset %llu out of sequence", path,
+        if (!ends_advance(&log->durable, head.partition, head.base_offset, head.record_count, head.position,
+                          head.arrival_us)) {
+            status = leat_fail(err, LEAT_CORRUPT,
+                               "%s: byte %llu: partition %u: a block starts at offset %llu out of sequence", path,
                                (unsigned long long)reader.at, head.partition, (unsigned long long)head.base_offset);
             goto out;
         }
@@ -123,8 +126,10 @@ static enum leat_status scan_last(struct leat_log *log, struct leat_segment *s, 
     bool damage = false;
     struct leat_error scan_err;
     status = leat_reader_durable_beyond(&reader, s->size_bytes, &damage, &scan_err);
-    if (status != LEAT_OK) *err = scan_err;
-    else if (damage) status = leat_fail(err, LEAT_CORRUPT, "damaged inside: %s", err->text);
+    if (status != LEAT_OK)
+        *err = scan_err;
+    else if (damage)
+        status = leat_fail(err, LEAT_CORRUPT, "damaged inside: %s", err->text);
     if (status != LEAT_OK) leat_prepend(err, "%s", path);
 out:
     leat_reader_deinit(&reader);
@@ -132,9 +137,8 @@ out:
 }
 
 /* Encodes the blocks of the last write (bytes: the segment's from next->before_bytes on) for their place in `next`. */
-static enum leat_status move_last_write(struct leat_log *log, const struct leat_segment *s, struct leat_segment *next, const char *bytes, struct leat_buffer *out,
-                                        struct leat_error *err)
-{
+static enum leat_status move_last_write(struct leat_log *log, const struct leat_segment *s, struct leat_segment *next,
+                                        const char *bytes, struct leat_buffer *out, struct leat_error *err) {
     struct leat_block_index index = {0};
     struct leat_block_head head;
     struct leat_block block;
@@ -142,8 +146,10 @@ static enum leat_status move_last_write(struct leat_log *log, const struct leat_
     enum leat_status status = leat_segment_put_head(next, log->log_id, out, err);
     for (uint64_t at = next->before_bytes; at < s->size_bytes && status == LEAT_OK; at += head.total_bytes) {
         struct leat_block_place place = {.file = next->sequence, .at = out->length};
-        if (!leat_block_read_head(bytes + (at - next->before_bytes), s->sequence, at, &head)) { /* it was valid a moment ago */
-            status = leat_fail(err, LEAT_CORRUPT, "log %s: segment %llu changed while it was opened", log->dir, (unsigned long long)s->sequence);
+        if (!leat_block_read_head(bytes + (at - next->before_bytes), s->sequence, at,
+                                  &head)) { /* it was valid a moment ago */
+            status = leat_fail(err, LEAT_CORRUPT, "log %s: segment %llu changed while it was opened", log->dir,
+                               (unsigned long long)s->sequence);
             break;
         }
         leat_block_view(bytes + (at - next->before_bytes), &head, &index, &block);
@@ -158,24 +164,26 @@ static enum leat_status move_last_write(struct leat_log *log, const struct leat_
     return status;
 }
 
-static enum leat_status read_range(struct leat_io *io, const char *path, uint64_t from, uint64_t to, struct leat_buffer *out, struct leat_error *err)
-{
+static enum leat_status read_range(struct leat_io *io, const char *path, uint64_t from, uint64_t to,
+                                   struct leat_buffer *out, struct leat_error *err) {
     struct leat_file *file = NULL;
     size_t got = 0, want = (size_t)(to - from);
     enum leat_status status = io->ops->open(io, path, LEAT_OPEN_READ, &file, err);
     if (status != LEAT_OK) return status;
     status = leat_buffer_reserve(out, want + LEAT_PAYLOAD_SLACK, err);
     if (status == LEAT_OK) status = io->ops->read_at(file, from, out->data, want, &got, err);
-    if (status == LEAT_OK && got < want) status = leat_fail(err, LEAT_CORRUPT, "%s: became shorter while it was opened", path);
+    if (status == LEAT_OK && got < want)
+        status = leat_fail(err, LEAT_CORRUPT, "%s: became shorter while it was opened", path);
     out->length = got;
     io->ops->close(file);
     return status;
 }
 
-/* Puts what of the last segment may not be on the disk into pages that certainly are dirty, and syncs those. A small segment is written anew
- * in its place; of a large one only the last write goes into a new segment, and the old bytes stay unused behind its end. */
-static enum leat_status settle_last(struct leat_log *log, struct leat_segment *s, uint64_t last_write_at, struct leat_error *err)
-{
+/* Puts what of the last segment may not be on the disk into pages that certainly are dirty, and syncs those. A small
+ * segment is written anew in its place; of a large one only the last write goes into a new segment, and the old bytes
+ * stay unused behind its end. */
+static enum leat_status settle_last(struct leat_log *log, struct leat_segment *s, uint64_t last_write_at,
+                                    struct leat_error *err) {
     struct leat_io *io = log->env->io;
     struct leat_buffer bytes = {0}, moved = {0};
     struct leat_segment next = {.sequence = s->sequence + 1, .before_bytes = last_write_at, .marked = true};
@@ -203,9 +211,10 @@ static enum leat_status settle_last(struct leat_log *log, struct leat_segment *s
     return status;
 }
 
-/* The last segment has no valid head: unless a valid block in it shows that the head was durable once, it was never acknowledged. */
-static enum leat_status drop_headless(struct leat_log *log, const struct leat_segment *s, uint64_t file_bytes, const char *path, struct leat_error *err)
-{
+/* The last segment has no valid head: unless a valid block in it shows that the head was durable once, it was never
+ * acknowledged. */
+static enum leat_status drop_headless(struct leat_log *log, const struct leat_segment *s, uint64_t file_bytes,
+                                      const char *path, struct leat_error *err) {
     struct leat_block_reader reader = {0};
     bool damage = false;
     enum leat_status status = leat_reader_open(&reader, log->env->io, path, s->sequence, 0, file_bytes, err);
@@ -219,8 +228,7 @@ static enum leat_status drop_headless(struct leat_log *log, const struct leat_se
     return status;
 }
 
-static bool ends_reach(const struct leat_ends *later, const struct leat_ends *earlier)
-{
+static bool ends_reach(const struct leat_ends *later, const struct leat_ends *earlier) {
     for (size_t i = 0; i < earlier->count; i++) {
         const struct leat_log_end *end = leat_ends_find(later, earlier->items[i].partition);
         if (!end || end->next_offset < earlier->items[i].next_offset) return false;
@@ -229,8 +237,7 @@ static bool ends_reach(const struct leat_ends *later, const struct leat_ends *ea
 }
 
 /* The last segment of which the head holds: to its end, and ready to append. */
-static enum leat_status open_last(struct leat_log *log, struct leat_segment *s, struct leat_error *err)
-{
+static enum leat_status open_last(struct leat_log *log, struct leat_segment *s, struct leat_error *err) {
     struct leat_stat st;
     uint64_t last_write_at = 0;
     char *path = leat_segment_path(log->dir, s->sequence);
@@ -245,27 +252,28 @@ static enum leat_status open_last(struct leat_log *log, struct leat_segment *s, 
     return status;
 }
 
-static enum leat_status check_follows(const struct leat_log *log, struct leat_segment *before, const struct leat_segment *s, uint64_t log_id, const char *path,
-                                      struct leat_error *err)
-{
+static enum leat_status check_follows(const struct leat_log *log, struct leat_segment *before,
+                                      const struct leat_segment *s, uint64_t log_id, const char *path,
+                                      struct leat_error *err) {
     if (log_id != log->log_id || !ends_reach(&s->starts, &before->starts))
         return leat_fail(err, LEAT_CORRUPT, "%s: belongs to another log than the segment before it", path);
     if (before->size_bytes < s->before_bytes)
-        return leat_fail(err, LEAT_CORRUPT, "log %s: segment %llu is cut: %llu bytes, not %llu", log->dir, (unsigned long long)before->sequence,
-                         (unsigned long long)before->size_bytes, (unsigned long long)s->before_bytes);
+        return leat_fail(err, LEAT_CORRUPT, "log %s: segment %llu is cut: %llu bytes, not %llu", log->dir,
+                         (unsigned long long)before->sequence, (unsigned long long)before->size_bytes,
+                         (unsigned long long)s->before_bytes);
     before->size_bytes = s->before_bytes;
     return LEAT_OK;
 }
 
-static enum leat_status open_segment(struct leat_log *log, uint64_t sequence, bool is_last, struct leat_error *err)
-{
+static enum leat_status open_segment(struct leat_log *log, uint64_t sequence, bool is_last, struct leat_error *err) {
     struct leat_segment s = {.sequence = sequence}, *before = last_segment(log);
     char *path = leat_segment_path(log->dir, sequence);
     struct leat_stat st;
     uint64_t log_id = 0;
     enum leat_status status = LEAT_OK;
     if (before && sequence != before->sequence + 1)
-        status = leat_fail(err, LEAT_CORRUPT, "log %s: segment %llu is missing", log->dir, (unsigned long long)before->sequence + 1);
+        status = leat_fail(err, LEAT_CORRUPT, "log %s: segment %llu is missing", log->dir,
+                           (unsigned long long)before->sequence + 1);
     if (status == LEAT_OK) status = log->env->io->ops->stat(log->env->io, path, &st, err);
     if (status == LEAT_OK) status = leat_segment_read_head(&s, log->env->io, path, &log_id, err);
     if (status == LEAT_END && is_last) {
@@ -283,25 +291,25 @@ static enum leat_status open_segment(struct leat_log *log, uint64_t sequence, bo
         log->log_id = log_id;
         s.size_bytes = st.size_bytes;
     }
-    if (is_last) status = open_last(log, &s, err);
-    else segments_add(log, &s);
+    if (is_last)
+        status = open_last(log, &s, err);
+    else
+        segments_add(log, &s);
 out:
     leat_segment_deinit(&s);
     free(path);
     return status;
 }
 
-static void remove_temp(struct leat_log *log, const char *name)
-{
+static void remove_temp(struct leat_log *log, const char *name) {
     struct leat_error ignored; /* it only takes space */
     char *path = leat_asprintf("%s/%s", log->dir, name);
     log->env->io->ops->unlink(log->env->io, path, &ignored);
     free(path);
 }
 
-enum leat_status leat_log_open(struct leat_env *env, const char *dir, const struct leat_log_options *options, struct leat_log **out,
-                               struct leat_error *err)
-{
+enum leat_status leat_log_open(struct leat_env *env, const char *dir, const struct leat_log_options *options,
+                               struct leat_log **out, struct leat_error *err) {
     char **names = NULL;
     size_t name_count = 0;
     uint64_t *sequences = NULL;
@@ -316,10 +324,13 @@ enum leat_status leat_log_open(struct leat_env *env, const char *dir, const stru
     if (status != LEAT_OK) goto out;
     sequences = leat_alloc((name_count + 1) * sizeof *sequences);
     for (size_t i = 0; i < name_count; i++) {
-        if (leat_segment_parse_name(names[i], &sequences[count])) count++;
-        else if (leat_io_is_temp_name(names[i])) remove_temp(log, names[i]);
+        if (leat_segment_parse_name(names[i], &sequences[count]))
+            count++;
+        else if (leat_io_is_temp_name(names[i]))
+            remove_temp(log, names[i]);
     }
-    for (size_t i = 0; i < count && status == LEAT_OK; i++) status = open_segment(log, sequences[i], i + 1 == count, err);
+    for (size_t i = 0; i < count && status == LEAT_OK; i++)
+        status = open_segment(log, sequences[i], i + 1 == count, err);
     if (status != LEAT_OK) goto out;
     leat_ends_copy(&log->appended, &log->durable);
     if (!log->segment_count) log->log_id = leat_random_next(&env->random);
@@ -332,11 +343,11 @@ out:
     return status;
 }
 
-void leat_log_close(struct leat_log *log)
-{
+void leat_log_close(struct leat_log *log) {
     if (!log) return;
     if (log->file) log->env->io->ops->close(log->file);
-    for (size_t i = 0; i < log->segment_count; i++) leat_segment_deinit(&log->segments[i]);
+    for (size_t i = 0; i < log->segment_count; i++)
+        leat_segment_deinit(&log->segments[i]);
     leat_segment_deinit(&log->next);
     leat_ends_deinit(&log->durable);
     leat_ends_deinit(&log->appended);
@@ -349,8 +360,7 @@ void leat_log_close(struct leat_log *log)
 /* ---- appending ---- */
 
 /* Before the first block of a write: where does it go? */
-static enum leat_status begin_write(struct leat_log *log, struct leat_error *err)
-{
+static enum leat_status begin_write(struct leat_log *log, struct leat_error *err) {
     struct leat_segment *last = last_segment(log);
     log->begins_segment = !last || last->size_bytes >= log->segment_bytes;
     if (!log->begins_segment) return LEAT_OK;
@@ -362,17 +372,17 @@ static enum leat_status begin_write(struct leat_log *log, struct leat_error *err
     return leat_segment_put_head(&log->next, log->log_id, &log->pending, err);
 }
 
-enum leat_status leat_log_append(struct leat_log *log, const struct leat_block *block, struct leat_error *err)
-{
+enum leat_status leat_log_append(struct leat_log *log, const struct leat_block *block, struct leat_error *err) {
     enum leat_status status = leat_log_alive(log, err);
     if (status != LEAT_OK) return status;
     const struct leat_log_end *end = leat_ends_find(&log->appended, block->partition);
     uint64_t expected = end ? end->next_offset : 0;
     if (block->base_offset != expected)
-        return leat_fail(err, LEAT_INVALID, "log %s: partition %u goes on at offset %llu, not %llu", log->dir, block->partition,
-                         (unsigned long long)expected, (unsigned long long)block->base_offset);
+        return leat_fail(err, LEAT_INVALID, "log %s: partition %u goes on at offset %llu, not %llu", log->dir,
+                         block->partition, (unsigned long long)expected, (unsigned long long)block->base_offset);
     size_t bytes = leat_block_encoded_bytes(block);
-    if (!bytes) return leat_fail(err, LEAT_INVALID, "log %s: partition %u: a malformed block", log->dir, block->partition);
+    if (!bytes)
+        return leat_fail(err, LEAT_INVALID, "log %s: partition %u: a malformed block", log->dir, block->partition);
     if (log->pending.length && log->pending.length + bytes > PENDING_MAX) {
         status = leat_log_sync(log, err);
         if (status != LEAT_OK) return status;
@@ -385,24 +395,25 @@ enum leat_status leat_log_append(struct leat_log *log, const struct leat_block *
         return status;
     }
     struct leat_segment *s = log->begins_segment ? &log->next : last_segment(log);
-    struct leat_block_place place = {.file = s->sequence, .at = s->size_bytes + log->pending.length, .synced_bytes = s->size_bytes};
+    struct leat_block_place place = {
+        .file = s->sequence, .at = s->size_bytes + log->pending.length, .synced_bytes = s->size_bytes};
     leat_block_encode(block, &place, log->pending.data + log->pending.length);
     leat_segment_mark(s, block->partition, block->base_offset, place.at);
     log->pending.length += bytes;
-    ends_advance(&log->appended, block->partition, block->base_offset, block->record_count, block->position, block->arrival_us);
+    ends_advance(&log->appended, block->partition, block->base_offset, block->record_count, block->position,
+                 block->arrival_us);
     return LEAT_OK;
 }
 
-static enum leat_status fail_for_good(struct leat_log *log, struct leat_error *err)
-{
+static enum leat_status fail_for_good(struct leat_log *log, struct leat_error *err) {
     log->failed = true;
     if (err) err->fatal = true;
     return leat_prepend(err, "log %s", log->dir);
 }
 
-/* A write that failed half-way leaves bytes behind what is durable; they go, so that the same write can be tried again. */
-static enum leat_status undo_write(struct leat_log *log, struct leat_error *err)
-{
+/* A write that failed half-way leaves bytes behind what is durable; they go, so that the same write can be tried again.
+ */
+static enum leat_status undo_write(struct leat_log *log, struct leat_error *err) {
     struct leat_io *io = log->env->io;
     struct leat_error undo_err;
     enum leat_status status = err ? err->status : LEAT_IO;
@@ -421,8 +432,7 @@ static enum leat_status undo_write(struct leat_log *log, struct leat_error *err)
     return status;
 }
 
-static enum leat_status write_pending(struct leat_log *log, struct leat_error *err)
-{
+static enum leat_status write_pending(struct leat_log *log, struct leat_error *err) {
     struct leat_io *io = log->env->io;
     enum leat_status status = LEAT_OK;
     if (log->begins_segment) {
@@ -439,8 +449,7 @@ static enum leat_status write_pending(struct leat_log *log, struct leat_error *e
     return status == LEAT_OK ? LEAT_OK : fail_for_good(log, err);
 }
 
-enum leat_status leat_log_sync(struct leat_log *log, struct leat_error *err)
-{
+enum leat_status leat_log_sync(struct leat_log *log, struct leat_error *err) {
     struct leat_error own;
     if (!err) err = &own;
     enum leat_status status = leat_log_alive(log, err);
@@ -450,7 +459,8 @@ enum leat_status leat_log_sync(struct leat_log *log, struct leat_error *err)
     if (log->begins_segment) segments_add(log, &log->next);
     log->begins_segment = false;
     last_segment(log)->size_bytes += log->pending.length;
-    if (log->pending.capacity > PENDING_KEPT && log->pending.length < log->pending.capacity / 8) leat_buffer_deinit(&log->pending);
+    if (log->pending.capacity > PENDING_KEPT && log->pending.length < log->pending.capacity / 8)
+        leat_buffer_deinit(&log->pending);
     leat_buffer_reset(&log->pending);
     leat_ends_copy(&log->durable, &log->appended);
     return LEAT_OK;
@@ -458,28 +468,24 @@ enum leat_status leat_log_sync(struct leat_log *log, struct leat_error *err)
 
 /* ---- ends, trimming ---- */
 
-const struct leat_log_end *leat_log_ends(const struct leat_log *log, size_t *count)
-{
+const struct leat_log_end *leat_log_ends(const struct leat_log *log, size_t *count) {
     *count = log->durable.count;
     return log->durable.items;
 }
 
-uint64_t leat_log_first_offset(const struct leat_log *log, uint32_t partition)
-{
+uint64_t leat_log_first_offset(const struct leat_log *log, uint32_t partition) {
     const struct leat_log_end *start = log->segment_count ? leat_ends_find(&log->segments[0].starts, partition) : NULL;
     return start ? start->next_offset : 0;
 }
 
-static uint64_t floor_of(const struct leat_log_end *floors, size_t count, uint32_t partition)
-{
+static uint64_t floor_of(const struct leat_log_end *floors, size_t count, uint32_t partition) {
     for (size_t i = 0; i < count; i++)
         if (floors[i].partition == partition) return floors[i].next_offset;
     return 0; /* not named: everything is still needed */
 }
 
 /* Is every record of the oldest segment below its floor? */
-static bool oldest_is_free(const struct leat_log *log, const struct leat_log_end *floors, size_t count)
-{
+static bool oldest_is_free(const struct leat_log *log, const struct leat_log_end *floors, size_t count) {
     const struct leat_ends *starts = &log->segments[0].starts, *ends = leat_log_ends_of(log, 0);
     for (size_t i = 0; i < ends->count; i++) {
         const struct leat_log_end *start = leat_ends_find(starts, ends->items[i].partition);
@@ -489,8 +495,8 @@ static bool oldest_is_free(const struct leat_log *log, const struct leat_log_end
     return true;
 }
 
-enum leat_status leat_log_trim(struct leat_log *log, const struct leat_log_end *floors, size_t count, struct leat_error *err)
-{
+enum leat_status leat_log_trim(struct leat_log *log, const struct leat_log_end *floors, size_t count,
+                               struct leat_error *err) {
     struct leat_io *io = log->env->io;
     enum leat_status status = leat_log_alive(log, err);
     while (status == LEAT_OK && log->segment_count > 1 && oldest_is_free(log, floors, count)) {
@@ -508,9 +514,9 @@ enum leat_status leat_log_trim(struct leat_log *log, const struct leat_log_end *
     return status;
 }
 
-uint64_t leat_log_size_bytes(const struct leat_log *log)
-{
+uint64_t leat_log_size_bytes(const struct leat_log *log) {
     uint64_t sum = 0;
-    for (size_t i = 0; i < log->segment_count; i++) sum += log->segments[i].size_bytes;
+    for (size_t i = 0; i < log->segment_count; i++)
+        sum += log->segments[i].size_bytes;
     return sum;
 }

@@ -1,5 +1,5 @@
-/* Any bytes as a block of the log: reading a head, checking, viewing. The checksum is made to hold for half of the inputs, so that
- * what it protects is also met with lengths that lie. */
+/* Any bytes as a block of the log: reading a head, checking, viewing. The checksum is made to hold for half of the
+ * inputs, so that what it protects is also met with lengths that lie. */
 #include <stdlib.h>
 #include <string.h>
 #define XXH_INLINE_ALL
@@ -8,8 +8,7 @@
 #include "log/block.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct leat_block_head head;
     if (size < LEAT_BLOCK_HEAD_BYTES || size > 1 << 16) return 0;
     char *bytes = malloc(size + LEAT_PAYLOAD_SLACK);
@@ -27,9 +26,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             leat_block_view(bytes, &head, &index, &block);
             volatile unsigned sum = 0; /* reads must happen */
             for (uint32_t i = 0; i < block.record_count; i++)
-                for (uint32_t b = block.starts[i]; b < block.ends[i]; b++) sum = sum + (unsigned char)block.payload[b];
-            for (size_t i = 0; i < block.header_length; i++) sum = sum + (unsigned char)block.header[i];
-            for (int i = 0; i < LEAT_PAYLOAD_SLACK; i++) sum = sum + (unsigned char)block.payload[block.payload_bytes + (size_t)i];
+                for (uint32_t b = block.starts[i]; b < block.ends[i]; b++)
+                    sum = sum + (unsigned char)block.payload[b];
+            for (size_t i = 0; i < block.header_length; i++)
+                sum = sum + (unsigned char)block.header[i];
+            for (int i = 0; i < LEAT_PAYLOAD_SLACK; i++)
+                sum = sum + (unsigned char)block.payload[block.payload_bytes + (size_t)i];
             /* What was read can be written, and reads back the same. */
             size_t length = leat_block_encoded_bytes(&block);
             if (length != head.total_bytes) abort();

@@ -7,39 +7,43 @@
 #include "base/io.h"
 
 #define MEMORY_FILES_MAX 64
-struct memory_file { char *path; struct leat_buffer bytes; uint64_t inode; bool used; };
+struct memory_file {
+    char *path;
+    struct leat_buffer bytes;
+    uint64_t inode;
+    bool used;
+};
 static struct memory_file memory_files[MEMORY_FILES_MAX];
 static uint64_t memory_next_inode = 1;
-struct leat_file { struct memory_file *at; };
+struct leat_file {
+    struct memory_file *at;
+};
 
-static struct memory_file *memory_find(const char *path)
-{
+static struct memory_file *memory_find(const char *path) {
     for (int i = 0; i < MEMORY_FILES_MAX; i++)
         if (memory_files[i].used && strcmp(memory_files[i].path, path) == 0) return &memory_files[i];
     return NULL;
 }
-static struct memory_file *memory_make(const char *path)
-{
+static struct memory_file *memory_make(const char *path) {
     for (int i = 0; i < MEMORY_FILES_MAX; i++)
         if (!memory_files[i].used) {
-            memory_files[i] = (struct memory_file){.path = leat_strdup(path), .inode = memory_next_inode++, .used = true};
+            memory_files[i] =
+                (struct memory_file){.path = leat_strdup(path), .inode = memory_next_inode++, .used = true};
             return &memory_files[i];
         }
     abort();
 }
-static void memory_drop(struct memory_file *f)
-{
+static void memory_drop(struct memory_file *f) {
     free(f->path);
     leat_buffer_deinit(&f->bytes);
     *f = (struct memory_file){0};
 }
-static void memory_clear(void)
-{
+static void memory_clear(void) {
     for (int i = 0; i < MEMORY_FILES_MAX; i++)
         if (memory_files[i].used) memory_drop(&memory_files[i]);
 }
-static enum leat_status m_open(struct leat_io *io, const char *path, enum leat_open_mode mode, struct leat_file **out, struct leat_error *err)
-{
+static enum leat_status m_open(struct leat_io *io, const char *path, enum leat_open_mode mode, struct leat_file **out,
+                               struct leat_error *err) {
     (void)io;
     struct memory_file *f = memory_find(path);
     *out = NULL;
@@ -51,44 +55,50 @@ static enum leat_status m_open(struct leat_io *io, const char *path, enum leat_o
     (*out)->at = f;
     return LEAT_OK;
 }
-static enum leat_status m_read_at(struct leat_file *file, uint64_t offset, void *out, size_t want, size_t *got, struct leat_error *err)
-{
+static enum leat_status m_read_at(struct leat_file *file, uint64_t offset, void *out, size_t want, size_t *got,
+                                  struct leat_error *err) {
     (void)err;
     size_t length = file->at->bytes.length;
     *got = offset >= length ? 0 : want < length - offset ? want : (size_t)(length - offset);
     if (*got) memcpy(out, file->at->bytes.data + offset, *got);
     return LEAT_OK;
 }
-static enum leat_status m_write(struct leat_file *file, const void *bytes, size_t n, struct leat_error *err) { return leat_buffer_add(&file->at->bytes, bytes, n, err); }
-static enum leat_status m_truncate(struct leat_file *file, uint64_t size, struct leat_error *err)
-{
+static enum leat_status m_write(struct leat_file *file, const void *bytes, size_t n, struct leat_error *err) {
+    return leat_buffer_add(&file->at->bytes, bytes, n, err);
+}
+static enum leat_status m_truncate(struct leat_file *file, uint64_t size, struct leat_error *err) {
     (void)err;
     if (size < file->at->bytes.length) file->at->bytes.length = (size_t)size;
     return LEAT_OK;
 }
-static enum leat_status m_sync(struct leat_file *file, struct leat_error *err) { (void)file, (void)err; return LEAT_OK; }
-static void m_close(struct leat_file *file) { free(file); }
-static enum leat_status m_stat(struct leat_io *io, const char *path, struct leat_stat *out, struct leat_error *err)
-{
+static enum leat_status m_sync(struct leat_file *file, struct leat_error *err) {
+    (void)file, (void)err;
+    return LEAT_OK;
+}
+static void m_close(struct leat_file *file) {
+    free(file);
+}
+static enum leat_status m_stat(struct leat_io *io, const char *path, struct leat_stat *out, struct leat_error *err) {
     (void)io;
     struct memory_file *f = memory_find(path);
     size_t n = strlen(path);
     *out = (struct leat_stat){0};
-    if (f) *out = (struct leat_stat){.size_bytes = f->bytes.length, .modified_us = (int64_t)f->bytes.length, .inode = f->inode};
+    if (f)
+        *out = (struct leat_stat){
+            .size_bytes = f->bytes.length, .modified_us = (int64_t)f->bytes.length, .inode = f->inode};
     for (int i = 0; i < MEMORY_FILES_MAX && !f && !out->is_dir; i++)
-        out->is_dir = memory_files[i].used && strncmp(memory_files[i].path, path, n) == 0 && memory_files[i].path[n] == '/';
+        out->is_dir =
+            memory_files[i].used && strncmp(memory_files[i].path, path, n) == 0 && memory_files[i].path[n] == '/';
     return f || out->is_dir ? LEAT_OK : leat_fail(err, LEAT_NOT_FOUND, "%s", path);
 }
-static enum leat_status m_unlink(struct leat_io *io, const char *path, struct leat_error *err)
-{
+static enum leat_status m_unlink(struct leat_io *io, const char *path, struct leat_error *err) {
     (void)io;
     struct memory_file *f = memory_find(path);
     if (!f) return leat_fail(err, LEAT_NOT_FOUND, "%s", path);
     memory_drop(f);
     return LEAT_OK;
 }
-static enum leat_status m_rename(struct leat_io *io, const char *from, const char *to, struct leat_error *err)
-{
+static enum leat_status m_rename(struct leat_io *io, const char *from, const char *to, struct leat_error *err) {
     struct memory_file *f = memory_find(from);
     if (!f) return leat_fail(err, LEAT_NOT_FOUND, "%s", from);
     m_unlink(io, to, NULL);
@@ -96,23 +106,39 @@ static enum leat_status m_rename(struct leat_io *io, const char *from, const cha
     f->path = leat_strdup(to);
     return LEAT_OK;
 }
-static enum leat_status m_path(struct leat_io *io, const char *path, struct leat_error *err) { (void)io, (void)path, (void)err; return LEAT_OK; }
-static enum leat_status m_list(struct leat_io *io, const char *path, bool (*visit)(void *, const char *), void *context, struct leat_error *err)
-{
+static enum leat_status m_path(struct leat_io *io, const char *path, struct leat_error *err) {
+    (void)io, (void)path, (void)err;
+    return LEAT_OK;
+}
+static enum leat_status m_list(struct leat_io *io, const char *path, bool (*visit)(void *, const char *), void *context,
+                               struct leat_error *err) {
     (void)io, (void)err;
     size_t n = strlen(path);
     for (int i = 0; i < MEMORY_FILES_MAX; i++)
-        if (memory_files[i].used && strncmp(memory_files[i].path, path, n) == 0 && memory_files[i].path[n] == '/' && !strchr(memory_files[i].path + n + 1, '/') &&
-            !visit(context, memory_files[i].path + n + 1))
+        if (memory_files[i].used && strncmp(memory_files[i].path, path, n) == 0 && memory_files[i].path[n] == '/' &&
+            !strchr(memory_files[i].path + n + 1, '/') && !visit(context, memory_files[i].path + n + 1))
             break;
     return LEAT_OK;
 }
-static enum leat_status m_lock(struct leat_file *file, struct leat_error *err) { (void)file, (void)err; return LEAT_OK; }
-static struct leat_io *memory_io(void)
-{
+static enum leat_status m_lock(struct leat_file *file, struct leat_error *err) {
+    (void)file, (void)err;
+    return LEAT_OK;
+}
+static struct leat_io *memory_io(void) {
     static const struct leat_io_ops ops = {
-        .open = m_open, .read_at = m_read_at, .write = m_write, .truncate = m_truncate, .sync = m_sync, .close = m_close, .stat = m_stat,
-        .rename = m_rename, .unlink = m_unlink, .mkdir = m_path, .sync_dir = m_path, .list = m_list, .lock = m_lock,
+        .open = m_open,
+        .read_at = m_read_at,
+        .write = m_write,
+        .truncate = m_truncate,
+        .sync = m_sync,
+        .close = m_close,
+        .stat = m_stat,
+        .rename = m_rename,
+        .unlink = m_unlink,
+        .mkdir = m_path,
+        .sync_dir = m_path,
+        .list = m_list,
+        .lock = m_lock,
     };
     static struct leat_io io = {.ops = &ops};
     return &io;

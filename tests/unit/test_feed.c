@@ -1,4 +1,5 @@
-/* The feed and its spool: identities, second deliveries, order and delay, seeds, pacing, crashes of the feed, what the source makes of it. */
+/* The feed and its spool: identities, second deliveries, order and delay, seeds, pacing, crashes of the feed, what the
+ * source makes of it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,8 +20,7 @@ static struct leat_error err;
 static char base_dir[64];
 static int case_number;
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     (void)state;
     leat_env_real(&env);
     env.log_level = LEAT_LOG_ERROR;
@@ -28,30 +28,33 @@ static int setup(void **state)
     return mkdtemp(base_dir) ? 0 : -1;
 }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     (void)state;
     return leat_io_remove_tree(env.io, base_dir, &err) == LEAT_OK ? 0 : -1;
 }
 
-static void ok(enum leat_status status)
-{
+static void ok(enum leat_status status) {
     if (status != LEAT_OK) fail_msg("%s: %s", leat_status_name(status), err.text);
 }
 
-struct got { uint64_t offset, identity; char *bytes; uint32_t partition; };
+struct got {
+    uint64_t offset, identity;
+    char *bytes;
+    uint32_t partition;
+};
 struct fixture {
     char *dir, *state, *data;
     struct leat_option options[4];
     struct leat_source source;
     struct leat_connector *connector;
-    struct got *got; size_t count;
-    struct leat_log_end ends[8]; size_t end_count;
+    struct got *got;
+    size_t count;
+    struct leat_log_end ends[8];
+    size_t end_count;
     char header[64];
 };
 
-static struct fixture *make(const char *path, enum leat_format format)
-{
+static struct fixture *make(const char *path, enum leat_format format) {
     struct fixture *f = calloc(1, sizeof *f);
     f->dir = leat_asprintf("%s/%d", base_dir, ++case_number);
     f->state = leat_asprintf("%s/.leat/connector/s", f->dir);
@@ -59,22 +62,26 @@ static struct fixture *make(const char *path, enum leat_format format)
     ok(leat_io_mkdirs(env.io, f->dir, &err));
     f->options[0].name = (char *)"path";
     f->options[0].value = (char *)path;
-    f->source = (struct leat_source){.name = (char *)"s", .connector = (char *)"file", .format = format, .options = f->options, .option_count = 1, .event_time = 1};
+    f->source = (struct leat_source){.name = (char *)"s",
+                                     .connector = (char *)"file",
+                                     .format = format,
+                                     .options = f->options,
+                                     .option_count = 1,
+                                     .event_time = 1};
     leat_schema_add(&f->source.schema, "id", (struct leat_type){.kind = LEAT_BIGINT}, true);
     leat_schema_add(&f->source.schema, "at", (struct leat_type){.kind = LEAT_TIMESTAMP}, true);
     return f;
 }
 
-static void forget(struct fixture *f)
-{
-    for (size_t i = 0; i < f->count; i++) free(f->got[i].bytes);
+static void forget(struct fixture *f) {
+    for (size_t i = 0; i < f->count; i++)
+        free(f->got[i].bytes);
     free(f->got);
     f->got = NULL;
     f->count = 0;
 }
 
-static void destroy(struct fixture *f)
-{
+static void destroy(struct fixture *f) {
     if (f->connector) f->connector->ops->close(f->connector);
     forget(f);
     leat_schema_deinit(&f->source.schema);
@@ -84,8 +91,7 @@ static void destroy(struct fixture *f)
     free(f);
 }
 
-static void put(const char *path, const char *bytes, size_t n)
-{
+static void put(const char *path, const char *bytes, size_t n) {
     struct leat_file *file = NULL;
     ok(env.io->ops->open(env.io, path, LEAT_OPEN_TRUNCATE, &file, &err));
     ok(env.io->ops->write(file, bytes, n, &err));
@@ -93,8 +99,7 @@ static void put(const char *path, const char *bytes, size_t n)
 }
 
 /* n records one second apart. */
-static void put_events(struct fixture *f, int n)
-{
+static void put_events(struct fixture *f, int n) {
     struct leat_buffer b = {0};
     for (int i = 0; i < n; i++)
         leat_putf(&b, "{\"id\":%d,\"at\":\"2024-01-01 %02d:%02d:%02d\"}\n", i, i / 3600, i / 60 % 60, i % 60);
@@ -102,28 +107,30 @@ static void put_events(struct fixture *f, int n)
     leat_buffer_deinit(&b);
 }
 
-static void reopen(struct fixture *f)
-{
+static void reopen(struct fixture *f) {
     if (f->connector) f->connector->ops->close(f->connector);
     ok(leat_connector_file.open(&env, &f->source, f->dir, f->state, f->ends, f->end_count, &f->connector, &err));
 }
 
-static int poll_some(struct fixture *f, int blocks)
-{
+static int poll_some(struct fixture *f, int blocks) {
     struct leat_block b;
     enum leat_status status;
     int given = 0;
     while (given < blocks && (status = f->connector->ops->poll(f->connector, 1 << 20, &b, &err)) != LEAT_END) {
         ok(status);
         size_t e = 0;
-        while (e < f->end_count && f->ends[e].partition != b.partition) e++;
+        while (e < f->end_count && f->ends[e].partition != b.partition)
+            e++;
         assert_int_equal(b.base_offset, e < f->end_count ? f->ends[e].next_offset : 0);
         if (e == f->end_count) f->end_count++;
-        f->ends[e] = (struct leat_log_end){.partition = b.partition, .next_offset = b.base_offset + b.record_count, .position = b.position};
+        f->ends[e] = (struct leat_log_end){
+            .partition = b.partition, .next_offset = b.base_offset + b.record_count, .position = b.position};
         f->got = realloc(f->got, (f->count + b.record_count) * sizeof *f->got);
         for (uint32_t i = 0; i < b.record_count; i++) {
             struct got *g = &f->got[f->count++];
-            *g = (struct got){.offset = b.base_offset + i, .partition = b.partition, .identity = b.identities ? b.identities[i] : UINT64_MAX};
+            *g = (struct got){.offset = b.base_offset + i,
+                              .partition = b.partition,
+                              .identity = b.identities ? b.identities[i] : UINT64_MAX};
             g->bytes = calloc(1, b.ends[i] - b.starts[i] + 1);
             memcpy(g->bytes, b.payload + b.starts[i], b.ends[i] - b.starts[i]);
         }
@@ -133,13 +140,11 @@ static int poll_some(struct fixture *f, int blocks)
     return given;
 }
 
-static void poll_all(struct fixture *f)
-{
+static void poll_all(struct fixture *f) {
     poll_some(f, 1 << 30);
 }
 
-static struct leat_feed_progress feed(struct fixture *f, struct leat_feed_options options)
-{
+static struct leat_feed_progress feed(struct fixture *f, struct leat_feed_options options) {
     struct leat_feed_progress progress;
     ok(leat_feed_run(&env, &f->source, f->dir, f->state, f->data, &options, &progress, &err));
     return progress;
@@ -147,8 +152,7 @@ static struct leat_feed_progress feed(struct fixture *f, struct leat_feed_option
 
 /* ---- tests ---- */
 
-static void test_seen_set(void **state)
-{
+static void test_seen_set(void **state) {
     (void)state;
     struct leat_seen seen = {0};
     struct leat_random random;
@@ -163,14 +167,14 @@ static void test_seen_set(void **state)
         model[line] = 1;
     }
     assert_false(leat_seen_has(&seen, leat_identity(8, 0)));
-    for (uint64_t i = 0; i < N; i++) leat_seen_add(&seen, leat_identity(7, i));
+    for (uint64_t i = 0; i < N; i++)
+        leat_seen_add(&seen, leat_identity(7, i));
     assert_true(leat_seen_bytes(&seen) < 16384); /* full bitmaps take nothing */
     leat_seen_deinit(&seen);
     free(model);
 }
 
-static void test_plain_feed(void **state)
-{
+static void test_plain_feed(void **state) {
     (void)state;
     struct fixture *f = make("none/*.json", LEAT_FORMAT_JSON);
     put_events(f, 1000);
@@ -201,15 +205,16 @@ static void test_plain_feed(void **state)
     destroy(f);
 }
 
-static void test_order_and_delay(void **state)
-{
+static void test_order_and_delay(void **state) {
     (void)state;
     enum { N = 3000, SHUFFLE = 90 };
     uint64_t first_seed[N];
     for (int pass = 0; pass < 3; pass++) {
         struct fixture *f = make("none", LEAT_FORMAT_JSON);
         put_events(f, N);
-        feed(f, (struct leat_feed_options){.by_arrival = true, .shuffle_us = SHUFFLE * 1000000ll, .redeliver = 0.1, .seed = pass == 2 ? 8 : 7});
+        feed(f,
+             (struct leat_feed_options){
+                 .by_arrival = true, .shuffle_us = SHUFFLE * 1000000ll, .redeliver = 0.1, .seed = pass == 2 ? 8 : 7});
         reopen(f);
         poll_all(f);
         assert_int_equal(f->count, N);
@@ -222,8 +227,10 @@ static void test_order_and_delay(void **state)
             if (line < highest) moved++;
             if (line > highest) highest = line;
             assert_true(highest - line <= SHUFFLE); /* never later than the bound */
-            if (pass == 0) first_seed[i] = f->got[i].identity;
-            else different += first_seed[i] != f->got[i].identity;
+            if (pass == 0)
+                first_seed[i] = f->got[i].identity;
+            else
+                different += first_seed[i] != f->got[i].identity;
         }
         assert_true(moved > N / 2);
         assert_true(pass == 1 ? different == 0 : pass == 0 || different > 0);
@@ -231,8 +238,7 @@ static void test_order_and_delay(void **state)
     }
 }
 
-static void test_redelivery_by_file(void **state)
-{
+static void test_redelivery_by_file(void **state) {
     (void)state;
     struct fixture *f = make("none", LEAT_FORMAT_JSON);
     put_events(f, 5000);
@@ -242,14 +248,14 @@ static void test_redelivery_by_file(void **state)
     reopen(f);
     poll_all(f);
     assert_int_equal(f->count, 5000);
-    for (size_t i = 0; i < f->count; i++) assert_int_equal(f->got[i].identity, leat_identity(1, i)); /* firsts stay in order */
+    for (size_t i = 0; i < f->count; i++)
+        assert_int_equal(f->got[i].identity, leat_identity(1, i)); /* firsts stay in order */
     assert_int_equal(leat_connector_file_redelivered(f->connector), 5000);
     destroy(f);
 }
 
 /* Stopping the source after any block and opening it anew gives the same. */
-static void test_resume(void **state)
-{
+static void test_resume(void **state) {
     (void)state;
     struct fixture *f = make("none", LEAT_FORMAT_JSON);
     struct leat_feed *w = NULL;
@@ -280,13 +286,15 @@ static void test_resume(void **state)
     assert_int_equal(total + redelivered, 300);
     f->got = NULL;
     f->count = f->end_count = 0;
-    do reopen(f);
+    do
+        reopen(f);
     while (poll_some(f, 1));
     assert_int_equal(f->count, total);
     for (size_t i = 0; i < total; i++) {
         assert_string_equal(f->got[i].bytes, all[i].bytes);
         assert_int_equal(f->got[i].identity, all[i].identity);
-        for (size_t j = 0; j < i; j++) assert_true(f->got[i].identity != f->got[j].identity);
+        for (size_t j = 0; j < i; j++)
+            assert_true(f->got[i].identity != f->got[j].identity);
         free(all[i].bytes);
     }
     assert_int_equal(leat_connector_file_redelivered(f->connector), redelivered);
@@ -294,9 +302,9 @@ static void test_resume(void **state)
     destroy(f);
 }
 
-/* Whatever is cut off the spool's unsynced end, the source never loses what it has read, and feeding again completes it. */
-static void test_torn_spool(void **state)
-{
+/* Whatever is cut off the spool's unsynced end, the source never loses what it has read, and feeding again completes
+ * it. */
+static void test_torn_spool(void **state) {
     (void)state;
     for (size_t cut = 0; cut < 900; cut += 13) {
         struct fixture *f = make("none", LEAT_FORMAT_JSON);
@@ -305,7 +313,8 @@ static void test_torn_spool(void **state)
         uint32_t number;
         ok(leat_feed_open(&env, f->state, &w, &err));
         ok(leat_feed_file(w, f->data, f->data, &number, &err));
-        for (uint64_t i = 0; i < 6; i++) ok(leat_feed_add(w, number, i, "early", 5, &err));
+        for (uint64_t i = 0; i < 6; i++)
+            ok(leat_feed_add(w, number, i, "early", 5, &err));
         ok(leat_feed_sync(w, &err));
         char *path = leat_asprintf("%s/feed/000001.spool", f->state);
         struct leat_stat synced, all;
@@ -313,7 +322,8 @@ static void test_torn_spool(void **state)
         reopen(f);
         poll_all(f);
         assert_int_equal(f->count, 6);
-        for (uint64_t i = 6; i < 12; i++) ok(leat_feed_add(w, number, i, "late record", 11, &err));
+        for (uint64_t i = 6; i < 12; i++)
+            ok(leat_feed_add(w, number, i, "late record", 11, &err));
         ok(leat_feed_sync(w, &err));
         leat_feed_close(w);
         ok(env.io->ops->stat(env.io, path, &all, &err));
@@ -328,20 +338,21 @@ static void test_torn_spool(void **state)
         poll_all(f);
         assert_true(f->count == 6 || f->count == 12);
         ok(leat_feed_open(&env, f->state, &w, &err));
-        for (uint64_t i = 0; i < 12; i++) ok(leat_feed_add(w, number, i, "again", 5, &err));
+        for (uint64_t i = 0; i < 12; i++)
+            ok(leat_feed_add(w, number, i, "again", 5, &err));
         ok(leat_feed_sync(w, &err));
         leat_feed_close(w);
         poll_all(f);
         assert_int_equal(f->count, 12);
-        for (size_t i = 0; i < 12; i++) assert_int_equal(f->got[i].identity, leat_identity(number, i));
+        for (size_t i = 0; i < 12; i++)
+            assert_int_equal(f->got[i].identity, leat_identity(number, i));
         free(path);
         destroy(f);
     }
 }
 
 /* A file that the source tails itself, then fed: every record once. */
-static void test_feeding_a_tailed_file(void **state)
-{
+static void test_feeding_a_tailed_file(void **state) {
     (void)state;
     struct fixture *f = make("data*", LEAT_FORMAT_JSON);
     put_events(f, 20);
@@ -367,11 +378,11 @@ static void test_feeding_a_tailed_file(void **state)
     destroy(f);
 }
 
-static void test_csv_headers(void **state)
-{
+static void test_csv_headers(void **state) {
     (void)state;
     struct fixture *f = make("none", LEAT_FORMAT_CSV);
-    static const char first[] = "id,at\n1,2024-01-01 00:00:02\n2,2024-01-01 00:00:01\n", other[] = "at,id\n2024-01-01 00:00:03,3\nrubbish\n";
+    static const char first[] = "id,at\n1,2024-01-01 00:00:02\n2,2024-01-01 00:00:01\n",
+                      other[] = "at,id\n2024-01-01 00:00:03,3\nrubbish\n";
     put(f->data, first, sizeof first - 1);
     feed(f, (struct leat_feed_options){.by_arrival = true});
     char *second = leat_asprintf("%s/second", f->dir);
@@ -393,14 +404,12 @@ static void test_csv_headers(void **state)
     destroy(f);
 }
 
-static bool stop_after_two(void *context, const struct leat_feed_progress *p)
-{
+static bool stop_after_two(void *context, const struct leat_feed_progress *p) {
     (void)p;
     return ++*(int *)context < 3;
 }
 
-static void test_pace(void **state)
-{
+static void test_pace(void **state) {
     (void)state;
     int64_t now_us = 1000000, started_us = now_us;
     struct leat_clock clock, *real = env.clock;
@@ -409,11 +418,13 @@ static void test_pace(void **state)
     struct fixture *f = make("none", LEAT_FORMAT_JSON);
     put_events(f, 601);
     feed(f, (struct leat_feed_options){.speed = 60});
-    assert_true(now_us - started_us >= 9980000 && now_us - started_us <= 10020000); /* 600 s of event time at 60 times */
+    assert_true(now_us - started_us >= 9980000 &&
+                now_us - started_us <= 10020000); /* 600 s of event time at 60 times */
     int calls = 0;
     struct leat_feed_options stopped = {.speed = 1, .progress = stop_after_two, .context = &calls};
     struct leat_feed_progress progress;
-    assert_int_equal(leat_feed_run(&env, &f->source, f->dir, f->state, f->data, &stopped, &progress, &err), LEAT_CANCELLED);
+    assert_int_equal(leat_feed_run(&env, &f->source, f->dir, f->state, f->data, &stopped, &progress, &err),
+                     LEAT_CANCELLED);
     assert_true(progress.records < 601);
     env.clock = real;
     reopen(f);
@@ -422,12 +433,17 @@ static void test_pace(void **state)
     destroy(f);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_seen_set), cmocka_unit_test(test_plain_feed), cmocka_unit_test(test_order_and_delay),
-        cmocka_unit_test(test_redelivery_by_file), cmocka_unit_test(test_resume), cmocka_unit_test(test_torn_spool),
-        cmocka_unit_test(test_feeding_a_tailed_file), cmocka_unit_test(test_csv_headers), cmocka_unit_test(test_pace),
+        cmocka_unit_test(test_seen_set),
+        cmocka_unit_test(test_plain_feed),
+        cmocka_unit_test(test_order_and_delay),
+        cmocka_unit_test(test_redelivery_by_file),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_torn_spool),
+        cmocka_unit_test(test_feeding_a_tailed_file),
+        cmocka_unit_test(test_csv_headers),
+        cmocka_unit_test(test_pace),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

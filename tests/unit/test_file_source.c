@@ -1,5 +1,5 @@
-/* The file connector: growth, truncation, replacement, renaming, compression, damage, CSV, long lines, and that reading again from any
- * block's end gives the same records. */
+/* The file connector: growth, truncation, replacement, renaming, compression, damage, CSV, long lines, and that reading
+ * again from any block's end gives the same records. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,8 +22,7 @@ static struct leat_error err;
 static char base_dir[64];
 static int case_number;
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     (void)state;
     leat_env_real(&env);
     env.log_level = LEAT_LOG_ERROR;
@@ -31,33 +30,29 @@ static int setup(void **state)
     return mkdtemp(base_dir) ? 0 : -1;
 }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     (void)state;
     return leat_io_remove_tree(env.io, base_dir, &err) == LEAT_OK ? 0 : -1;
 }
 
-static void ok(enum leat_status status)
-{
+static void ok(enum leat_status status) {
     if (status != LEAT_OK) fail_msg("%s: %s", leat_status_name(status), err.text);
 }
 
-/* The real disk without waiting for it: for tests that open a source hundreds of times. (Without inotify, therefore.) */
-static enum leat_status no_sync(struct leat_file *file, struct leat_error *e)
-{
+/* The real disk without waiting for it: for tests that open a source hundreds of times. (Without inotify, therefore.)
+ */
+static enum leat_status no_sync(struct leat_file *file, struct leat_error *e) {
     (void)file;
     (void)e;
     return LEAT_OK;
 }
-static enum leat_status no_sync_dir(struct leat_io *io, const char *path, struct leat_error *e)
-{
+static enum leat_status no_sync_dir(struct leat_io *io, const char *path, struct leat_error *e) {
     (void)io;
     (void)path;
     (void)e;
     return LEAT_OK;
 }
-static struct leat_io *hasty_io(void)
-{
+static struct leat_io *hasty_io(void) {
     static struct leat_io_ops ops;
     static struct leat_io io = {.ops = &ops};
     ops = *leat_io_real()->ops;
@@ -68,60 +63,65 @@ static struct leat_io *hasty_io(void)
 
 /* ---- a source and what it gave ---- */
 
-struct got { uint32_t partition; uint64_t offset, position; int64_t arrival_us; char *bytes; size_t length; };
+struct got {
+    uint32_t partition;
+    uint64_t offset, position;
+    int64_t arrival_us;
+    char *bytes;
+    size_t length;
+};
 struct fixture {
     char *dir, *state;
     struct leat_option options[8];
     struct leat_source source;
     struct leat_connector *connector;
-    struct got *got; size_t count, capacity;
-    struct leat_log_end ends[64]; size_t end_count;
-    int damaged;          /* bad_data errors */
+    struct got *got;
+    size_t count, capacity;
+    struct leat_log_end ends[64];
+    size_t end_count;
+    int damaged; /* bad_data errors */
     char damage[1024];
     char header[256];
     size_t max_bytes;
 };
 
-static void option(struct fixture *f, const char *name, const char *value)
-{
+static void option(struct fixture *f, const char *name, const char *value) {
     size_t i = 0;
-    while (i < f->source.option_count && strcmp(f->options[i].name, name) != 0) i++;
+    while (i < f->source.option_count && strcmp(f->options[i].name, name) != 0)
+        i++;
     f->options[i].name = (char *)name;
     f->options[i].value = (char *)value;
     if (i == f->source.option_count) f->source.option_count++;
 }
 
-static struct fixture *make(const char *path, enum leat_format format)
-{
+static struct fixture *make(const char *path, enum leat_format format) {
     struct fixture *f = calloc(1, sizeof *f);
     f->dir = leat_asprintf("%s/%d", base_dir, ++case_number);
     f->state = leat_asprintf("%s/.leat/connector/s", f->dir);
     ok(leat_io_mkdirs(env.io, f->dir, &err));
-    f->source = (struct leat_source){.name = (char *)"s", .connector = (char *)"file", .format = format, .options = f->options, .event_time = -1};
+    f->source = (struct leat_source){
+        .name = (char *)"s", .connector = (char *)"file", .format = format, .options = f->options, .event_time = -1};
     option(f, "path", path);
     f->max_bytes = 1 << 20;
     return f;
 }
 
-static void open_source(struct fixture *f)
-{
+static void open_source(struct fixture *f) {
     ok(leat_connector_file.open(&env, &f->source, f->dir, f->state, f->ends, f->end_count, &f->connector, &err));
 }
 
-static void close_source(struct fixture *f)
-{
+static void close_source(struct fixture *f) {
     f->connector->ops->close(f->connector);
     f->connector = NULL;
 }
 
-static void forget(struct fixture *f)
-{
-    for (size_t i = 0; i < f->count; i++) free(f->got[i].bytes);
+static void forget(struct fixture *f) {
+    for (size_t i = 0; i < f->count; i++)
+        free(f->got[i].bytes);
     f->count = 0;
 }
 
-static void destroy(struct fixture *f)
-{
+static void destroy(struct fixture *f) {
     if (f->connector) close_source(f);
     forget(f);
     free(f->got);
@@ -130,18 +130,18 @@ static void destroy(struct fixture *f)
     free(f);
 }
 
-static void note_end(struct fixture *f, const struct leat_block *b)
-{
+static void note_end(struct fixture *f, const struct leat_block *b) {
     size_t i = 0;
-    while (i < f->end_count && f->ends[i].partition != b->partition) i++;
+    while (i < f->end_count && f->ends[i].partition != b->partition)
+        i++;
     assert_true(i < 64);
     assert_int_equal(b->base_offset, i < f->end_count ? f->ends[i].next_offset : 0);
     if (i == f->end_count) f->end_count++;
-    f->ends[i] = (struct leat_log_end){.partition = b->partition, .next_offset = b->base_offset + b->record_count, .position = b->position};
+    f->ends[i] = (struct leat_log_end){
+        .partition = b->partition, .next_offset = b->base_offset + b->record_count, .position = b->position};
 }
 
-static void take(struct fixture *f, const struct leat_block *b)
-{
+static void take(struct fixture *f, const struct leat_block *b) {
     assert_true(b->record_count > 0);
     note_end(f, b);
     for (uint32_t i = 0; i < b->record_count; i++) {
@@ -150,7 +150,10 @@ static void take(struct fixture *f, const struct leat_block *b)
             f->got = realloc(f->got, f->capacity * sizeof *f->got);
         }
         struct got *g = &f->got[f->count++];
-        *g = (struct got){.partition = b->partition, .offset = b->base_offset + i, .position = b->position, .length = b->ends[i] - b->starts[i]};
+        *g = (struct got){.partition = b->partition,
+                          .offset = b->base_offset + i,
+                          .position = b->position,
+                          .length = b->ends[i] - b->starts[i]};
         assert_true(b->ends[i] <= b->payload_bytes);
         g->bytes = calloc(1, g->length + 1);
         memcpy(g->bytes, b->payload + b->starts[i], g->length);
@@ -161,8 +164,7 @@ static void take(struct fixture *f, const struct leat_block *b)
 }
 
 /* Polls until END, at most `blocks` blocks. */
-static int poll_some(struct fixture *f, int blocks)
-{
+static int poll_some(struct fixture *f, int blocks) {
     int given = 0;
     while (given < blocks) {
         struct leat_block b;
@@ -180,13 +182,11 @@ static int poll_some(struct fixture *f, int blocks)
     return given;
 }
 
-static void poll_all(struct fixture *f)
-{
+static void poll_all(struct fixture *f) {
     poll_some(f, 1 << 30);
 }
 
-static void expect(struct fixture *f, size_t at, uint32_t partition, uint64_t offset, const char *text)
-{
+static void expect(struct fixture *f, size_t at, uint32_t partition, uint64_t offset, const char *text) {
     assert_true(at < f->count);
     assert_string_equal(f->got[at].bytes, text);
     assert_int_equal(f->got[at].partition, partition);
@@ -195,8 +195,7 @@ static void expect(struct fixture *f, size_t at, uint32_t partition, uint64_t of
 
 /* ---- files ---- */
 
-static void put(struct fixture *f, const char *name, const void *bytes, size_t n, enum leat_open_mode mode)
-{
+static void put(struct fixture *f, const char *name, const void *bytes, size_t n, enum leat_open_mode mode) {
     struct leat_file *file = NULL;
     char *path = leat_asprintf("%s/%s", f->dir, name), *dir = leat_io_dirname(path);
     ok(leat_io_mkdirs(env.io, dir, &err));
@@ -206,26 +205,27 @@ static void put(struct fixture *f, const char *name, const void *bytes, size_t n
     free(dir);
     free(path);
 }
-static void put_text(struct fixture *f, const char *name, const char *text) { put(f, name, text, strlen(text), LEAT_OPEN_TRUNCATE); }
-static void add_text(struct fixture *f, const char *name, const char *text) { put(f, name, text, strlen(text), LEAT_OPEN_APPEND); }
+static void put_text(struct fixture *f, const char *name, const char *text) {
+    put(f, name, text, strlen(text), LEAT_OPEN_TRUNCATE);
+}
+static void add_text(struct fixture *f, const char *name, const char *text) {
+    put(f, name, text, strlen(text), LEAT_OPEN_APPEND);
+}
 
-static void move(struct fixture *f, const char *from, const char *to)
-{
+static void move(struct fixture *f, const char *from, const char *to) {
     char *a = leat_asprintf("%s/%s", f->dir, from), *b = leat_asprintf("%s/%s", f->dir, to);
     ok(env.io->ops->rename(env.io, a, b, &err));
     free(a);
     free(b);
 }
 
-static void delete(struct fixture *f, const char *name)
-{
+static void delete (struct fixture *f, const char *name) {
     char *path = leat_asprintf("%s/%s", f->dir, name);
     ok(env.io->ops->unlink(env.io, path, &err));
     free(path);
 }
 
-static size_t gzip(const char *bytes, size_t n, char *out, size_t capacity)
-{
+static size_t gzip(const char *bytes, size_t n, char *out, size_t capacity) {
     z_stream z = {0};
     assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
     z.next_in = (Bytef *)(void *)(uintptr_t)bytes;
@@ -238,44 +238,59 @@ static size_t gzip(const char *bytes, size_t n, char *out, size_t capacity)
     return length;
 }
 
-static size_t zstd(const char *bytes, size_t n, char *out, size_t capacity)
-{
+static size_t zstd(const char *bytes, size_t n, char *out, size_t capacity) {
     size_t length = ZSTD_compress(out, capacity, bytes, n, 1);
     assert_false(ZSTD_isError(length));
     return length;
 }
 
-static char *many_lines(size_t lines, size_t *length)
-{
+static char *many_lines(size_t lines, size_t *length) {
     struct leat_buffer b = {0};
-    for (size_t i = 0; i < lines; i++) leat_putf(&b, "{\"i\":%zu,\"x\":\"%llx\"}\n", i, (unsigned long long)(i * 0x9E3779B97F4A7C15u));
+    for (size_t i = 0; i < lines; i++)
+        leat_putf(&b, "{\"i\":%zu,\"x\":\"%llx\"}\n", i, (unsigned long long)(i * 0x9E3779B97F4A7C15u));
     *length = b.length;
     return b.data;
 }
 
 /* ---- tests ---- */
 
-static void test_globs(void **state)
-{
+static void test_globs(void **state) {
     (void)state;
-    assert_true(leat_glob_match("*.json", "a.json") && leat_glob_match("a?c", "abc") && leat_glob_match("[a-c]x[!0-9]", "bxy"));
-    assert_false(leat_glob_match("*.json", ".a.json") || leat_glob_match("a?c", "ac") || leat_glob_match("[a-c]x[!0-9]", "bx1"));
-    assert_true(leat_glob_match("*a*b*c", "xxayybzzc") && leat_glob_match(".*", ".x") && leat_glob_match("[]]", "]") && leat_glob_match("[x", "[x"));
+    assert_true(leat_glob_match("*.json", "a.json") && leat_glob_match("a?c", "abc") &&
+                leat_glob_match("[a-c]x[!0-9]", "bxy"));
+    assert_false(leat_glob_match("*.json", ".a.json") || leat_glob_match("a?c", "ac") ||
+                 leat_glob_match("[a-c]x[!0-9]", "bx1"));
+    assert_true(leat_glob_match("*a*b*c", "xxayybzzc") && leat_glob_match(".*", ".x") && leat_glob_match("[]]", "]") &&
+                leat_glob_match("[x", "[x"));
     assert_false(leat_glob_match("*a*b*c", "xxaybzz") || leat_glob_match("", "a") || leat_glob_match("a", ""));
     struct fixture *f = make("x", LEAT_FORMAT_JSON);
-    static const char *const names[] = {"a/1.json", "a/2.json", "b/1.json", "b/c/3.json", "b/c/.h.json", ".d/4.json", "5.json", "6.txt"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) put_text(f, names[i], "x\n");
-    static const struct { const char *pattern, *found; } cases[] = {
-        {"*.json", "5.json "}, {"*/*.json", "a/1.json a/2.json b/1.json "}, {"**/*.json", "5.json a/1.json a/2.json b/1.json b/c/3.json "},
-        {"b/**", "b/1.json b/c/3.json "}, {"?/1.json", "a/1.json b/1.json "}, {"b/c/3.json", "b/c/3.json "}, {"none/*", ""}, {"5.json", "5.json "},
-        {".d/*", ".d/4.json "}, {"a", ""}, {"./a/../5.json", "./a/../5.json "}, {"**/c/*", "b/c/3.json "},
+    static const char *const names[] = {"a/1.json",    "a/2.json",  "b/1.json", "b/c/3.json",
+                                        "b/c/.h.json", ".d/4.json", "5.json",   "6.txt"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        put_text(f, names[i], "x\n");
+    static const struct {
+        const char *pattern, *found;
+    } cases[] = {
+        {"*.json", "5.json "},
+        {"*/*.json", "a/1.json a/2.json b/1.json "},
+        {"**/*.json", "5.json a/1.json a/2.json b/1.json b/c/3.json "},
+        {"b/**", "b/1.json b/c/3.json "},
+        {"?/1.json", "a/1.json b/1.json "},
+        {"b/c/3.json", "b/c/3.json "},
+        {"none/*", ""},
+        {"5.json", "5.json "},
+        {".d/*", ".d/4.json "},
+        {"a", ""},
+        {"./a/../5.json", "./a/../5.json "},
+        {"**/c/*", "b/c/3.json "},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct leat_glob glob;
         struct leat_buffer found = {0};
         ok(leat_glob_list(&env, f->dir, cases[i].pattern, &glob, &err));
         leat_put(&found, "");
-        for (size_t j = 0; j < glob.path_count; j++) leat_putf(&found, "%s ", glob.paths[j]);
+        for (size_t j = 0; j < glob.path_count; j++)
+            leat_putf(&found, "%s ", glob.paths[j]);
         assert_string_equal(found.data, cases[i].found);
         assert_true(glob.dir_count > 0);
         leat_buffer_deinit(&found);
@@ -284,8 +299,7 @@ static void test_globs(void **state)
     destroy(f);
 }
 
-static void test_growth(void **state)
-{
+static void test_growth(void **state) {
     (void)state;
     struct fixture *f = make("in/*.ndjson", LEAT_FORMAT_JSON);
     open_source(f); /* the folder is not even there */
@@ -318,8 +332,7 @@ static void test_growth(void **state)
     destroy(f);
 }
 
-static void test_new_incarnations(void **state)
-{
+static void test_new_incarnations(void **state) {
     (void)state;
     for (int restart = 0; restart < 2; restart++) {
         struct fixture *f = make("*.json", LEAT_FORMAT_JSON);
@@ -331,13 +344,18 @@ static void test_new_incarnations(void **state)
             if (restart) close_source(f);
             forget(f);
             switch (step) {
-            case 0: put_text(f, "a.json", "short\n"); break;                         /* cut and written again */
-            case 1: put_text(f, "a.json", "other but longer than before\n"); break;  /* other beginning */
-            case 2:                                                                   /* replaced by another file */
+            case 0:
+                put_text(f, "a.json", "short\n");
+                break; /* cut and written again */
+            case 1:
+                put_text(f, "a.json", "other but longer than before\n");
+                break; /* other beginning */
+            case 2:    /* replaced by another file */
                 put_text(f, "new", "replacing and longer than all before it\nx\n");
                 move(f, "new", "a.json");
                 break;
-            default: put_text(f, "a.json", ""); /* emptied, then filled */
+            default:
+                put_text(f, "a.json", ""); /* emptied, then filled */
             }
             if (restart) open_source(f);
             poll_all(f);
@@ -357,8 +375,7 @@ static void test_new_incarnations(void **state)
     }
 }
 
-static void test_rotation_and_vanishing(void **state)
-{
+static void test_rotation_and_vanishing(void **state) {
     (void)state;
     struct fixture *f = make("log*", LEAT_FORMAT_JSON);
     put_text(f, "log", "1\n2\n");
@@ -371,8 +388,8 @@ static void test_rotation_and_vanishing(void **state)
     assert_int_equal(f->count, 4);
     expect(f, 2, 2, 0, "4");
     expect(f, 3, 1, 2, "3"); /* the renamed one went on in its partition */
-    delete(f, "log.1");
-    delete(f, "log");
+    delete (f, "log.1");
+    delete (f, "log");
     poll_all(f);
     close_source(f);
     open_source(f);
@@ -385,8 +402,7 @@ static void test_rotation_and_vanishing(void **state)
     destroy(f);
 }
 
-static void test_copied_project(void **state)
-{
+static void test_copied_project(void **state) {
     (void)state;
     struct fixture *f = make("a.json", LEAT_FORMAT_JSON);
     put_text(f, "a.json", "1\n2\n");
@@ -402,8 +418,7 @@ static void test_copied_project(void **state)
     destroy(f);
 }
 
-static void test_once(void **state)
-{
+static void test_once(void **state) {
     (void)state;
     struct fixture *f = make("*.csv", LEAT_FORMAT_CSV);
     option(f, "mode", "once");
@@ -429,8 +444,7 @@ static void test_once(void **state)
 }
 
 /* Reads with small blocks, stops after each in turn, opens anew from the ends: the records must come out the same. */
-static void check_resume(struct fixture *f)
-{
+static void check_resume(struct fixture *f) {
     open_source(f);
     poll_all(f);
     close_source(f);
@@ -458,12 +472,12 @@ static void check_resume(struct fixture *f)
         }
         forget(f);
     }
-    for (size_t i = 0; i < total; i++) free(all[i].bytes);
+    for (size_t i = 0; i < total; i++)
+        free(all[i].bytes);
     free(all);
 }
 
-static void test_resume_everywhere(void **state)
-{
+static void test_resume_everywhere(void **state) {
     (void)state;
     env.io = hasty_io();
     size_t length;
@@ -474,15 +488,21 @@ static void test_resume_everywhere(void **state)
         option(f, "mode", kind % 2 ? "once" : "tail");
         size_t n = 0;
         switch (kind) {
-        case 0: put(f, "a.data", lines, length, LEAT_OPEN_TRUNCATE); break;
-        case 1: put(f, "a.data", lines, length - 1, LEAT_OPEN_TRUNCATE); break;
+        case 0:
+            put(f, "a.data", lines, length, LEAT_OPEN_TRUNCATE);
+            break;
+        case 1:
+            put(f, "a.data", lines, length - 1, LEAT_OPEN_TRUNCATE);
+            break;
         case 2: /* gzip, two members, cut in a record */
             n = gzip(lines, length / 2, packed, length * 3);
             n += gzip(lines + length / 2, length - length / 2, packed + n, length * 3 - n);
             put(f, "a.data", packed, n, LEAT_OPEN_TRUNCATE);
             break;
         case 3: /* zstd, three frames */
-            for (size_t part = 0; part < 3; part++) n += zstd(lines + part * (length / 3), part == 2 ? length - 2 * (length / 3) : length / 3, packed + n, length * 3 - n);
+            for (size_t part = 0; part < 3; part++)
+                n += zstd(lines + part * (length / 3), part == 2 ? length - 2 * (length / 3) : length / 3, packed + n,
+                          length * 3 - n);
             put(f, "a.data", packed, n, LEAT_OPEN_TRUNCATE);
             break;
         case 4: /* damaged gzip: what came before the damage */
@@ -503,8 +523,7 @@ static void test_resume_everywhere(void **state)
 }
 
 /* Whatever the bytes are, the records do not depend on how reads fell, on restarts, or on when the file grew. */
-static void test_random_content(void **state)
-{
+static void test_random_content(void **state) {
     (void)state;
     env.io = hasty_io();
     static const char alphabet[] = "\n\n\r\"\",;ab\t |";
@@ -518,11 +537,14 @@ static void test_random_content(void **state)
         for (size_t i = 0; i < length; i++) {
             text[i] = alphabet[leat_random_below(&random, sizeof alphabet - 1)];
             if (leat_random_below(&random, 200) == 0)
-                for (uint64_t run = leat_random_below(&random, longest); run && i + 1 < length; run--) text[++i] = 'x';
+                for (uint64_t run = leat_random_below(&random, longest); run && i + 1 < length; run--)
+                    text[++i] = 'x';
         }
         bool packs = leat_random_below(&random, 3) == 0;
-        if (packs) n = gzip(text, length, packed, length + 1000);
-        else memcpy(packed, text, length);
+        if (packs)
+            n = gzip(text, length, packed, length + 1000);
+        else
+            memcpy(packed, text, length);
         struct fixture *f = make("a", format);
         option(f, "max_line_bytes", "1024");
         option(f, "mode", round % 2 ? "once" : "tail");
@@ -561,8 +583,7 @@ static void test_random_content(void **state)
     env.io = leat_io_real();
 }
 
-static void test_compressed_growth_and_repair(void **state)
-{
+static void test_compressed_growth_and_repair(void **state) {
     (void)state;
     size_t length;
     char *lines = many_lines(5000, &length), *packed = malloc(length + 1000);
@@ -608,12 +629,12 @@ static void test_compressed_growth_and_repair(void **state)
     free(lines);
 }
 
-static void test_bomb(void **state)
-{
+static void test_bomb(void **state) {
     (void)state;
     size_t length = 64 << 20;
     char *zeros = calloc(1, length), *packed = malloc(1 << 20);
-    for (size_t i = 1000; i < length; i += 1000) zeros[i] = '\n';
+    for (size_t i = 1000; i < length; i += 1000)
+        zeros[i] = '\n';
     for (int kind = 0; kind < 2; kind++) {
         struct fixture *f = make("*", LEAT_FORMAT_JSON);
         size_t n = kind ? zstd(zeros, length, packed, 1 << 20) : gzip(zeros, length, packed, 1 << 20);
@@ -639,8 +660,7 @@ static void test_bomb(void **state)
     free(zeros);
 }
 
-static void test_long_lines(void **state)
-{
+static void test_long_lines(void **state) {
     (void)state;
     size_t length = 3 << 20;
     char *text = malloc(length + 100);
@@ -679,8 +699,7 @@ static void test_long_lines(void **state)
 }
 
 /* What is only the beginning of a record never becomes a row, also where it would parse. */
-static void test_long_csv_record_is_rejected(void **state)
-{
+static void test_long_csv_record_is_rejected(void **state) {
     (void)state;
     struct fixture *f = make("a", LEAT_FORMAT_CSV);
     struct leat_decoder *decoder = NULL;
@@ -722,23 +741,22 @@ static struct leat_io hooked_io;
 static struct fixture *hook_fixture;
 static int replace_in, fail_list; /* 1: at the next open of the file */
 
-static enum leat_status hooked_open(struct leat_io *io, const char *path, enum leat_open_mode mode, struct leat_file **out, struct leat_error *e)
-{
+static enum leat_status hooked_open(struct leat_io *io, const char *path, enum leat_open_mode mode,
+                                    struct leat_file **out, struct leat_error *e) {
     (void)io;
     size_t n = strlen(path);
     if (n > 2 && strcmp(path + n - 2, "/a") == 0 && replace_in && --replace_in == 0) move(hook_fixture, "new", "a");
     return leat_io_real()->ops->open(leat_io_real(), path, mode, out, e);
 }
 
-static enum leat_status hooked_list(struct leat_io *io, const char *path, bool (*visit)(void *, const char *), void *context, struct leat_error *e)
-{
+static enum leat_status hooked_list(struct leat_io *io, const char *path, bool (*visit)(void *, const char *),
+                                    void *context, struct leat_error *e) {
     (void)io;
     if (fail_list) return leat_fail(e, LEAT_IO, "list %s: no", path);
     return leat_io_real()->ops->list(leat_io_real(), path, visit, context, e);
 }
 
-static void test_replaced_under_our_eyes(void **state)
-{
+static void test_replaced_under_our_eyes(void **state) {
     (void)state;
     hooked_ops = *leat_io_real()->ops;
     hooked_ops.open = hooked_open;
@@ -754,7 +772,8 @@ static void test_replaced_under_our_eyes(void **state)
         put_text(f, "new", "new 1\nnew 2\nnew 3\n");
         add_text(f, "a", "old 3\n");
         replace_in = at;
-        for (int i = 0; i < 3; i++) poll_all(f);
+        for (int i = 0; i < 3; i++)
+            poll_all(f);
         if (replace_in) move(f, "new", "a");
         replace_in = 0;
         poll_all(f);
@@ -787,8 +806,7 @@ static void test_replaced_under_our_eyes(void **state)
     destroy(f);
 }
 
-static void test_csv_header_grows(void **state)
-{
+static void test_csv_header_grows(void **state) {
     (void)state;
     struct fixture *f = make("a", LEAT_FORMAT_CSV);
     put_text(f, "a", "id,na");
@@ -809,8 +827,7 @@ static void test_csv_header_grows(void **state)
     destroy(f);
 }
 
-static void test_lost_table(void **state)
-{
+static void test_lost_table(void **state) {
     (void)state;
     struct fixture *f = make("a", LEAT_FORMAT_JSON);
     put_text(f, "a", "1\n");
@@ -819,14 +836,15 @@ static void test_lost_table(void **state)
     close_source(f);
     char *path = leat_asprintf("%s/partitions.json", f->state);
     ok(env.io->ops->unlink(env.io, path, &err));
-    assert_int_equal(leat_connector_file.open(&env, &f->source, f->dir, f->state, f->ends, f->end_count, &f->connector, &err), LEAT_CORRUPT);
+    assert_int_equal(
+        leat_connector_file.open(&env, &f->source, f->dir, f->state, f->ends, f->end_count, &f->connector, &err),
+        LEAT_CORRUPT);
     assert_null(f->connector);
     free(path);
     destroy(f);
 }
 
-static void test_real_data(void **state)
-{
+static void test_real_data(void **state) {
     (void)state;
     struct leat_glob glob;
     ok(leat_glob_list(&env, LEAT_SOURCE_DIR, "../shared/data/online-retail/*.csv.gz", &glob, &err));
@@ -844,14 +862,23 @@ static void test_real_data(void **state)
     destroy(f);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_globs), cmocka_unit_test(test_growth), cmocka_unit_test(test_new_incarnations),
-        cmocka_unit_test(test_rotation_and_vanishing), cmocka_unit_test(test_copied_project), cmocka_unit_test(test_once),
-        cmocka_unit_test(test_resume_everywhere), cmocka_unit_test(test_random_content), cmocka_unit_test(test_compressed_growth_and_repair), cmocka_unit_test(test_bomb),
-        cmocka_unit_test(test_long_lines), cmocka_unit_test(test_long_csv_record_is_rejected), cmocka_unit_test(test_replaced_under_our_eyes),
-        cmocka_unit_test(test_csv_header_grows), cmocka_unit_test(test_lost_table),
+        cmocka_unit_test(test_globs),
+        cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_new_incarnations),
+        cmocka_unit_test(test_rotation_and_vanishing),
+        cmocka_unit_test(test_copied_project),
+        cmocka_unit_test(test_once),
+        cmocka_unit_test(test_resume_everywhere),
+        cmocka_unit_test(test_random_content),
+        cmocka_unit_test(test_compressed_growth_and_repair),
+        cmocka_unit_test(test_bomb),
+        cmocka_unit_test(test_long_lines),
+        cmocka_unit_test(test_long_csv_record_is_rejected),
+        cmocka_unit_test(test_replaced_under_our_eyes),
+        cmocka_unit_test(test_csv_header_grows),
+        cmocka_unit_test(test_lost_table),
         cmocka_unit_test(test_real_data),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,5 +1,5 @@
-/* Crashes: after every recorded disk operation of log, feed and file source, in every image that the simulated disk can make of it, what was
- * acknowledged is there, nothing torn is given, and the work goes on to the same end. */
+/* Crashes: after every recorded disk operation of log, feed and file source, in every image that the simulated disk can
+ * make of it, what was acknowledged is there, nothing torn is given, and the work goes on to the same end. */
 #include "scratch.h"
 #include "connect/connector.h"
 #include "connect/feed.h"
@@ -14,47 +14,65 @@ static char *scratch;
 static struct leat_env env;
 static struct leat_error err;
 
-static void ok(enum leat_status status)
-{
+static void ok(enum leat_status status) {
     if (status != LEAT_OK) fail_msg("%s: %s", leat_status_name(status), err.text);
 }
 
-static void quiet(struct leat_env *e, enum leat_log_level level, const char *line)
-{
+static void quiet(struct leat_env *e, enum leat_log_level level, const char *line) {
     (void)e;
     (void)level;
     (void)line;
 }
 
-/* A disk whose inode numbers follow from names below a root, as if the image were the crashed disk itself; images need no real fsync. */
-struct rooted { struct leat_io io; struct leat_io_ops ops; struct leat_io *inner; size_t root_length; bool fast; };
-static struct leat_io *inner_of(struct leat_io *io) { return ((struct rooted *)(void *)io)->inner; }
-static enum leat_status r_open(struct leat_io *io, const char *path, enum leat_open_mode mode, struct leat_file **out, struct leat_error *e)
-{ return inner_of(io)->ops->open(inner_of(io), path, mode, out, e); }
-static enum leat_status r_stat(struct leat_io *io, const char *path, struct leat_stat *out, struct leat_error *e)
-{
+/* A disk whose inode numbers follow from names below a root, as if the image were the crashed disk itself; images need
+ * no real fsync. */
+struct rooted {
+    struct leat_io io;
+    struct leat_io_ops ops;
+    struct leat_io *inner;
+    size_t root_length;
+    bool fast;
+};
+static struct leat_io *inner_of(struct leat_io *io) {
+    return ((struct rooted *)(void *)io)->inner;
+}
+static enum leat_status r_open(struct leat_io *io, const char *path, enum leat_open_mode mode, struct leat_file **out,
+                               struct leat_error *e) {
+    return inner_of(io)->ops->open(inner_of(io), path, mode, out, e);
+}
+static enum leat_status r_stat(struct leat_io *io, const char *path, struct leat_stat *out, struct leat_error *e) {
     enum leat_status status = inner_of(io)->ops->stat(inner_of(io), path, out, e);
     const char *p = path + ((struct rooted *)(void *)io)->root_length;
     if (status == LEAT_OK && strstr(p, "/in/"))
-        for (out->inode = 5381; *p; p++) out->inode = out->inode * 33 + (unsigned char)*p;
+        for (out->inode = 5381; *p; p++)
+            out->inode = out->inode * 33 + (unsigned char)*p;
     return status;
 }
-static enum leat_status r_link(struct leat_io *io, const char *a, const char *b, struct leat_error *e) { return inner_of(io)->ops->link(inner_of(io), a, b, e); }
-static enum leat_status r_rename(struct leat_io *io, const char *a, const char *b, struct leat_error *e) { return inner_of(io)->ops->rename(inner_of(io), a, b, e); }
-static enum leat_status r_unlink(struct leat_io *io, const char *a, struct leat_error *e) { return inner_of(io)->ops->unlink(inner_of(io), a, e); }
-static enum leat_status r_mkdir(struct leat_io *io, const char *a, struct leat_error *e) { return inner_of(io)->ops->mkdir(inner_of(io), a, e); }
-static enum leat_status r_sync_dir(struct leat_io *io, const char *a, struct leat_error *e)
-{ return ((struct rooted *)(void *)io)->fast ? LEAT_OK : inner_of(io)->ops->sync_dir(inner_of(io), a, e); }
-static enum leat_status r_list(struct leat_io *io, const char *a, bool (*visit)(void *, const char *), void *c, struct leat_error *e)
-{ return inner_of(io)->ops->list(inner_of(io), a, visit, c, e); }
-static enum leat_status r_no_sync(struct leat_file *file, struct leat_error *e)
-{
+static enum leat_status r_link(struct leat_io *io, const char *a, const char *b, struct leat_error *e) {
+    return inner_of(io)->ops->link(inner_of(io), a, b, e);
+}
+static enum leat_status r_rename(struct leat_io *io, const char *a, const char *b, struct leat_error *e) {
+    return inner_of(io)->ops->rename(inner_of(io), a, b, e);
+}
+static enum leat_status r_unlink(struct leat_io *io, const char *a, struct leat_error *e) {
+    return inner_of(io)->ops->unlink(inner_of(io), a, e);
+}
+static enum leat_status r_mkdir(struct leat_io *io, const char *a, struct leat_error *e) {
+    return inner_of(io)->ops->mkdir(inner_of(io), a, e);
+}
+static enum leat_status r_sync_dir(struct leat_io *io, const char *a, struct leat_error *e) {
+    return ((struct rooted *)(void *)io)->fast ? LEAT_OK : inner_of(io)->ops->sync_dir(inner_of(io), a, e);
+}
+static enum leat_status r_list(struct leat_io *io, const char *a, bool (*visit)(void *, const char *), void *c,
+                               struct leat_error *e) {
+    return inner_of(io)->ops->list(inner_of(io), a, visit, c, e);
+}
+static enum leat_status r_no_sync(struct leat_file *file, struct leat_error *e) {
     (void)file;
     (void)e;
     return LEAT_OK;
 }
-static struct leat_io *rooted(struct rooted *r, struct leat_io *inner, const char *root, bool fast)
-{
+static struct leat_io *rooted(struct rooted *r, struct leat_io *inner, const char *root, bool fast) {
     *r = (struct rooted){.ops = *inner->ops, .inner = inner, .root_length = strlen(root), .fast = fast};
     r->io.ops = &r->ops;
     r->ops.open = r_open;
@@ -69,8 +87,7 @@ static struct leat_io *rooted(struct rooted *r, struct leat_io *inner, const cha
     return &r->io;
 }
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     (void)state;
     static struct rooted fast;
     scratch = scratch_make();
@@ -81,24 +98,21 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     (void)state;
     scratch_remove(scratch);
     return 0;
 }
 
 /* The content of a record follows from its place. */
-static uint32_t record_text(char out[128], uint32_t partition, uint64_t offset)
-{
+static uint32_t record_text(char out[128], uint32_t partition, uint64_t offset) {
     uint64_t x = (offset * 2654435761u) ^ partition;
     int n = snprintf(out, 128, "p%u:%llu:%.*s", partition, (unsigned long long)offset, (int)(x % 60),
                      "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz");
     return (uint32_t)n;
 }
 
-static void append(struct leat_log *log, uint32_t partition, uint64_t *next, uint32_t n)
-{
+static void append(struct leat_log *log, uint32_t partition, uint64_t *next, uint32_t n) {
     char payload[64 * 128];
     uint32_t starts[64], ends[64], at = 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -106,19 +120,27 @@ static void append(struct leat_log *log, uint32_t partition, uint64_t *next, uin
         at += record_text(payload + at, partition, *next + i);
         ends[i] = at++;
     }
-    struct leat_block b = {.partition = partition, .base_offset = *next, .record_count = n, .position = *next + n, .payload = payload,
-                           .starts = starts, .ends = ends, .payload_bytes = at};
+    struct leat_block b = {.partition = partition,
+                           .base_offset = *next,
+                           .record_count = n,
+                           .position = *next + n,
+                           .payload = payload,
+                           .starts = starts,
+                           .ends = ends,
+                           .payload_bytes = at};
     ok(leat_log_append(log, &b, &err));
     *next += n;
 }
 
 /* What had been promised when so many operations were done. */
-struct promise { size_t ops; uint64_t acked[PARTITIONS], floor[PARTITIONS]; };
+struct promise {
+    size_t ops;
+    uint64_t acked[PARTITIONS], floor[PARTITIONS];
+};
 static struct promise promises[POINTS_MAX];
 static size_t promise_count;
 
-static void promise(struct leat_sim_disk *disk, const uint64_t *next, const uint64_t *floor)
-{
+static void promise(struct leat_sim_disk *disk, const uint64_t *next, const uint64_t *floor) {
     assert_true(promise_count < POINTS_MAX);
     struct promise *p = &promises[promise_count++];
     p->ops = leat_sim_disk_op_count(disk);
@@ -126,8 +148,7 @@ static void promise(struct leat_sim_disk *disk, const uint64_t *next, const uint
     memcpy(p->floor, floor, sizeof p->floor);
 }
 
-static void check_records(struct leat_log *log, uint32_t partition, uint64_t from, uint64_t to)
-{
+static void check_records(struct leat_log *log, uint32_t partition, uint64_t from, uint64_t to) {
     struct leat_log_cursor *cursor = NULL;
     struct leat_block b;
     enum leat_status status;
@@ -145,8 +166,7 @@ static void check_records(struct leat_log *log, uint32_t partition, uint64_t fro
     leat_log_cursor_close(cursor);
 }
 
-static void check_image(const char *dir, const struct promise *promised, const uint64_t *appended)
-{
+static void check_image(const char *dir, const struct promise *promised, const uint64_t *appended) {
     struct leat_log_options options = {.segment_bytes = 1500};
     struct leat_log *log = NULL;
     ok(leat_log_open(&env, dir, &options, &log, &err));
@@ -172,10 +192,10 @@ static void check_image(const char *dir, const struct promise *promised, const u
     leat_log_close(log);
 }
 
-static void test_log(void **state)
-{
+static void test_log(void **state) {
     (void)state;
-    char *root = scratch_dir(scratch, "log"), *image = leat_asprintf("%s/log-image", scratch), *dir = leat_asprintf("%s/l", root), *image_dir = leat_asprintf("%s/l", image);
+    char *root = scratch_dir(scratch, "log"), *image = leat_asprintf("%s/log-image", scratch),
+         *dir = leat_asprintf("%s/l", root), *image_dir = leat_asprintf("%s/l", image);
     struct leat_sim_disk *disk = NULL;
     struct leat_random random;
     leat_random_seed(&random, 11);
@@ -213,7 +233,8 @@ static void test_log(void **state)
     leat_log_close(log);
     size_t ops = leat_sim_disk_op_count(disk), at = 0, images = 0;
     for (size_t op = 0; op <= ops; op++) {
-        while (at + 1 < promise_count && promises[at + 1].ops <= op) at++;
+        while (at + 1 < promise_count && promises[at + 1].ops <= op)
+            at++;
         for (uint64_t seed = 0; seed < SEEDS; seed++, images++) {
             ok(leat_sim_disk_image(disk, op, seed, image, &err));
             check_image(image_dir, &promises[at], next);
@@ -229,8 +250,7 @@ static void test_log(void **state)
 }
 
 /* Every disk call fails once: said, and after reopening everything acknowledged is there. */
-static void test_log_failing_calls(void **state)
-{
+static void test_log_failing_calls(void **state) {
     (void)state;
     static const int numbers[] = {5 /* EIO */, 28 /* ENOSPC */};
     for (uint64_t n = 1; n < 80; n++) {
@@ -252,7 +272,8 @@ static void test_log_failing_calls(void **state)
             append(log, 0, &next[0], 10);
             enum leat_status status = leat_log_sync(log, &err);
             if (status != LEAT_OK && err.retriable) status = leat_log_sync(log, &err);
-            if (status == LEAT_OK) acked = next[0];
+            if (status == LEAT_OK)
+                acked = next[0];
             else {
                 assert_true(err.fatal);
                 leat_log_close(log);
@@ -287,22 +308,33 @@ static void test_log_failing_calls(void **state)
 #define FED_LINES 30
 
 static struct leat_option path_option = {.name = (char *)"path", .value = (char *)"in/*"};
-static struct leat_source source = {.name = (char *)"s", .connector = (char *)"file", .format = LEAT_FORMAT_JSON, .options = &path_option, .option_count = 1, .event_time = -1};
+static struct leat_source source = {.name = (char *)"s",
+                                    .connector = (char *)"file",
+                                    .format = LEAT_FORMAT_JSON,
+                                    .options = &path_option,
+                                    .option_count = 1,
+                                    .event_time = -1};
 
-struct ingest { struct leat_env *env; char *dir, *state, *log_dir; struct leat_log *log; struct leat_connector *connector; };
+struct ingest {
+    struct leat_env *env;
+    char *dir, *state, *log_dir;
+    struct leat_log *log;
+    struct leat_connector *connector;
+};
 
-static void ingest_open(struct ingest *g, struct leat_env *e, const char *dir)
-{
+static void ingest_open(struct ingest *g, struct leat_env *e, const char *dir) {
     size_t count;
-    *g = (struct ingest){.env = e, .dir = leat_strdup(dir), .state = leat_asprintf("%s/.leat/c", dir), .log_dir = leat_asprintf("%s/.leat/l", dir)};
+    *g = (struct ingest){.env = e,
+                         .dir = leat_strdup(dir),
+                         .state = leat_asprintf("%s/.leat/c", dir),
+                         .log_dir = leat_asprintf("%s/.leat/l", dir)};
     struct leat_log_options options = {.segment_bytes = 1500};
     ok(leat_log_open(e, g->log_dir, &options, &g->log, &err));
     const struct leat_log_end *ends = leat_log_ends(g->log, &count);
     ok(leat_connector_file.open(e, &source, g->dir, g->state, ends, count, &g->connector, &err));
 }
 
-static void ingest_close(struct ingest *g)
-{
+static void ingest_close(struct ingest *g) {
     g->connector->ops->close(g->connector);
     leat_log_close(g->log);
     free(g->dir);
@@ -310,8 +342,7 @@ static void ingest_close(struct ingest *g)
     free(g->log_dir);
 }
 
-static void ingest_poll(struct ingest *g)
-{
+static void ingest_poll(struct ingest *g) {
     struct leat_block b;
     enum leat_status status;
     while ((status = g->connector->ops->poll(g->connector, 300, &b, &err)) == LEAT_OK) {
@@ -323,8 +354,8 @@ static void ingest_poll(struct ingest *g)
 }
 
 /* Lines [from, to) of a file, durable as files of others are. */
-static void write_lines(struct leat_env *e, const char *dir, const char *name, uint32_t key, uint64_t from, uint64_t to)
-{
+static void write_lines(struct leat_env *e, const char *dir, const char *name, uint32_t key, uint64_t from,
+                        uint64_t to) {
     struct leat_buffer b = {0};
     struct leat_file *file = NULL;
     char *path = leat_asprintf("%s/%s", dir, name), *folder = leat_io_dirname(path);
@@ -343,8 +374,7 @@ static void write_lines(struct leat_env *e, const char *dir, const char *name, u
     free(folder);
 }
 
-static void feed_lines(struct leat_env *e, const char *state, const char *dir, uint64_t from, uint64_t to)
-{
+static void feed_lines(struct leat_env *e, const char *state, const char *dir, uint64_t from, uint64_t to) {
     struct leat_feed *feed = NULL;
     uint32_t number;
     char *path = leat_asprintf("%s/fed", dir);
@@ -362,8 +392,7 @@ static void feed_lines(struct leat_env *e, const char *state, const char *dir, u
     free(path);
 }
 
-static uint64_t size_of(const char *dir, const char *name)
-{
+static uint64_t size_of(const char *dir, const char *name) {
     struct leat_stat st = {0};
     char *path = leat_asprintf("%s/%s", dir, name);
     enum leat_status status = env.io->ops->stat(env.io, path, &st, NULL);
@@ -372,8 +401,7 @@ static uint64_t size_of(const char *dir, const char *name)
 }
 
 /* Lines of a file that are whole; what is torn behind them is cut. */
-static uint64_t whole_lines(const char *dir, const char *name, uint32_t key, uint64_t most)
-{
+static uint64_t whole_lines(const char *dir, const char *name, uint32_t key, uint64_t most) {
     uint64_t size = size_of(dir, name), bytes = 0, lines = 0;
     char text[128];
     while (lines < most) {
@@ -386,8 +414,7 @@ static uint64_t whole_lines(const char *dir, const char *name, uint32_t key, uin
     return lines;
 }
 
-static void check_log(struct ingest *g)
-{
+static void check_log(struct ingest *g) {
     size_t count;
     uint64_t tailed = 0, fed = 0;
     uint8_t seen[FED_LINES] = {0};
@@ -409,7 +436,8 @@ static void check_log(struct ingest *g)
                     assert_true(line < FED_LINES && !seen[line]);
                     seen[line] = 1;
                     fed++;
-                } else tailed++;
+                } else
+                    tailed++;
             }
         leat_log_cursor_close(cursor);
     }
@@ -417,8 +445,7 @@ static void check_log(struct ingest *g)
     assert_int_equal(tailed, 2 * TAILED_LINES);
 }
 
-static void test_source_and_feed(void **state)
-{
+static void test_source_and_feed(void **state) {
     (void)state;
     char *root = scratch_dir(scratch, "ingest"), *image = leat_asprintf("%s/ingest-image", scratch);
     struct leat_sim_disk *disk = NULL;
@@ -447,7 +474,8 @@ static void test_source_and_feed(void **state)
         for (uint64_t seed = 0; seed < SEEDS; seed++) {
             ok(leat_sim_disk_image(disk, op, seed, image, &err));
             /* Others' files, torn while being written, are others' business: only images where they are whole. */
-            uint64_t a_bytes = size_of(image, "in/a"), b_bytes = size_of(image, "in/b"), a_part = 0, a_whole = 0, b_whole = 0;
+            uint64_t a_bytes = size_of(image, "in/a"), b_bytes = size_of(image, "in/b"), a_part = 0, a_whole = 0,
+                     b_whole = 0;
             char text[128];
             for (uint64_t i = 0; i < TAILED_LINES; i++) {
                 uint64_t n = record_text(text, 1, i) + 1;
@@ -476,10 +504,11 @@ static void test_source_and_feed(void **state)
     free(image);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_log), cmocka_unit_test(test_log_failing_calls), cmocka_unit_test(test_source_and_feed),
+        cmocka_unit_test(test_log),
+        cmocka_unit_test(test_log_failing_calls),
+        cmocka_unit_test(test_source_and_feed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,4 +1,5 @@
-/* The durable log against a model in memory: ranges, reopening, torn tails at every byte, flipped bits, trimming, failing disks. */
+/* The durable log against a model in memory: ranges, reopening, torn tails at every byte, flipped bits, trimming,
+ * failing disks. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +14,11 @@
 #define PARTITIONS 4
 #define RECORDS_MAX 4000
 
-struct record { char *bytes; uint32_t length; uint64_t identity; };
+struct record {
+    char *bytes;
+    uint32_t length;
+    uint64_t identity;
+};
 struct model {
     struct record records[PARTITIONS][RECORDS_MAX];
     size_t count[PARTITIONS], durable[PARTITIONS], floor[PARTITIONS];
@@ -25,15 +30,13 @@ static struct leat_error err;
 static char base_dir[64];
 static int warnings;
 
-static void count_warning(struct leat_env *e, enum leat_log_level level, const char *line)
-{
+static void count_warning(struct leat_env *e, enum leat_log_level level, const char *line) {
     (void)e;
     (void)line;
     if (level >= LEAT_LOG_WARN) warnings++;
 }
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     (void)state;
     leat_env_real(&env);
     env.log = count_warning;
@@ -42,19 +45,16 @@ static int setup(void **state)
     return mkdtemp(base_dir) ? 0 : -1;
 }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     (void)state;
     return leat_io_remove_tree(env.io, base_dir, &err) == LEAT_OK ? 0 : -1;
 }
 
-static void ok(enum leat_status status)
-{
+static void ok(enum leat_status status) {
     if (status != LEAT_OK) fail_msg("%s: %s", leat_status_name(status), err.text);
 }
 
-static struct leat_log *open_log(const char *dir, uint64_t segment_bytes)
-{
+static struct leat_log *open_log(const char *dir, uint64_t segment_bytes) {
     struct leat_log *log = NULL;
     struct leat_log_options options = {.segment_bytes = segment_bytes};
     ok(leat_log_open(&env, dir, &options, &log, &err));
@@ -62,8 +62,8 @@ static struct leat_log *open_log(const char *dir, uint64_t segment_bytes)
 }
 
 /* Appends `n` random records of one partition to log and model; gaps between records as terminators make them. */
-static void append_random(struct leat_log *log, struct model *m, struct leat_random *random, uint32_t partition, uint32_t n)
-{
+static void append_random(struct leat_log *log, struct model *m, struct leat_random *random, uint32_t partition,
+                          uint32_t n) {
     uint32_t starts[64], ends[64];
     uint64_t identities[64];
     char payload[64 * 80 + 64];
@@ -74,7 +74,8 @@ static void append_random(struct leat_log *log, struct model *m, struct leat_ran
         at += (uint32_t)leat_random_below(random, 3);
         starts[i] = at;
         uint32_t length = (uint32_t)leat_random_below(random, 70);
-        for (uint32_t j = 0; j < length; j++) payload[at + j] = (char)leat_random_next(random);
+        for (uint32_t j = 0; j < length; j++)
+            payload[at + j] = (char)leat_random_next(random);
         at += length;
         ends[i] = at;
         identities[i] = leat_random_next(random);
@@ -87,8 +88,15 @@ static void append_random(struct leat_log *log, struct model *m, struct leat_ran
         }
     }
     struct leat_block block = {
-        .partition = partition, .base_offset = m->count[partition], .record_count = n, .arrival_us = (int64_t)m->count[partition] * 10 - 5,
-        .position = leat_random_next(random), .payload = payload, .starts = starts, .ends = ends, .payload_bytes = at,
+        .partition = partition,
+        .base_offset = m->count[partition],
+        .record_count = n,
+        .arrival_us = (int64_t)m->count[partition] * 10 - 5,
+        .position = leat_random_next(random),
+        .payload = payload,
+        .starts = starts,
+        .ends = ends,
+        .payload_bytes = at,
         .identities = with_identities ? identities : NULL,
     };
     if (leat_random_below(random, 3) == 0) {
@@ -100,21 +108,19 @@ static void append_random(struct leat_log *log, struct model *m, struct leat_ran
     ok(leat_log_append(log, &block, &err));
 }
 
-static void model_synced(struct model *m)
-{
+static void model_synced(struct model *m) {
     memcpy(m->durable, m->count, sizeof m->count);
     memcpy(m->durable_position, m->position, sizeof m->position);
 }
 
-static void model_free(struct model *m)
-{
+static void model_free(struct model *m) {
     for (int p = 0; p < PARTITIONS; p++)
-        for (size_t i = 0; i < m->count[p]; i++) free(m->records[p][i].bytes);
+        for (size_t i = 0; i < m->count[p]; i++)
+            free(m->records[p][i].bytes);
     free(m);
 }
 
-static void check_range(struct leat_log *log, const struct model *m, uint32_t partition, uint64_t from, uint64_t to)
-{
+static void check_range(struct leat_log *log, const struct model *m, uint32_t partition, uint64_t from, uint64_t to) {
     struct leat_log_cursor *cursor = NULL;
     struct leat_block b;
     uint64_t next = from, end = to < m->durable[partition] ? to : m->durable[partition];
@@ -129,8 +135,10 @@ static void check_range(struct leat_log *log, const struct model *m, uint32_t pa
             assert_int_equal(b.ends[i] - b.starts[i], r->length);
             assert_true(b.ends[i] <= b.payload_bytes);
             assert_memory_equal(b.payload + b.starts[i], r->bytes, r->length);
-            if (r->identity != UINT64_MAX) assert_int_equal(b.identities[i], r->identity);
-            else assert_null(b.identities);
+            if (r->identity != UINT64_MAX)
+                assert_int_equal(b.identities[i], r->identity);
+            else
+                assert_null(b.identities);
         }
         char tail[64];
         memcpy(tail, b.payload + b.payload_bytes, sizeof tail); /* readable, says ASan */
@@ -141,8 +149,7 @@ static void check_range(struct leat_log *log, const struct model *m, uint32_t pa
     leat_log_cursor_close(cursor);
 }
 
-static void check_all(struct leat_log *log, const struct model *m)
-{
+static void check_all(struct leat_log *log, const struct model *m) {
     size_t n;
     const struct leat_log_end *ends = leat_log_ends(log, &n);
     size_t at = 0;
@@ -151,7 +158,8 @@ static void check_all(struct leat_log *log, const struct model *m)
             assert_int_equal(ends[at].next_offset, m->durable[p]);
             assert_int_equal(ends[at].position, m->durable_position[p]);
             at++;
-        } else assert_int_equal(m->durable[p], 0);
+        } else
+            assert_int_equal(m->durable[p], 0);
         uint64_t first = leat_log_first_offset(log, p);
         assert_true(first <= m->durable[p]);
         check_range(log, m, p, first, UINT64_MAX);
@@ -159,8 +167,7 @@ static void check_all(struct leat_log *log, const struct model *m)
     assert_int_equal(at, n);
 }
 
-static void test_against_model(void **state)
-{
+static void test_against_model(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < 30; seed++) {
         struct leat_random random;
@@ -172,15 +179,20 @@ static void test_against_model(void **state)
         for (int step = 0; step < 150; step++) {
             uint32_t p = (uint32_t)leat_random_below(&random, PARTITIONS);
             switch (leat_random_below(&random, 8)) {
-            case 0: case 1: case 2: case 3:
+            case 0:
+            case 1:
+            case 2:
+            case 3:
                 append_random(log, m, &random, p, 1 + (uint32_t)leat_random_below(&random, 24));
                 break;
-            case 4: case 5:
+            case 4:
+            case 5:
                 ok(leat_log_sync(log, &err));
                 model_synced(m);
                 break;
             case 6: {
-                uint64_t first = leat_log_first_offset(log, p), from = first + leat_random_below(&random, m->durable[p] - first + 1);
+                uint64_t first = leat_log_first_offset(log, p),
+                         from = first + leat_random_below(&random, m->durable[p] - first + 1);
                 check_range(log, m, p, from, from + leat_random_below(&random, 100));
                 break;
             }
@@ -192,7 +204,8 @@ static void test_against_model(void **state)
                         floors[i] = (struct leat_log_end){.partition = i, .next_offset = m->floor[i]};
                     }
                     ok(leat_log_trim(log, floors, PARTITIONS, &err));
-                    for (uint32_t i = 0; i < PARTITIONS; i++) assert_true(leat_log_first_offset(log, i) <= m->floor[i]);
+                    for (uint32_t i = 0; i < PARTITIONS; i++)
+                        assert_true(leat_log_first_offset(log, i) <= m->floor[i]);
                 } else {
                     ok(leat_log_sync(log, &err));
                     model_synced(m);
@@ -210,13 +223,18 @@ static void test_against_model(void **state)
     assert_int_equal(warnings, 0);
 }
 
-static void test_append_refuses(void **state)
-{
+static void test_append_refuses(void **state) {
     (void)state;
     char *dir = leat_asprintf("%s/refuse", base_dir);
     struct leat_log *log = open_log(dir, 0);
     uint32_t starts[] = {0, 3}, ends[] = {3, 6};
-    struct leat_block b = {.partition = 1, .base_offset = 5, .record_count = 2, .payload = "abcdef", .payload_bytes = 6, .starts = starts, .ends = ends};
+    struct leat_block b = {.partition = 1,
+                           .base_offset = 5,
+                           .record_count = 2,
+                           .payload = "abcdef",
+                           .payload_bytes = 6,
+                           .starts = starts,
+                           .ends = ends};
     assert_int_equal(leat_log_append(log, &b, &err), LEAT_INVALID); /* not the next offset */
     b.base_offset = 0;
     ends[0] = 4; /* overlaps record 1 */
@@ -242,16 +260,14 @@ static void test_append_refuses(void **state)
     free(dir);
 }
 
-static void write_file(const char *path, const char *bytes, size_t n)
-{
+static void write_file(const char *path, const char *bytes, size_t n) {
     struct leat_file *file = NULL;
     ok(env.io->ops->open(env.io, path, LEAT_OPEN_TRUNCATE, &file, &err));
     ok(env.io->ops->write(file, bytes, n, &err));
     env.io->ops->close(file);
 }
 
-static void add_garbage(const char *path)
-{
+static void add_garbage(const char *path) {
     struct leat_file *file = NULL;
     ok(env.io->ops->open(env.io, path, LEAT_OPEN_APPEND, &file, &err));
     ok(env.io->ops->write(file, "garbage", 7, &err));
@@ -259,8 +275,7 @@ static void add_garbage(const char *path)
 }
 
 /* One segment: batches of 2 blocks each; block_end[i] = where block i ends, batch_end likewise. */
-static void make_segment(const char *dir, struct model *m, struct leat_buffer *bytes, char **path)
-{
+static void make_segment(const char *dir, struct model *m, struct leat_buffer *bytes, char **path) {
     struct leat_random random;
     leat_random_seed(&random, 99);
     struct leat_log *log = open_log(dir, 0);
@@ -275,8 +290,7 @@ static void make_segment(const char *dir, struct model *m, struct leat_buffer *b
     ok(leat_io_read_all(env.io, *path, 1 << 20, bytes, &err));
 }
 
-static void test_torn_at_every_byte(void **state)
-{
+static void test_torn_at_every_byte(void **state) {
     (void)state;
     struct model *m = calloc(1, sizeof *m), *cut = calloc(1, sizeof *cut);
     struct leat_buffer bytes = {0};
@@ -301,7 +315,13 @@ static void test_torn_at_every_byte(void **state)
         before[1] = cut->durable[1];
         if (n % 7 == 0) { /* and it goes on from there */
             uint32_t start = 0, end = 4;
-            struct leat_block b = {.partition = 1, .base_offset = before[1], .record_count = 1, .payload = "more", .payload_bytes = 4, .starts = &start, .ends = &end};
+            struct leat_block b = {.partition = 1,
+                                   .base_offset = before[1],
+                                   .record_count = 1,
+                                   .payload = "more",
+                                   .payload_bytes = 4,
+                                   .starts = &start,
+                                   .ends = &end};
             ok(leat_log_append(log, &b, &err));
             ok(leat_log_sync(log, &err));
             leat_log_close(log);
@@ -320,8 +340,7 @@ static void test_torn_at_every_byte(void **state)
     free(dir);
 }
 
-static void test_flipped_bits(void **state)
-{
+static void test_flipped_bits(void **state) {
     (void)state;
     struct model *m = calloc(1, sizeof *m);
     struct leat_buffer bytes = {0};
@@ -356,9 +375,9 @@ static void test_flipped_bits(void **state)
     free(dir);
 }
 
-/* Damage in a segment that is not the last is found when it is read; the other partitions' blocks are not needed for that. */
-static void test_damage_in_old_segment(void **state)
-{
+/* Damage in a segment that is not the last is found when it is read; the other partitions' blocks are not needed for
+ * that. */
+static void test_damage_in_old_segment(void **state) {
     (void)state;
     struct model *m = calloc(1, sizeof *m);
     struct leat_random random;
@@ -380,7 +399,8 @@ static void test_damage_in_old_segment(void **state)
         enum leat_status status = leat_log_open(&env, dir, NULL, &log, &err);
         if (status == LEAT_OK) {
             ok(leat_log_read(log, 2, 0, UINT64_MAX, &cursor, &err));
-            do status = leat_log_next(cursor, &b, &err);
+            do
+                status = leat_log_next(cursor, &b, &err);
             while (status == LEAT_OK);
             leat_log_cursor_close(cursor);
             leat_log_close(log);
@@ -400,8 +420,7 @@ static void test_damage_in_old_segment(void **state)
     free(dir);
 }
 
-static void test_trim_keeps_positions(void **state)
-{
+static void test_trim_keeps_positions(void **state) {
     (void)state;
     struct model *m = calloc(1, sizeof *m);
     struct leat_random random;
@@ -414,7 +433,8 @@ static void test_trim_keeps_positions(void **state)
         ok(leat_log_sync(log, &err));
     }
     model_synced(m);
-    struct leat_log_end floors[] = {{.partition = 0, .next_offset = m->count[0]}, {.partition = 1, .next_offset = m->count[1]}};
+    struct leat_log_end floors[] = {{.partition = 0, .next_offset = m->count[0]},
+                                    {.partition = 1, .next_offset = m->count[1]}};
     uint64_t size = leat_log_size_bytes(log);
     ok(leat_log_trim(log, floors, 2, &err));
     assert_int_equal(leat_log_size_bytes(log), size); /* partition 3 named no floor */
@@ -432,12 +452,13 @@ static void test_trim_keeps_positions(void **state)
     free(dir);
 }
 
-/* Segments too large to be written anew when opened: the last write moves to the next one, and what lies behind its place does not matter. */
-static void test_large_segments(void **state)
-{
+/* Segments too large to be written anew when opened: the last write moves to the next one, and what lies behind its
+ * place does not matter. */
+static void test_large_segments(void **state) {
     (void)state;
     enum { N = 20000, LENGTH = 100 };
-    char *dir = leat_asprintf("%s/large", base_dir), *payload = malloc(N * LENGTH), *path = leat_asprintf("%s/%020d.log", dir, 1);
+    char *dir = leat_asprintf("%s/large", base_dir), *payload = malloc(N * LENGTH),
+         *path = leat_asprintf("%s/%020d.log", dir, 1);
     uint32_t *starts = malloc(N * 4), *ends = malloc(N * 4);
     for (uint32_t i = 0; i < N; i++) {
         starts[i] = i * LENGTH;
@@ -448,7 +469,14 @@ static void test_large_segments(void **state)
     struct leat_log *log = open_log(dir, 0);
     for (int round = 0; round < 4; round++) {
         for (int i = 0; i < 4; i++) {
-            struct leat_block b = {.partition = 5, .base_offset = next, .record_count = N, .position = next + N, .payload = payload, .starts = starts, .ends = ends, .payload_bytes = N * LENGTH};
+            struct leat_block b = {.partition = 5,
+                                   .base_offset = next,
+                                   .record_count = N,
+                                   .position = next + N,
+                                   .payload = payload,
+                                   .starts = starts,
+                                   .ends = ends,
+                                   .payload_bytes = N * LENGTH};
             ok(leat_log_append(log, &b, &err));
             if (i % 2) ok(leat_log_sync(log, &err));
             next += N;
@@ -465,7 +493,8 @@ static void test_large_segments(void **state)
         enum leat_status status;
         ok(leat_log_read(log, 5, at, UINT64_MAX, &cursor, &err));
         while ((status = leat_log_next(cursor, &b, &err)) == LEAT_OK)
-            for (uint32_t i = 0; i < b.record_count; i++, at++) assert_true(b.base_offset + i == at && b.payload[b.starts[i]] == 'a' + (char)(at % N % 26));
+            for (uint32_t i = 0; i < b.record_count; i++, at++)
+                assert_true(b.base_offset + i == at && b.payload[b.starts[i]] == 'a' + (char)(at % N % 26));
         assert_int_equal(status, LEAT_END);
         assert_int_equal(at, next);
         leat_log_cursor_close(cursor);
@@ -492,8 +521,7 @@ static struct leat_io_ops failing_ops;
 static struct leat_io failing_io;
 static int fail_write_in, fail_sync_in; /* 1: the next call; 0: never */
 
-static enum leat_status failing_write(struct leat_file *file, const void *bytes, size_t n, struct leat_error *e)
-{
+static enum leat_status failing_write(struct leat_file *file, const void *bytes, size_t n, struct leat_error *e) {
     if (fail_write_in && --fail_write_in == 0) {
         ok(leat_io_real()->ops->write(file, bytes, n / 2, e)); /* half of it arrives */
         return leat_fail(e, LEAT_NO_SPACE, "write: the disk is full");
@@ -501,8 +529,7 @@ static enum leat_status failing_write(struct leat_file *file, const void *bytes,
     return leat_io_real()->ops->write(file, bytes, n, e);
 }
 
-static enum leat_status failing_sync(struct leat_file *file, struct leat_error *e)
-{
+static enum leat_status failing_sync(struct leat_file *file, struct leat_error *e) {
     if (fail_sync_in && --fail_sync_in == 0) {
         leat_fail(e, LEAT_IO, "fdatasync: no");
         if (e) e->fatal = true;
@@ -511,8 +538,7 @@ static enum leat_status failing_sync(struct leat_file *file, struct leat_error *
     return leat_io_real()->ops->sync(file, e);
 }
 
-static void test_failing_disk(void **state)
-{
+static void test_failing_disk(void **state) {
     (void)state;
     failing_ops = *leat_io_real()->ops;
     failing_ops.write = failing_write;
@@ -553,13 +579,12 @@ static void test_failing_disk(void **state)
     free(dir);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_model),    cmocka_unit_test(test_append_refuses),
-        cmocka_unit_test(test_torn_at_every_byte), cmocka_unit_test(test_flipped_bits),
+        cmocka_unit_test(test_against_model),         cmocka_unit_test(test_append_refuses),
+        cmocka_unit_test(test_torn_at_every_byte),    cmocka_unit_test(test_flipped_bits),
         cmocka_unit_test(test_damage_in_old_segment), cmocka_unit_test(test_trim_keeps_positions),
-        cmocka_unit_test(test_large_segments), cmocka_unit_test(test_failing_disk),
+        cmocka_unit_test(test_large_segments),        cmocka_unit_test(test_failing_disk),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
