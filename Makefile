@@ -22,7 +22,7 @@ build: bootstrap
 release: bootstrap
 	@mkdir -p build
 	@cmake --preset release >build/release.log 2>&1 || (cat build/release.log; exit 1)
-	@cmake --build --preset release -j $(JOBS)
+	@cmake --build --preset release -j $(JOBS) --target leat
 
 demo: release
 	@examples/retail/demo build/release/leat

@@ -519,18 +519,30 @@ static void put_wrapped(struct leat_buffer *out, const char *text) {
     leat_put(out, "\n");
 }
 
+/* As it is typed: --max-step-rows ROWS; a switch needs no value. */
+static void put_option(struct leat_buffer *out, const struct leat_option_spec *spec) {
+    leat_put(out, "  --");
+    for (const char *c = spec->name; *c; c++)
+        leat_putn(out, *c == '_' ? "-" : c, 1);
+    if (spec->type != LEAT_OPTION_BOOL) {
+        leat_put(out, " <");
+        put_type(out, spec, " | ");
+        leat_put(out, ">");
+    }
+    leat_put(out, "\n");
+}
+
 void leat_options_help(const struct leat_option_spec *specs, size_t count, struct leat_buffer *out) {
     struct leat_buffer line = {0};
     for (size_t i = 0; i < count; i++) {
         const struct leat_option_spec *spec = &specs[i];
-        leat_putf(out, "  %s <", spec->name);
-        put_type(out, spec, " | ");
-        leat_put(out, ">\n");
+        put_option(out, spec);
         leat_buffer_reset(&line);
         leat_put(&line, spec->prose ? spec->prose : "");
         if (spec->required) leat_put(&line, " Required.");
-        if (spec->default_text && spec->type != LEAT_OPTION_SECRET)
-            leat_putf(&line, " Default: %s.", spec->default_text);
+        bool worth_saying = spec->default_text && *spec->default_text && spec->type != LEAT_OPTION_SECRET && spec->type != LEAT_OPTION_BOOL;
+        if (worth_saying)
+            leat_putf(&line, spec->type == LEAT_OPTION_PATH ? " Default: '%s'." : " Default: %s.", spec->default_text);
         struct leat_buffer range = {0};
         put_range(&range, spec);
         if (range.length) leat_putf(&line, " Allowed: %s.", range.data);

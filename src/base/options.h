@@ -55,7 +55,7 @@ enum leat_status leat_parse_int(const char *text, int64_t *out, struct leat_erro
 void leat_put_interval(struct leat_buffer *, int64_t us);
 void leat_put_size(struct leat_buffer *, int64_t bytes);
 
-/* The table as text for a terminal, or as a markdown table. */
+/* The table as text for a terminal (as the command line spells options), or as a markdown table. */
 void leat_options_help(const struct leat_option_spec *specs, size_t count, struct leat_buffer *out);
 void leat_options_markdown(const struct leat_option_spec *specs, size_t count, struct leat_buffer *out);
 

@@ -32,7 +32,8 @@ static int run(struct leat_cli *cli) {
     if (st != LEAT_OK && !errors) code = leat_cli_failed(&err);
     if (st == LEAT_OK && !cli->json) {
         const struct leat_project *project = leat_engine_project(engine);
-        printf("%zu sources, %zu views, %zu tables: no errors\n", project->source_count, project->view_count, project->table_count);
+        printf("%zu source%s, %zu view%s, %zu table%s: no errors\n", project->source_count, project->source_count == 1 ? "" : "s",
+               project->view_count, project->view_count == 1 ? "" : "s", project->table_count, project->table_count == 1 ? "" : "s");
     } else if (errors && !cli->json) {
         fprintf(stderr, "%zu error%s\n", errors, errors == 1 ? "" : "s");
     }

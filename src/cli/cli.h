@@ -39,6 +39,8 @@ int leat_cli_failed(const struct leat_error *);
 size_t leat_cli_diagnostics(const struct leat_cli *, const struct leat_diagnostics *);
 /* Opens the engine, printing what is wrong: LEAT_EXIT_OK or the exit code. */
 int leat_cli_open(struct leat_cli *, const struct leat_engine_options *, struct leat_engine **out);
+/* Says that there is no such table, or no such source that can be fed, and which name is near. */
+void leat_cli_no_object(const struct leat_project *, enum leat_object_kind, const char *name);
 bool leat_cli_is_terminal(int fd);
 
 #endif

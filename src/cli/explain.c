@@ -12,7 +12,7 @@ static int run(struct leat_cli *cli) {
     if (code != LEAT_EXIT_OK) return code;
     const struct leat_project *project = leat_engine_project(engine);
     if (cli->argument_count && (!leat_project_find(project, cli->arguments[0], &wanted) || wanted.kind != LEAT_OBJECT_TABLE)) {
-        fprintf(stderr, "leat explain: there is no materialized table '%s'\n", cli->arguments[0]);
+        leat_cli_no_object(project, LEAT_OBJECT_TABLE, cli->arguments[0]);
         leat_engine_close(engine);
         return LEAT_EXIT_USAGE;
     }

@@ -37,7 +37,7 @@ static int run(struct leat_cli *cli) {
     int code = errors ? LEAT_EXIT_NO : LEAT_EXIT_OK;
     if (code == LEAT_EXIT_OK && (!leat_project_find(project, cli->arguments[0], &ref) || ref.kind != LEAT_OBJECT_SOURCE ||
                                  project->sources[ref.index].reference)) {
-        fprintf(stderr, "leat feed: there is no unbounded source '%s'\n", cli->arguments[0]);
+        leat_cli_no_object(project, LEAT_OBJECT_SOURCE, cli->arguments[0]);
         code = LEAT_EXIT_USAGE;
     }
     uint64_t records = 0, again = 0;

@@ -14,7 +14,7 @@ static const struct leat_command *const COMMANDS[] = {
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS, OPTIONS_MAX = 64, ARGUMENTS_MAX = 64 };
 
 static const struct leat_option_spec GLOBAL[] = {
-    {.name = "project", .type = LEAT_OPTION_PATH, .default_text = ".", .prose = "The project's folder."},
+    {.name = "project", .type = LEAT_OPTION_PATH, .default_text = ".", .prose = "The project's folder, of .sql files."},
     {.name = "json", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "Print JSON for programs instead of text for people."},
     {.name = "verbose", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "Say more about what happens."},
     {.name = "help", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "Show this help."},
@@ -31,6 +31,7 @@ bool leat_cli_is_terminal(int fd) {
 
 int leat_cli_failed(const struct leat_error *err) {
     fprintf(stderr, "leat: %s\n", err->text);
+    if (err->status == LEAT_BUSY) fputs("    check, explain, sql and status can be used meanwhile\n", stderr);
     if (err->status == LEAT_BUSY) return LEAT_EXIT_BUSY;
     return err->status == LEAT_INVALID || err->status == LEAT_NOT_FOUND ? LEAT_EXIT_USAGE : LEAT_EXIT_FAILED;
 }
@@ -41,11 +42,24 @@ size_t leat_cli_diagnostics(const struct leat_cli *cli, const struct leat_diagno
         const struct leat_diagnostic *d = &diags->items[i];
         errors += !d->warning;
         if (cli->json) continue;
-        fprintf(stderr, "%s:%d:%d: %s: %s\n", d->place.file ? d->place.file : cli->project, d->place.line, d->place.column,
-                d->warning ? "warning" : "error", d->message);
+        fputs(d->place.file ? d->place.file : cli->project, stderr);
+        if (d->place.line) fprintf(stderr, ":%d:%d", d->place.line, d->place.column);
+        fprintf(stderr, ": %s: %s\n", d->warning ? "warning" : "error", d->message);
         if (d->suggestion) fprintf(stderr, "    %s\n", d->suggestion);
     }
     return errors;
+}
+
+void leat_cli_no_object(const struct leat_project *project, enum leat_object_kind kind, const char *name) {
+    bool table = kind == LEAT_OBJECT_TABLE;
+    size_t n = table ? project->table_count : project->source_count;
+    const char **names = leat_alloc((n + 1) * sizeof *names);
+    for (size_t i = 0; i < n; i++)
+        names[i] = table ? project->tables[i].name : project->sources[i].reference ? NULL : project->sources[i].name;
+    const char *nearest = leat_nearest(name, names, n);
+    fprintf(stderr, "leat: there is no %s '%s'", table ? "materialized table" : "unbounded source", name);
+    fprintf(stderr, nearest ? "; did you mean '%s'?\n" : "; see 'leat status'\n", nearest);
+    free(names);
 }
 
 int leat_cli_open(struct leat_cli *cli, const struct leat_engine_options *given, struct leat_engine **out) {
@@ -86,6 +100,29 @@ struct parse {
     int argument_count;
 };
 
+/* --max-step-rows and --max_step_rows are one; people read the first. */
+static void respell(char *name, char from, char to) {
+    for (; *name; name++)
+        if (*name == from) *name = to;
+}
+
+static int unknown_option(const struct leat_command *command, const char *name) {
+    const char *nearest = leat_option_nearest(command->options, leat_command_option_count(command), name);
+    if (!nearest) nearest = leat_option_nearest(GLOBAL, GLOBAL_COUNT, name);
+    char *shown = leat_strdup(name), *likely = nearest ? leat_strdup(nearest) : NULL;
+    respell(shown, '_', '-');
+    fprintf(stderr, "leat %s: unknown option --%s; ", command->name, shown);
+    if (likely) {
+        respell(likely, '_', '-');
+        fprintf(stderr, "did you mean --%s?\n", likely);
+    } else {
+        fprintf(stderr, "see 'leat %s --help'\n", command->name);
+    }
+    free(shown);
+    free(likely);
+    return LEAT_EXIT_USAGE;
+}
+
 static int parse_option(struct parse *p, char **argv, int argc, int *at) {
     char name[64];
     const char *text = argv[*at] + 2, *equals = strchr(text, '=');
@@ -94,27 +131,23 @@ static int parse_option(struct parse *p, char **argv, int argc, int *at) {
     if (length >= sizeof name) length = sizeof name - 1;
     memcpy(name, text, length);
     name[length] = 0;
-    for (char *c = name; *c; c++)
-        if (*c == '-') *c = '_'; /* --max-step-rows and --max_step_rows are one */
+    respell(name, '-', '_');
     const struct leat_option_spec *spec = leat_option_find(p->command->options, leat_command_option_count(p->command), name);
     struct leat_option_value *into = spec ? &p->values[spec - p->command->options] : NULL;
     if (!spec && (spec = leat_option_find(GLOBAL, GLOBAL_COUNT, name))) into = &p->global[spec - GLOBAL];
-    if (!spec) {
-        const char *nearest = leat_option_nearest(p->command->options, leat_command_option_count(p->command), name);
-        fprintf(stderr, "leat %s: unknown option --%s", p->command->name, name);
-        fprintf(stderr, nearest ? "; did you mean --%s?\n" : "\n", nearest);
-        return LEAT_EXIT_USAGE;
-    }
+    if (!spec) return unknown_option(p->command, name);
     const char *value = equals ? equals + 1 : NULL;
     if (!value && spec->type == LEAT_OPTION_BOOL) value = "true";
     if (!value && *at + 1 < argc) value = argv[++*at];
+    respell(name, '_', '-');
     if (!value) {
-        fprintf(stderr, "leat %s: --%s needs a value\n", p->command->name, spec->name);
+        fprintf(stderr, "leat %s: --%s needs a value\n", p->command->name, name);
         return LEAT_EXIT_USAGE;
     }
     if (into >= p->values && into < p->values + OPTIONS_MAX) p->given[into - p->values] = true;
     if (leat_option_parse(spec, value, into, &err) != LEAT_OK) {
-        fprintf(stderr, "leat %s: --%s\n", p->command->name, err.text);
+        const char *reason = strstr(err.text, "': "); /* behind the option's name */
+        fprintf(stderr, "leat %s: --%s: %s\n", p->command->name, name, reason ? reason + 3 : err.text);
         return LEAT_EXIT_USAGE;
     }
     return LEAT_EXIT_OK;
@@ -135,7 +168,10 @@ static int parse_line(struct parse *p, int argc, char **argv) {
     }
     if (p->global[GLOBAL_HELP].number) return LEAT_EXIT_OK;
     if (p->argument_count < p->command->min_arguments || p->argument_count > p->command->max_arguments) {
-        fprintf(stderr, "Usage: leat %s [options] %s\n", p->command->name, p->command->arguments);
+        bool more = p->argument_count > p->command->max_arguments;
+        fprintf(stderr, "leat %s: %s%s%s\nUsage: leat %s [options] %s\n", p->command->name,
+                more ? "one argument too many, '" : "an argument is missing", more ? p->arguments[p->command->max_arguments] : "",
+                more ? "'; quote what has spaces" : "", p->command->name, p->command->arguments);
         return LEAT_EXIT_USAGE;
     }
     return LEAT_EXIT_OK;
@@ -151,6 +187,10 @@ int main(int argc, char **argv) {
     if (strcmp(argv[1], "--version") == 0) {
         puts("leat " LEAT_VERSION);
         return LEAT_EXIT_OK;
+    }
+    if (argv[1][0] == '-') {
+        fprintf(stderr, "leat: the command comes first, options behind it: leat COMMAND %s ...\n", argv[1]);
+        return LEAT_EXIT_USAGE;
     }
     for (int i = 0; i < COMMAND_COUNT; i++) {
         names[i] = COMMANDS[i]->name;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -120,16 +121,37 @@ static void print_json(const struct leat_result *r) {
     leat_buffer_deinit(&line);
 }
 
+/* DuckDB shows the line of its error; the first line is ours. */
+static void unwrap_line(char *text) {
+    char *line = strstr(text, "\nLINE ");
+    if (!line) return;
+    line += strlen("\nLINE ");
+    long n = strtol(line, NULL, 10);
+    if (n > 1 && n <= 9) *line = (char)('0' + n - 1); /* as wide, so that the mark below stays in its place */
+}
+
 static enum leat_status query(struct leat_conn *conn, const char *text, struct leat_result *result, struct leat_error *err) {
     struct leat_buffer sql = {0};
     size_t n = strlen(text);
     while (n && (text[n - 1] == ';' || text[n - 1] == '\n' || text[n - 1] == ' ')) n--;
-    leat_put(&sql, "SELECT CAST(COLUMNS(*) AS VARCHAR) FROM (");
+    leat_put(&sql, "SELECT CAST(COLUMNS(*) AS VARCHAR) FROM (\n");
     leat_putn(&sql, text, n);
     leat_put(&sql, "\n)");
     enum leat_status st = leat_conn_query(conn, sql.data, result, err);
+    if (st != LEAT_OK) unwrap_line(err->text);
     leat_buffer_deinit(&sql);
     return st;
+}
+
+/* False for statements that would change something; DuckDB refuses them too, with less clear words. */
+static bool reads(const char *text) {
+    static const char *const WRITES[] = {"alter", "attach", "copy", "create", "delete", "detach", "drop", "export", "import",
+                                         "insert", "install", "load", "merge", "pragma", "set", "truncate", "update"};
+    text += strspn(text, " \t\r\n");
+    size_t n = strcspn(text, " \t\r\n;(");
+    for (size_t i = 0; i < sizeof WRITES / sizeof *WRITES; i++)
+        if (n == strlen(WRITES[i]) && strncasecmp(text, WRITES[i], n) == 0) return false;
+    return true;
 }
 
 static int run(struct leat_cli *cli) {
@@ -139,6 +161,10 @@ static int run(struct leat_cli *cli) {
     struct leat_conn *conn = NULL;
     struct leat_result result = {0};
     struct leat_error err = {0};
+    if (!reads(cli->arguments[0])) {
+        fputs("leat sql: only reads; write a query (SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW TABLES)\n", stderr);
+        return LEAT_EXIT_USAGE;
+    }
     int code = leat_cli_open(cli, &options, &engine);
     if (code != LEAT_EXIT_OK) return code;
     char *lake = realpath(leat_engine_lake_dir(engine), NULL);

@@ -6,53 +6,100 @@
 
 #include "cli/cli.h"
 
-static void put_number(json_int_t n) {
-    printf("%lld", (long long)n);
-}
-
 static json_int_t number(const json_t *object, const char *key) {
     return json_integer_value(json_object_get(object, key));
 }
 
+static const char *plural(json_int_t n) {
+    return n == 1 ? "" : "s";
+}
+
+/* "3 s", "4 min", "5 h 20 min", "6 days": what a person wants to know. */
+static void put_span(int64_t us) {
+    long long s = us / 1000000;
+    if (s < 100)
+        printf("%lld s", s);
+    else if (s < 6000)
+        printf("%lld min", s / 60);
+    else if (s < 48 * 3600)
+        printf("%lld h %lld min", s / 3600, s / 60 % 60);
+    else
+        printf("%lld days", s / 86400);
+}
+
 static void put_time(struct leat_cli *cli, const json_t *us, const char *label) {
     if (!json_is_integer(us)) return;
-    long long ago = (cli->env.clock->now_us(cli->env.clock) - json_integer_value(us)) / 1000000;
-    if (ago >= 0)
-        printf("  %s %llds ago", label, ago);
-    else
-        printf("  %s in %llds", label, -ago);
+    int64_t ago = cli->env.clock->now_us(cli->env.clock) - json_integer_value(us);
+    printf(", %s ", label);
+    if (ago < 0) fputs("in ", stdout);
+    put_span(ago < 0 ? -ago : ago);
+    if (ago >= 0) fputs(" ago", stdout);
 }
 
 static void print_source(const json_t *s) {
     printf("source %-24s ", json_string_value(json_object_get(s, "name")));
     if (json_is_true(json_object_get(s, "reference"))) {
-        printf("reference, version %lld, %lld rows\n", (long long)number(s, "version"), (long long)number(s, "rows"));
+        printf("reference, %lld row%s, version %lld\n", (long long)number(s, "rows"), plural(number(s, "rows")),
+               (long long)number(s, "version"));
         return;
     }
-    printf("%lld records, %lld dead", (long long)number(s, "records"), (long long)number(s, "dead"));
+    printf("%lld record%s, %lld dead", (long long)number(s, "records"), plural(number(s, "records")), (long long)number(s, "dead"));
     if (number(s, "bronze_waiting")) printf(", %lld not in bronze yet", (long long)number(s, "bronze_waiting"));
-    puts("");
+    puts(number(s, "records") ? "" : " (nothing read yet: does any file fit its path?)");
 }
 
-static void print_table(struct leat_cli *cli, const json_t *t) {
+static void print_balance(const json_t *t) {
     const char *source;
     json_t *b;
-    printf("table  %-24s %s (class %lld), ", json_string_value(json_object_get(t, "name")),
-           json_string_value(json_object_get(t, "kept")), (long long)number(t, "class"));
-    put_number(number(t, "rows"));
-    printf(" rows, %lld bytes in %lld files, version %lld", (long long)number(t, "bytes"), (long long)number(t, "files"),
-           (long long)number(t, "version"));
-    if (json_object_get(t, "freshness_us"))
-        printf(", fresh to %g s, %lld steps, %lld rows touched", (double)number(t, "freshness_us") / 1e6,
-               (long long)number(t, "steps"), (long long)number(t, "rows_touched"));
-    put_time(cli, json_object_get(t, "last_run_us"), "last run");
-    put_time(cli, json_object_get(t, "next_run_us"), "next run");
-    puts("");
-    if (json_object_get(t, "error")) printf("       error: %s\n", json_string_value(json_object_get(t, "error")));
     json_object_foreach(json_object_get(t, "balance"), source, b)
         printf("       %s: %lld in = %lld admitted + %lld late + %lld dead%s\n", source, (long long)number(b, "in"),
                (long long)number(b, "admitted"), (long long)number(b, "late"), (long long)number(b, "dead"),
                json_is_true(json_object_get(b, "exact")) ? "" : "   NOT EXACT");
+}
+
+static void print_table(struct leat_cli *cli, const json_t *t) {
+    struct leat_buffer text = {0};
+    json_int_t files = number(t, "files");
+    printf("table  %-24s %lld row%s, ", json_string_value(json_object_get(t, "name")), (long long)number(t, "rows"), plural(number(t, "rows")));
+    if (json_object_get(t, "freshness_us")) {
+        leat_put(&text, "kept fresh to ");
+        leat_put_interval(&text, number(t, "freshness_us"));
+        fputs(text.data, stdout);
+    } else {
+        printf("recomputed%s", json_is_null(json_object_get(t, "last_run_us")) ? ", never run yet" : "");
+        put_time(cli, json_object_get(t, "last_run_us"), "last");
+        put_time(cli, json_object_get(t, "next_run_us"), "next");
+    }
+    puts("");
+    print_balance(t);
+    leat_buffer_reset(&text);
+    leat_put_size(&text, number(t, "bytes"));
+    printf("       %s (class %lld), version %lld, %s in %lld file%s\n", json_string_value(json_object_get(t, "kept")),
+           (long long)number(t, "class"), (long long)number(t, "version"), text.data, (long long)files, plural(files));
+    if (number(t, "withheld"))
+        printf("       %lld key%s withheld: their rows cannot be computed; %s__dead says why\n", (long long)number(t, "withheld"),
+               plural(number(t, "withheld")), json_string_value(json_object_get(t, "name")));
+    if (json_object_get(t, "error")) printf("       error: %s\n", json_string_value(json_object_get(t, "error")));
+    leat_buffer_deinit(&text);
+}
+
+/* Tables of one freshness step together: one line each freshness. */
+static void print_steps(const json_t *tables) {
+    json_int_t said[64];
+    size_t said_count = 0, i;
+    json_t *t;
+    json_array_foreach(tables, i, t) {
+        json_int_t freshness = number(t, "freshness_us"), steps = number(t, "steps"), rows = number(t, "rows_touched");
+        bool again = !freshness || !steps;
+        for (size_t k = 0; k < said_count && !again; k++) again = said[k] == freshness;
+        if (again || said_count == sizeof said / sizeof *said) continue;
+        said[said_count++] = freshness;
+        struct leat_buffer text = {0};
+        leat_put_interval(&text, freshness);
+        printf("steps  %-24s %lld step%s, %lld rows touched by all operators, %lld a step\n", text.data, (long long)steps, plural(steps),
+               (long long)rows, (long long)(rows / steps));
+        leat_buffer_deinit(&text);
+    }
 }
 
 /* The text of a running engine's status.json, or NULL. */
@@ -91,6 +138,7 @@ static int run(struct leat_cli *cli) {
         size_t i;
         json_array_foreach(json_object_get(json, "sources"), i, item) print_source(item);
         json_array_foreach(json_object_get(json, "tables"), i, item) print_table(cli, item);
+        print_steps(json_object_get(json, "tables"));
         json_decref(json);
     }
     free(document);

@@ -201,7 +201,10 @@ enum leat_status leat_engine_sql_views(struct leat_engine *engine, struct leat_c
         if (!src->dead) continue;
         char *name = leat_asprintf("%s__dead", src->def->name), *dir = leat_asprintf("%s/dead/%s", engine->lake_dir, src->def->name);
         leat_buffer_reset(&sql);
+        /* For people: text where the bytes are text. */
+        leat_put(&sql, "SELECT * REPLACE (coalesce(TRY(decode(payload)), CAST(payload AS VARCHAR)) AS payload) FROM (");
         leat_delta_select(dir, leat_delta_current(src->dead), &src->dead_schema, NULL, &sql);
+        leat_put(&sql, ")");
         st = make_view(conn, name, sql.data, err);
         free(name);
         free(dir);

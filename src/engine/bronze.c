@@ -52,13 +52,6 @@ enum leat_status leat_bronze_open(struct leat_src *src, struct leat_error *err) 
     if ((st = leat_delta_open(engine->env, engine->batch_conn, dead_dir, engine->scratch_dir, &options, &src->dead, err)) != LEAT_OK)
         goto out;
     cursors_from_txns(src, src->bronze, &src->bronzed);
-    if (!engine->read_only && !src->bronzed.count && leat_delta_current(src->bronze)->file_count) {
-        st = leat_fail(err, LEAT_CONFLICT,
-                       "%s was written by another work folder than %s; put that one back, or move the lake away and let leat read the "
-                       "sources anew",
-                       bronze_dir, engine->work_dir);
-        goto out;
-    }
     cursors_from_txns(src, src->dead, &src->deaded);
     if ((st = leat_conn_input(engine->batch_conn, bronze_input, &src->bronze_schema, true, err)) != LEAT_OK) goto out;
     st = leat_conn_input(engine->batch_conn, dead_input, &src->dead_schema, true, err);

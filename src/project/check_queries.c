@@ -78,6 +78,17 @@ static void report(struct checker *c, struct leat_place place, const char *what,
     free(hint);
 }
 
+/* Such as a name that is no object of the project: said already, and better than DuckDB can. */
+static bool has_error_at(const struct leat_diagnostics *diags, struct leat_place place) {
+    for (size_t i = 0; i < diags->count; i++) {
+        const struct leat_place *other = &diags->items[i].place;
+        bool same_file = other->file && place.file ? strcmp(other->file, place.file) == 0 : other->file == place.file;
+        if (!diags->items[i].warning && same_file && other->line == place.line && other->column == place.column)
+            return true;
+    }
+    return false;
+}
+
 /* Binds a query; false when that failed (reported). */
 static bool bind(struct checker *c, const char *what, const char *name, const char *sql, const struct leat_place *sql_place,
                  const struct leat_sql_map *map, struct leat_schema *out) {
@@ -85,7 +96,9 @@ static bool bind(struct checker *c, const char *what, const char *name, const ch
     if (leat_conn_describe(c->conn, sql, out, &err) == LEAT_OK)
         return true;
     int64_t offset = leat_sql_message_offset(sql, err.text);
-    report(c, offset < 0 ? *sql_place : leat_sql_place(map, sql_place, (size_t)offset), what, name, sql, err.text);
+    struct leat_place place = offset < 0 ? *sql_place : leat_sql_place(map, sql_place, (size_t)offset);
+    if (!has_error_at(c->diags, place))
+        report(c, place, what, name, sql, err.text);
     return false;
 }
 

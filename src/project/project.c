@@ -286,6 +286,8 @@ enum leat_status leat_project_load(struct leat_env *env, const char *dir, struct
     *out = NULL;
     struct leat_stat stat;
     enum leat_status status = env->io->ops->stat(env->io, dir, &stat, err);
+    if (status == LEAT_NOT_FOUND)
+        status = leat_fail(err, LEAT_NOT_FOUND, "there is no folder %s; a project is a folder of .sql files", dir);
     if (status == LEAT_OK && !stat.is_dir)
         status = leat_fail(err, LEAT_INVALID, "%s is not a folder; a project is a folder of .sql files", dir);
     if (status != LEAT_OK)

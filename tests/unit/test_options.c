@@ -179,11 +179,11 @@ static void tables_render(void **state) {
     (void)state;
     struct leat_buffer text = {0};
     leat_options_help(specs, SPEC_COUNT, &text);
-    assert_non_null(strstr(text.data, "  refresh <interval>\n      How often the table is read again. Default: 1 hour. "
+    assert_non_null(strstr(text.data, "  --refresh <interval>\n      How often the table is read again. Default: 1 hour. "
                                       "Allowed: at least 1 second.\n"));
-    assert_non_null(strstr(text.data, "  mode <once | tail | poll>\n"));
+    assert_non_null(strstr(text.data, "  --mode <once | tail | poll>\n"));
     assert_non_null(
-        strstr(text.data, "  max_rows <rows>\n      Rows of one batch. Default: 100. Allowed: from 1 to 1000 rows.\n"));
+        strstr(text.data, "  --max-rows <rows>\n      Rows of one batch. Default: 100. Allowed: from 1 to 1000 rows.\n"));
     assert_non_null(strstr(text.data, "Required."));
     assert_null(strstr(text.data, "hunter2"));
     leat_buffer_reset(&text);
