@@ -180,6 +180,7 @@ enum leat_status leat_engine_recover(struct leat_engine *engine, struct leat_err
         if ((st = load_state(engine, head, &usable, err)) != LEAT_OK) goto out;
     }
     engine->replaying = true;
+    engine->checkpoint_step = engine->step; /* of what is saved; the steps run again below are in the journal alone */
     if (usable) {
         mark_overwrites(engine);
         for (size_t s = 0; s < engine->project->source_count; s++)
@@ -193,8 +194,8 @@ enum leat_status leat_engine_recover(struct leat_engine *engine, struct leat_err
         mark_overwrites(engine);
         for (size_t s = 0; s < engine->project->source_count; s++)
             if (!engine->references[s]) leat_src_rewind(&engine->sources[s]);
+        engine->checkpoint_step = engine->step;
     }
-    engine->checkpoint_step = engine->step;
     note_unjournaled_runs(engine);
 out:
     engine->replaying = false;

@@ -97,7 +97,10 @@ static bool bind(struct checker *c, const char *what, const char *name, const ch
         return true;
     int64_t offset = leat_sql_message_offset(sql, err.text);
     struct leat_place place = offset < 0 ? *sql_place : leat_sql_place(map, sql_place, (size_t)offset);
-    if (!has_error_at(c->diags, place))
+    /* A TUMBLE that was not understood is still in the text; that has been said. */
+    bool said = has_error_at(c->diags, place) ||
+                (strstr(err.text, "with name tumble does not exist") && leat_diagnostics_errors(c->diags));
+    if (!said)
         report(c, place, what, name, sql, err.text);
     return false;
 }

@@ -166,11 +166,31 @@ static void withheld_rows_are_told(void **state) {
     world_deinit(w);
 }
 
+/* The first stop leaves steps to the journal; the second, without a step of its own, must save what those steps made. */
+static void a_start_without_news_keeps_the_state(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    struct leat_buffer status = {0};
+    world_init(w, "CREATE MATERIALIZED TABLE sums FRESHNESS = INTERVAL '1' SECOND AS SELECT k, sum(v) AS v FROM events GROUP BY k;\n");
+    put(w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"v\":2,\"ts\":\"2026-01-01 00:00:00\"}\n", "a");
+    run(w);
+    for (int i = 0; i < 3; i++) {
+        reopen(w);
+        expect_equal(w);
+        run(w);
+    }
+    OK(leat_engine_status(w->engine, &status, oops));
+    assert_non_null(strstr(status.data, "\"steps\": 1"));
+    assert_non_null(strstr(status.data, "\"in\": 1"));
+    leat_buffer_deinit(&status);
+    world_deinit(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_reference_read_twice),   cmocka_unit_test(computed_keys_survive_a_restart),
         cmocka_unit_test(verify_knows_who_is_behind), cmocka_unit_test(verify_knows_what_is_closed),
-        cmocka_unit_test(withheld_rows_are_told),
+        cmocka_unit_test(withheld_rows_are_told),     cmocka_unit_test(a_start_without_news_keeps_the_state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
