@@ -310,27 +310,19 @@ static bool is_time(struct leat_type t) {
     return t.kind == LEAT_DATE || t.kind == LEAT_TIMESTAMP || t.kind == LEAT_TIMESTAMPTZ;
 }
 
-/* The cut from which on no source can touch the group: of every source one of its time columns must be final. */
+/* The cut from which on the group is final: the first of its time columns that is (EMIT ON WINDOW CLOSE: that one alone). */
 static int64_t final_at(const struct leat_aggregate *a, const char *group) {
     const struct leat_op *op = a->base.op;
-    int64_t all = INT64_MIN;
-    bool any = false;
+    int64_t first = INT64_MAX;
     for (size_t i = 0; i < op->time_count; i++) {
-        int64_t first = INT64_MAX;
-        for (size_t j = 0; j < op->time_count; j++) {
-            const struct leat_time_column *t = &op->times[j];
-            int64_t end;
-            if (t->object != op->times[i].object || t->column >= op->key_count || !is_time(a->keys[t->column].type))
-                continue;
-            if (op->close_key >= 0 && t->column != op->close_key) continue;
-            if (__builtin_add_overflow(time_of(&a->keys[t->column], group), t->span_us, &end)) continue;
-            if (end < first) first = end;
-        }
-        if (op->close_key >= 0 && first == INT64_MAX) continue; /* another source's other column */
-        any = true;
-        if (first > all) all = first;
+        const struct leat_time_column *t = &op->times[i];
+        int64_t end;
+        if (t->column >= op->key_count || !is_time(a->keys[t->column].type)) continue;
+        if (op->close_key >= 0 && t->column != op->close_key) continue;
+        if (__builtin_add_overflow(time_of(&a->keys[t->column], group), t->span_us, &end)) continue;
+        if (end < first) first = end;
     }
-    return any ? all : INT64_MAX;
+    return first;
 }
 
 static void push_final(struct leat_aggregate *a, struct leat_final f) {

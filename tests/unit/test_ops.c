@@ -284,6 +284,56 @@ static void windows_evicted(void **state) {
     }
 }
 
+/* A group goes when the first of its time columns is final; a NULL time never is; dates count from midnight. */
+static void groups_with_two_times(void **state) {
+    (void)state;
+    static uint16_t keys[] = {C_DATE, C_TZ};
+    static struct leat_agg agg = {
+        .kind = LEAT_AGG_COUNT_STAR, .argument = -1, .by = -1, .filter = -1, .result = {.kind = LEAT_BIGINT}};
+    static struct leat_time_column times[] = {{.column = 0, .span_us = 86400000000},
+                                              {.column = 1, .span_us = 1, .object = 1}};
+    struct leat_op op = {.kind = LEAT_OP_AGGREGATE,
+                         .keys = keys,
+                         .key_count = 2,
+                         .aggs = &agg,
+                         .agg_count = 1,
+                         .close_key = -1,
+                         .evict = true,
+                         .times = times,
+                         .time_count = 2};
+    struct generator g = make_generator(22);
+    struct leat_node_stats stats;
+    struct rig r;
+    static const int64_t day_us = 86400000000;
+    add_input_field(&op, C_DATE);
+    add_input_field(&op, C_TZ);
+    add_field(&op, "n", BIGINT);
+    rig_init(&r, &op, 1);
+    for (size_t i = 0; i < 4; i++) {
+        random_row(&g, &r.step[0]);
+        ((int32_t *)r.step[0].columns[C_DATE].data)[i] = (int32_t)(i < 2 ? 10 : 30);
+        ((int64_t *)r.step[0].columns[C_TZ].data)[i] = (int64_t)(i % 2 ? 12 : 20) * day_us;
+        for (size_t k = C_DATE; k <= C_TZ; k += C_TZ - C_DATE)
+            if (r.step[0].columns[k].valid) r.step[0].columns[k].valid[0] |= 1ull << i;
+    }
+    leat_set_null(&r.step[0], C_DATE, 3); /* groups: (10, 20) (10, 12) (30, 20) (NULL, 12) */
+    static const struct {
+        int64_t cut_us;
+        uint64_t left;
+    } want[] = {{11 * day_us - 1, 4}, {11 * day_us, 2}, {12 * day_us, 2}, {12 * day_us + 1, 1}, {20 * day_us + 1, 0}};
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        r.cut_us = want[i].cut_us;
+        leat_node_stats(r.node, &stats);
+        if (i) assert_int_equal(leat_node_due(r.node, r.cut_us), stats.state_keys != want[i].left);
+        rig_step(&r);
+        leat_changes_reset(&r.step[0]);
+        leat_node_stats(r.node, &stats);
+        assert_int_equal(stats.state_keys, want[i].left);
+    }
+    assert_int_equal(r.total.row_count, 4);
+    rig_deinit(&r);
+}
+
 static void global_row_at_once(void **state) {
     (void)state;
     struct aggs a;
@@ -372,6 +422,42 @@ static void joins(void **state) {
             rig_deinit(&r);
             leat_buffer_deinit(&sql);
         }
+    }
+}
+
+/* A reference that is read once: nothing of the left side is retained. */
+static void lookup_of_static_right(void **state) {
+    (void)state;
+    static uint16_t keys[1] = {C_KEY};
+    for (int kind = LEAT_JOIN_INNER; kind <= LEAT_JOIN_LEFT; kind++) {
+        struct leat_op op = {.kind = LEAT_OP_LOOKUP,
+                             .keys = keys,
+                             .right_keys = keys,
+                             .key_count = 1,
+                             .join = (enum leat_join_kind)kind,
+                             .static_right = true};
+        struct generator g = make_generator(30);
+        struct leat_node_stats stats;
+        struct rig r;
+        g.keys = 20;
+        for (size_t i = 0; i < 2 * COLUMN_COUNT; i++)
+            add_input_field(&op, i % COLUMN_COUNT);
+        rig_init(&r, &op, 2);
+        for (int step = 0; step < 20; step++) {
+            leat_changes_reset(&r.step[1]);
+            if (!step) random_step(&g, &r.all[1], 15, false, &r.step[1]);
+            random_step(&g, &r.all[0], (size_t)below(&g, 30), true, &r.step[0]);
+            rig_step(&r);
+            char sql[256];
+            snprintf(sql, sizeof sql,
+                     "SELECT l.* EXCLUDE (__row, __w), r.* EXCLUDE (__row, __w) FROM leat_input('left') l "
+                     "%s JOIN leat_input('right') r ON l.c0 = r.c0",
+                     kind == LEAT_JOIN_LEFT ? "LEFT" : "");
+            rig_compare(&r, sql, "lookup in a static reference");
+            leat_node_stats(r.node, &stats);
+            assert_true(stats.state_keys <= 15);
+        }
+        rig_deinit(&r);
     }
 }
 
@@ -628,6 +714,8 @@ int main(void) {
         cmocka_unit_test(aggregate_minmax),
         cmocka_unit_test(aggregate_withholds),
         cmocka_unit_test(windows_evicted),
+        cmocka_unit_test(groups_with_two_times),
+        cmocka_unit_test(lookup_of_static_right),
         cmocka_unit_test(global_row_at_once),
         cmocka_unit_test(distinct_on),
         cmocka_unit_test(joins),
