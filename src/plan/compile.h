@@ -18,7 +18,7 @@ struct leat_rel_column {
     int64_t span_us;
     int time_object;
     const char *time_lost; /* it did follow event time, until this; NULL */
-    bool unusable;      /* a nested column that did not survive an unnest beside it */
+    bool unusable;         /* a nested column that did not survive an unnest beside it */
     int reference_key;     /* >= 0: carries that primary key column of the reference below, unchanged or widened; -1 */
 };
 /* An operator with a MAP on top that is not emitted yet, so that adjacent filters and projections fuse. */
@@ -91,6 +91,10 @@ bool leat_rel_flush(struct leat_compile *c, struct leat_rel *rel);
 bool leat_rel_settle(struct leat_compile *c, struct leat_rel *rel, uint16_t **at);
 /* A writer whose references are the columns of rel, as they stand over its operator. refs: arena. */
 void leat_rel_writer(struct leat_compile *c, const struct leat_rel *rel, struct leat_expression_writer *out);
+
+/* unique.c: do these columns, over the operator of rel, tell its rows apart? false: not known. */
+bool leat_rel_is_unique(const struct leat_compile *c, const struct leat_rel *rel, const struct leat_rel_column *columns,
+                        size_t count);
 
 /* emit.c: operators. The new operator's index. */
 int leat_emit(struct leat_compile *c, enum leat_op_kind kind, int left, int right);

@@ -486,6 +486,16 @@ static bool emit_recomputed_join(struct leat_compile *c, struct join *j, struct 
 
 /* ---- choice */
 
+/* A scalar subquery whose conditions are all equalities, over rows that they tell apart. */
+static bool gives_one_row(struct leat_compile *c, const struct join *j) {
+    struct leat_rel_column *columns = leat_arena_alloc(&c->arena, (j->condition_count + 1) * sizeof *columns);
+    for (size_t i = 0; i < j->condition_count; i++) {
+        if (!is_equality(condition_comparison(j, i))) return false;
+        if (!leat_rel_expression(c, &j->right, condition_side(j, i, false), &columns[i])) return false;
+    }
+    return leat_rel_is_unique(c, &j->right, columns, j->condition_count);
+}
+
 static bool plan_join(struct leat_compile *c, struct join *j, struct leat_rel *out) {
     size_t key_of[32];
     bool inner = strcmp(j->type, "INNER") == 0, right = strcmp(j->type, "RIGHT") == 0;
@@ -504,10 +514,11 @@ static bool plan_join(struct leat_compile *c, struct join *j, struct leat_rel *o
     if (single) j->type = "LEFT"; /* over a primary key there is one row at most */
     if ((simple || mark || single) && covers_primary_key(c, j, true, key_of))
         return choose_keys(c, j, key_of, reference_below(c, &j->right)->primary_key_count) && emit_lookup(c, j, out);
-    if (single)
+    if (single && !gives_one_row(c, j))
         return leat_compile_refuse(
             c, "a scalar subquery that can give more than one row: use max(), min() or another aggregate in it, or "
                "compare with the whole primary key of a reference");
+    simple = simple || single;
     if (equalities == 0 && !inner)
         return leat_compile_refuse(
             c,

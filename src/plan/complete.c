@@ -174,18 +174,36 @@ static bool add_relation_columns(struct leat_completion *c, struct leat_select *
                                 relation);
 }
 
-/* After GROUP BY, rows differ in the group's expressions. */
-static bool add_group_columns(struct leat_select *select, json_t *out) {
-    json_t *groups = json_object_get(select->node, "group_expressions"),
-           *list = json_object_get(select->node, "select_list");
-    bool all = leat_json_is(select->node, "aggregate_handling", "FORCE_AGGREGATES");
-    if (json_array_size(groups) == 0 && !all && !leat_has_aggregate(list) &&
-        !leat_has_aggregate(json_object_get(select->node, "having")))
-        return false;
-    for (size_t i = 0; all && i < json_array_size(list); i++) {
+/* GROUP BY ALL would take a completed window for an expression to group by: its groups are named instead. */
+static bool name_all_groups(struct leat_completion *c, json_t *node) {
+    json_t *list = json_object_get(node, "select_list"), *groups = json_array(), *set = json_array();
+    for (size_t i = 0; i < json_array_size(list); i++) {
         json_t *item = json_array_get(list, i);
-        if (!leat_has_aggregate(item) && !has_window(item)) json_array_append(out, item);
+        if (leat_json_is(item, "class", "STAR")) {
+            json_decref(groups);
+            json_decref(set);
+            return leat_completion_fail(c, item, "GROUP BY ALL with * beside a window function: name the columns");
+        }
+        if (leat_has_aggregate(item) || has_window(item)) continue;
+        json_t *group = json_deep_copy(item);
+        json_object_set_new(group, "alias", json_string(""));
+        json_array_append_new(set, json_integer((json_int_t)json_array_size(groups)));
+        json_array_append_new(groups, group);
     }
+    json_object_set_new(node, "group_expressions", groups);
+    json_object_set_new(node, "group_sets", json_pack("[o]", set));
+    json_object_set_new(node, "aggregate_handling", json_string("STANDARD_HANDLING"));
+    return true;
+}
+
+/* After GROUP BY, rows differ in the group's expressions. *grouped: whether there is one. */
+static bool add_group_columns(struct leat_completion *c, struct leat_select *select, json_t *out, bool *grouped) {
+    json_t *node = select->node, *list = json_object_get(node, "select_list");
+    bool all = leat_json_is(node, "aggregate_handling", "FORCE_AGGREGATES");
+    if (all && !name_all_groups(c, node)) return false;
+    json_t *groups = json_object_get(node, "group_expressions");
+    *grouped =
+        json_array_size(groups) > 0 || leat_has_aggregate(list) || leat_has_aggregate(json_object_get(node, "having"));
     for (size_t i = 0; i < json_array_size(groups); i++) {
         json_t *group = json_array_get(groups, i), *value = json_object_get(json_object_get(group, "value"), "value");
         if (leat_json_is(group, "class", "CONSTANT") && json_is_integer(value))
@@ -198,8 +216,8 @@ static bool add_group_columns(struct leat_select *select, json_t *out) {
 json_t *leat_select_columns(struct leat_completion *c, struct leat_select *select) {
     if (select->columns) return select->columns;
     json_t *columns = json_array(), *names = json_array();
-    bool ok = add_group_columns(select, columns);
-    if (!ok) {
+    bool grouped = false, ok = add_group_columns(c, select, columns, &grouped);
+    if (ok && !grouped) {
         ok = collect_relations(c, json_object_get(select->node, "from_table"), names);
         for (size_t i = 0; ok && i < json_array_size(names); i++)
             ok = add_relation_columns(c, select, json_string_value(json_array_get(names, i)), columns);
@@ -488,6 +506,40 @@ enum leat_status leat_complete_check(struct leat_conn *conn, const char *sql, in
     return c.status;
 }
 
+static bool is_float_sum(const json_t *e) {
+    static const char *const names[] = {"sum", "avg", "mean", "sum_no_overflow"};
+    const char *class = leat_json_text(e, "expression_class");
+    if (strcmp(class, "BOUND_AGGREGATE") != 0 && strcmp(class, "BOUND_WINDOW") != 0) return false;
+    uint8_t kind = leat_bound_type(leat_bound_expression_type(leat_json_at(e, "children", 0))).kind;
+    if (kind != LEAT_FLOAT && kind != LEAT_DOUBLE && kind != LEAT_UHUGEINT) return false;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (leat_json_is(e, "name", names[i])) return true;
+    return false;
+}
+
+static bool holds_float_sum(const json_t *value) {
+    const char *key;
+    json_t *member;
+    for (size_t i = 0; i < json_array_size(value); i++)
+        if (holds_float_sum(json_array_get(value, i))) return true;
+    if (!json_is_object(value)) return false;
+    if (is_float_sum(value)) return true;
+    json_object_foreach((json_t *)value, key, member) if (holds_float_sum(member)) return true;
+    return false;
+}
+
+/* Whether a sum's or average's answer could depend on the order of rows; yes when that cannot be told. */
+static bool sums_floats(struct leat_conn *conn, const char *sql) {
+    struct leat_error ignored = {0};
+    char *json = NULL;
+    json_t *plan = NULL;
+    bool known = !leat_conn_bound_plan(conn, sql, &json, &ignored) && !leat_json_load(json, &plan, &ignored);
+    bool found = !known || holds_float_sum(plan);
+    json_decref(plan);
+    free(json);
+    return found;
+}
+
 enum leat_status leat_complete(struct leat_conn *conn, const char *sql, char **planning, char **completed,
                                int *error_offset, struct leat_error *err) {
     char *text = NULL;
@@ -497,7 +549,10 @@ enum leat_status leat_complete(struct leat_conn *conn, const char *sql, char **p
     if (status) goto out;
     if ((status = complete_tree(conn, sql, tree, false, planning, error_offset, err))) goto out;
     if ((status = complete_tree(conn, sql, tree, true, &text, error_offset, err))) goto out;
-    if ((status = leat_conn_exact_sums(conn, text, completed, err))) {
+    if (!sums_floats(conn, text)) {
+        *completed = text;
+        text = NULL;
+    } else if ((status = leat_conn_exact_sums(conn, text, completed, err))) {
         *error_offset = leat_conn_error_offset(conn);
         goto out;
     }

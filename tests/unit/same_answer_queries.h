@@ -113,7 +113,19 @@ static const struct {
     {"", "SELECT sum(t.price) AS s, t.status FROM (SELECT * FROM orders UNION ALL SELECT * FROM paid) t GROUP BY t.status"},
     {"", "SELECT a.window_start, a.n, b.s FROM (SELECT window_start, count(*) AS n FROM TUMBLE(orders, event_time, INTERVAL '1' MINUTE) GROUP BY ALL) a "
          "JOIN (SELECT window_start, sum(quantity) AS s FROM TUMBLE(paid, event_time, INTERVAL '1' MINUTE) GROUP BY ALL) b USING (window_start)"},
+    {"", "SELECT o.order_id, (SELECT count(*) FROM orders i WHERE i.customer_id = o.customer_id AND i.event_time <= o.event_time) AS n FROM orders o"},
+    {"", "SELECT order_id FROM orders o WHERE amount = (SELECT amount FROM orders i WHERE i.order_id = o.order_id ORDER BY event_time LIMIT 1)"},
+    {"", "SELECT o.order_id, (SELECT string_agg(i.status, ',') FROM orders i WHERE i.customer_id = o.customer_id) AS n FROM orders o"},
+    {"", "SELECT p.product_id, p.category, count(o.order_id) AS n FROM products p LEFT JOIN orders o USING (product_id) GROUP BY ALL"},
+    {"", "SELECT order_id FROM orders WHERE status IN (SELECT DISTINCT ON (category) category FROM products ORDER BY category, price)"},
+    {"", "SELECT c.name, p.category FROM countries c JOIN products p ON c.code = p.category"},
+    {"", "WITH x AS (SELECT order_id, status, row_number() OVER (PARTITION BY order_id ORDER BY event_time) AS rn FROM orders) SELECT * FROM x WHERE rn = 1"},
     /* recomputed */
+    {"", "SELECT customer_id, arg_max(status, event_time ORDER BY amount) AS a, arg_min(status, amount) AS b, median(price) AS m FROM orders GROUP BY customer_id"},
+    {"", "SELECT order_id, mode(status) OVER (PARTITION BY order_id) AS m, last(status) OVER (PARTITION BY order_id ORDER BY quantity) AS l, "
+         "row_number() OVER (PARTITION BY order_id ORDER BY quantity) + lag(amount) OVER (PARTITION BY order_id, status ORDER BY event_time) AS a FROM orders"},
+    {"", "SELECT status, count(*) AS c, row_number() OVER (PARTITION BY count(*) ORDER BY sum(amount)) AS rn FROM orders GROUP BY ALL"},
+    {"", "SELECT order_id, row_number() OVER (PARTITION BY p.category ORDER BY amount) AS rn FROM (SELECT * FROM orders) JOIN (SELECT product_id, category FROM products) p USING (product_id)"},
     {"", "SELECT customer_id, any_value(status ORDER BY event_time) AS a, len(list(status ORDER BY quantity)) AS n, list(order_id)[1] AS f, "
          "list_sum(list(DISTINCT quantity)) AS q FROM orders GROUP BY customer_id HAVING len(list(status)) > 1"},
     {"", "SELECT customer_id, quantile_disc(amount, [0.1, 0.5])[2] AS q, json_array_length(to_json(list(status))) AS j FROM orders GROUP BY customer_id"},
