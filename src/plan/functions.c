@@ -4,11 +4,12 @@
  * files, settings or the network. SAFE is claimed only where no argument can make the function raise. */
 #include "plan/functions.h"
 
-#include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 struct family {
+    const char *title; /* of a section of the reference; families with one title are shown together */
     unsigned traits;
     const char *names; /* separated by single spaces */
 };
@@ -17,42 +18,43 @@ struct family {
 #define ORDERED (LEAT_FUNCTION_AGGREGATE | LEAT_FUNCTION_ORDERED)
 
 static const struct family families[] = {
-    /* operators */
-    {0, "+ - * ** ^ // % & | << >> ~ ! !__postfix @ @> <@ && -> ->> add subtract multiply divide mod fmod fdiv"},
-    {SAFE, "/ || ~~ !~~ ~~* !~~* ^@ ~~~ xor"},
-    {0, "error like_escape not_like_escape ilike_escape not_ilike_escape list_extract array_extract list_element"},
-    {SAFE, "constant_or_null struct_extract"},
-    /* comparison and choice */
-    {SAFE, "greatest least nullif ifnull typeof alias create_sort_key hash isfinite isinf isnan"},
-    /* strings */
-    {SAFE,
+    {"Operators", 0,
+     "+ - * ** ^ // % & | << >> ~ ! !__postfix @ @> <@ && -> ->> add subtract multiply divide mod fmod fdiv"},
+    {"Operators", SAFE, "/ || ~~ !~~ ~~* !~~* ^@ ~~~ xor"},
+    {"Operators", 0,
+     "error like_escape not_like_escape ilike_escape not_ilike_escape list_extract array_extract list_element"},
+    {"Comparison and choice", SAFE, "constant_or_null"},
+    {"Lists, structs, maps", SAFE, "struct_extract"},
+    {"Comparison and choice", SAFE,
+     "greatest least nullif ifnull typeof alias create_sort_key hash isfinite isinf isnan"},
+    {"Strings", SAFE,
      "upper lower ucase lcase trim ltrim rtrim length len strlen char_length character_length bit_length octet_length "
      "length_grapheme reverse concat concat_ws contains starts_with ends_with prefix suffix instr position strpos "
      "replace translate ascii unicode ord md5 sha1 sha256 "
      "md5_number md5_number_lower md5_number_upper split_part split string_split str_split string_to_array levenshtein "
      "editdist3 damerau_levenshtein jaro_similarity jaro_winkler_similarity nfc_normalize strip_accents "
      "parse_dirname parse_dirpath parse_filename url_encode hex to_hex bin to_binary base64 to_base64 encode"},
-    {0, "left left_grapheme right right_grapheme substr substring substring_grapheme jaccard chr lpad rpad repeat "
-        "format printf hamming mismatches bar from_base64 unhex from_hex unbin from_binary decode "
-        "url_decode formatreadablesize formatreadabledecimalsize format_bytes pg_size_pretty parse_formatted_bytes"},
-    /* regular expressions */
-    {0, "regexp_matches regexp_full_match regexp_extract regexp_extract_all regexp_replace regexp_escape "
-        "regexp_split_to_array "
-        "string_split_regex str_split_regex"},
-    /* numbers */
-    {0, "abs acos acosh asin asinh atan atan2 atanh cbrt ceil ceiling cos cosh cot degrees even exp factorial floor "
-        "gamma gcd "
-        "greatest_common_divisor lcm least_common_multiple lgamma ln log log10 log2 nextafter pow power radians round "
-        "round_even "
-        "roundbankers sin sinh sqrt tan tanh trunc equi_width_bins is_histogram_other_bin"},
-    {SAFE, "sign signbit pi bit_count"},
-    {0, "to_base get_type parse_path <-> <=> get_bit set_bit bit_position bitstring"},
-    /* dates and times */
-    {SAFE,
+    {"Strings", 0,
+     "left left_grapheme right right_grapheme substr substring substring_grapheme jaccard chr lpad rpad repeat "
+     "format printf hamming mismatches bar from_base64 unhex from_hex unbin from_binary decode "
+     "url_decode formatreadablesize formatreadabledecimalsize format_bytes pg_size_pretty parse_formatted_bytes"},
+    {"Regular expressions", 0,
+     "regexp_matches regexp_full_match regexp_extract regexp_extract_all regexp_replace regexp_escape "
+     "regexp_split_to_array "
+     "string_split_regex str_split_regex"},
+    {"Numbers", 0,
+     "abs acos acosh asin asinh atan atan2 atanh cbrt ceil ceiling cos cosh cot degrees even exp factorial floor "
+     "gamma gcd "
+     "greatest_common_divisor lcm least_common_multiple lgamma ln log log10 log2 nextafter pow power radians round "
+     "round_even "
+     "roundbankers sin sinh sqrt tan tanh trunc equi_width_bins is_histogram_other_bin"},
+    {"Numbers", SAFE, "sign signbit pi bit_count"},
+    {"Numbers", 0, "to_base get_type parse_path <-> <=> get_bit set_bit bit_position bitstring"},
+    {"Dates and times", SAFE,
      "year month day hour minute second millisecond microsecond nanosecond quarter week weekofyear weekday dayofweek "
      "dayofmonth dayofyear isodow isoyear yearweek century decade millennium era dayname monthname epoch "
      "julian"},
-    {0,
+    {"Dates and times", 0,
      "epoch_ms epoch_us epoch_ns date_part datepart date_trunc datetrunc date_diff datediff date_sub datesub date_add "
      "age last_day "
      "days_in_month "
@@ -62,18 +64,16 @@ static const struct family families[] = {
      "to_hours to_microseconds to_millennia to_milliseconds to_minutes to_months to_quarters to_seconds to_timestamp "
      "to_weeks "
      "to_years"},
-    {LEAT_FUNCTION_CLOCK,
+    {"The clock", LEAT_FUNCTION_CLOCK,
      "leat_now now transaction_timestamp get_current_timestamp current_timestamp today current_date "
      "current_localtimestamp localtimestamp get_current_time current_time current_localtime localtime"},
-    /* JSON */
-    {0,
+    {"JSON", 0,
      "json json_array json_array_length json_contains json_exists json_extract json_extract_path "
      "json_extract_path_text "
      "json_extract_string json_keys json_merge_patch json_object json_pretty json_quote json_structure json_transform "
      "json_transform_strict json_type json_value from_json from_json_strict to_json array_to_json row_to_json"},
-    {SAFE, "json_valid"},
-    /* lists, structs, maps */
-    {0,
+    {"JSON", SAFE, "json_valid"},
+    {"Lists, structs, maps", 0,
      "array_aggr array_aggregate array_append array_cat array_concat array_contains array_cosine_distance "
      "array_cosine_similarity "
      "array_cross_product array_distance array_distinct array_dot_product array_grade_up array_has array_has_all "
@@ -101,24 +101,20 @@ static const struct family families[] = {
      "struct_update struct_values union_extract union_tag union_value generate_series range generate_subscripts "
      "unpivot_list "
      "enum_code enum_first enum_last enum_range enum_range_boundary unnest"},
-    {LEAT_FUNCTION_LAMBDA,
+    {"Lists, structs, maps", LEAT_FUNCTION_LAMBDA,
      "apply array_apply array_filter array_reduce array_transform filter list_apply list_filter list_reduce "
      "list_transform reduce"},
-    /* identifiers made from data */
-    {0, "uuid_extract_timestamp uuid_extract_version"},
-    /* aggregates whose answer does not depend on the order of rows */
-    {AGGREGATE,
+    {"Strings", 0, "uuid_extract_timestamp uuid_extract_version"},
+    {"Aggregates", AGGREGATE,
      "count count_star count_if countif sum avg mean min max bool_and bool_or bit_and bit_or bit_xor bitstring_agg "
      "median "
      "quantile quantile_cont quantile_disc mad histogram histogram_exact grouping grouping_id leat_sum leat_avg "
      "sum_no_overflow"},
-    /* and those whose ties are completed (plan/complete.c) */
-    {ORDERED,
+    {"Aggregates that choose among rows", ORDERED,
      "any_value arbitrary first last mode list array_agg string_agg group_concat listagg arg_max argmax max_by arg_min "
      "argmin "
-     "min_by arg_max_null arg_min_null arg_max_nulls_last arg_min_nulls_last json_group_array json_group_object"},
-    /* window functions */
-    {AGGREGATE,
+     "min_by arg_max_null arg_min_null arg_max_nulls_last arg_min_nulls_last"},
+    {"Window functions", AGGREGATE,
      "row_number rank rank_dense dense_rank percent_rank cume_dist ntile lag lead first_value last_value nth_value"},
 };
 
@@ -157,6 +153,8 @@ static const struct refusal refusals[] = {
     {"sleep_ms pg_sleep write_log stats vector_type parse_duckdb_log_message", "it acts on this process", NULL},
     {"json_serialize_sql json_deserialize_sql json_serialize_plan json_execute_serialized_sql query query_table",
      "it runs or inspects statements", "the query itself"},
+    {"json_group_array json_group_object", "the order of its entries is that of the rows",
+     "to_json(list(x ORDER BY ...))"},
     {"json_group_structure", "its answer depends on the order of rows", "json_structure(x) per row"},
 };
 
@@ -178,6 +176,60 @@ unsigned leat_function_traits(const char *name) {
     return 0;
 }
 
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The names of all families with this title, sorted. */
+static void put_section(struct leat_buffer *out, const char *title) {
+    char *names[1024];
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        if (strcmp(families[i].title, title) != 0) continue;
+        for (const char *p = families[i].names; *p; p += strspn(p, " ")) {
+            size_t length = strcspn(p, " ");
+            bool own = strncmp(p, "leat_", 5) == 0 && strncmp(p, "leat_tumble", 11) != 0;
+            if (!own && count < sizeof names / sizeof *names) names[count++] = leat_strndup(p, length);
+            p += length;
+        }
+    }
+    qsort(names, count, sizeof *names, by_text);
+    leat_putf(out, "\n## %s\n\n", title);
+    for (size_t i = 0; i < count; i++) {
+        leat_putf(out, i ? ", `%s`" : "`%s`", names[i]);
+        free(names[i]);
+    }
+    leat_put(out, "\n");
+}
+
+void leat_function_reference(struct leat_buffer *out) {
+    leat_put(out,
+             "# Functions\n\n"
+             "A table's query may call the functions of DuckDB that give equal answers for equal arguments, on every "
+             "machine and at every time. These are they; a name that is not here is refused.\n");
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        size_t first = 0;
+        while (strcmp(families[first].title, families[i].title) != 0)
+            first++;
+        if (first == i) put_section(out, families[i].title);
+    }
+    leat_put(
+        out,
+        "\nAggregates that choose among rows, window functions, `DISTINCT ON` and `LIMIT` have their ties completed; "
+        "`EXPLAIN` shows how. The clock is one reading per run.\n\n## Refused, and what to use instead\n\n"
+        "| function | because | instead |\n|---|---|---|\n");
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        const struct refusal *r = &refusals[i];
+        leat_put(out, "| ");
+        for (const char *p = r->names; *p; p += strspn(p, " ")) {
+            size_t length = strcspn(p, " ");
+            leat_putf(out, p == r->names ? "`%.*s`" : ", `%.*s`", (int)length, p);
+            p += length;
+        }
+        leat_putf(out, " | %s | %s |\n", r->reason, r->instead ? r->instead : "");
+    }
+}
+
 enum leat_status leat_function_check(const char *name, struct leat_error *err) {
     if (leat_function_traits(name)) return LEAT_OK;
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
@@ -186,10 +238,11 @@ enum leat_status leat_function_check(const char *name, struct leat_error *err) {
         if (!r->instead) return leat_fail(err, LEAT_UNSUPPORTED, "function %s is refused: %s", name, r->reason);
         return leat_fail(err, LEAT_UNSUPPORTED, "function %s is refused: %s; instead: %s", name, r->reason, r->instead);
     }
-    return leat_fail(err, LEAT_UNSUPPORTED,
-                     "function %s is not on leat's list of functions with one answer for equal arguments; "
-                     "compute it before the data enters a source, or with functions of the list (docs: functions)",
-                     name);
+    return leat_fail(
+        err, LEAT_UNSUPPORTED,
+        "function %s is not on leat's list of functions with one answer for equal arguments; "
+        "compute it before the data enters a source, or with functions of the list (docs/reference/functions.md)",
+        name);
 }
 
 enum leat_status leat_function_check_table(const char *name, struct leat_error *err) {

@@ -2,7 +2,7 @@
 #ifndef LEAT_PLAN_FUNCTIONS_H
 #define LEAT_PLAN_FUNCTIONS_H
 
-#include "base/status.h"
+#include "base/mem.h"
 
 enum leat_function_trait {
     LEAT_FUNCTION_ALLOWED = 1,
@@ -18,5 +18,8 @@ unsigned leat_function_traits(const char *name);
 enum leat_status leat_function_check(const char *name, struct leat_error *err) LEAT_MUST;
 /* The same for table functions in FROM. */
 enum leat_status leat_function_check_table(const char *name, struct leat_error *err) LEAT_MUST;
+
+/* docs/reference/functions.md. */
+void leat_function_reference(struct leat_buffer *out);
 
 #endif

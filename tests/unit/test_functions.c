@@ -10,6 +10,7 @@
 #include <strings.h>
 #include <cmocka.h>
 
+#include "base/env.h"
 #include "plan/expression.h"
 #include "plan/functions.h"
 #include "sql/duck.h"
@@ -248,11 +249,29 @@ static void refusals_say_what_to_use(void **state) {
     assert_int_equal(leat_function_check_table("range", &err), LEAT_OK);
 }
 
+/* docs/reference/functions.md is what the tables say; LEAT_GOLDEN_UPDATE=1 writes it anew. */
+static void reference_is_current(void **state) {
+    (void)state;
+    static const char path[] = LEAT_SOURCE_DIR "/docs/reference/functions.md";
+    struct leat_buffer text = {0}, page = {0};
+    struct leat_error err = {0};
+    struct leat_env env;
+    const char *update = getenv("LEAT_GOLDEN_UPDATE");
+    leat_env_real(&env);
+    leat_function_reference(&text);
+    if (update && *update == '1')
+        assert_int_equal(leat_io_write_durable(env.io, path, text.data, text.length, true, &err), LEAT_OK);
+    assert_int_equal(leat_io_read_all(env.io, path, 1 << 20, &page, &err), LEAT_OK);
+    assert_string_equal(page.data, text.data);
+    leat_buffer_deinit(&text);
+    leat_buffer_deinit(&page);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(safe_functions_do_not_raise),     cmocka_unit_test(safe_casts_do_not_raise),
         cmocka_unit_test(calendar_functions_do_not_raise), cmocka_unit_test(every_function_was_decided_about),
-        cmocka_unit_test(refusals_say_what_to_use),
+        cmocka_unit_test(refusals_say_what_to_use),        cmocka_unit_test(reference_is_current),
     };
     struct leat_duck_options options = {.use = LEAT_DUCK_STEP};
     struct leat_error err = {0};

@@ -6,7 +6,7 @@
 #include "plan/complete.h"
 #include "stream/op.h"
 
-#define STEPS 6
+#define STEPS 5
 #define NO_CUT INT64_MIN
 
 static struct leat_duck *step_duck, *batch_duck; /* for all queries; opening one takes longer than most queries */
@@ -232,7 +232,7 @@ static void check_query(const char *clauses, const char *query, int seed) {
         make_rows(r, seed, step);
         /* As the engine does it: the cut of a step is the watermark when it begins. */
         run_step(r);
-        if (step % 2 || step == STEPS - 1) compare(r, step);
+        if (step == 1 || step == STEPS - 1) compare(r, step);
         r->cut_us = (1767225600LL + step * 120 + 60) * 1000000;
     }
     close_run(r);
