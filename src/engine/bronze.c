@@ -46,8 +46,10 @@ enum leat_status leat_bronze_open(struct leat_src *src, struct leat_error *err) 
     char *dead_dir = leat_asprintf("%s/dead/%s", engine->lake_dir, src->def->name);
     char *bronze_input = leat_asprintf("bronze:%s", src->def->name), *dead_input = leat_asprintf("dead:%s", src->def->name);
     struct leat_delta_options options = {.name = src->def->name, .schema = &src->bronze_schema};
-    if ((st = leat_delta_open(engine->env, engine->batch_conn, bronze_dir, engine->scratch_dir, &options, &src->bronze, err)) != LEAT_OK)
-        goto out;
+    st = leat_delta_open(engine->env, engine->batch_conn, bronze_dir, engine->scratch_dir, &options, &src->bronze, err);
+    if (st == LEAT_CONFLICT)
+        leat_prepend(err, "a source that has records keeps its columns; give the changed one another name, or take back the change");
+    if (st != LEAT_OK) goto out;
     options.schema = &src->dead_schema;
     if ((st = leat_delta_open(engine->env, engine->batch_conn, dead_dir, engine->scratch_dir, &options, &src->dead, err)) != LEAT_OK)
         goto out;
