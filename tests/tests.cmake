@@ -6,7 +6,7 @@ if(LEAT_ENGINE)
   # Two processes: one a processor.
   foreach(seed 1 100001)
     add_test(NAME property_${seed} COMMAND property --cases 2500 --seed ${seed} --keep "${CMAKE_BINARY_DIR}/property-failures")
-    set_tests_properties(property_${seed} PROPERTIES TIMEOUT 1200)
+    set_tests_properties(property_${seed} PROPERTIES TIMEOUT 3600)
   endforeach()
   file(GLOB LEAT_CRASH CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/crash/*.c")
   add_executable(crash ${LEAT_CRASH})

@@ -1,6 +1,7 @@
 /* property [--cases N] [--seed S] [--keep FOLDER] [--refusals yes]: N cases from seed S on; a failing one is shrunk and left as
  * a project. --refusals prints what the planner or DuckDB refused. */
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,12 @@
 #include "property.h"
 
 static char scratch[256];
+static volatile sig_atomic_t stop; /* after the present case, with what was counted */
+
+static void on_signal(int number) {
+    (void)number;
+    stop = 1;
+}
 
 void prop_case_draw(struct prop_case *c, uint64_t seed) {
     struct leat_random random;
@@ -53,6 +60,8 @@ int main(int argc, char **argv) {
     struct prop_coverage coverage = {0};
     mallopt(M_MMAP_THRESHOLD, 32 << 20); /* as the program does */
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    signal(SIGTERM, on_signal);
+    signal(SIGINT, on_signal);
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--cases") == 0) cases = strtoull(argv[i + 1], NULL, 10);
@@ -62,7 +71,7 @@ int main(int argc, char **argv) {
     }
     bool memory = access("/dev/shm", W_OK) == 0;
     snprintf(scratch, sizeof scratch, "%s/leat-property-%d", memory ? "/dev/shm" : "/tmp", (int)getpid());
-    for (uint64_t i = 0; i < cases && failed < 5; i++) {
+    for (uint64_t i = 0; i < cases && failed < 5 && !stop; i++) {
         struct prop_case c;
         prop_case_draw(&c, seed + i);
         char *why = prop_case_run(&c, scratch, &coverage);
