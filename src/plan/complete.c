@@ -252,6 +252,7 @@ static bool orders_everything(const json_t *orders) {
 /* Event time first: then the row that is kept is the earliest, a record never replaces one that is older than itself,
  * and what is counted by window stays final once the cut has passed it. */
 static void order_by_event_time(struct leat_completion *c, const json_t *node, size_t count, json_t *orders) {
+    struct leat_event_time_memo memo = {0};
     struct leat_error ignored = {0};
     json_t *bare = json_copy((json_t *)node), *plan = NULL;
     json_object_set_new(bare, "modifiers", json_array());
@@ -259,7 +260,7 @@ static void order_by_event_time(struct leat_completion *c, const json_t *node, s
     json_decref(bare);
     bool ok = sql && !leat_conn_bound_plan(c->conn, sql, &json, &ignored) && !leat_json_load(json, &plan, &ignored);
     for (size_t i = 0; ok && i < count; i++) {
-        if (!leat_is_event_time(c->conn, leat_json_at(plan, "plans", 0), i)) continue;
+        if (!leat_is_event_time(c->conn, leat_json_at(plan, "plans", 0), i, &memo)) continue;
         json_t *at = position(i + 1);
         leat_append_order(orders, at, false);
         json_decref(at);

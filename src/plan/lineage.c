@@ -1,6 +1,7 @@
 /* Follows a column of a bound plan down to the scan it comes from, through operators that pass values on unchanged. */
 #include "plan/lineage.h"
 
+#include <ctype.h>
 #include <string.h>
 
 /* Number of output columns; false where it is not needed to know. */
@@ -78,35 +79,44 @@ static bool step_down(const json_t **node, size_t *column) {
     return child != NULL;
 }
 
-#define EVENT_TIMES "leat_event_times"
+/* A variable of the connection: setting and reading it makes nothing that statements would have to be planned anew for. */
+static void put_variable(struct leat_buffer *sql, const char *source, bool as_name) {
+    struct leat_buffer name = {0};
+    leat_put(&name, "leat_event_time_");
+    for (const char *at = source; *at; at++)
+        leat_putf(&name, "%c", tolower((unsigned char)*at));
+    if (as_name)
+        leat_put_sql_name(sql, name.data);
+    else
+        leat_put_sql_string(sql, name.data);
+    leat_buffer_deinit(&name);
+}
 
 enum leat_status leat_remember_event_time(struct leat_conn *plan_conn, const char *source, size_t column,
                                           struct leat_error *err) {
     struct leat_buffer sql = {0};
-    leat_put(&sql, "CREATE TABLE IF NOT EXISTS " EVENT_TIMES
-                   " (source VARCHAR, position BIGINT); DELETE FROM " EVENT_TIMES " WHERE source = lower(");
-    leat_put_sql_string(&sql, source);
-    leat_put(&sql, "); INSERT INTO " EVENT_TIMES " VALUES (lower(");
-    leat_put_sql_string(&sql, source);
-    leat_putf(&sql, "), %zu)", column);
+    leat_put(&sql, "SET VARIABLE ");
+    put_variable(&sql, source, true);
+    leat_putf(&sql, " = %zu", column);
     enum leat_status status = leat_conn_exec(plan_conn, sql.data, err);
     leat_buffer_deinit(&sql);
     return status;
 }
 
-static bool remembered(struct leat_conn *plan_conn, const char *source, uint64_t column) {
+static int64_t remembered(struct leat_conn *plan_conn, const char *source) {
     struct leat_buffer sql = {0};
     struct leat_error ignored = {0};
-    int64_t count = 0;
-    leat_put(&sql, "SELECT count(*) FROM " EVENT_TIMES " WHERE source = lower(");
-    leat_put_sql_string(&sql, source);
-    leat_putf(&sql, ") AND position = %llu", (unsigned long long)column);
-    bool ok = leat_conn_int(plan_conn, sql.data, &count, &ignored) == LEAT_OK;
+    int64_t position = -1;
+    leat_put(&sql, "SELECT coalesce(getvariable(");
+    put_variable(&sql, source, false);
+    leat_put(&sql, ")::BIGINT, -1)");
+    if (leat_conn_int(plan_conn, sql.data, &position, &ignored) != LEAT_OK) position = -1;
     leat_buffer_deinit(&sql);
-    return ok && count > 0;
+    return position;
 }
 
-bool leat_is_event_time(struct leat_conn *plan_conn, const json_t *node, size_t column) {
+bool leat_is_event_time(struct leat_conn *plan_conn, const json_t *node, size_t column,
+                        struct leat_event_time_memo *memo) {
     uint64_t position;
     while (!leat_json_is(node, "type", "LOGICAL_GET"))
         if (!step_down(&node, &column)) return false;
@@ -114,5 +124,8 @@ bool leat_is_event_time(struct leat_conn *plan_conn, const json_t *node, size_t 
         column = (size_t)json_integer_value(leat_json_at(node, "projection_ids", column));
     if (!leat_json_uint64(json_object_get(leat_json_at(node, "column_indexes", column), "index"), &position))
         return false;
-    return remembered(plan_conn, leat_json_text(leat_json_at(node, "parameters", 0), "value"), position);
+    const char *source = leat_json_text(leat_json_at(node, "parameters", 0), "value");
+    if (!memo->source || strcmp(memo->source, source) != 0)
+        *memo = (struct leat_event_time_memo){source, remembered(plan_conn, source)};
+    return memo->position >= 0 && position == (uint64_t)memo->position;
 }
