@@ -2,9 +2,9 @@
  *
  * Removing rows takes two passes. The first joins the rows to remove with the files whose statistics admit any of them
  * (key columns only, when there is a key) and yields positions (file, row in file, row of the batch). In C each
- * removal takes as many positions as its weight says; what is left over, because the table holds more equal rows, stays;
- * a removal that finds too few is CORRUPT. The second pass (delta_rewrite.c) copies what is left of the files that lose a
- * row, together with the rows to add. Inserts alone never read the table. */
+ * removal takes as many positions as its weight says; what is left over, because the table holds more equal rows,
+ * stays; a removal that finds too few is CORRUPT. The second pass (delta_rewrite.c) copies what is left of the files
+ * that lose a row, together with the rows to add. Inserts alone never read the table. */
 #include "lake/delta_internal.h"
 
 #include <inttypes.h>
@@ -13,9 +13,9 @@
 
 #define SORTED_KEYS_MAX 65536 /* removals up to which each file is asked for its exact range */
 
-static void plan_deinit(struct leat_delta_plan *p)
-{
-    for (size_t i = 0; p->taken && i < p->candidate_count; i++) free(p->taken[i]);
+static void plan_deinit(struct leat_delta_plan *p) {
+    for (size_t i = 0; p->taken && i < p->candidate_count; i++)
+        free(p->taken[i]);
     free(p->taken);
     free(p->taken_words);
     free(p->taken_count);
@@ -34,53 +34,64 @@ struct probe {
     struct leat_string low_text, high_text;
 };
 
-static bool integer_at(const struct leat_column *c, size_t row, int64_t *out)
-{
+static bool integer_at(const struct leat_column *c, size_t row, int64_t *out) {
     switch (c->type.kind) {
-    case LEAT_TINYINT: *out = ((const int8_t *)c->data)[row]; return true;
-    case LEAT_UTINYINT: *out = ((const uint8_t *)c->data)[row]; return true;
-    case LEAT_SMALLINT: *out = ((const int16_t *)c->data)[row]; return true;
-    case LEAT_USMALLINT: *out = ((const uint16_t *)c->data)[row]; return true;
+    case LEAT_TINYINT:
+        *out = ((const int8_t *)c->data)[row];
+        return true;
+    case LEAT_UTINYINT:
+        *out = ((const uint8_t *)c->data)[row];
+        return true;
+    case LEAT_SMALLINT:
+        *out = ((const int16_t *)c->data)[row];
+        return true;
+    case LEAT_USMALLINT:
+        *out = ((const uint16_t *)c->data)[row];
+        return true;
     case LEAT_DATE:
-    case LEAT_INTEGER: *out = ((const int32_t *)c->data)[row]; return true;
-    case LEAT_UINTEGER: *out = ((const uint32_t *)c->data)[row]; return true;
+    case LEAT_INTEGER:
+        *out = ((const int32_t *)c->data)[row];
+        return true;
+    case LEAT_UINTEGER:
+        *out = ((const uint32_t *)c->data)[row];
+        return true;
     case LEAT_TIMESTAMP:
     case LEAT_TIMESTAMPTZ:
-    case LEAT_BIGINT: *out = ((const int64_t *)c->data)[row]; return true;
-    default: return false;
+    case LEAT_BIGINT:
+        *out = ((const int64_t *)c->data)[row];
+        return true;
+    default:
+        return false;
     }
 }
 
-static int compare_text(const struct leat_string *a, const char *b, size_t b_length)
-{
+static int compare_text(const struct leat_string *a, const char *b, size_t b_length) {
     size_t n = a->length < b_length ? a->length : b_length;
     int order = memcmp(leat_string_data(a), b, n);
     return order ? order : a->length < b_length ? -1 : a->length > b_length;
 }
 
-static int compare_integers(const void *a, const void *b)
-{
+static int compare_integers(const void *a, const void *b) {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
     return x < y ? -1 : x > y;
 }
 
-static void probe_text(struct probe *probe, const struct leat_string *s)
-{
-    if (!probe->has_value || compare_text(s, leat_string_data(&probe->low_text), probe->low_text.length) < 0) probe->low_text = *s;
-    if (!probe->has_value || compare_text(s, leat_string_data(&probe->high_text), probe->high_text.length) > 0) probe->high_text = *s;
+static void probe_text(struct probe *probe, const struct leat_string *s) {
+    if (!probe->has_value || compare_text(s, leat_string_data(&probe->low_text), probe->low_text.length) < 0)
+        probe->low_text = *s;
+    if (!probe->has_value || compare_text(s, leat_string_data(&probe->high_text), probe->high_text.length) > 0)
+        probe->high_text = *s;
     probe->has_value = true;
 }
 
-static void probe_integer(struct probe *probe, int64_t value, bool keep)
-{
+static void probe_integer(struct probe *probe, int64_t value, bool keep) {
     if (!probe->has_value || value < probe->low) probe->low = value;
     if (!probe->has_value || value > probe->high) probe->high = value;
     probe->has_value = true;
     if (keep) probe->values[probe->value_count++] = value;
 }
 
-static void probe_init(struct probe *probe, const struct leat_changes *changes, size_t column, size_t removal_rows)
-{
+static void probe_init(struct probe *probe, const struct leat_changes *changes, size_t column, size_t removal_rows) {
     const struct leat_column *c = &changes->columns[column];
     int64_t value;
     memset(probe, 0, sizeof *probe);
@@ -91,27 +102,30 @@ static void probe_init(struct probe *probe, const struct leat_changes *changes, 
     if (keep) probe->values = leat_alloc(removal_rows * sizeof *probe->values);
     for (size_t row = 0; row < changes->row_count; row++) {
         if (leat_weight(changes, row) >= 0) continue;
-        if (leat_is_null(c, row)) probe->has_null = true;
-        else if (probe->is_text) probe_text(probe, &((const struct leat_string *)c->data)[row]);
-        else if (integer_at(c, row, &value)) probe_integer(probe, value, keep);
+        if (leat_is_null(c, row))
+            probe->has_null = true;
+        else if (probe->is_text)
+            probe_text(probe, &((const struct leat_string *)c->data)[row]);
+        else if (integer_at(c, row, &value))
+            probe_integer(probe, value, keep);
     }
     if (keep) qsort(probe->values, probe->value_count, sizeof *probe->values, compare_integers);
 }
 
-static bool any_within(const struct probe *probe, int64_t low, int64_t high)
-{
+static bool any_within(const struct probe *probe, int64_t low, int64_t high) {
     if (!probe->values) return probe->low <= high && probe->high >= low;
     size_t from = 0, to = probe->value_count;
     while (from < to) { /* first value >= low */
         size_t middle = from + (to - from) / 2;
-        if (probe->values[middle] < low) from = middle + 1;
-        else to = middle;
+        if (probe->values[middle] < low)
+            from = middle + 1;
+        else
+            to = middle;
     }
     return from < probe->value_count && probe->values[from] <= high;
 }
 
-static bool admits(const struct probe *probe, const struct leat_delta_bound *bound, int64_t row_count)
-{
+static bool admits(const struct probe *probe, const struct leat_delta_bound *bound, int64_t row_count) {
     if (!probe->usable) return true;
     if (probe->has_null && (!bound->has_null_count || bound->null_count > 0)) return true;
     if (!probe->has_value) return false;
@@ -122,14 +136,15 @@ static bool admits(const struct probe *probe, const struct leat_delta_bound *bou
            compare_text(&probe->high_text, bound->low_text, strlen(bound->low_text)) >= 0;
 }
 
-static void choose_candidates(struct leat_delta_plan *p)
-{
+static void choose_candidates(struct leat_delta_plan *p) {
     struct leat_delta *d = p->d;
     size_t file_count = d->state.snapshot.file_count, removal_rows = 0;
     p->candidates = leat_alloc(file_count * sizeof *p->candidates);
-    for (size_t row = 0; row < p->changes->row_count; row++) removal_rows += leat_weight(p->changes, row) < 0;
+    for (size_t row = 0; row < p->changes->row_count; row++)
+        removal_rows += leat_weight(p->changes, row) < 0;
     struct probe *probes = leat_alloc(p->column_count * sizeof *probes);
-    for (size_t i = 0; file_count > 1 && i < p->column_count; i++) probe_init(&probes[i], p->changes, p->columns[i], removal_rows);
+    for (size_t i = 0; file_count > 1 && i < p->column_count; i++)
+        probe_init(&probes[i], p->changes, p->columns[i], removal_rows);
     for (size_t f = 0; f < file_count; f++) {
         bool admitted = true;
         for (size_t i = 0; file_count > 1 && admitted && i < p->column_count; i++) {
@@ -138,7 +153,8 @@ static void choose_candidates(struct leat_delta_plan *p)
         }
         if (admitted) p->candidates[p->candidate_count++] = f;
     }
-    for (size_t i = 0; i < p->column_count; i++) free(probes[i].values);
+    for (size_t i = 0; i < p->column_count; i++)
+        free(probes[i].values);
     free(probes);
     p->taken = leat_alloc(p->candidate_count * sizeof *p->taken);
     p->taken_words = leat_alloc(p->candidate_count * sizeof *p->taken_words);
@@ -148,8 +164,7 @@ static void choose_candidates(struct leat_delta_plan *p)
 /* ---- positions to remove ---- */
 
 /* A stored column as its logical type, in which values are compared. */
-static void put_logical(const struct leat_field *f, const char *prefix, struct leat_buffer *out)
-{
+static void put_logical(const struct leat_field *f, const char *prefix, struct leat_buffer *out) {
     bool cast = !leat_type_equal(f->type, leat_delta_storage_type(f->type)) && f->type.kind != LEAT_NESTED;
     char type[32];
     leat_type_print(f->type, type);
@@ -158,10 +173,10 @@ static void put_logical(const struct leat_field *f, const char *prefix, struct l
     if (cast) leat_putf(out, " AS %s)", type);
 }
 
-static void put_locate_sql(const struct leat_delta_plan *p, struct leat_buffer *sql)
-{
+static void put_locate_sql(const struct leat_delta_plan *p, struct leat_buffer *sql) {
     const struct leat_schema *schema = &p->d->schema;
-    leat_put(sql, "SELECT CAST(t.file_index AS INTEGER) AS f, CAST(t.file_row_number AS BIGINT) AS r, d.__row AS d FROM ");
+    leat_put(sql,
+             "SELECT CAST(t.file_index AS INTEGER) AS f, CAST(t.file_row_number AS BIGINT) AS r, d.__row AS d FROM ");
     leat_delta_put_rows(p->d, p->candidates, p->candidate_count, sql);
     leat_putf(sql, " t JOIN (SELECT * FROM leat_input('%s') WHERE __w < 0) d ON ", p->d->input_name);
     for (size_t i = 0; i < p->column_count; i++) {
@@ -172,8 +187,7 @@ static void put_locate_sql(const struct leat_delta_plan *p, struct leat_buffer *
 }
 
 /* Marks row `r` of candidate f; false when it is taken already. */
-static bool take_position(struct leat_delta_plan *p, size_t f, uint64_t r)
-{
+static bool take_position(struct leat_delta_plan *p, size_t f, uint64_t r) {
     size_t word = (size_t)(r >> 6);
     if (word >= p->taken_words[f]) {
         int64_t rows = p->d->state.snapshot.files[p->candidates[f]].row_count;
@@ -190,15 +204,14 @@ static bool take_position(struct leat_delta_plan *p, size_t f, uint64_t r)
     return true;
 }
 
-static enum leat_status missing_row(const struct leat_delta_plan *p, size_t row, int32_t left, struct leat_error *err)
-{
+static enum leat_status missing_row(const struct leat_delta_plan *p, size_t row, int32_t left, struct leat_error *err) {
     return leat_fail(err, LEAT_CORRUPT,
-                     "table %s, version %" PRId64 ": row %zu of the changes removes %d row(s) that the table does not hold; rebuild the table",
+                     "table %s, version %" PRId64
+                     ": row %zu of the changes removes %d row(s) that the table does not hold; rebuild the table",
                      p->d->table_dir, p->d->state.snapshot.version, row, left);
 }
 
-static enum leat_status take_positions(struct leat_delta_plan *p, struct leat_error *err)
-{
+static enum leat_status take_positions(struct leat_delta_plan *p, struct leat_error *err) {
     struct leat_buffer sql = {0};
     struct leat_result found = {0};
     enum leat_status status = LEAT_OK;
@@ -227,41 +240,43 @@ out:
 
 /* ---- entry ---- */
 
-static enum leat_status check_changes(const struct leat_delta *d, const struct leat_changes *changes, const uint16_t *key_columns,
-                                      size_t key_count, struct leat_error *err)
-{
+static enum leat_status check_changes(const struct leat_delta *d, const struct leat_changes *changes,
+                                      const uint16_t *key_columns, size_t key_count, struct leat_error *err) {
     if (changes->schema->field_count != d->schema.field_count)
-        return leat_fail(err, LEAT_INVALID, "table %s has %zu columns, the changes have %zu", d->table_dir, d->schema.field_count,
-                         changes->schema->field_count);
+        return leat_fail(err, LEAT_INVALID, "table %s has %zu columns, the changes have %zu", d->table_dir,
+                         d->schema.field_count, changes->schema->field_count);
     for (size_t i = 0; i < d->schema.field_count; i++)
         if (!leat_type_equal(changes->columns[i].type, d->schema.fields[i].type))
-            return leat_fail(err, LEAT_INVALID, "table %s: the changes have another type in column \"%.64s\"", d->table_dir,
-                             d->schema.fields[i].name);
+            return leat_fail(err, LEAT_INVALID, "table %s: the changes have another type in column \"%.64s\"",
+                             d->table_dir, d->schema.fields[i].name);
     for (size_t i = 0; i < key_count; i++)
         if (key_columns[i] >= d->schema.field_count)
             return leat_fail(err, LEAT_INVALID, "table %s has no column %u for a key", d->table_dir, key_columns[i]);
     return LEAT_OK;
 }
 
-static void plan_init(struct leat_delta_plan *p, struct leat_delta *d, const struct leat_changes *changes, const uint16_t *key_columns, size_t key_count)
-{
+static void plan_init(struct leat_delta_plan *p, struct leat_delta *d, const struct leat_changes *changes,
+                      const uint16_t *key_columns, size_t key_count) {
     memset(p, 0, sizeof *p);
     p->d = d;
     p->changes = changes;
     p->column_count = key_count ? key_count : d->schema.field_count;
     p->columns = leat_alloc(p->column_count * sizeof *p->columns);
-    for (size_t i = 0; i < p->column_count; i++) p->columns[i] = key_count ? key_columns[i] : (uint16_t)i;
+    for (size_t i = 0; i < p->column_count; i++)
+        p->columns[i] = key_count ? key_columns[i] : (uint16_t)i;
     for (size_t row = 0; row < changes->row_count; row++) {
         int32_t weight = leat_weight(changes, row);
-        if (weight > 0) p->inserts += weight;
-        else p->removals -= weight;
+        if (weight > 0)
+            p->inserts += weight;
+        else
+            p->removals -= weight;
         if (weight > 1) p->repeats = true;
     }
 }
 
-enum leat_status leat_delta_apply(struct leat_delta *d, const struct leat_changes *changes, const uint16_t *key_columns, size_t key_count,
-                                  const struct leat_delta_commit_info *info, bool *done, struct leat_error *err)
-{
+enum leat_status leat_delta_apply(struct leat_delta *d, const struct leat_changes *changes, const uint16_t *key_columns,
+                                  size_t key_count, const struct leat_delta_commit_info *info, bool *done,
+                                  struct leat_error *err) {
     struct leat_delta_plan plan = {0};
     struct leat_delta_commit commit = {.info = info, .data_change = true};
     bool past = false;
@@ -283,8 +298,10 @@ enum leat_status leat_delta_apply(struct leat_delta *d, const struct leat_change
     if (status == LEAT_OK) status = leat_delta_rewrite(&plan, &commit, err);
     leat_conn_bind(d->conn, d->input_name, NULL);
     bool empty = commit.added_count == 0 && commit.removed_count == 0 && info->txn_count == 0 && !info->frontier_json;
-    if (status != LEAT_OK) leat_delta_drop_added(d, &commit);
-    else if (!empty) status = leat_delta_commit(d, &commit, done, err);
+    if (status != LEAT_OK)
+        leat_delta_drop_added(d, &commit);
+    else if (!empty)
+        status = leat_delta_commit(d, &commit, done, err);
     leat_delta_commit_deinit(&commit);
     plan_deinit(&plan);
     return status;

@@ -1,11 +1,11 @@
 /* Opening a table and committing to it.
  *
- * A version is the file _delta_log/N.json, made whole under a temporary name and linked, so that it is there entirely or
- * not at all and is never overwritten. Order: data files durable, then the link, then the directory. When N exists already,
- * its txnId tells whether it is this very commit (a link that reported failure and yet happened); otherwise somebody else
- * won: a blind append goes on to the next version, everything else is a CONFLICT, after which the state is the winner's.
- * After any other failure the outcome is unknown and the next operation reads the log first.
- * Source: Delta PROTOCOL.md, "Creation of New Log Entries", "Commit Provenance Information". */
+ * A version is the file _delta_log/N.json, made whole under a temporary name and linked, so that it is there entirely
+ * or not at all and is never overwritten. Order: data files durable, then the link, then the directory. When N exists
+ * already, its txnId tells whether it is this very commit (a link that reported failure and yet happened); otherwise
+ * somebody else won: a blind append goes on to the next version, everything else is a CONFLICT, after which the state
+ * is the winner's. After any other failure the outcome is unknown and the next operation reads the log first. Source:
+ * Delta PROTOCOL.md, "Creation of New Log Entries", "Commit Provenance Information". */
 #include "lake/delta_internal.h"
 
 #include <inttypes.h>
@@ -16,15 +16,15 @@
 
 #define COMMIT_TRIES 100
 
-int64_t leat_delta_now_ms(const struct leat_delta *d)
-{
+int64_t leat_delta_now_ms(const struct leat_delta *d) {
     return d->env->clock->now_us(d->env->clock) / 1000;
 }
 
-void leat_delta_commit_deinit(struct leat_delta_commit *c)
-{
-    for (size_t i = 0; i < c->added_count; i++) leat_delta_file_deinit(&c->added[i]);
-    for (size_t i = 0; i < c->removed_count; i++) free(c->removed[i]);
+void leat_delta_commit_deinit(struct leat_delta_commit *c) {
+    for (size_t i = 0; i < c->added_count; i++)
+        leat_delta_file_deinit(&c->added[i]);
+    for (size_t i = 0; i < c->removed_count; i++)
+        free(c->removed[i]);
     free(c->added);
     free(c->removed);
     c->added = NULL;
@@ -32,8 +32,7 @@ void leat_delta_commit_deinit(struct leat_delta_commit *c)
     c->added_count = c->removed_count = c->added_capacity = c->removed_capacity = 0;
 }
 
-void leat_delta_commit_remove(struct leat_delta_commit *c, const char *path)
-{
+void leat_delta_commit_remove(struct leat_delta_commit *c, const char *path) {
     if (c->removed_count == c->removed_capacity) {
         c->removed_capacity = c->removed_capacity ? c->removed_capacity * 2 : 8;
         c->removed = leat_realloc(c->removed, c->removed_capacity * sizeof *c->removed);
@@ -45,8 +44,8 @@ void leat_delta_commit_remove(struct leat_delta_commit *c, const char *path)
 
 /* Are info's txns in the table? All at or past: *past. Some past and some not: the caller's books and the table's
  * disagree. */
-static enum leat_status check_txns(const struct leat_delta *d, const struct leat_delta_commit_info *info, bool *past, struct leat_error *err)
-{
+static enum leat_status check_txns(const struct leat_delta *d, const struct leat_delta_commit_info *info, bool *past,
+                                   struct leat_error *err) {
     size_t at_or_past = 0, beyond = 0;
     *past = false;
     for (size_t i = 0; info && i < info->txn_count; i++) {
@@ -57,12 +56,13 @@ static enum leat_status check_txns(const struct leat_delta *d, const struct leat
     if (at_or_past == 0) return LEAT_OK;
     *past = at_or_past == info->txn_count;
     if (!*past && beyond)
-        return leat_fail(err, LEAT_CONFLICT, "table %s holds later transactions of some, but not all, of the inputs of this commit", d->table_dir);
+        return leat_fail(err, LEAT_CONFLICT,
+                         "table %s holds later transactions of some, but not all, of the inputs of this commit",
+                         d->table_dir);
     return LEAT_OK;
 }
 
-static enum leat_status refresh(struct leat_delta *d, struct leat_error *err)
-{
+static enum leat_status refresh(struct leat_delta *d, struct leat_error *err) {
     char *id = d->state.snapshot.table_id ? leat_strdup(d->state.snapshot.table_id) : NULL;
     enum leat_status status = leat_delta_catch_up(d->env, d->table_dir, &d->state, err);
     if (status == LEAT_OK) status = leat_delta_state_finish(&d->state, d->table_dir, err);
@@ -73,8 +73,8 @@ static enum leat_status refresh(struct leat_delta *d, struct leat_error *err)
     return status;
 }
 
-enum leat_status leat_delta_begin(struct leat_delta *d, const struct leat_delta_commit_info *info, bool *past, struct leat_error *err)
-{
+enum leat_status leat_delta_begin(struct leat_delta *d, const struct leat_delta_commit_info *info, bool *past,
+                                  struct leat_error *err) {
     *past = false;
     if (d->stale) {
         enum leat_status status = refresh(d, err);
@@ -85,17 +85,17 @@ enum leat_status leat_delta_begin(struct leat_delta *d, const struct leat_delta_
 
 /* ---- commit ---- */
 
-static enum leat_status put_commit_info(const struct leat_delta *d, const struct leat_delta_commit *commit, const char *commit_id,
-                                        struct leat_buffer *out, struct leat_error *err)
-{
+static enum leat_status put_commit_info(const struct leat_delta *d, const struct leat_delta_commit *commit,
+                                        const char *commit_id, struct leat_buffer *out, struct leat_error *err) {
     const char *operation = commit->info && commit->info->operation ? commit->info->operation : "WRITE";
-    const char *frontier = commit->info && commit->info->frontier_json ? commit->info->frontier_json : d->state.snapshot.frontier_json;
+    const char *frontier =
+        commit->info && commit->info->frontier_json ? commit->info->frontier_json : d->state.snapshot.frontier_json;
     leat_putf(out, "{\"commitInfo\":{\"timestamp\":%" PRId64 ",\"operation\":", leat_delta_now_ms(d));
     leat_put_json_string(out, operation, strlen(operation));
     leat_put(out, ",\"operationParameters\":{}");
     if (d->state.snapshot.version >= 0) leat_putf(out, ",\"readVersion\":%" PRId64, d->state.snapshot.version);
-    leat_putf(out, ",\"isBlindAppend\":%s,\"engineInfo\":\"leat/" LEAT_VERSION "\",\"txnId\":\"%s\"", commit->blind_append ? "true" : "false",
-              commit_id);
+    leat_putf(out, ",\"isBlindAppend\":%s,\"engineInfo\":\"leat/" LEAT_VERSION "\",\"txnId\":\"%s\"",
+              commit->blind_append ? "true" : "false", commit_id);
     if (frontier) { /* carried on by commits that do not change it, so that the newest commit has it */
         json_error_t at;
         json_t *parsed = json_loads(frontier, JSON_DECODE_ANY, &at);
@@ -109,25 +109,28 @@ static enum leat_status put_commit_info(const struct leat_delta *d, const struct
     return LEAT_OK;
 }
 
-static enum leat_status put_actions(const struct leat_delta *d, const struct leat_delta_commit *commit, const char *commit_id,
-                                    struct leat_buffer *out, struct leat_error *err)
-{
+static enum leat_status put_actions(const struct leat_delta *d, const struct leat_delta_commit *commit,
+                                    const char *commit_id, struct leat_buffer *out, struct leat_error *err) {
     int64_t now_ms = leat_delta_now_ms(d);
     enum leat_status status = put_commit_info(d, commit, commit_id, out, err);
     if (status != LEAT_OK) return status;
-    for (size_t i = 0; commit->info && i < commit->info->txn_count; i++) leat_delta_put_txn(out, &commit->info->txns[i], now_ms);
+    for (size_t i = 0; commit->info && i < commit->info->txn_count; i++)
+        leat_delta_put_txn(out, &commit->info->txns[i], now_ms);
     for (size_t i = 0; i < commit->removed_count; i++) {
         int64_t index = leat_delta_state_find(&d->state, commit->removed[i]);
-        if (index < 0) return leat_fail(err, LEAT_CONFLICT, "table %s: file %s is no longer in it", d->table_dir, commit->removed[i]);
+        if (index < 0)
+            return leat_fail(err, LEAT_CONFLICT, "table %s: file %s is no longer in it", d->table_dir,
+                             commit->removed[i]);
         leat_delta_put_remove(out, &d->state.snapshot.files[index], now_ms, commit->data_change);
     }
-    for (size_t i = 0; i < commit->added_count; i++) leat_delta_put_add(out, &commit->added[i], commit->data_change);
+    for (size_t i = 0; i < commit->added_count; i++)
+        leat_delta_put_add(out, &commit->added[i], commit->data_change);
     return LEAT_OK;
 }
 
 /* The same change in memory, by the very code that replays the log. */
-static enum leat_status apply_own(struct leat_delta *d, const struct leat_buffer *text, int64_t version, struct leat_error *err)
-{
+static enum leat_status apply_own(struct leat_delta *d, const struct leat_buffer *text, int64_t version,
+                                  struct leat_error *err) {
     for (const char *line = text->data; *line;) {
         const char *newline = strchr(line, '\n');
         struct leat_delta_action action;
@@ -141,8 +144,7 @@ static enum leat_status apply_own(struct leat_delta *d, const struct leat_buffer
     return LEAT_OK;
 }
 
-void leat_delta_drop_added(struct leat_delta *d, struct leat_delta_commit *commit)
-{
+void leat_delta_drop_added(struct leat_delta *d, struct leat_delta_commit *commit) {
     for (size_t i = 0; i < commit->added_count; i++) {
         char *path = leat_asprintf("%s/%s", d->table_dir, commit->added[i].path);
         d->env->io->ops->unlink(d->env->io, path, NULL);
@@ -151,8 +153,8 @@ void leat_delta_drop_added(struct leat_delta *d, struct leat_delta_commit *commi
 }
 
 /* Version `version` is taken. *ours: by this very commit. The state is then that version's. */
-static enum leat_status look_at_winner(struct leat_delta *d, int64_t version, const char *commit_id, bool *ours, struct leat_error *err)
-{
+static enum leat_status look_at_winner(struct leat_delta *d, int64_t version, const char *commit_id, bool *ours,
+                                       struct leat_error *err) {
     char *winner = NULL;
     enum leat_status status = leat_delta_read_commit(d->env, d->table_dir, version, &d->state, &winner, err);
     if (status == LEAT_OK) {
@@ -166,9 +168,8 @@ static enum leat_status look_at_winner(struct leat_delta *d, int64_t version, co
 }
 
 /* Somebody else's commits are in between: may this one still go on? */
-static enum leat_status may_retry(struct leat_delta *d, const struct leat_delta_commit *commit, const char *schema_before, bool *past,
-                                  struct leat_error *err)
-{
+static enum leat_status may_retry(struct leat_delta *d, const struct leat_delta_commit *commit,
+                                  const char *schema_before, bool *past, struct leat_error *err) {
     enum leat_status status = refresh(d, err);
     if (status != LEAT_OK) return status;
     if (strcmp(schema_before, d->state.metadata.schema_json) != 0)
@@ -176,7 +177,8 @@ static enum leat_status may_retry(struct leat_delta *d, const struct leat_delta_
     if (status == LEAT_OK) status = leat_delta_check_writer(&d->state, d->table_dir, err);
     if (status == LEAT_OK) status = check_txns(d, commit->info, past, err);
     if (status == LEAT_OK && !*past && !commit->blind_append) {
-        status = leat_fail(err, LEAT_CONFLICT, "table %s: somebody else committed version %" PRId64 " meanwhile; try again on top of it",
+        status = leat_fail(err, LEAT_CONFLICT,
+                           "table %s: somebody else committed version %" PRId64 " meanwhile; try again on top of it",
                            d->table_dir, d->state.snapshot.version);
         if (err) err->retriable = true;
     }
@@ -184,12 +186,11 @@ static enum leat_status may_retry(struct leat_delta *d, const struct leat_delta_
 }
 
 /* The commits stand without a checkpoint; only a disk that fails to sync is told on. */
-static enum leat_status checkpoint_when_due(struct leat_delta *d, struct leat_error *err)
-{
+static enum leat_status checkpoint_when_due(struct leat_delta *d, struct leat_error *err) {
     /* A checkpoint holds every live file: the more there are, the rarer, so that its cost per commit is bounded. */
     int64_t entries = (int64_t)(d->state.snapshot.file_count + d->state.tombstone_count);
     int64_t every = d->checkpoint_every;
-    if (entries / 500 > every) every = entries / 500;
+    if (entries / 200 > every) every = entries / 200;
     if (d->state.snapshot.version - d->checkpoint_version < every) return LEAT_OK;
     struct leat_error problem = {0};
     enum leat_status status = leat_delta_checkpoint(d, &problem);
@@ -198,12 +199,13 @@ static enum leat_status checkpoint_when_due(struct leat_delta *d, struct leat_er
         return status;
     }
     if (status != LEAT_OK)
-        leat_log(d->env, LEAT_LOG_WARN, "table %s: no checkpoint at version %" PRId64 ": %s", d->table_dir, d->state.snapshot.version, problem.text);
+        leat_log(d->env, LEAT_LOG_WARN, "table %s: no checkpoint at version %" PRId64 ": %s", d->table_dir,
+                 d->state.snapshot.version, problem.text);
     return LEAT_OK;
 }
 
-enum leat_status leat_delta_commit(struct leat_delta *d, struct leat_delta_commit *commit, bool *done, struct leat_error *err)
-{
+enum leat_status leat_delta_commit(struct leat_delta *d, struct leat_delta_commit *commit, bool *done,
+                                   struct leat_error *err) {
     struct leat_buffer text = {0};
     char commit_id[37];
     char *schema_before = leat_strdup(d->state.metadata.schema_json);
@@ -247,10 +249,10 @@ enum leat_status leat_delta_commit(struct leat_delta *d, struct leat_delta_commi
 
 /* ---- open ---- */
 
-static enum leat_status create(struct leat_delta *d, const struct leat_delta_options *options, struct leat_error *err)
-{
+static enum leat_status create(struct leat_delta *d, const struct leat_delta_options *options, struct leat_error *err) {
     struct leat_buffer schema = {0}, text = {0}, configuration = {0};
-    struct leat_delta_commit empty = {.info = &(struct leat_delta_commit_info){.operation = "CREATE TABLE"}, .blind_append = true};
+    struct leat_delta_commit empty = {.info = &(struct leat_delta_commit_info){.operation = "CREATE TABLE"},
+                                      .blind_append = true};
     static char *ntz[] = {"timestampNtz"};
     struct leat_delta_protocol protocol = {.reader = 1, .writer = 2};
     char id[37], commit_id[37];
@@ -267,8 +269,11 @@ static enum leat_status create(struct leat_delta *d, const struct leat_delta_opt
         leat_put_json_string(&configuration, options->primary_key, strlen(options->primary_key));
     }
     leat_put(&configuration, "}");
-    struct leat_delta_metadata metadata = {.id = id, .name = (char *)(uintptr_t)options->name, .schema_json = schema.data,
-                                           .configuration_json = configuration.data, .created_ms = leat_delta_now_ms(d)};
+    struct leat_delta_metadata metadata = {.id = id,
+                                           .name = (char *)(uintptr_t)options->name,
+                                           .schema_json = schema.data,
+                                           .configuration_json = configuration.data,
+                                           .created_ms = leat_delta_now_ms(d)};
     status = put_commit_info(d, &empty, commit_id, &text, err);
     if (status != LEAT_OK) goto out;
     leat_delta_put_protocol(&text, &protocol);
@@ -283,44 +288,47 @@ out:
     return status;
 }
 
-static enum leat_status check_same_schema(const struct leat_delta *d, const struct leat_schema *wanted, struct leat_error *err)
-{
+static enum leat_status check_same_schema(const struct leat_delta *d, const struct leat_schema *wanted,
+                                          struct leat_error *err) {
     struct leat_delta_columns columns;
     const struct leat_delta_metadata *m = &d->state.metadata;
     enum leat_status status =
         leat_delta_columns_parse(m->schema_json, m->partition_columns, m->partition_column_count, &columns, err);
     if (status != LEAT_OK) return leat_prepend(err, "table %s", d->table_dir);
     if (columns.has_invariants)
-        status = leat_fail(err, LEAT_UNSUPPORTED, "table %s has column invariants, which leat cannot check when it writes", d->table_dir);
+        status = leat_fail(err, LEAT_UNSUPPORTED,
+                           "table %s has column invariants, which leat cannot check when it writes", d->table_dir);
     else if (columns.count != wanted->field_count)
-        status = leat_fail(err, LEAT_CONFLICT, "table %s has %zu columns, not the %zu wanted", d->table_dir, columns.count, wanted->field_count);
+        status = leat_fail(err, LEAT_CONFLICT, "table %s has %zu columns, not the %zu wanted", d->table_dir,
+                           columns.count, wanted->field_count);
     for (size_t i = 0; status == LEAT_OK && i < columns.count; i++) {
         const struct leat_delta_column *c = &columns.items[i];
         const struct leat_field *f = &wanted->fields[i];
         struct leat_type have = c->has_leat_type ? c->logical : c->storage;
-        struct leat_type want = c->has_leat_type && f->type.kind != LEAT_NESTED ? f->type : leat_delta_storage_type(f->type);
+        struct leat_type want =
+            c->has_leat_type && f->type.kind != LEAT_NESTED ? f->type : leat_delta_storage_type(f->type);
         if (strcmp(c->name, f->name) == 0 && leat_type_equal(have, want) && c->nullable == !f->not_null) continue;
         char type[32];
         leat_type_print(f->type, type);
-        status = leat_fail(err, LEAT_CONFLICT, "column %zu of table %s is \"%.64s\" %s%s, not \"%.64s\" %s%s", i + 1, d->table_dir, c->name,
-                           c->duck_type, c->nullable ? "" : " NOT NULL", f->name, type, f->not_null ? " NOT NULL" : "");
+        status = leat_fail(err, LEAT_CONFLICT, "column %zu of table %s is \"%.64s\" %s%s, not \"%.64s\" %s%s", i + 1,
+                           d->table_dir, c->name, c->duck_type, c->nullable ? "" : " NOT NULL", f->name, type,
+                           f->not_null ? " NOT NULL" : "");
     }
     leat_delta_columns_deinit(&columns);
     return status;
 }
 
 /* Can files be told apart by the range of this column? */
-static bool is_clustering(struct leat_type t)
-{
+static bool is_clustering(struct leat_type t) {
     struct leat_type storage = leat_delta_storage_type(t);
-    return leat_type_equal(storage, t) && (storage.kind == LEAT_TINYINT || storage.kind == LEAT_SMALLINT || storage.kind == LEAT_INTEGER ||
-                                           storage.kind == LEAT_BIGINT || storage.kind == LEAT_VARCHAR || storage.kind == LEAT_DATE ||
-                                           storage.kind == LEAT_TIMESTAMP || storage.kind == LEAT_TIMESTAMPTZ);
+    return leat_type_equal(storage, t) &&
+           (storage.kind == LEAT_TINYINT || storage.kind == LEAT_SMALLINT || storage.kind == LEAT_INTEGER ||
+            storage.kind == LEAT_BIGINT || storage.kind == LEAT_VARCHAR || storage.kind == LEAT_DATE ||
+            storage.kind == LEAT_TIMESTAMP || storage.kind == LEAT_TIMESTAMPTZ);
 }
 
 /* The key's first column, or the first column that will do. */
-static int choose_cluster_column(const struct leat_schema *schema, const char *primary_key)
-{
+static int choose_cluster_column(const struct leat_schema *schema, const char *primary_key) {
     if (primary_key && primary_key[0]) {
         size_t length = strcspn(primary_key, ", ");
         char *first = leat_strndup(primary_key, length);
@@ -333,9 +341,9 @@ static int choose_cluster_column(const struct leat_schema *schema, const char *p
     return -1;
 }
 
-enum leat_status leat_delta_open(struct leat_env *env, struct leat_conn *batch, const char *table_dir, const char *scratch_dir,
-                                 const struct leat_delta_options *options, struct leat_delta **out, struct leat_error *err)
-{
+enum leat_status leat_delta_open(struct leat_env *env, struct leat_conn *batch, const char *table_dir,
+                                 const char *scratch_dir, const struct leat_delta_options *options,
+                                 struct leat_delta **out, struct leat_error *err) {
     *out = NULL;
     struct leat_delta *d = leat_alloc(sizeof *d);
     char *log_dir = leat_asprintf("%s/" LEAT_DELTA_LOG_DIR, table_dir);
@@ -353,7 +361,8 @@ enum leat_status leat_delta_open(struct leat_env *env, struct leat_conn *batch, 
     leat_delta_state_init(&d->state);
     enum leat_status status = leat_io_mkdirs(env->io, log_dir, err);
     if (status == LEAT_OK) status = leat_io_mkdirs(env->io, scratch_dir, err);
-    if (status == LEAT_OK) status = leat_delta_replay(env, batch, table_dir, -1, &d->state, &d->checkpoint_version, err);
+    if (status == LEAT_OK)
+        status = leat_delta_replay(env, batch, table_dir, -1, &d->state, &d->checkpoint_version, err);
     if (status == LEAT_OK && d->state.snapshot.version < 0) {
         status = create(d, options, err);
         if (status == LEAT_OK || status == LEAT_EXISTS) /* another writer may have been first */
@@ -362,13 +371,14 @@ enum leat_status leat_delta_open(struct leat_env *env, struct leat_conn *batch, 
     if (status == LEAT_OK) status = leat_delta_check_writer(&d->state, table_dir, err);
     if (status == LEAT_OK) status = check_same_schema(d, options->schema, err);
     free(log_dir);
-    if (status == LEAT_OK) *out = d;
-    else leat_delta_close(d);
+    if (status == LEAT_OK)
+        *out = d;
+    else
+        leat_delta_close(d);
     return status;
 }
 
-void leat_delta_close(struct leat_delta *d)
-{
+void leat_delta_close(struct leat_delta *d) {
     if (!d) return;
     if (d->input_declared) leat_conn_bind(d->conn, d->input_name, NULL);
     leat_delta_state_deinit(&d->state);
@@ -379,7 +389,6 @@ void leat_delta_close(struct leat_delta *d)
     free(d);
 }
 
-const struct leat_delta_snapshot *leat_delta_current(const struct leat_delta *d)
-{
+const struct leat_delta_snapshot *leat_delta_current(const struct leat_delta *d) {
     return &d->state.snapshot;
 }

@@ -65,7 +65,8 @@ struct leat_delta_action {
     char *frontier_json;  /* COMMIT_INFO */
 };
 /* One JSON document. CORRUPT with the reason; UNSUPPORTED for a deletion vector. out is always safe to deinit. */
-enum leat_status leat_delta_action_parse(const char *line, size_t length, struct leat_delta_action *out, struct leat_error *err) LEAT_MUST;
+enum leat_status leat_delta_action_parse(const char *line, size_t length, struct leat_delta_action *out,
+                                         struct leat_error *err) LEAT_MUST;
 void leat_delta_action_deinit(struct leat_delta_action *);
 void leat_delta_metadata_deinit(struct leat_delta_metadata *);
 void leat_delta_protocol_deinit(struct leat_delta_protocol *);
@@ -106,27 +107,32 @@ void leat_delta_state_init(struct leat_delta_state *); /* version -1 */
 void leat_delta_state_deinit(struct leat_delta_state *);
 /* Moves what it needs out of the action. */
 void leat_delta_state_apply(struct leat_delta_state *, struct leat_delta_action *);
-int64_t leat_delta_state_find(const struct leat_delta_state *, const char *path); /* index of a live file or -1 */
+int64_t leat_delta_state_find(const struct leat_delta_state *, const char *path);       /* index of a live file or -1 */
 int64_t leat_delta_state_deleted_ms(const struct leat_delta_state *, const char *path); /* of its tombstone; -1: none */
-bool leat_delta_is_own_file(const struct leat_delta_file *);                                 /* leat wrote it */
+bool leat_delta_is_own_file(const struct leat_delta_file *);                            /* leat wrote it */
 /* Forgets tombstones older than `before_ms`; one tombstone. */
 void leat_delta_state_expire(struct leat_delta_state *, int64_t before_ms);
 void leat_delta_state_forget_tombstone(struct leat_delta_state *, const char *path);
 /* Copies metadata into the public snapshot and checks that there is a protocol leat can read. */
-enum leat_status leat_delta_state_finish(struct leat_delta_state *, const char *table_dir, struct leat_error *err) LEAT_MUST;
-enum leat_status leat_delta_check_writer(const struct leat_delta_state *, const char *table_dir, struct leat_error *err) LEAT_MUST;
+enum leat_status leat_delta_state_finish(struct leat_delta_state *, const char *table_dir,
+                                         struct leat_error *err) LEAT_MUST;
+enum leat_status leat_delta_check_writer(const struct leat_delta_state *, const char *table_dir,
+                                         struct leat_error *err) LEAT_MUST;
 
 /* ---- log (delta_log.c) ---- */
 
 char *leat_delta_commit_path(const char *table_dir, int64_t version);
 /* Parses and applies one commit file. NOT_FOUND when it is not there. commit_id_out (may be NULL): its txnId, malloc'd
  * or NULL. */
-enum leat_status leat_delta_read_commit(struct leat_env *, const char *table_dir, int64_t version, struct leat_delta_state *,
-                                        char **commit_id_out, struct leat_error *err) LEAT_MUST;
+enum leat_status leat_delta_read_commit(struct leat_env *, const char *table_dir, int64_t version,
+                                        struct leat_delta_state *, char **commit_id_out,
+                                        struct leat_error *err) LEAT_MUST;
 /* Reads commits after state->snapshot.version until none follows. */
-enum leat_status leat_delta_catch_up(struct leat_env *, const char *table_dir, struct leat_delta_state *, struct leat_error *err) LEAT_MUST;
+enum leat_status leat_delta_catch_up(struct leat_env *, const char *table_dir, struct leat_delta_state *,
+                                     struct leat_error *err) LEAT_MUST;
 enum leat_status leat_delta_replay(struct leat_env *, struct leat_conn *, const char *table_dir, int64_t version,
-                                   struct leat_delta_state *out, int64_t *out_checkpoint_version, struct leat_error *err) LEAT_MUST;
+                                   struct leat_delta_state *out, int64_t *out_checkpoint_version,
+                                   struct leat_error *err) LEAT_MUST;
 
 /* ---- schema (delta_schema.c) ---- */
 
@@ -143,17 +149,19 @@ struct leat_delta_columns {
     bool ours; /* every column has leat.type and none is a partition column */
     bool has_invariants;
 };
-enum leat_status leat_delta_columns_parse(const char *schema_json, char *const *partition_columns, size_t partition_column_count,
-                                          struct leat_delta_columns *out, struct leat_error *err) LEAT_MUST;
+enum leat_status leat_delta_columns_parse(const char *schema_json, char *const *partition_columns,
+                                          size_t partition_column_count, struct leat_delta_columns *out,
+                                          struct leat_error *err) LEAT_MUST;
 void leat_delta_columns_deinit(struct leat_delta_columns *);
 /* schemaString for a logical schema. INVALID for names that differ only in case. */
-enum leat_status leat_delta_schema_json(const struct leat_schema *, struct leat_buffer *out, struct leat_error *err) LEAT_MUST;
+enum leat_status leat_delta_schema_json(const struct leat_schema *, struct leat_buffer *out,
+                                        struct leat_error *err) LEAT_MUST;
 
 /* ---- statistics (delta_stats.c) ---- */
 
 /* Delta statistics JSON of a file DuckDB wrote. INVALID when a NOT NULL column has NULLs. */
-enum leat_status leat_delta_stats_json(const struct leat_schema *logical, const struct leat_copied_file *, struct leat_buffer *out,
-                                       struct leat_error *err) LEAT_MUST;
+enum leat_status leat_delta_stats_json(const struct leat_schema *logical, const struct leat_copied_file *,
+                                       struct leat_buffer *out, struct leat_error *err) LEAT_MUST;
 int64_t leat_delta_stats_row_count(const char *stats_json); /* numRecords, -1: not told */
 struct leat_delta_bound {
     bool has_range, is_text, has_null_count;
@@ -175,11 +183,11 @@ struct leat_delta {
     struct leat_env *env;
     struct leat_conn *conn;
     char *table_dir, *scratch_dir;
-    char *input_name;           /* of leat_conn_input, this writer's own */
+    char *input_name; /* of leat_conn_input, this writer's own */
     bool input_declared;
-    struct leat_schema schema;  /* logical */
+    struct leat_schema schema; /* logical */
     struct leat_delta_state state;
-    bool stale;                 /* a commit's outcome is unknown: read the log before anything else */
+    bool stale; /* a commit's outcome is unknown: read the log before anything else */
     int checkpoint_every;
     int64_t checkpoint_version; /* newest one known, -1: none */
     int64_t row_group_rows;     /* LEAT_DELTA_ROW_GROUP_ROWS, fewer in tests */
@@ -199,25 +207,30 @@ struct leat_delta_commit {
 void leat_delta_commit_deinit(struct leat_delta_commit *);
 void leat_delta_commit_remove(struct leat_delta_commit *, const char *path);
 /* Brings the state up to date if it is stale, then answers whether info's txns are already in the table (*past). */
-enum leat_status leat_delta_begin(struct leat_delta *, const struct leat_delta_commit_info *, bool *past, struct leat_error *err) LEAT_MUST;
+enum leat_status leat_delta_begin(struct leat_delta *, const struct leat_delta_commit_info *, bool *past,
+                                  struct leat_error *err) LEAT_MUST;
 /* Writes the next version. *done false: its txns are already there (a blind append lost a race against itself). On
  * CONFLICT the state is that of the winner and added files are gone. */
-enum leat_status leat_delta_commit(struct leat_delta *, struct leat_delta_commit *, bool *done, struct leat_error *err) LEAT_MUST;
-void leat_delta_drop_added(struct leat_delta *, struct leat_delta_commit *); /* deletes data files that no commit will name */
+enum leat_status leat_delta_commit(struct leat_delta *, struct leat_delta_commit *, bool *done,
+                                   struct leat_error *err) LEAT_MUST;
+void leat_delta_drop_added(struct leat_delta *,
+                           struct leat_delta_commit *); /* deletes data files that no commit will name */
 enum leat_status leat_delta_checkpoint(struct leat_delta *, struct leat_error *err) LEAT_MUST;
 int64_t leat_delta_now_ms(const struct leat_delta *);
 
 /* COPYs `storage_sql` (columns of the storage types, in order) to scratch, adopts the file, and appends it to
  * commit->added, unless it has no rows. split: into files of LEAT_DELTA_SPLIT_ROW_GROUPS each. out_rows may be NULL. */
-enum leat_status leat_delta_write_data(struct leat_delta *, const char *storage_sql, bool split, struct leat_delta_commit *, uint64_t *out_rows,
+enum leat_status leat_delta_write_data(struct leat_delta *, const char *storage_sql, bool split,
+                                       struct leat_delta_commit *, uint64_t *out_rows,
                                        struct leat_error *err) LEAT_MUST;
 /* "CAST(prefix.name AS T) AS name, ..." from logical values to storage. by_position: prefix.cN instead of names. */
-void leat_delta_put_storage_columns(const struct leat_schema *, const char *prefix, bool by_position, struct leat_buffer *out);
+void leat_delta_put_storage_columns(const struct leat_schema *, const char *prefix, bool by_position,
+                                    struct leat_buffer *out);
 /* A path as an SQL string that DuckDB does not take for a pattern. */
 void leat_delta_put_file_literal(struct leat_buffer *, const char *path);
 /* "read_parquet([...], ...)" over the chosen live files (indexes NULL: the first `count`). */
-void leat_delta_put_scan(const char *table_dir, const struct leat_delta_file *files, const size_t *indexes, size_t count, bool by_name,
-                         struct leat_buffer *out);
+void leat_delta_put_scan(const char *table_dir, const struct leat_delta_file *files, const size_t *indexes,
+                         size_t count, bool by_name, struct leat_buffer *out);
 
 /* ---- changes (delta_apply.c, delta_rewrite.c) ---- */
 
@@ -235,7 +248,8 @@ struct leat_delta_plan {
     int64_t *taken_count;
 };
 /* Writes what replaces the files that lose rows, and the rows to add, into `commit`. */
-enum leat_status leat_delta_rewrite(struct leat_delta_plan *, struct leat_delta_commit *, struct leat_error *err) LEAT_MUST;
+enum leat_status leat_delta_rewrite(struct leat_delta_plan *, struct leat_delta_commit *,
+                                    struct leat_error *err) LEAT_MUST;
 
 /* A FROM item over some live files of a writer: the table's columns in their storage types, and DuckDB's file_index and
  * file_row_number. Files of other engines may lack columns. */

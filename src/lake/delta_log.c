@@ -17,21 +17,20 @@
 #define FRONTIER_SEARCH 64 /* commits before a checkpoint looked at for a frontier */
 #define PARTS_MAX 100000
 
-char *leat_delta_commit_path(const char *table_dir, int64_t version)
-{
+char *leat_delta_commit_path(const char *table_dir, int64_t version) {
     return leat_asprintf("%s/" LEAT_DELTA_LOG_DIR "/%020" PRId64 ".json", table_dir, version);
 }
 
 /* Applies the lines of one commit. only_info: nothing but the commitInfo. */
-static enum leat_status apply_lines(struct leat_delta_state *state, const char *data, size_t length, bool only_info, char **commit_id_out,
-                                    struct leat_error *err)
-{
+static enum leat_status apply_lines(struct leat_delta_state *state, const char *data, size_t length, bool only_info,
+                                    char **commit_id_out, struct leat_error *err) {
     const char *end = data + length;
     for (const char *line = data; line < end;) {
         const char *newline = memchr(line, '\n', (size_t)(end - line));
         size_t n = newline ? (size_t)(newline - line) : (size_t)(end - line);
         const char *next = line + n + 1;
-        while (n && (line[n - 1] == '\r' || line[n - 1] == ' ' || line[n - 1] == '\t')) n--;
+        while (n && (line[n - 1] == '\r' || line[n - 1] == ' ' || line[n - 1] == '\t'))
+            n--;
         if (n) {
             struct leat_delta_action action;
             enum leat_status status = leat_delta_action_parse(line, n, &action, err);
@@ -50,16 +49,17 @@ static enum leat_status apply_lines(struct leat_delta_state *state, const char *
     return LEAT_OK;
 }
 
-static enum leat_status read_commit(struct leat_env *env, const char *table_dir, int64_t version, struct leat_delta_state *state,
-                                    bool only_info, char **commit_id_out, struct leat_error *err)
-{
+static enum leat_status read_commit(struct leat_env *env, const char *table_dir, int64_t version,
+                                    struct leat_delta_state *state, bool only_info, char **commit_id_out,
+                                    struct leat_error *err) {
     struct leat_buffer text = {.max_bytes = LEAT_DELTA_COMMIT_MAX_BYTES};
     char *path = leat_delta_commit_path(table_dir, version);
     enum leat_status status = leat_io_read_all(env->io, path, LEAT_DELTA_COMMIT_MAX_BYTES - 4096, &text, err);
     if (status == LEAT_OK) {
         state->snapshot.commit_timestamp_ms = -1;
         status = apply_lines(state, text.data, text.length, only_info, commit_id_out, err);
-        if (status != LEAT_OK) status = leat_prepend(err, "%s", path);
+        if (status != LEAT_OK)
+            status = leat_prepend(err, "%s", path);
         else {
             struct leat_stat st;
             if (state->snapshot.commit_timestamp_ms < 0 && env->io->ops->stat(env->io, path, &st, NULL) == LEAT_OK)
@@ -72,16 +72,16 @@ static enum leat_status read_commit(struct leat_env *env, const char *table_dir,
     return status;
 }
 
-enum leat_status leat_delta_read_commit(struct leat_env *env, const char *table_dir, int64_t version, struct leat_delta_state *state,
-                                        char **commit_id_out, struct leat_error *err)
-{
+enum leat_status leat_delta_read_commit(struct leat_env *env, const char *table_dir, int64_t version,
+                                        struct leat_delta_state *state, char **commit_id_out, struct leat_error *err) {
     return read_commit(env, table_dir, version, state, false, commit_id_out, err);
 }
 
-enum leat_status leat_delta_catch_up(struct leat_env *env, const char *table_dir, struct leat_delta_state *state, struct leat_error *err)
-{
+enum leat_status leat_delta_catch_up(struct leat_env *env, const char *table_dir, struct leat_delta_state *state,
+                                     struct leat_error *err) {
     enum leat_status status;
-    do status = read_commit(env, table_dir, state->snapshot.version + 1, state, false, NULL, err);
+    do
+        status = read_commit(env, table_dir, state->snapshot.version + 1, state, false, NULL, err);
     while (status == LEAT_OK);
     return status == LEAT_NOT_FOUND ? LEAT_OK : status;
 }
@@ -101,16 +101,14 @@ struct listing {
     bool has_v2; /* checkpoints named by a UUID */
 };
 
-static void *grown(void *items, size_t count, size_t *capacity, size_t size)
-{
+static void *grown(void *items, size_t count, size_t *capacity, size_t size) {
     if (count < *capacity) return items;
     *capacity = *capacity ? *capacity * 2 : 64;
     return leat_realloc(items, *capacity * size);
 }
 
 /* Exactly `digits` digits at text; -1 when not, or too large. */
-static int64_t digits_at(const char *text, int digits)
-{
+static int64_t digits_at(const char *text, int digits) {
     int64_t value = 0;
     for (int i = 0; i < digits; i++) {
         if (text[i] < '0' || text[i] > '9') return -1;
@@ -120,8 +118,7 @@ static int64_t digits_at(const char *text, int digits)
     return value;
 }
 
-static void note_checkpoint(struct listing *l, int64_t version, int64_t parts)
-{
+static void note_checkpoint(struct listing *l, int64_t version, int64_t parts) {
     for (size_t i = 0; i < l->checkpoint_count; i++)
         if (l->checkpoints[i].version == version && l->checkpoints[i].parts == parts) {
             l->checkpoints[i].found++;
@@ -131,8 +128,7 @@ static void note_checkpoint(struct listing *l, int64_t version, int64_t parts)
     l->checkpoints[l->checkpoint_count++] = (struct checkpoint){version, parts, 1};
 }
 
-static bool visit_name(void *context, const char *name)
-{
+static bool visit_name(void *context, const char *name) {
     struct listing *l = context;
     if (strlen(name) < 25) return true;
     int64_t version = digits_at(name, 20);
@@ -146,33 +142,35 @@ static bool visit_name(void *context, const char *name)
     } else if (strncmp(rest, ".checkpoint.", 12) == 0) {
         rest += 12;
         int64_t part = strlen(rest) == 29 ? digits_at(rest, 10) : -1;
-        int64_t parts = part > 0 && rest[10] == '.' && strcmp(rest + 21, ".parquet") == 0 ? digits_at(rest + 11, 10) : -1;
-        if (parts > 0 && parts <= PARTS_MAX && part <= parts) note_checkpoint(l, version, parts);
-        else l->has_v2 = true;
+        int64_t parts =
+            part > 0 && rest[10] == '.' && strcmp(rest + 21, ".parquet") == 0 ? digits_at(rest + 11, 10) : -1;
+        if (parts > 0 && parts <= PARTS_MAX && part <= parts)
+            note_checkpoint(l, version, parts);
+        else
+            l->has_v2 = true;
     }
     return true;
 }
 
-static int compare_versions(const void *a, const void *b)
-{
+static int compare_versions(const void *a, const void *b) {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
     return x < y ? -1 : x > y;
 }
 
-static enum leat_status list_log(struct leat_env *env, const char *table_dir, struct listing *out, struct leat_error *err)
-{
+static enum leat_status list_log(struct leat_env *env, const char *table_dir, struct listing *out,
+                                 struct leat_error *err) {
     char *dir = leat_asprintf("%s/" LEAT_DELTA_LOG_DIR, table_dir);
     struct leat_stat st;
     enum leat_status status = LEAT_OK;
     memset(out, 0, sizeof *out);
-    if (env->io->ops->stat(env->io, dir, &st, NULL) == LEAT_OK) status = env->io->ops->list(env->io, dir, visit_name, out, err);
+    if (env->io->ops->stat(env->io, dir, &st, NULL) == LEAT_OK)
+        status = env->io->ops->list(env->io, dir, visit_name, out, err);
     if (out->commit_count) qsort(out->commits, out->commit_count, sizeof *out->commits, compare_versions);
     free(dir);
     return status;
 }
 
-static void listing_deinit(struct listing *l)
-{
+static void listing_deinit(struct listing *l) {
     free(l->commits);
     free(l->checkpoints);
 }
@@ -180,19 +178,22 @@ static void listing_deinit(struct listing *l)
 /* ---- checkpoints ---- */
 
 /* Does a STRUCT(...) type text have a member of this name at its top level? */
-static bool struct_has(const char *type, const char *name)
-{
+static bool struct_has(const char *type, const char *name) {
     size_t n = strlen(name);
     int depth = 0;
     for (const char *p = type; *p; p++) {
-        if (*p == '(') depth++;
-        else if (*p == ')') depth--;
+        if (*p == '(')
+            depth++;
+        else if (*p == ')')
+            depth--;
         else if (*p == '"' && p[1] != '"') {
             const char *close = strchr(p + 1, '"');
             if (!close) return false;
-            if (depth == 1 && (size_t)(close - p - 1) == n && memcmp(p + 1, name, n) == 0 && close[1] == ' ') return true;
+            if (depth == 1 && (size_t)(close - p - 1) == n && memcmp(p + 1, name, n) == 0 && close[1] == ' ')
+                return true;
             p = close;
-        } else if (depth == 1 && (p == type || p[-1] == '(' || p[-1] == ' ') && strncmp(p, name, n) == 0 && p[n] == ' ') {
+        } else if (depth == 1 && (p == type || p[-1] == '(' || p[-1] == ' ') && strncmp(p, name, n) == 0 &&
+                   p[n] == ' ') {
             return true;
         }
     }
@@ -200,8 +201,7 @@ static bool struct_has(const char *type, const char *name)
 }
 
 /* Type text of a column in the answer of DESCRIBE, malloc'd; NULL: there is none. */
-static char *column_type(const struct leat_result *columns, const char *name)
-{
+static char *column_type(const struct leat_result *columns, const char *name) {
     const struct leat_string *names = columns->rows.columns[0].data, *types = columns->rows.columns[1].data;
     for (size_t i = 0; i < columns->rows.row_count; i++)
         if (names[i].length == strlen(name) && memcmp(leat_string_data(&names[i]), name, names[i].length) == 0)
@@ -210,10 +210,10 @@ static char *column_type(const struct leat_result *columns, const char *name)
 }
 
 /* SQL giving one JSON action a row: {"add":{...}}, from whatever columns this checkpoint has. */
-static void put_checkpoint_sql(const struct leat_result *columns, const char *scan, struct leat_buffer *sql)
-{
+static void put_checkpoint_sql(const struct leat_result *columns, const char *scan, struct leat_buffer *sql) {
     static const char *const kinds[] = {"txn", "metaData", "protocol", "remove", "add"};
-    static const char *const add_members[] = {"path", "partitionValues", "size", "modificationTime", "dataChange", "deletionVector"};
+    static const char *const add_members[] = {"path",       "partitionValues", "size", "modificationTime",
+                                              "dataChange", "deletionVector"};
     bool any = false;
     leat_put(sql, "SELECT line FROM (SELECT CASE");
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
@@ -230,9 +230,12 @@ static void put_checkpoint_sql(const struct leat_result *columns, const char *sc
                 comma = true;
             }
             bool text = struct_has(type, "stats"), parsed = struct_has(type, "stats_parsed");
-            if (text && parsed) leat_put(sql, ", stats := coalesce(r.\"add\".stats, to_json(r.\"add\".stats_parsed)::VARCHAR)");
-            else if (text) leat_put(sql, ", stats := r.\"add\".stats");
-            else if (parsed) leat_put(sql, ", stats := to_json(r.\"add\".stats_parsed)::VARCHAR");
+            if (text && parsed)
+                leat_put(sql, ", stats := coalesce(r.\"add\".stats, to_json(r.\"add\".stats_parsed)::VARCHAR)");
+            else if (text)
+                leat_put(sql, ", stats := r.\"add\".stats");
+            else if (parsed)
+                leat_put(sql, ", stats := to_json(r.\"add\".stats_parsed)::VARCHAR");
             leat_put(sql, "))");
         } else {
             leat_putf(sql, "to_json(r.\"%s\")", kinds[k]);
@@ -244,8 +247,8 @@ static void put_checkpoint_sql(const struct leat_result *columns, const char *sc
     leat_putf(sql, " END AS line FROM %s r) WHERE line IS NOT NULL", scan);
 }
 
-static enum leat_status apply_checkpoint_rows(struct leat_conn *conn, const char *sql, struct leat_delta_state *state, struct leat_error *err)
-{
+static enum leat_status apply_checkpoint_rows(struct leat_conn *conn, const char *sql, struct leat_delta_state *state,
+                                              struct leat_error *err) {
     struct leat_result result;
     memset(&result, 0, sizeof result);
     enum leat_status status = leat_conn_query(conn, sql, &result, err);
@@ -262,16 +265,18 @@ static enum leat_status apply_checkpoint_rows(struct leat_conn *conn, const char
 }
 
 static enum leat_status read_checkpoint(struct leat_conn *conn, const char *table_dir, const struct checkpoint *c,
-                                        struct leat_delta_state *state, struct leat_error *err)
-{
+                                        struct leat_delta_state *state, struct leat_error *err) {
     struct leat_buffer scan = {0}, sql = {0};
     struct leat_result columns = {0};
     enum leat_status status;
-    if (!conn) return leat_fail(err, LEAT_INVALID, "table %s: reading a checkpoint needs a DuckDB connection", table_dir);
+    if (!conn)
+        return leat_fail(err, LEAT_INVALID, "table %s: reading a checkpoint needs a DuckDB connection", table_dir);
     leat_put(&scan, "read_parquet([");
     for (int64_t part = 1; part <= c->parts; part++) {
-        char *path = c->parts == 1 ? leat_asprintf("%s/" LEAT_DELTA_LOG_DIR "/%020" PRId64 ".checkpoint.parquet", table_dir, c->version)
-                                   : leat_asprintf("%s/" LEAT_DELTA_LOG_DIR "/%020" PRId64 ".checkpoint.%010" PRId64 ".%010" PRId64 ".parquet",
+        char *path = c->parts == 1 ? leat_asprintf("%s/" LEAT_DELTA_LOG_DIR "/%020" PRId64 ".checkpoint.parquet",
+                                                   table_dir, c->version)
+                                   : leat_asprintf("%s/" LEAT_DELTA_LOG_DIR "/%020" PRId64 ".checkpoint.%010" PRId64
+                                                   ".%010" PRId64 ".parquet",
                                                    table_dir, c->version, part, c->parts);
         if (part > 1) leat_put(&scan, ", ");
         leat_delta_put_file_literal(&scan, path);
@@ -293,8 +298,7 @@ out:
 }
 
 /* A checkpoint holds no commitInfo: the commits before it, where still there, have the timestamp and the frontier. */
-static void recover_commit_info(struct leat_env *env, const char *table_dir, struct leat_delta_state *state)
-{
+static void recover_commit_info(struct leat_env *env, const char *table_dir, struct leat_delta_state *state) {
     int64_t version = state->snapshot.version;
     for (int64_t v = version; v >= 0 && v > version - FRONTIER_SEARCH && !state->snapshot.frontier_json; v--) {
         struct leat_delta_state info;
@@ -312,8 +316,7 @@ static void recover_commit_info(struct leat_env *env, const char *table_dir, str
 }
 
 /* The checkpoint _last_checkpoint names; false when it is missing or not to be trusted. */
-static bool read_last_checkpoint(struct leat_env *env, const char *table_dir, struct checkpoint *out)
-{
+static bool read_last_checkpoint(struct leat_env *env, const char *table_dir, struct checkpoint *out) {
     struct leat_buffer text = {0};
     struct leat_error ignored;
     json_error_t at;
@@ -335,21 +338,22 @@ static bool read_last_checkpoint(struct leat_env *env, const char *table_dir, st
 
 /* ---- replay ---- */
 
-static enum leat_status gap(const char *table_dir, int64_t missing, int64_t later, struct leat_error *err)
-{
-    return leat_fail(err, LEAT_CORRUPT, "the log of table %s has a gap: commit %" PRId64 " is missing but %" PRId64 " is there", table_dir,
+static enum leat_status gap(const char *table_dir, int64_t missing, int64_t later, struct leat_error *err) {
+    return leat_fail(err, LEAT_CORRUPT,
+                     "the log of table %s has a gap: commit %" PRId64 " is missing but %" PRId64 " is there", table_dir,
                      missing, later);
 }
 
 /* From the checkpoint that _last_checkpoint names. *used false: it cannot be read, or is past the version asked for. */
-static enum leat_status replay_from_hint(struct leat_env *env, struct leat_conn *conn, const char *table_dir, int64_t version,
-                                         struct leat_delta_state *state, int64_t *checkpoint_version, bool *used, struct leat_error *err)
-{
+static enum leat_status replay_from_hint(struct leat_env *env, struct leat_conn *conn, const char *table_dir,
+                                         int64_t version, struct leat_delta_state *state, int64_t *checkpoint_version,
+                                         bool *used, struct leat_error *err) {
     struct checkpoint hint;
     struct leat_error ignored;
     *used = false;
     if (!read_last_checkpoint(env, table_dir, &hint) || (version >= 0 && hint.version > version)) return LEAT_OK;
-    if (read_checkpoint(conn, table_dir, &hint, state, &ignored) != LEAT_OK || !state->has_metadata || !state->has_protocol) {
+    if (read_checkpoint(conn, table_dir, &hint, state, &ignored) != LEAT_OK || !state->has_metadata ||
+        !state->has_protocol) {
         leat_delta_state_deinit(state);
         return LEAT_OK;
     }
@@ -371,8 +375,7 @@ static enum leat_status replay_from_hint(struct leat_env *env, struct leat_conn 
 }
 
 /* Newest complete checkpoint at or before `limit` that is older than `below`; NULL: none. */
-static const struct checkpoint *best_checkpoint(const struct listing *l, int64_t limit, int64_t below)
-{
+static const struct checkpoint *best_checkpoint(const struct listing *l, int64_t limit, int64_t below) {
     const struct checkpoint *best = NULL;
     for (size_t i = 0; i < l->checkpoint_count; i++) {
         const struct checkpoint *c = &l->checkpoints[i];
@@ -382,13 +385,14 @@ static const struct checkpoint *best_checkpoint(const struct listing *l, int64_t
     return best;
 }
 
-static enum leat_status replay_listed(struct leat_env *env, const char *table_dir, int64_t version, const struct listing *l,
-                                      struct leat_delta_state *state, struct leat_error *err)
-{
+static enum leat_status replay_listed(struct leat_env *env, const char *table_dir, int64_t version,
+                                      const struct listing *l, struct leat_delta_state *state, struct leat_error *err) {
     size_t i = 0;
-    while (i < l->commit_count && l->commits[i] <= state->snapshot.version) i++;
+    while (i < l->commit_count && l->commits[i] <= state->snapshot.version)
+        i++;
     for (; i < l->commit_count && (version < 0 || l->commits[i] <= version); i++) {
-        if (l->commits[i] != state->snapshot.version + 1) return gap(table_dir, state->snapshot.version + 1, l->commits[i], err);
+        if (l->commits[i] != state->snapshot.version + 1)
+            return gap(table_dir, state->snapshot.version + 1, l->commits[i], err);
         enum leat_status status = read_commit(env, table_dir, l->commits[i], state, false, NULL, err);
         if (status != LEAT_OK) return status;
     }
@@ -397,9 +401,9 @@ static enum leat_status replay_listed(struct leat_env *env, const char *table_di
     return LEAT_OK;
 }
 
-static enum leat_status replay_from_listing(struct leat_env *env, struct leat_conn *conn, const char *table_dir, int64_t version,
-                                            struct leat_delta_state *state, int64_t *checkpoint_version, struct leat_error *err)
-{
+static enum leat_status replay_from_listing(struct leat_env *env, struct leat_conn *conn, const char *table_dir,
+                                            int64_t version, struct leat_delta_state *state,
+                                            int64_t *checkpoint_version, struct leat_error *err) {
     struct listing l;
     struct leat_error why = {0};
     enum leat_status status = list_log(env, table_dir, &l, err);
@@ -421,9 +425,11 @@ static enum leat_status replay_from_listing(struct leat_env *env, struct leat_co
         if (l.has_v2)
             status = leat_fail(err, LEAT_UNSUPPORTED, "table %s uses v2Checkpoint, which leat cannot read", table_dir);
         else if (version >= 0 && best_checkpoint(&l, -1, INT64_MAX))
-            status = leat_fail(err, LEAT_NOT_FOUND, "version %" PRId64 " of table %s is gone: the log was cleaned up", version, table_dir);
+            status = leat_fail(err, LEAT_NOT_FOUND, "version %" PRId64 " of table %s is gone: the log was cleaned up",
+                               version, table_dir);
         else if (why.text[0])
-            status = leat_fail(err, LEAT_CORRUPT, "table %s: no checkpoint can be read and commit 0 is gone: %.700s", table_dir, why.text);
+            status = leat_fail(err, LEAT_CORRUPT, "table %s: no checkpoint can be read and commit 0 is gone: %.700s",
+                               table_dir, why.text);
         else
             status = gap(table_dir, 0, l.commit_count ? l.commits[0] : -1, err);
         goto out;
@@ -435,13 +441,14 @@ out:
 }
 
 enum leat_status leat_delta_replay(struct leat_env *env, struct leat_conn *conn, const char *table_dir, int64_t version,
-                                   struct leat_delta_state *out, int64_t *out_checkpoint_version, struct leat_error *err)
-{
+                                   struct leat_delta_state *out, int64_t *out_checkpoint_version,
+                                   struct leat_error *err) {
     bool used = false;
     leat_delta_state_init(out);
     *out_checkpoint_version = -1;
     enum leat_status status = replay_from_hint(env, conn, table_dir, version, out, out_checkpoint_version, &used, err);
-    if (status == LEAT_OK && !used) status = replay_from_listing(env, conn, table_dir, version, out, out_checkpoint_version, err);
+    if (status == LEAT_OK && !used)
+        status = replay_from_listing(env, conn, table_dir, version, out, out_checkpoint_version, err);
     if (status == LEAT_OK && version >= 0 && out->snapshot.version != version)
         status = leat_fail(err, LEAT_NOT_FOUND, "table %s has no version %" PRId64 "%s", table_dir, version,
                            out->snapshot.version < 0 ? ": it does not exist" : "");
@@ -450,16 +457,16 @@ enum leat_status leat_delta_replay(struct leat_env *env, struct leat_conn *conn,
     return status;
 }
 
-enum leat_status leat_delta_snapshot(struct leat_env *env, struct leat_conn *batch, const char *table_dir, int64_t version,
-                                     struct leat_delta_snapshot *out, struct leat_error *err)
-{
+enum leat_status leat_delta_snapshot(struct leat_env *env, struct leat_conn *batch, const char *table_dir,
+                                     int64_t version, struct leat_delta_snapshot *out, struct leat_error *err) {
     struct leat_delta_state state;
     int64_t checkpoint_version;
     memset(out, 0, sizeof *out);
     out->version = -1;
     enum leat_status status = leat_delta_replay(env, batch, table_dir, version, &state, &checkpoint_version, err);
     if (status == LEAT_OK) {
-        for (size_t i = 0; i < state.snapshot.file_count; i++) leat_delta_bounds_free(state.bounds[i]);
+        for (size_t i = 0; i < state.snapshot.file_count; i++)
+            leat_delta_bounds_free(state.bounds[i]);
         free(state.bounds);
         state.bounds = NULL;
         *out = state.snapshot;

@@ -1,11 +1,11 @@
 /* Upkeep: joining small files, deleting files nobody can need.
  *
  * Compaction is meant to be asked for often and to answer quickly. A small file costs a reader more to open than to
- * read: small files are joined as soon as five to eight of them have like sizes (each at most CHAIN_FACTOR times what the
- * smaller ones of the chain add up to). Simulated over 3,600 commits of 100 rows that leaves 5 files on average, 10 at
- * most, and writes each row 8 times. Larger files, up to half the target, wait until together they make one file of the
- * target's size, so their rows are rewritten once; in a table whose rows are updated they stay, since an update rewrites
- * whole files. */
+ * read: small files are joined as soon as five to eight of them have like sizes (each at most CHAIN_FACTOR times what
+ * the smaller ones of the chain add up to). Simulated over 3,600 commits of 100 rows that leaves 5 files on average, 10
+ * at most, and writes each row 8 times. Larger files, up to half the target, wait until together they make one file of
+ * the target's size, so their rows are rewritten once; in a table whose rows are updated they stay, since an update
+ * rewrites whole files. */
 #include "lake/delta_internal.h"
 
 #include <inttypes.h>
@@ -13,24 +13,22 @@
 
 #define SMALL_BYTES ((uint64_t)16 << 20)
 #define SMALL_ROW_GROUPS 4 /* 1 where rows are updated */
-#define BYTES_PER_ROW 32 /* where the log does not tell a file's rows */
-#define CHAIN_MIN 5 /* files joined at once in a small table, where each file weighs in a scan */
-#define CHAIN_FACTOR 3 /* the next file of a chain has at most so many times the rows of those before it */
-#define CHAIN_MAX 8 /* and in a large one */
+#define BYTES_PER_ROW 32   /* where the log does not tell a file's rows */
+#define CHAIN_MIN 5        /* files joined at once in a small table, where each file weighs in a scan */
+#define CHAIN_FACTOR 3     /* the next file of a chain has at most so many times the rows of those before it */
+#define CHAIN_MAX 8        /* and in a large one */
 #define ROWS_PER_CHAINED_FILE 65536
-#define FILES_MAX 1000       /* joined in one go */
-#define MEDIUM_COUNT_MAX 64  /* joined although they do not fill a file */
+#define FILES_MAX 1000      /* joined in one go */
+#define MEDIUM_COUNT_MAX 64 /* joined although they do not fill a file */
 #define DEFAULT_TARGET_BYTES ((uint64_t)128 << 20)
 
 /* ---- compaction ---- */
 
-static uint64_t rows_of(const struct leat_delta_file *f)
-{
+static uint64_t rows_of(const struct leat_delta_file *f) {
     return f->row_count >= 0 ? (uint64_t)f->row_count : f->size_bytes / BYTES_PER_ROW;
 }
 
-static int compare_rows(const void *a, const void *b, void *context)
-{
+static int compare_rows(const void *a, const void *b, void *context) {
     const struct leat_delta_file *files = context;
     size_t x = *(const size_t *)a, y = *(const size_t *)b;
     uint64_t left = rows_of(&files[x]), right = rows_of(&files[y]);
@@ -38,12 +36,13 @@ static int compare_rows(const void *a, const void *b, void *context)
 }
 
 /* The longest chain of files of like size in order[0..count), ascending; 0 when none is long enough. */
-static size_t choose_small(const struct leat_delta_file *files, const size_t *order, size_t count, size_t chain_min, size_t *out_from)
-{
+static size_t choose_small(const struct leat_delta_file *files, const size_t *order, size_t count, size_t chain_min,
+                           size_t *out_from) {
     for (size_t from = 0; from + chain_min <= count;) {
         uint64_t sum = rows_of(&files[order[from]]);
         size_t to = from + 1;
-        while (to < count && to - from < FILES_MAX && rows_of(&files[order[to]]) <= CHAIN_FACTOR * sum) sum += rows_of(&files[order[to++]]);
+        while (to < count && to - from < FILES_MAX && rows_of(&files[order[to]]) <= CHAIN_FACTOR * sum)
+            sum += rows_of(&files[order[to++]]);
         if (to - from >= chain_min) {
             *out_from = from;
             return to - from;
@@ -53,16 +52,17 @@ static size_t choose_small(const struct leat_delta_file *files, const size_t *or
     return 0;
 }
 
-static size_t choose_medium(const struct leat_delta_file *files, const size_t *order, size_t count, uint64_t target_bytes)
-{
+static size_t choose_medium(const struct leat_delta_file *files, const size_t *order, size_t count,
+                            uint64_t target_bytes) {
     uint64_t sum = 0;
     size_t n = 0;
-    while (n < count && n < FILES_MAX && sum < target_bytes) sum += files[order[n++]].size_bytes;
+    while (n < count && n < FILES_MAX && sum < target_bytes)
+        sum += files[order[n++]].size_bytes;
     return n > 1 && (sum >= target_bytes || n >= MEDIUM_COUNT_MAX) ? n : 0;
 }
 
-static enum leat_status join_files(struct leat_delta *d, const size_t *indexes, size_t count, bool *done, struct leat_error *err)
-{
+static enum leat_status join_files(struct leat_delta *d, const size_t *indexes, size_t count, bool *done,
+                                   struct leat_error *err) {
     static const struct leat_delta_commit_info info = {.operation = "OPTIMIZE"};
     struct leat_delta_commit commit = {.info = &info, .data_change = false};
     struct leat_buffer sql = {0};
@@ -81,8 +81,9 @@ static enum leat_status join_files(struct leat_delta *d, const size_t *indexes, 
     leat_put(&sql, " t");
     enum leat_status status = leat_delta_write_data(d, sql.data, false, &commit, &written, err);
     if (status == LEAT_OK && known && written != expected)
-        status = leat_fail(err, LEAT_CORRUPT, "table %s: joining %zu files gave %" PRIu64 " rows where the log says %" PRIu64, d->table_dir, count,
-                           written, expected);
+        status = leat_fail(err, LEAT_CORRUPT,
+                           "table %s: joining %zu files gave %" PRIu64 " rows where the log says %" PRIu64,
+                           d->table_dir, count, written, expected);
     if (status == LEAT_OK) {
         status = leat_delta_commit(d, &commit, done, err);
         if (status == LEAT_CONFLICT) status = LEAT_OK; /* there will be another occasion */
@@ -94,8 +95,7 @@ static enum leat_status join_files(struct leat_delta *d, const size_t *indexes, 
     return status;
 }
 
-enum leat_status leat_delta_compact(struct leat_delta *d, uint64_t target_bytes, bool *done, struct leat_error *err)
-{
+enum leat_status leat_delta_compact(struct leat_delta *d, uint64_t target_bytes, bool *done, struct leat_error *err) {
     const struct leat_delta_snapshot *snapshot = &d->state.snapshot;
     bool past;
     if (done) *done = false;
@@ -103,14 +103,17 @@ enum leat_status leat_delta_compact(struct leat_delta *d, uint64_t target_bytes,
     enum leat_status status = leat_delta_begin(d, NULL, &past, err);
     if (status != LEAT_OK || snapshot->file_count < CHAIN_MIN) return status;
     uint64_t small_bytes = SMALL_BYTES < target_bytes / 2 ? SMALL_BYTES : target_bytes / 2;
-    size_t *small = leat_alloc(snapshot->file_count * sizeof *small), *medium = leat_alloc(snapshot->file_count * sizeof *medium);
+    size_t *small = leat_alloc(snapshot->file_count * sizeof *small),
+           *medium = leat_alloc(snapshot->file_count * sizeof *medium);
     size_t small_count = 0, medium_count = 0, from = 0, *chosen = small;
     uint64_t live_rows = 0, small_rows = (uint64_t)d->row_group_rows * (d->is_updated ? 1 : SMALL_ROW_GROUPS);
     for (size_t i = 0; i < snapshot->file_count; i++) {
         const struct leat_delta_file *f = &snapshot->files[i];
         live_rows += rows_of(f);
-        if (f->size_bytes < small_bytes && rows_of(f) < small_rows) small[small_count++] = i;
-        else if (f->size_bytes < target_bytes / 2 && !d->is_updated) medium[medium_count++] = i;
+        if (f->size_bytes < small_bytes && rows_of(f) < small_rows)
+            small[small_count++] = i;
+        else if (f->size_bytes < target_bytes / 2 && !d->is_updated)
+            medium[medium_count++] = i;
     }
     qsort_r(small, small_count, sizeof *small, compare_rows, snapshot->files);
     qsort_r(medium, medium_count, sizeof *medium, compare_rows, snapshot->files);
@@ -135,8 +138,7 @@ struct names {
     size_t count, capacity;
 };
 
-static bool keep_name(void *context, const char *name)
-{
+static bool keep_name(void *context, const char *name) {
     struct names *n = context;
     size_t length = strlen(name);
     bool data = name[0] != '_' && name[0] != '.' && length > 8 && strcmp(name + length - 8, ".parquet") == 0;
@@ -149,15 +151,14 @@ static bool keep_name(void *context, const char *name)
     return true;
 }
 
-static void names_deinit(struct names *n)
-{
-    for (size_t i = 0; i < n->count; i++) free(n->items[i]);
+static void names_deinit(struct names *n) {
+    for (size_t i = 0; i < n->count; i++)
+        free(n->items[i]);
     free(n->items);
 }
 
 /* Removed from the table before `before_ms`; a file the log does not know at all counts from when it was written. */
-static bool may_go(const struct leat_delta *d, const char *path, const char *name, int64_t before_ms)
-{
+static bool may_go(const struct leat_delta *d, const char *path, const char *name, int64_t before_ms) {
     struct leat_stat st;
     if (leat_delta_state_find(&d->state, name) >= 0) return false;
     int64_t deleted_ms = leat_delta_state_deleted_ms(&d->state, name);
@@ -166,8 +167,8 @@ static bool may_go(const struct leat_delta *d, const char *path, const char *nam
     return st.modified_us / 1000 <= before_ms;
 }
 
-static enum leat_status clean_directory(struct leat_delta *d, const char *dir, bool data, int64_t before_ms, size_t *removed, struct leat_error *err)
-{
+static enum leat_status clean_directory(struct leat_delta *d, const char *dir, bool data, int64_t before_ms,
+                                        size_t *removed, struct leat_error *err) {
     struct names names = {0};
     enum leat_status status = d->env->io->ops->list(d->env->io, dir, keep_name, &names, err);
     for (size_t i = 0; status == LEAT_OK && i < names.count; i++) {
@@ -176,8 +177,10 @@ static enum leat_status clean_directory(struct leat_delta *d, const char *dir, b
         char *path = leat_asprintf("%s/%s", dir, name);
         if (may_go(d, path, name, before_ms)) {
             status = d->env->io->ops->unlink(d->env->io, path, err);
-            if (status == LEAT_NOT_FOUND) status = LEAT_OK;
-            else if (status == LEAT_OK) ++*removed;
+            if (status == LEAT_NOT_FOUND)
+                status = LEAT_OK;
+            else if (status == LEAT_OK)
+                ++*removed;
             if (status == LEAT_OK) leat_delta_state_forget_tombstone(&d->state, name);
         }
         free(path);
@@ -186,8 +189,7 @@ static enum leat_status clean_directory(struct leat_delta *d, const char *dir, b
     return status;
 }
 
-enum leat_status leat_delta_vacuum(struct leat_delta *d, int64_t keep_ms, size_t *removed, struct leat_error *err)
-{
+enum leat_status leat_delta_vacuum(struct leat_delta *d, int64_t keep_ms, size_t *removed, struct leat_error *err) {
     bool past;
     size_t count = 0;
     /* Another process may have committed files this state does not know as live. */

@@ -3,8 +3,8 @@
  * Parquet files are rewritten whole, so an update costs what the files it touches hold. To keep that little for
  * tables that are updated again and again, large files are kept apart by ranges of one column (the key's first):
  *   - The rows to add, and the rests of small files, are loose: they may go anywhere.
- *   - Large files are taken in order of their lows. Neighbours are rewritten together as a group up to a size, each group
- *     with the loose rows that fall between its low and the low of the next large file; loose rows in no group's
+ *   - Large files are taken in order of their lows. Neighbours are rewritten together as a group up to a size, each
+ * group with the loose rows that fall between its low and the low of the next large file; loose rows in no group's
  *     interval make a file of their own.
  *   - Large files whose ranges overlap too much are all one group. A group that is much larger than a file should be
  *     is sorted and split.
@@ -23,7 +23,7 @@
 
 struct part {
     size_t candidate;
-    int64_t rows; /* that stay */
+    int64_t rows;                         /* that stay */
     const struct leat_delta_bound *bound; /* NULL: loose */
 };
 struct group {
@@ -45,8 +45,7 @@ struct rewrite {
 /* ---- what there is ---- */
 
 /* Rows of a file; asks DuckDB where the log does not say. */
-static enum leat_status row_count_of(struct leat_delta *d, size_t index, int64_t *out, struct leat_error *err)
-{
+static enum leat_status row_count_of(struct leat_delta *d, size_t index, int64_t *out, struct leat_error *err) {
     *out = d->state.snapshot.files[index].row_count;
     if (*out >= 0) return LEAT_OK;
     struct leat_buffer sql = {0};
@@ -57,15 +56,13 @@ static enum leat_status row_count_of(struct leat_delta *d, size_t index, int64_t
     return status;
 }
 
-static int compare_lows(const struct leat_delta_bound *a, const struct leat_delta_bound *b)
-{
+static int compare_lows(const struct leat_delta_bound *a, const struct leat_delta_bound *b) {
     if (a->is_text) return strcmp(a->low_text, b->low_text);
     return a->low < b->low ? -1 : a->low > b->low;
 }
 
 /* Large parts by low, loose ones last. */
-static int compare_parts(const void *a, const void *b)
-{
+static int compare_parts(const void *a, const void *b) {
     const struct part *x = a, *y = b;
     if (!x->bound || !y->bound) return x->bound ? -1 : y->bound ? 1 : 0;
     int order = compare_lows(x->bound, y->bound);
@@ -73,16 +70,14 @@ static int compare_parts(const void *a, const void *b)
 }
 
 /* The range of a large file's cluster column; NULL: unknown, or the file is small. */
-static const struct leat_delta_bound *large_bound(struct leat_delta *d, size_t index, int64_t rows)
-{
+static const struct leat_delta_bound *large_bound(struct leat_delta *d, size_t index, int64_t rows) {
     if (d->cluster_column < 0 || rows < d->row_group_rows / LARGE_PART) return NULL;
     const struct leat_delta_bound *bound = &leat_delta_bounds_of(d, index)->columns[d->cluster_column];
     return bound->has_range ? bound : NULL;
 }
 
 /* Files that lose some rows become parts, files that lose all are only removed. */
-static enum leat_status collect_parts(struct rewrite *w, struct leat_delta_commit *commit, struct leat_error *err)
-{
+static enum leat_status collect_parts(struct rewrite *w, struct leat_delta_commit *commit, struct leat_error *err) {
     struct leat_delta_plan *p = w->p;
     w->parts = leat_alloc(p->candidate_count * sizeof *w->parts);
     for (size_t c = 0; c < p->candidate_count; c++) {
@@ -97,29 +92,30 @@ static enum leat_status collect_parts(struct rewrite *w, struct leat_delta_commi
         w->parts[w->part_count++] = (struct part){c, rows, large_bound(p->d, p->candidates[c], rows)};
     }
     qsort(w->parts, w->part_count, sizeof *w->parts, compare_parts);
-    while (w->large_count < w->part_count && w->parts[w->large_count].bound) w->large_count++;
+    while (w->large_count < w->part_count && w->parts[w->large_count].bound)
+        w->large_count++;
     return LEAT_OK;
 }
 
 /* ---- groups ---- */
 
 /* Do the large parts overlap so much that their ranges mean nothing? */
-static bool is_overlapping(const struct rewrite *w)
-{
+static bool is_overlapping(const struct rewrite *w) {
     int64_t overlapping = 0, total = 0;
     const struct leat_delta_bound *highest = NULL;
     for (size_t i = 0; i < w->large_count; i++) {
         const struct leat_delta_bound *b = w->parts[i].bound;
         total += w->parts[i].rows;
-        if (highest && (b->is_text ? strcmp(b->low_text, highest->high_text) < 0 : b->low < highest->high)) overlapping += w->parts[i].rows;
-        if (!highest || (b->is_text ? strcmp(b->high_text, highest->high_text) > 0 : b->high > highest->high)) highest = b;
+        if (highest && (b->is_text ? strcmp(b->low_text, highest->high_text) < 0 : b->low < highest->high))
+            overlapping += w->parts[i].rows;
+        if (!highest || (b->is_text ? strcmp(b->high_text, highest->high_text) > 0 : b->high > highest->high))
+            highest = b;
     }
     return overlapping > total / 2;
 }
 
 /* The low of the next large file above `start`, of all live files; NULL: none. */
-static const struct leat_delta_bound *next_low(struct leat_delta *d, const struct leat_delta_bound *start)
-{
+static const struct leat_delta_bound *next_low(struct leat_delta *d, const struct leat_delta_bound *start) {
     const struct leat_delta_bound *next = NULL;
     for (size_t i = 0; i < d->state.snapshot.file_count; i++) {
         const struct leat_delta_bound *b = large_bound(d, i, d->state.snapshot.files[i].row_count);
@@ -128,14 +124,14 @@ static const struct leat_delta_bound *next_low(struct leat_delta *d, const struc
     return next;
 }
 
-static void make_groups(struct rewrite *w)
-{
+static void make_groups(struct rewrite *w) {
     if (w->large_count == 0 || w->rows + w->p->inserts <= SINGLE_MAX * w->p->d->row_group_rows) {
         w->large_count = 0; /* all loose */
         return;
     }
     int64_t large_rows = 0;
-    for (size_t i = 0; i < w->large_count; i++) large_rows += w->parts[i].rows;
+    for (size_t i = 0; i < w->large_count; i++)
+        large_rows += w->parts[i].rows;
     int64_t target = large_rows / GROUPS_MAX + 1;
     if (target < w->p->d->row_group_rows) target = w->p->d->row_group_rows;
     if (is_overlapping(w)) target = large_rows;
@@ -159,52 +155,61 @@ static void make_groups(struct rewrite *w)
 
 /* ---- SQL ---- */
 
-static void put_names(const struct leat_schema *schema, const char *prefix, struct leat_buffer *out)
-{
+static void put_names(const struct leat_schema *schema, const char *prefix, struct leat_buffer *out) {
     for (size_t i = 0; i < schema->field_count; i++) {
         leat_putf(out, "%s%s.", i ? ", " : "", prefix);
         leat_put_sql_name(out, schema->fields[i].name);
     }
 }
 
-static void put_inserts(const struct leat_delta_plan *p, struct leat_buffer *sql)
-{
+static void put_inserts(const struct leat_delta_plan *p, struct leat_buffer *sql) {
     leat_put(sql, "SELECT ");
     leat_delta_put_storage_columns(&p->d->schema, "i", true, sql);
-    if (p->repeats) leat_putf(sql, " FROM (SELECT *, unnest(range(__w)) FROM leat_input('%s') WHERE __w > 0) i", p->d->input_name);
-    else leat_putf(sql, " FROM leat_input('%s') i WHERE i.__w > 0", p->d->input_name);
+    if (p->repeats)
+        leat_putf(sql, " FROM (SELECT *, unnest(range(__w)) FROM leat_input('%s') WHERE __w > 0) i", p->d->input_name);
+    else
+        leat_putf(sql, " FROM leat_input('%s') i WHERE i.__w > 0", p->d->input_name);
 }
 
 /* What stays of parts [from, to); positions of what goes are in the input `input`. */
-static void put_rest(const struct rewrite *w, size_t from, size_t to, const char *input, struct leat_buffer *sql)
-{
+static void put_rest(const struct rewrite *w, size_t from, size_t to, const char *input, struct leat_buffer *sql) {
     struct leat_delta *d = w->p->d;
     size_t *files = leat_alloc((to - from) * sizeof *files);
-    for (size_t i = from; i < to; i++) files[i - from] = w->p->candidates[w->parts[i].candidate];
+    for (size_t i = from; i < to; i++)
+        files[i - from] = w->p->candidates[w->parts[i].candidate];
     leat_put(sql, "SELECT ");
     put_names(&d->schema, "t", sql);
     leat_put(sql, " FROM ");
     leat_delta_put_rows(d, files, to - from, sql);
-    leat_putf(sql, " t ANTI JOIN leat_input('%s') p ON t.file_row_number = p.c1%s", input, to - from > 1 ? " AND t.file_index = p.c0" : "");
+    leat_putf(sql, " t ANTI JOIN leat_input('%s') p ON t.file_row_number = p.c1%s", input,
+              to - from > 1 ? " AND t.file_index = p.c0" : "");
     free(files);
 }
 
-static void put_bound(const struct leat_delta *d, const struct leat_delta_bound *b, struct leat_buffer *sql)
-{
+static void put_bound(const struct leat_delta *d, const struct leat_delta_bound *b, struct leat_buffer *sql) {
     char type[32];
     leat_type_print(d->schema.fields[d->cluster_column].type, type);
     switch (d->schema.fields[d->cluster_column].type.kind) {
-    case LEAT_VARCHAR: leat_put_sql_string(sql, b->low_text); break;
-    case LEAT_DATE: leat_putf(sql, "(DATE '1970-01-01' + (%" PRId64 ")::INTEGER)", b->low); break;
-    case LEAT_TIMESTAMP: leat_putf(sql, "make_timestamp(%" PRId64 ")", b->low); break;
-    case LEAT_TIMESTAMPTZ: leat_putf(sql, "make_timestamptz(%" PRId64 ")", b->low); break;
-    default: leat_putf(sql, "CAST(%" PRId64 " AS %s)", b->low, type); break;
+    case LEAT_VARCHAR:
+        leat_put_sql_string(sql, b->low_text);
+        break;
+    case LEAT_DATE:
+        leat_putf(sql, "(DATE '1970-01-01' + (%" PRId64 ")::INTEGER)", b->low);
+        break;
+    case LEAT_TIMESTAMP:
+        leat_putf(sql, "make_timestamp(%" PRId64 ")", b->low);
+        break;
+    case LEAT_TIMESTAMPTZ:
+        leat_putf(sql, "make_timestamptz(%" PRId64 ")", b->low);
+        break;
+    default:
+        leat_putf(sql, "CAST(%" PRId64 " AS %s)", b->low, type);
+        break;
     }
 }
 
 /* Whether a loose row falls into the group's interval. */
-static void put_interval(const struct rewrite *w, size_t group, struct leat_buffer *sql)
-{
+static void put_interval(const struct rewrite *w, size_t group, struct leat_buffer *sql) {
     const struct leat_delta *d = w->p->d;
     const struct group *g = &w->groups[group];
     const char *name = d->schema.fields[d->cluster_column].name;
@@ -224,8 +229,7 @@ static void put_interval(const struct rewrite *w, size_t group, struct leat_buff
 /* ---- writing ---- */
 
 /* (index in the list, row) of every row that goes, of parts [from, to). */
-static void fill_positions(const struct rewrite *w, size_t from, size_t to, struct leat_changes *out)
-{
+static void fill_positions(const struct rewrite *w, size_t from, size_t to, struct leat_changes *out) {
     const struct leat_delta_plan *p = w->p;
     leat_changes_reset(out);
     for (size_t i = from; i < to; i++) {
@@ -248,9 +252,8 @@ struct positions {
     char *input;
 };
 
-static enum leat_status positions_init(struct positions *s, const struct rewrite *w, const char *suffix, size_t from, size_t to,
-                                       struct leat_error *err)
-{
+static enum leat_status positions_init(struct positions *s, const struct rewrite *w, const char *suffix, size_t from,
+                                       size_t to, struct leat_error *err) {
     struct leat_delta *d = w->p->d;
     memset(s, 0, sizeof *s);
     leat_schema_add(&s->schema, "f", (struct leat_type){.kind = LEAT_INTEGER}, true);
@@ -263,8 +266,7 @@ static enum leat_status positions_init(struct positions *s, const struct rewrite
     return status;
 }
 
-static void positions_deinit(struct positions *s, struct leat_delta *d)
-{
+static void positions_deinit(struct positions *s, struct leat_delta *d) {
     if (s->input) leat_conn_bind(d->conn, s->input, NULL);
     free(s->input);
     if (s->rows.schema) leat_changes_deinit(&s->rows);
@@ -272,17 +274,15 @@ static void positions_deinit(struct positions *s, struct leat_delta *d)
 }
 
 /* Loose rows: the rests of small files and the inserts; empty text when there are none. */
-static void put_loose(const struct rewrite *w, const struct positions *small, struct leat_buffer *sql)
-{
+static void put_loose(const struct rewrite *w, const struct positions *small, struct leat_buffer *sql) {
     bool rests = w->part_count > w->large_count;
     if (rests) put_rest(w, w->large_count, w->part_count, small->input, sql);
     if (rests && w->p->inserts) leat_put(sql, " UNION ALL ");
     if (w->p->inserts) put_inserts(w->p, sql);
 }
 
-static enum leat_status write_group(struct rewrite *w, size_t group, const char *loose, struct leat_delta_commit *commit, uint64_t *written,
-                                    struct leat_error *err)
-{
+static enum leat_status write_group(struct rewrite *w, size_t group, const char *loose,
+                                    struct leat_delta_commit *commit, uint64_t *written, struct leat_error *err) {
     struct leat_delta *d = w->p->d;
     const struct group *g = &w->groups[group];
     struct positions going = {0};
@@ -308,9 +308,8 @@ out:
 }
 
 /* Loose rows of no group's interval: NULLs among them. */
-static enum leat_status write_loose(struct rewrite *w, const char *loose, struct leat_delta_commit *commit, uint64_t *written,
-                                    struct leat_error *err)
-{
+static enum leat_status write_loose(struct rewrite *w, const char *loose, struct leat_delta_commit *commit,
+                                    uint64_t *written, struct leat_error *err) {
     struct leat_buffer sql = {0};
     leat_put(&sql, loose);
     if (w->group_count) {
@@ -327,8 +326,8 @@ static enum leat_status write_loose(struct rewrite *w, const char *loose, struct
     return status;
 }
 
-enum leat_status leat_delta_rewrite(struct leat_delta_plan *p, struct leat_delta_commit *commit, struct leat_error *err)
-{
+enum leat_status leat_delta_rewrite(struct leat_delta_plan *p, struct leat_delta_commit *commit,
+                                    struct leat_error *err) {
     struct rewrite w = {.p = p};
     struct positions small = {0};
     struct leat_buffer loose = {0};
@@ -348,7 +347,9 @@ enum leat_status leat_delta_rewrite(struct leat_delta_plan *p, struct leat_delta
         written += rows;
     }
     if (status == LEAT_OK && written != (uint64_t)(w.rows + p->inserts))
-        status = leat_fail(err, LEAT_CORRUPT, "table %s: applying changes wrote %" PRIu64 " rows where %" PRId64 " were due; a file's numRecords is wrong",
+        status = leat_fail(err, LEAT_CORRUPT,
+                           "table %s: applying changes wrote %" PRIu64 " rows where %" PRId64
+                           " were due; a file's numRecords is wrong",
                            p->d->table_dir, written, w.rows + p->inserts);
 out:
     positions_deinit(&small, p->d);

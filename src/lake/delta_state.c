@@ -10,27 +10,23 @@
 
 /* ---- map: open addressing with backward-shift deletion ---- */
 
-static const char *element_key(const void *base, size_t stride, uint32_t index)
-{
+static const char *element_key(const void *base, size_t stride, uint32_t index) {
     return *(char *const *)((const char *)base + (size_t)index * stride);
 }
 
-static size_t home_slot(const struct leat_delta_map *map, const char *key)
-{
+static size_t home_slot(const struct leat_delta_map *map, const char *key) {
     return (size_t)XXH3_64bits(key, strlen(key)) & (map->capacity - 1);
 }
 
 /* Slot of the key, or SIZE_MAX. */
-static size_t map_slot(const struct leat_delta_map *map, const void *base, size_t stride, const char *key)
-{
+static size_t map_slot(const struct leat_delta_map *map, const void *base, size_t stride, const char *key) {
     if (!map->capacity) return SIZE_MAX;
     for (size_t slot = home_slot(map, key); map->slots[slot]; slot = (slot + 1) & (map->capacity - 1))
         if (strcmp(element_key(base, stride, map->slots[slot] - 1), key) == 0) return slot;
     return SIZE_MAX;
 }
 
-static void map_insert(struct leat_delta_map *map, const void *base, size_t stride, uint32_t index)
-{
+static void map_insert(struct leat_delta_map *map, const void *base, size_t stride, uint32_t index) {
     if ((map->count + 1) * 2 > map->capacity) {
         struct leat_delta_map old = *map;
         map->capacity = old.capacity ? old.capacity * 2 : 64;
@@ -41,13 +37,13 @@ static void map_insert(struct leat_delta_map *map, const void *base, size_t stri
         free(old.slots);
     }
     size_t slot = home_slot(map, element_key(base, stride, index));
-    while (map->slots[slot]) slot = (slot + 1) & (map->capacity - 1);
+    while (map->slots[slot])
+        slot = (slot + 1) & (map->capacity - 1);
     map->slots[slot] = index + 1;
     map->count++;
 }
 
-static void map_erase(struct leat_delta_map *map, const void *base, size_t stride, size_t hole)
-{
+static void map_erase(struct leat_delta_map *map, const void *base, size_t stride, size_t hole) {
     size_t mask = map->capacity - 1;
     for (size_t slot = (hole + 1) & mask; map->slots[slot]; slot = (slot + 1) & mask) {
         size_t home = home_slot(map, element_key(base, stride, map->slots[slot] - 1));
@@ -62,18 +58,19 @@ static void map_erase(struct leat_delta_map *map, const void *base, size_t strid
 
 /* ---- state ---- */
 
-void leat_delta_state_init(struct leat_delta_state *s)
-{
+void leat_delta_state_init(struct leat_delta_state *s) {
     memset(s, 0, sizeof *s);
     s->snapshot.version = -1;
     s->snapshot.commit_timestamp_ms = -1;
 }
 
-void leat_delta_snapshot_deinit(struct leat_delta_snapshot *s)
-{
-    for (size_t i = 0; i < s->file_count; i++) leat_delta_file_deinit(&s->files[i]);
-    for (size_t i = 0; i < s->txn_count; i++) free(s->txns[i].app_id);
-    for (size_t i = 0; i < s->partition_column_count; i++) free(s->partition_columns[i]);
+void leat_delta_snapshot_deinit(struct leat_delta_snapshot *s) {
+    for (size_t i = 0; i < s->file_count; i++)
+        leat_delta_file_deinit(&s->files[i]);
+    for (size_t i = 0; i < s->txn_count; i++)
+        free(s->txns[i].app_id);
+    for (size_t i = 0; i < s->partition_column_count; i++)
+        free(s->partition_columns[i]);
     free(s->files);
     free(s->txns);
     free(s->partition_columns);
@@ -85,16 +82,15 @@ void leat_delta_snapshot_deinit(struct leat_delta_snapshot *s)
     s->version = -1;
 }
 
-int64_t leat_delta_txn_version(const struct leat_delta_snapshot *s, const char *app_id)
-{
+int64_t leat_delta_txn_version(const struct leat_delta_snapshot *s, const char *app_id) {
     for (size_t i = 0; i < s->txn_count; i++)
         if (strcmp(s->txns[i].app_id, app_id) == 0) return s->txns[i].version;
     return -1;
 }
 
-void leat_delta_state_deinit(struct leat_delta_state *s)
-{
-    for (size_t i = 0; i < s->snapshot.file_count && s->bounds; i++) leat_delta_bounds_free(s->bounds[i]);
+void leat_delta_state_deinit(struct leat_delta_state *s) {
+    for (size_t i = 0; i < s->snapshot.file_count && s->bounds; i++)
+        leat_delta_bounds_free(s->bounds[i]);
     for (size_t i = 0; i < s->tombstone_count; i++) {
         free(s->tombstones[i].path);
         free(s->tombstones[i].partition_json);
@@ -110,25 +106,21 @@ void leat_delta_state_deinit(struct leat_delta_state *s)
     leat_delta_state_init(s);
 }
 
-int64_t leat_delta_state_find(const struct leat_delta_state *s, const char *path)
-{
+int64_t leat_delta_state_find(const struct leat_delta_state *s, const char *path) {
     size_t slot = map_slot(&s->file_map, s->snapshot.files, sizeof *s->snapshot.files, path);
     return slot == SIZE_MAX ? -1 : (int64_t)s->file_map.slots[slot] - 1;
 }
 
-int64_t leat_delta_state_deleted_ms(const struct leat_delta_state *s, const char *path)
-{
+int64_t leat_delta_state_deleted_ms(const struct leat_delta_state *s, const char *path) {
     size_t slot = map_slot(&s->tombstone_map, s->tombstones, sizeof *s->tombstones, path);
     return slot == SIZE_MAX ? -1 : s->tombstones[s->tombstone_map.slots[slot] - 1].deleted_ms;
 }
 
-bool leat_delta_is_own_file(const struct leat_delta_file *file)
-{
+bool leat_delta_is_own_file(const struct leat_delta_file *file) {
     return strncmp(file->path, LEAT_DELTA_FILE_PREFIX, strlen(LEAT_DELTA_FILE_PREFIX)) == 0;
 }
 
-void leat_delta_state_forget_tombstone(struct leat_delta_state *s, const char *path)
-{
+void leat_delta_state_forget_tombstone(struct leat_delta_state *s, const char *path) {
     size_t slot = map_slot(&s->tombstone_map, s->tombstones, sizeof *s->tombstones, path);
     if (slot == SIZE_MAX) return;
     uint32_t index = s->tombstone_map.slots[slot] - 1, last = (uint32_t)s->tombstone_count - 1;
@@ -144,14 +136,12 @@ void leat_delta_state_forget_tombstone(struct leat_delta_state *s, const char *p
     free(gone.partition_json);
 }
 
-void leat_delta_state_expire(struct leat_delta_state *s, int64_t before_ms)
-{
+void leat_delta_state_expire(struct leat_delta_state *s, int64_t before_ms) {
     for (size_t i = s->tombstone_count; i-- > 0;)
         if (s->tombstones[i].deleted_ms < before_ms) leat_delta_state_forget_tombstone(s, s->tombstones[i].path);
 }
 
-static void remove_file(struct leat_delta_state *s, const char *path)
-{
+static void remove_file(struct leat_delta_state *s, const char *path) {
     struct leat_delta_snapshot *snapshot = &s->snapshot;
     size_t slot = map_slot(&s->file_map, snapshot->files, sizeof *snapshot->files, path);
     if (slot == SIZE_MAX) return;
@@ -170,8 +160,7 @@ static void remove_file(struct leat_delta_state *s, const char *path)
     leat_delta_file_deinit(&gone);
 }
 
-static void add_file(struct leat_delta_state *s, struct leat_delta_file *file)
-{
+static void add_file(struct leat_delta_state *s, struct leat_delta_file *file) {
     struct leat_delta_snapshot *snapshot = &s->snapshot;
     remove_file(s, file->path); /* the newest add of a path replaces the earlier */
     leat_delta_state_forget_tombstone(s, file->path);
@@ -187,8 +176,7 @@ static void add_file(struct leat_delta_state *s, struct leat_delta_file *file)
     map_insert(&s->file_map, snapshot->files, sizeof *snapshot->files, (uint32_t)snapshot->file_count++);
 }
 
-static void add_tombstone(struct leat_delta_state *s, struct leat_delta_tombstone *tombstone)
-{
+static void add_tombstone(struct leat_delta_state *s, struct leat_delta_tombstone *tombstone) {
     remove_file(s, tombstone->path);
     leat_delta_state_forget_tombstone(s, tombstone->path);
     if (s->tombstone_count == s->tombstone_capacity) {
@@ -200,8 +188,7 @@ static void add_tombstone(struct leat_delta_state *s, struct leat_delta_tombston
     map_insert(&s->tombstone_map, s->tombstones, sizeof *s->tombstones, (uint32_t)s->tombstone_count++);
 }
 
-static void set_txn(struct leat_delta_state *s, struct leat_delta_txn *txn, int64_t updated_ms)
-{
+static void set_txn(struct leat_delta_state *s, struct leat_delta_txn *txn, int64_t updated_ms) {
     struct leat_delta_snapshot *snapshot = &s->snapshot;
     for (size_t i = 0; i < snapshot->txn_count; i++) {
         if (strcmp(snapshot->txns[i].app_id, txn->app_id) != 0) continue;
@@ -219,8 +206,7 @@ static void set_txn(struct leat_delta_state *s, struct leat_delta_txn *txn, int6
     memset(txn, 0, sizeof *txn);
 }
 
-void leat_delta_state_apply(struct leat_delta_state *s, struct leat_delta_action *action)
-{
+void leat_delta_state_apply(struct leat_delta_state *s, struct leat_delta_action *action) {
     switch (action->kind) {
     case LEAT_DELTA_ADD:
         add_file(s, &action->file);
@@ -258,8 +244,7 @@ void leat_delta_state_apply(struct leat_delta_state *s, struct leat_delta_action
 
 /* ---- what leat can read and write ---- */
 
-static bool configuration_is(const struct leat_delta_metadata *m, const char *key, const char *value)
-{
+static bool configuration_is(const struct leat_delta_metadata *m, const char *key, const char *value) {
     json_error_t ignored;
     json_t *root = json_loads(m->configuration_json ? m->configuration_json : "{}", 0, &ignored);
     json_t *item = json_object_get(root, key);
@@ -269,59 +254,64 @@ static bool configuration_is(const struct leat_delta_metadata *m, const char *ke
     return equal;
 }
 
-static bool column_mapping_on(const struct leat_delta_metadata *m)
-{
-    return configuration_is(m, "delta.columnMapping.mode", "name") || configuration_is(m, "delta.columnMapping.mode", "id");
+static bool column_mapping_on(const struct leat_delta_metadata *m) {
+    return configuration_is(m, "delta.columnMapping.mode", "name") ||
+           configuration_is(m, "delta.columnMapping.mode", "id");
 }
 
-static enum leat_status check_reader(const struct leat_delta_state *s, const char *table_dir, struct leat_error *err)
-{
+static enum leat_status check_reader(const struct leat_delta_state *s, const char *table_dir, struct leat_error *err) {
     const struct leat_delta_protocol *p = &s->protocol;
     if (p->reader > 3)
-        return leat_fail(err, LEAT_UNSUPPORTED, "table %s needs Delta reader version %" PRId64 "; leat reads up to 3", table_dir, p->reader);
+        return leat_fail(err, LEAT_UNSUPPORTED, "table %s needs Delta reader version %" PRId64 "; leat reads up to 3",
+                         table_dir, p->reader);
     if (column_mapping_on(&s->metadata))
         return leat_fail(err, LEAT_UNSUPPORTED, "table %s uses columnMapping, which leat cannot read", table_dir);
     if (p->reader < 3) return LEAT_OK;
-    static const char *const known[] = {"timestampNtz", "columnMapping", "vacuumProtocolCheck"}; /* mapping: mode none */
+    static const char *const known[] = {"timestampNtz", "columnMapping",
+                                        "vacuumProtocolCheck"}; /* mapping: mode none */
     for (size_t i = 0; i < p->reader_feature_count; i++) {
         bool found = false;
-        for (size_t k = 0; k < sizeof known / sizeof *known; k++) found = found || strcmp(p->reader_features[i], known[k]) == 0;
+        for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+            found = found || strcmp(p->reader_features[i], known[k]) == 0;
         if (!found)
-            return leat_fail(err, LEAT_UNSUPPORTED, "table %s uses the reader feature %.100s, which leat does not know", table_dir,
-                             p->reader_features[i]);
+            return leat_fail(err, LEAT_UNSUPPORTED, "table %s uses the reader feature %.100s, which leat does not know",
+                             table_dir, p->reader_features[i]);
     }
     return LEAT_OK;
 }
 
-enum leat_status leat_delta_check_writer(const struct leat_delta_state *s, const char *table_dir, struct leat_error *err)
-{
+enum leat_status leat_delta_check_writer(const struct leat_delta_state *s, const char *table_dir,
+                                         struct leat_error *err) {
     const struct leat_delta_protocol *p = &s->protocol;
     static const char *const known[] = {"timestampNtz", "appendOnly", "invariants", "vacuumProtocolCheck"};
     if (p->writer > 2 && p->writer != 7)
-        return leat_fail(err, LEAT_UNSUPPORTED, "table %s needs Delta writer version %" PRId64 "; leat writes 1, 2 and 7", table_dir, p->writer);
+        return leat_fail(err, LEAT_UNSUPPORTED,
+                         "table %s needs Delta writer version %" PRId64 "; leat writes 1, 2 and 7", table_dir,
+                         p->writer);
     for (size_t i = 0; i < p->writer_feature_count; i++) {
         bool found = false;
-        for (size_t k = 0; k < sizeof known / sizeof *known; k++) found = found || strcmp(p->writer_features[i], known[k]) == 0;
+        for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+            found = found || strcmp(p->writer_features[i], known[k]) == 0;
         if (!found)
-            return leat_fail(err, LEAT_UNSUPPORTED, "table %s uses the writer feature %.100s, which leat does not know", table_dir,
-                             p->writer_features[i]);
+            return leat_fail(err, LEAT_UNSUPPORTED, "table %s uses the writer feature %.100s, which leat does not know",
+                             table_dir, p->writer_features[i]);
     }
     if (s->metadata.partition_column_count)
-        return leat_fail(err, LEAT_UNSUPPORTED, "table %s is partitioned; leat reads such tables but does not write them", table_dir);
+        return leat_fail(err, LEAT_UNSUPPORTED,
+                         "table %s is partitioned; leat reads such tables but does not write them", table_dir);
     if (configuration_is(&s->metadata, "delta.appendOnly", "true"))
-        return leat_fail(err, LEAT_UNSUPPORTED, "table %s has delta.appendOnly = true; set it to false, leat must be able to replace files",
+        return leat_fail(err, LEAT_UNSUPPORTED,
+                         "table %s has delta.appendOnly = true; set it to false, leat must be able to replace files",
                          table_dir);
     return LEAT_OK;
 }
 
-static void replace_text(char **slot, const char *text)
-{
+static void replace_text(char **slot, const char *text) {
     free(*slot);
     *slot = text ? leat_strdup(text) : NULL;
 }
 
-enum leat_status leat_delta_state_finish(struct leat_delta_state *s, const char *table_dir, struct leat_error *err)
-{
+enum leat_status leat_delta_state_finish(struct leat_delta_state *s, const char *table_dir, struct leat_error *err) {
     struct leat_delta_snapshot *out = &s->snapshot;
     if (!s->has_protocol || !s->has_metadata)
         return leat_fail(err, LEAT_CORRUPT, "the log of table %s has no %s action up to version %" PRId64, table_dir,
@@ -331,10 +321,12 @@ enum leat_status leat_delta_state_finish(struct leat_delta_state *s, const char 
     replace_text(&out->table_id, s->metadata.id);
     replace_text(&out->schema_json, s->metadata.schema_json);
     replace_text(&out->name, s->metadata.name);
-    for (size_t i = 0; i < out->partition_column_count; i++) free(out->partition_columns[i]);
+    for (size_t i = 0; i < out->partition_column_count; i++)
+        free(out->partition_columns[i]);
     free(out->partition_columns);
     out->partition_column_count = s->metadata.partition_column_count;
     out->partition_columns = leat_alloc(out->partition_column_count * sizeof *out->partition_columns);
-    for (size_t i = 0; i < out->partition_column_count; i++) out->partition_columns[i] = leat_strdup(s->metadata.partition_columns[i]);
+    for (size_t i = 0; i < out->partition_column_count; i++)
+        out->partition_columns[i] = leat_strdup(s->metadata.partition_columns[i]);
     return LEAT_OK;
 }

@@ -17,43 +17,42 @@
 
 /* ---- values as JSON ---- */
 
-static bool is_json_number(const char *text)
-{
+static bool is_json_number(const char *text) {
     const char *p = text;
     if (*p == '-') p++;
     if (*p == '0' && p[1] >= '0' && p[1] <= '9') return false;
     if (!(*p >= '0' && *p <= '9')) return false;
-    while (*p >= '0' && *p <= '9') p++;
+    while (*p >= '0' && *p <= '9')
+        p++;
     if (*p == '.') {
         if (!(p[1] >= '0' && p[1] <= '9')) return false;
-        for (p++; *p >= '0' && *p <= '9';) p++;
+        for (p++; *p >= '0' && *p <= '9';)
+            p++;
     }
     if (*p == 'e' || *p == 'E') {
         p++;
         if (*p == '+' || *p == '-') p++;
         if (!(*p >= '0' && *p <= '9')) return false;
-        while (*p >= '0' && *p <= '9') p++;
+        while (*p >= '0' && *p <= '9')
+            p++;
     }
     return *p == '\0';
 }
 
-static bool is_digits(const char *text, size_t n)
-{
+static bool is_digits(const char *text, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (text[i] < '0' || text[i] > '9') return false;
     return true;
 }
 
 /* YYYY-MM-DD, years 0001-9999 */
-static bool is_plain_date(const char *text, size_t length)
-{
-    return length >= 10 && is_digits(text, 4) && text[4] == '-' && is_digits(text + 5, 2) && text[7] == '-' && is_digits(text + 8, 2) &&
-           memcmp(text, "0000", 4) != 0;
+static bool is_plain_date(const char *text, size_t length) {
+    return length >= 10 && is_digits(text, 4) && text[4] == '-' && is_digits(text + 5, 2) && text[7] == '-' &&
+           is_digits(text + 8, 2) && memcmp(text, "0000", 4) != 0;
 }
 
 /* "2020-01-01 00:00:00.5[+00]" -> 2020-01-01T00:00:00.500000[Z] */
-static bool put_timestamp(struct leat_buffer *out, const char *text, size_t length, bool zoned)
-{
+static bool put_timestamp(struct leat_buffer *out, const char *text, size_t length, bool zoned) {
     if (zoned) {
         if (length < 3 || memcmp(text + length - 3, "+00", 3) != 0) return false;
         length -= 3;
@@ -71,9 +70,12 @@ static bool put_timestamp(struct leat_buffer *out, const char *text, size_t leng
 }
 
 /* Length of the UTF-8 character at p, 0 when it is not valid. */
-static size_t utf8_length(const unsigned char *p, size_t left)
-{
-    size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xC2 && p[0] < 0xE0 ? 2 : (p[0] & 0xF0) == 0xE0 ? 3 : p[0] >= 0xF0 && p[0] < 0xF5 ? 4 : 0;
+static size_t utf8_length(const unsigned char *p, size_t left) {
+    size_t n = p[0] < 0x80                   ? 1
+               : p[0] >= 0xC2 && p[0] < 0xE0 ? 2
+               : (p[0] & 0xF0) == 0xE0       ? 3
+               : p[0] >= 0xF0 && p[0] < 0xF5 ? 4
+                                             : 0;
     if (n == 0 || n > left) return 0;
     for (size_t i = 1; i < n; i++)
         if ((p[i] & 0xC0) != 0x80) return 0;
@@ -84,19 +86,20 @@ static size_t utf8_length(const unsigned char *p, size_t left)
     return n;
 }
 
-static uint32_t utf8_decode(const unsigned char *p, size_t n)
-{
+static uint32_t utf8_decode(const unsigned char *p, size_t n) {
     if (n == 1) return p[0];
     uint32_t c = p[0] & (0xFFu >> (n + 1));
-    for (size_t i = 1; i < n; i++) c = c << 6 | (p[i] & 0x3Fu);
+    for (size_t i = 1; i < n; i++)
+        c = c << 6 | (p[i] & 0x3Fu);
     return c;
 }
 
-static size_t utf8_encode(uint32_t c, char out[4])
-{
+static size_t utf8_encode(uint32_t c, char out[4]) {
     if (c < 0x80) return out[0] = (char)c, 1;
     if (c < 0x800) return out[0] = (char)(0xC0 | c >> 6), out[1] = (char)(0x80 | (c & 0x3F)), 2;
-    if (c < 0x10000) return out[0] = (char)(0xE0 | c >> 12), out[1] = (char)(0x80 | (c >> 6 & 0x3F)), out[2] = (char)(0x80 | (c & 0x3F)), 3;
+    if (c < 0x10000)
+        return out[0] = (char)(0xE0 | c >> 12), out[1] = (char)(0x80 | (c >> 6 & 0x3F)),
+               out[2] = (char)(0x80 | (c & 0x3F)), 3;
     out[0] = (char)(0xF0 | c >> 18);
     out[1] = (char)(0x80 | (c >> 12 & 0x3F));
     out[2] = (char)(0x80 | (c >> 6 & 0x3F));
@@ -105,12 +108,12 @@ static size_t utf8_encode(uint32_t c, char out[4])
 }
 
 /* The next larger text of no more characters: the last character that can grow does, what follows goes. */
-static bool round_up(char *text, size_t *length)
-{
+static bool round_up(char *text, size_t *length) {
     size_t n = *length;
     while (n) {
         size_t start = n - 1;
-        while (start && ((unsigned char)text[start] & 0xC0) == 0x80) start--;
+        while (start && ((unsigned char)text[start] & 0xC0) == 0x80)
+            start--;
         uint32_t c = utf8_decode((unsigned char *)text + start, n - start);
         c = c == 0xD7FF ? 0xE000 : c + 1;
         if (c <= 0x10FFFF) {
@@ -122,8 +125,7 @@ static bool round_up(char *text, size_t *length)
     return false;
 }
 
-static bool put_string_bound(struct leat_buffer *out, const char *text, size_t length, bool is_high)
-{
+static bool put_string_bound(struct leat_buffer *out, const char *text, size_t length, bool is_high) {
     size_t kept = 0;
     for (int characters = 0; kept < length && characters < STRING_PREFIX_CHARACTERS; characters++) {
         size_t n = utf8_length((const unsigned char *)text + kept, length - kept);
@@ -137,8 +139,8 @@ static bool put_string_bound(struct leat_buffer *out, const char *text, size_t l
     return true;
 }
 
-static bool put_bound(struct leat_buffer *out, struct leat_type storage, const struct leat_copied_column *raw, bool is_high)
-{
+static bool put_bound(struct leat_buffer *out, struct leat_type storage, const struct leat_copied_column *raw,
+                      bool is_high) {
     const char *text = is_high ? raw->high : raw->low;
     size_t length = is_high ? raw->high_length : raw->low_length;
     switch (storage.kind) {
@@ -170,8 +172,7 @@ static bool put_bound(struct leat_buffer *out, struct leat_type storage, const s
     }
 }
 
-static void put_member(struct leat_buffer *into, const char *name, const struct leat_buffer *value)
-{
+static void put_member(struct leat_buffer *into, const char *name, const struct leat_buffer *value) {
     if (into->length) leat_put(into, ",");
     leat_put_json_string(into, name, strlen(name));
     leat_put(into, ":");
@@ -179,9 +180,9 @@ static void put_member(struct leat_buffer *into, const char *name, const struct 
 }
 
 /* Both bounds or none: a reader may take a lone one for a whole range. */
-static void put_column_stats(const struct leat_field *field, const struct leat_copied_column *raw, struct leat_buffer *value, struct leat_buffer *lows,
-                             struct leat_buffer *highs, struct leat_buffer *nulls)
-{
+static void put_column_stats(const struct leat_field *field, const struct leat_copied_column *raw,
+                             struct leat_buffer *value, struct leat_buffer *lows, struct leat_buffer *highs,
+                             struct leat_buffer *nulls) {
     struct leat_type storage = leat_delta_storage_type(field->type);
     if (raw->null_count >= 0) {
         leat_buffer_reset(value);
@@ -198,9 +199,8 @@ static void put_column_stats(const struct leat_field *field, const struct leat_c
     leat_buffer_deinit(&high);
 }
 
-enum leat_status leat_delta_stats_json(const struct leat_schema *logical, const struct leat_copied_file *copied, struct leat_buffer *out,
-                                       struct leat_error *err)
-{
+enum leat_status leat_delta_stats_json(const struct leat_schema *logical, const struct leat_copied_file *copied,
+                                       struct leat_buffer *out, struct leat_error *err) {
     struct leat_buffer value = {0}, lows = {0}, highs = {0}, nulls = {0};
     enum leat_status status = LEAT_OK;
     for (size_t i = 0; i < copied->column_count; i++) {
@@ -209,14 +209,17 @@ enum leat_status leat_delta_stats_json(const struct leat_schema *logical, const 
         if (index < 0) continue;
         const struct leat_field *field = &logical->fields[index];
         if (field->not_null && raw->null_count > 0) {
-            status = leat_fail(err, LEAT_INVALID, "column \"%.64s\" is NOT NULL, but %" PRId64 " of the rows to be written have NULL there",
-                               field->name, raw->null_count);
+            status =
+                leat_fail(err, LEAT_INVALID,
+                          "column \"%.64s\" is NOT NULL, but %" PRId64 " of the rows to be written have NULL there",
+                          field->name, raw->null_count);
             goto out;
         }
         put_column_stats(field, raw, &value, &lows, &highs, &nulls);
     }
-    leat_putf(out, "{\"numRecords\":%" PRIu64 ",\"minValues\":{%s},\"maxValues\":{%s},\"nullCount\":{%s}}", copied->row_count,
-              lows.data ? lows.data : "", highs.data ? highs.data : "", nulls.data ? nulls.data : "");
+    leat_putf(out, "{\"numRecords\":%" PRIu64 ",\"minValues\":{%s},\"maxValues\":{%s},\"nullCount\":{%s}}",
+              copied->row_count, lows.data ? lows.data : "", highs.data ? highs.data : "",
+              nulls.data ? nulls.data : "");
 out:
     leat_buffer_deinit(&value);
     leat_buffer_deinit(&lows);
@@ -228,15 +231,13 @@ out:
 /* ---- reading statistics ---- */
 
 /* A decimal or hugeint bound may be larger than 64 bits, which the strict reading refuses. */
-static json_t *load_stats(const char *text)
-{
+static json_t *load_stats(const char *text) {
     json_error_t ignored;
     json_t *root = json_loads(text, 0, &ignored);
     return root ? root : json_loads(text, JSON_DECODE_INT_AS_REAL, &ignored);
 }
 
-static bool integer_of(const json_t *value, int64_t *out)
-{
+static bool integer_of(const json_t *value, int64_t *out) {
     if (json_is_integer(value)) {
         *out = (int64_t)json_integer_value(value);
         return true;
@@ -247,8 +248,7 @@ static bool integer_of(const json_t *value, int64_t *out)
     return true;
 }
 
-int64_t leat_delta_stats_row_count(const char *stats_json)
-{
+int64_t leat_delta_stats_row_count(const char *stats_json) {
     static const char usual[] = "{\"numRecords\":"; /* every writer known puts it first: no need to parse the rest */
     if (strncmp(stats_json, usual, sizeof usual - 1) == 0 && is_digits(stats_json + sizeof usual - 1, 1)) {
         char *end;
@@ -262,8 +262,7 @@ int64_t leat_delta_stats_row_count(const char *stats_json)
     return rows;
 }
 
-static int64_t days_from_civil(int64_t year, int64_t month, int64_t day)
-{
+static int64_t days_from_civil(int64_t year, int64_t month, int64_t day) {
     year -= month <= 2;
     int64_t era = (year >= 0 ? year : year - 399) / 400, of_era = year - era * 400;
     int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
@@ -272,18 +271,19 @@ static int64_t days_from_civil(int64_t year, int64_t month, int64_t day)
 
 /* ISO time to microseconds. is_high: a fraction of three digits or fewer was cut, so the value may be almost one
  * millisecond more. */
-static bool parse_time(const char *text, bool is_high, int64_t *out)
-{
+static bool parse_time(const char *text, bool is_high, int64_t *out) {
     size_t length = strlen(text);
     if (!is_plain_date(text, length)) return false;
     int64_t days = days_from_civil(atoi(text), atoi(text + 5), atoi(text + 8));
-    if (length < 19 || (text[10] != 'T' && text[10] != ' ') || !is_digits(text + 11, 2) || !is_digits(text + 14, 2) || !is_digits(text + 17, 2))
+    if (length < 19 || (text[10] != 'T' && text[10] != ' ') || !is_digits(text + 11, 2) || !is_digits(text + 14, 2) ||
+        !is_digits(text + 17, 2))
         return false;
     int64_t micros = ((atoi(text + 11) * 60 + atoi(text + 14)) * (int64_t)60 + atoi(text + 17)) * 1000000;
     const char *p = text + 19;
     if (*p == '.') {
         int64_t unit = 100000;
-        for (p++; *p >= '0' && *p <= '9'; p++, unit /= 10) micros += (*p - '0') * unit;
+        for (p++; *p >= '0' && *p <= '9'; p++, unit /= 10)
+            micros += (*p - '0') * unit;
     }
     if (p - text <= 23 && is_high) micros += 999;
     if (*p != '\0' && strcmp(p, "Z") != 0 && strcmp(p, "+00:00") != 0) return false;
@@ -291,8 +291,7 @@ static bool parse_time(const char *text, bool is_high, int64_t *out)
     return true;
 }
 
-static bool parse_bound(struct leat_type storage, json_t *low, json_t *high, struct leat_delta_bound *out)
-{
+static bool parse_bound(struct leat_type storage, json_t *low, json_t *high, struct leat_delta_bound *out) {
     const char *low_text = json_string_value(low), *high_text = json_string_value(high);
     switch (storage.kind) {
     case LEAT_TINYINT:
@@ -314,37 +313,38 @@ static bool parse_bound(struct leat_type storage, json_t *low, json_t *high, str
         return true;
     case LEAT_TIMESTAMP:
     case LEAT_TIMESTAMPTZ:
-        return low_text && high_text && parse_time(low_text, false, &out->low) && parse_time(high_text, true, &out->high);
+        return low_text && high_text && parse_time(low_text, false, &out->low) &&
+               parse_time(high_text, true, &out->high);
     default:
         return false;
     }
 }
 
-struct leat_delta_bounds *leat_delta_bounds_parse(const struct leat_schema *logical, const char *stats_json)
-{
+struct leat_delta_bounds *leat_delta_bounds_parse(const struct leat_schema *logical, const char *stats_json) {
     struct leat_delta_bounds *b = leat_alloc(sizeof *b + logical->field_count * sizeof b->columns[0]);
     json_t *root = stats_json ? load_stats(stats_json) : NULL;
-    json_t *lows = json_object_get(root, "minValues"), *highs = json_object_get(root, "maxValues"), *nulls = json_object_get(root, "nullCount");
+    json_t *lows = json_object_get(root, "minValues"), *highs = json_object_get(root, "maxValues"),
+           *nulls = json_object_get(root, "nullCount");
     if (!integer_of(json_object_get(root, "numRecords"), &b->row_count)) b->row_count = -1;
     b->count = logical->field_count;
     for (size_t i = 0; i < b->count; i++) {
         const struct leat_field *f = &logical->fields[i];
         struct leat_delta_bound *bound = &b->columns[i];
         bound->has_null_count = integer_of(json_object_get(nulls, f->name), &bound->null_count);
-        bound->has_range = parse_bound(leat_delta_storage_type(f->type), json_object_get(lows, f->name), json_object_get(highs, f->name), bound);
+        bound->has_range = parse_bound(leat_delta_storage_type(f->type), json_object_get(lows, f->name),
+                                       json_object_get(highs, f->name), bound);
     }
     json_decref(root);
     return b;
 }
 
-struct leat_delta_bounds *leat_delta_bounds_of(struct leat_delta *d, size_t index)
-{
-    if (!d->state.bounds[index]) d->state.bounds[index] = leat_delta_bounds_parse(&d->schema, d->state.snapshot.files[index].stats_json);
+struct leat_delta_bounds *leat_delta_bounds_of(struct leat_delta *d, size_t index) {
+    if (!d->state.bounds[index])
+        d->state.bounds[index] = leat_delta_bounds_parse(&d->schema, d->state.snapshot.files[index].stats_json);
     return d->state.bounds[index];
 }
 
-void leat_delta_bounds_free(struct leat_delta_bounds *b)
-{
+void leat_delta_bounds_free(struct leat_delta_bounds *b) {
     if (!b) return;
     for (size_t i = 0; i < b->count; i++) {
         free(b->columns[i].low_text);

@@ -1,5 +1,6 @@
 /* Data files: DuckDB copies a select into scratch, the file is adopted (fsync, link, directory fsync) under the
- * table, and its `add` waits in the commit. A crash before the commit leaves a file no version names; vacuum takes it. */
+ * table, and its `add` waits in the commit. A crash before the commit leaves a file no version names; vacuum takes it.
+ */
 #include "lake/delta_internal.h"
 
 #include <inttypes.h>
@@ -8,8 +9,8 @@
 
 #define NAME_TRIES 8
 
-void leat_delta_put_storage_columns(const struct leat_schema *schema, const char *prefix, bool by_position, struct leat_buffer *out)
-{
+void leat_delta_put_storage_columns(const struct leat_schema *schema, const char *prefix, bool by_position,
+                                    struct leat_buffer *out) {
     for (size_t i = 0; i < schema->field_count; i++) {
         const struct leat_field *f = &schema->fields[i];
         struct leat_type storage = leat_delta_storage_type(f->type);
@@ -24,8 +25,8 @@ void leat_delta_put_storage_columns(const struct leat_schema *schema, const char
 }
 
 /* Names are random; where randomness is simulated one may come again and meet its own orphan. */
-static enum leat_status adopt(struct leat_delta *d, const char *scratch, struct leat_buffer *name, struct leat_error *err)
-{
+static enum leat_status adopt(struct leat_delta *d, const char *scratch, struct leat_buffer *name,
+                              struct leat_error *err) {
     enum leat_status status = LEAT_EXISTS;
     for (int i = 0; i < NAME_TRIES && status == LEAT_EXISTS; i++) {
         char uuid[37];
@@ -39,8 +40,7 @@ static enum leat_status adopt(struct leat_delta *d, const char *scratch, struct 
     return status;
 }
 
-static void add_file(struct leat_delta_commit *commit, struct leat_delta_file *file)
-{
+static void add_file(struct leat_delta_commit *commit, struct leat_delta_file *file) {
     if (commit->added_count == commit->added_capacity) {
         commit->added_capacity = commit->added_capacity ? commit->added_capacity * 2 : 4;
         commit->added = leat_realloc(commit->added, commit->added_capacity * sizeof *commit->added);
@@ -49,8 +49,7 @@ static void add_file(struct leat_delta_commit *commit, struct leat_delta_file *f
 }
 
 static enum leat_status take_file(struct leat_delta *d, const struct leat_copied_file *copied, const char *scratch,
-                                  struct leat_delta_commit *commit, struct leat_error *err)
-{
+                                  struct leat_delta_commit *commit, struct leat_error *err) {
     struct leat_buffer stats = {0}, name = {0};
     enum leat_status status = leat_delta_stats_json(&d->schema, copied, &stats, err);
     if (status == LEAT_OK) status = adopt(d, scratch, &name, err);
@@ -70,9 +69,8 @@ static enum leat_status take_file(struct leat_delta *d, const struct leat_copied
     return status;
 }
 
-enum leat_status leat_delta_write_data(struct leat_delta *d, const char *storage_sql, bool split, struct leat_delta_commit *commit,
-                                       uint64_t *out_rows, struct leat_error *err)
-{
+enum leat_status leat_delta_write_data(struct leat_delta *d, const char *storage_sql, bool split,
+                                       struct leat_delta_commit *commit, uint64_t *out_rows, struct leat_error *err) {
     struct leat_buffer sql = {0};
     struct leat_copied copied = {0};
     char uuid[37];
@@ -82,12 +80,15 @@ enum leat_status leat_delta_write_data(struct leat_delta *d, const char *storage
     leat_putf(&sql, "COPY (%s) TO ", storage_sql);
     leat_put_sql_string(&sql, scratch);
     leat_put(&sql, " (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, RETURN_STATS");
-    if (split) leat_putf(&sql, ", ROW_GROUP_SIZE %" PRId64 ", ROW_GROUPS_PER_FILE %d", d->row_group_rows, LEAT_DELTA_SPLIT_ROW_GROUPS);
+    if (split)
+        leat_putf(&sql, ", ROW_GROUP_SIZE %" PRId64 ", ROW_GROUPS_PER_FILE %d", d->row_group_rows,
+                  LEAT_DELTA_SPLIT_ROW_GROUPS);
     leat_put(&sql, ")");
     enum leat_status status = leat_conn_copy(d->conn, sql.data, &copied, err);
     for (size_t i = 0; status == LEAT_OK && i < copied.file_count; i++) {
         rows += copied.files[i].row_count;
-        if (copied.files[i].row_count) status = take_file(d, &copied.files[i], split ? copied.files[i].path : scratch, commit, err);
+        if (copied.files[i].row_count)
+            status = take_file(d, &copied.files[i], split ? copied.files[i].path : scratch, commit, err);
     }
     if (split || status != LEAT_OK || rows == 0) {
         struct leat_error ignored; /* rubbish in scratch harms nobody */
@@ -101,9 +102,8 @@ enum leat_status leat_delta_write_data(struct leat_delta *d, const char *storage
     return status;
 }
 
-static enum leat_status write_select(struct leat_delta *d, const char *select_sql, bool replace, const struct leat_delta_commit_info *info,
-                                     bool *done, struct leat_error *err)
-{
+static enum leat_status write_select(struct leat_delta *d, const char *select_sql, bool replace,
+                                     const struct leat_delta_commit_info *info, bool *done, struct leat_error *err) {
     struct leat_delta_commit commit = {.info = info, .data_change = true, .blind_append = !replace};
     struct leat_buffer sql = {0};
     bool past = false;
@@ -118,7 +118,8 @@ static enum leat_status write_select(struct leat_delta *d, const char *select_sq
         leat_delta_drop_added(d, &commit);
         goto out;
     }
-    for (size_t i = 0; replace && i < d->state.snapshot.file_count; i++) leat_delta_commit_remove(&commit, d->state.snapshot.files[i].path);
+    for (size_t i = 0; replace && i < d->state.snapshot.file_count; i++)
+        leat_delta_commit_remove(&commit, d->state.snapshot.files[i].path);
     bool empty = commit.added_count == 0 && commit.removed_count == 0 && info->txn_count == 0 && !info->frontier_json;
     if (!empty) status = leat_delta_commit(d, &commit, done, err);
 out:
@@ -127,14 +128,12 @@ out:
     return status;
 }
 
-enum leat_status leat_delta_append(struct leat_delta *d, const char *select_sql, const struct leat_delta_commit_info *info, bool *done,
-                                   struct leat_error *err)
-{
+enum leat_status leat_delta_append(struct leat_delta *d, const char *select_sql,
+                                   const struct leat_delta_commit_info *info, bool *done, struct leat_error *err) {
     return write_select(d, select_sql, false, info, done, err);
 }
 
-enum leat_status leat_delta_overwrite(struct leat_delta *d, const char *select_sql, const struct leat_delta_commit_info *info, bool *done,
-                                      struct leat_error *err)
-{
+enum leat_status leat_delta_overwrite(struct leat_delta *d, const char *select_sql,
+                                      const struct leat_delta_commit_info *info, bool *done, struct leat_error *err) {
     return write_select(d, select_sql, true, info, done, err);
 }

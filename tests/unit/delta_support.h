@@ -23,13 +23,11 @@ struct fixture {
     char *root, *table, *scratch;
 };
 
-static void silent(struct leat_env *env, enum leat_log_level level, const char *line)
-{
+static void silent(struct leat_env *env, enum leat_log_level level, const char *line) {
     (void)env, (void)level, (void)line;
 }
 
-static inline int fixture_up(void **state)
-{
+static inline int fixture_up(void **state) {
     char template[] = "/tmp/leat-delta-XXXXXX";
     struct fixture *f = calloc(1, sizeof *f);
     leat_env_real(&f->env);
@@ -38,7 +36,8 @@ static inline int fixture_up(void **state)
     f->table = leat_asprintf("%s/table", f->root);
     f->scratch = leat_asprintf("%s/scratch", f->root);
     struct leat_duck_options options = {.use = LEAT_DUCK_BATCH};
-    if (leat_duck_open(&options, &f->duck, &f->err) != LEAT_OK || leat_conn_open(f->duck, &f->conn, &f->err) != LEAT_OK) {
+    if (leat_duck_open(&options, &f->duck, &f->err) != LEAT_OK ||
+        leat_conn_open(f->duck, &f->conn, &f->err) != LEAT_OK) {
         fprintf(stderr, "%s\n", f->err.text);
         return -1;
     }
@@ -46,8 +45,7 @@ static inline int fixture_up(void **state)
     return 0;
 }
 
-static inline int fixture_down(void **state)
-{
+static inline int fixture_down(void **state) {
     struct fixture *f = *state;
     leat_conn_close(f->conn);
     leat_duck_close(f->duck);
@@ -59,20 +57,18 @@ static inline int fixture_down(void **state)
     return failed;
 }
 
-static inline void must(struct fixture *f, enum leat_status status)
-{
+static inline void must(struct fixture *f, enum leat_status status) {
     if (status != LEAT_OK) fail_msg("%s: %s", leat_status_name(status), f->err.text);
 }
 
-static inline void must_fail(struct fixture *f, enum leat_status status, enum leat_status wanted, const char *text)
-{
-    if (status != wanted) fail_msg("%s, not %s: %s", leat_status_name(status), leat_status_name(wanted), status ? f->err.text : "");
+static inline void must_fail(struct fixture *f, enum leat_status status, enum leat_status wanted, const char *text) {
+    if (status != wanted)
+        fail_msg("%s, not %s: %s", leat_status_name(status), leat_status_name(wanted), status ? f->err.text : "");
     if (text && !strstr(f->err.text, text)) fail_msg("\"%s\" does not say \"%s\"", f->err.text, text);
 }
 
 /* Writes one commit file of a hand-made log. */
-static inline void put_log(struct fixture *f, int64_t version, const char *text)
-{
+static inline void put_log(struct fixture *f, int64_t version, const char *text) {
     char *dir = leat_asprintf("%s/_delta_log", f->table), *path = leat_delta_commit_path(f->table, version);
     must(f, leat_io_mkdirs(f->env.io, dir, &f->err));
     must(f, leat_io_write_durable(f->env.io, path, text, strlen(text), true, &f->err));
@@ -80,8 +76,7 @@ static inline void put_log(struct fixture *f, int64_t version, const char *text)
     free(path);
 }
 
-static inline int64_t count_sql(struct fixture *f, const char *format, ...)
-{
+static inline int64_t count_sql(struct fixture *f, const char *format, ...) {
     va_list args;
     char *sql = NULL;
     int64_t n = -1;

@@ -8,15 +8,25 @@ static const struct {
     const char *value; /* SQL over hash values h(n) */
 } columns[] = {
     {"k", {LEAT_BIGINT, 0, 0}, "CASE WHEN x%11=0 THEN NULL ELSE (x%4000)::BIGINT END"},
-    {"v", {LEAT_VARCHAR, 0, 0}, "CASE WHEN x%7=0 THEN NULL WHEN x%7=1 THEN '' WHEN x%7=2 THEN 'it''s \"' || chr(1) || repeat('\xC3\xA9', (x%50)::INT) "
-                                "ELSE repeat('z', (x%40)::INT) END"},
-    {"Weird \"name\", {x}=1", {LEAT_DOUBLE, 0, 0}, "CASE x%6 WHEN 0 THEN 'nan' WHEN 1 THEN -0.0 WHEN 2 THEN 0.0 WHEN 3 THEN 'inf' WHEN 4 THEN NULL ELSE x%9/8 END::DOUBLE"},
+    {"v",
+     {LEAT_VARCHAR, 0, 0},
+     "CASE WHEN x%7=0 THEN NULL WHEN x%7=1 THEN '' WHEN x%7=2 THEN 'it''s \"' || chr(1) || repeat('\xC3\xA9', "
+     "(x%50)::INT) "
+     "ELSE repeat('z', (x%40)::INT) END"},
+    {"Weird \"name\", {x}=1",
+     {LEAT_DOUBLE, 0, 0},
+     "CASE x%6 WHEN 0 THEN 'nan' WHEN 1 THEN -0.0 WHEN 2 THEN 0.0 WHEN 3 THEN 'inf' WHEN 4 THEN NULL ELSE x%9/8 "
+     "END::DOUBLE"},
     {"f", {LEAT_FLOAT, 0, 0}, "(x%5/4)::FLOAT"},
-    {"t", {LEAT_TIMESTAMP, 0, 0}, "CASE WHEN x%29=0 THEN 'infinity'::TIMESTAMP ELSE make_timestamp((x%100000)::BIGINT * 777777) END"},
+    {"t",
+     {LEAT_TIMESTAMP, 0, 0},
+     "CASE WHEN x%29=0 THEN 'infinity'::TIMESTAMP ELSE make_timestamp((x%100000)::BIGINT * 777777) END"},
     {"z", {LEAT_TIMESTAMPTZ, 0, 0}, "make_timestamptz((x%3)::BIGINT * -77777777777)"},
     {"h", {LEAT_HUGEINT, 0, 0}, "(x%5)::HUGEINT * 10000000000000000000000"},
     {"u", {LEAT_UUID, 0, 0}, "('00000000-0000-4000-8000-00000000000' || (x%9))::UUID"},
-    {"i", {LEAT_INTERVAL, 0, 0}, "CASE x%3 WHEN 0 THEN INTERVAL '1 month' WHEN 1 THEN INTERVAL '-30 days 5 seconds' ELSE NULL END"},
+    {"i",
+     {LEAT_INTERVAL, 0, 0},
+     "CASE x%3 WHEN 0 THEN INTERVAL '1 month' WHEN 1 THEN INTERVAL '-30 days 5 seconds' ELSE NULL END"},
     {"e", {LEAT_DECIMAL, 10, 2}, "((x%7)::INT - 3)::DECIMAL(10,2) / 4"},
     {"b", {LEAT_BLOB, 0, 0}, "CASE WHEN x%2=0 THEN '\\x00\\xFF'::BLOB END"},
     {"day", {LEAT_DATE, 0, 0}, "DATE '1969-12-30' + (x%5)::INT"},
@@ -27,45 +37,44 @@ static const struct {
 };
 #define COLUMN_COUNT (sizeof columns / sizeof *columns)
 
-static void make_schema(struct leat_schema *s)
-{
+static void make_schema(struct leat_schema *s) {
     memset(s, 0, sizeof *s);
-    for (size_t i = 0; i < COLUMN_COUNT; i++) leat_schema_add(s, columns[i].name, columns[i].type, false);
+    for (size_t i = 0; i < COLUMN_COUNT; i++)
+        leat_schema_add(s, columns[i].name, columns[i].type, false);
 }
 
 /* SELECT of `count` random rows. */
-static char *random_rows(uint64_t seed, unsigned count)
-{
+static char *random_rows(uint64_t seed, unsigned count) {
     struct leat_buffer b = {0};
     leat_put(&b, "SELECT ");
     for (size_t i = 0; i < COLUMN_COUNT; i++) {
         char type[32];
         leat_type_print(columns[i].type, type);
-        leat_putf(&b, "%s(SELECT CAST(%s AS %s) FROM (SELECT hash(r.range, %llu, %zu)//1000 AS x)) AS ", i ? ", " : "", columns[i].value, type,
-                  (unsigned long long)seed, i);
+        leat_putf(&b, "%s(SELECT CAST(%s AS %s) FROM (SELECT hash(r.range, %llu, %zu)//1000 AS x)) AS ", i ? ", " : "",
+                  columns[i].value, type, (unsigned long long)seed, i);
         leat_put_sql_name(&b, columns[i].name);
     }
     leat_putf(&b, " FROM range(%u) r", count);
     return b.data;
 }
 
-static struct leat_delta *open_table(struct fixture *f, const struct leat_schema *schema, int checkpoint_every)
-{
-    struct leat_delta_options options = {.name = "a table", .schema = schema, .primary_key = "k", .checkpoint_every = checkpoint_every};
+static struct leat_delta *open_table(struct fixture *f, const struct leat_schema *schema, int checkpoint_every) {
+    struct leat_delta_options options = {
+        .name = "a table", .schema = schema, .primary_key = "k", .checkpoint_every = checkpoint_every};
     struct leat_delta *d = NULL;
     must(f, leat_delta_open(&f->env, f->conn, f->table, f->scratch, &options, &d, &f->err));
     return d;
 }
 
 /* Doubles and intervals compare as SQL does; EXCEPT ALL groups, so it agrees with IS NOT DISTINCT FROM. */
-static void check_equal(struct fixture *f, const struct leat_schema *schema, const char *model)
-{
+static void check_equal(struct fixture *f, const struct leat_schema *schema, const char *model) {
     struct leat_delta_snapshot s;
     struct leat_buffer sql = {0};
     must(f, leat_delta_snapshot(&f->env, f->conn, f->table, -1, &s, &f->err));
     leat_delta_select(f->table, &s, schema, NULL, &sql);
     int64_t rows = count_sql(f, "SELECT count(*) FROM %s", model), known = 0;
-    for (size_t i = 0; i < s.file_count; i++) known += s.files[i].row_count;
+    for (size_t i = 0; i < s.file_count; i++)
+        known += s.files[i].row_count;
     assert_int_equal(known, rows);
     assert_int_equal(count_sql(f, "SELECT count(*) FROM (%s)", sql.data), rows);
     assert_int_equal(count_sql(f, "SELECT count(*) FROM (%s EXCEPT ALL SELECT * FROM %s)", sql.data, model), 0);
@@ -74,8 +83,7 @@ static void check_equal(struct fixture *f, const struct leat_schema *schema, con
     leat_delta_snapshot_deinit(&s);
 }
 
-static void run(struct fixture *f, const char *format, ...)
-{
+static void run(struct fixture *f, const char *format, ...) {
     va_list args;
     char *sql = NULL;
     va_start(args, format);
@@ -86,8 +94,8 @@ static void run(struct fixture *f, const char *format, ...)
 }
 
 /* Rows of a query with a column __w as changes. */
-static void take_changes(struct fixture *f, const struct leat_schema *schema, const char *sql, struct leat_changes *out)
-{
+static void take_changes(struct fixture *f, const struct leat_schema *schema, const char *sql,
+                         struct leat_changes *out) {
     struct leat_stage *stage = NULL;
     leat_changes_init(out, schema);
     must(f, leat_stage_prepare(f->conn, sql, &stage, &f->err));
@@ -95,20 +103,25 @@ static void take_changes(struct fixture *f, const struct leat_schema *schema, co
     leat_stage_free(stage);
 }
 
-static void step_apply(struct fixture *f, struct leat_delta *d, const struct leat_schema *schema, uint64_t seed, unsigned deletes, unsigned inserts)
-{
+static void step_apply(struct fixture *f, struct leat_delta *d, const struct leat_schema *schema, uint64_t seed,
+                       unsigned deletes, unsigned inserts) {
     struct leat_changes changes;
     struct leat_delta_commit_info info = {.operation = "MERGE"};
     char *rows = random_rows(seed, inserts);
-    run(f, "CREATE OR REPLACE TEMP TABLE gone AS SELECT * FROM (SELECT *, row_number() OVER () AS rn FROM model) "
-           "WHERE hash(rn, %llu) %% 1000 < %u", (unsigned long long)seed, deletes);
+    run(f,
+        "CREATE OR REPLACE TEMP TABLE gone AS SELECT * FROM (SELECT *, row_number() OVER () AS rn FROM model) "
+        "WHERE hash(rn, %llu) %% 1000 < %u",
+        (unsigned long long)seed, deletes);
     run(f, "ALTER TABLE gone DROP COLUMN rn");
     run(f, "CREATE OR REPLACE TEMP TABLE come AS %s", rows);
     if (inserts % 2) run(f, "INSERT INTO come SELECT * FROM come");
     run(f, "CREATE OR REPLACE TEMP TABLE kept AS SELECT * FROM model EXCEPT ALL SELECT * FROM gone");
     /* consolidated, as the header asks: weights of equal rows added up */
-    take_changes(f, schema, "SELECT * EXCLUDE (w), sum(w)::INTEGER AS __w FROM (SELECT *, -1 AS w FROM gone UNION ALL SELECT *, 1 FROM come) "
-                            "GROUP BY ALL HAVING sum(w) <> 0", &changes);
+    take_changes(f, schema,
+                 "SELECT * EXCLUDE (w), sum(w)::INTEGER AS __w FROM (SELECT *, -1 AS w FROM gone UNION ALL SELECT *, 1 "
+                 "FROM come) "
+                 "GROUP BY ALL HAVING sum(w) <> 0",
+                 &changes);
     must(f, leat_delta_apply(d, &changes, NULL, 0, &info, NULL, &f->err));
     leat_changes_deinit(&changes);
     run(f, "CREATE OR REPLACE TEMP TABLE model AS SELECT * FROM kept UNION ALL SELECT * FROM come");
@@ -116,8 +129,7 @@ static void step_apply(struct fixture *f, struct leat_delta *d, const struct lea
 }
 
 /* group_rows: 0, or so few that rewriting makes groups of files and splits them. */
-static void check_model(void **state, int64_t group_rows, unsigned row_count, int steps)
-{
+static void check_model(void **state, int64_t group_rows, unsigned row_count, int steps) {
     struct fixture *f = *state;
     struct leat_schema schema;
     make_schema(&schema);
@@ -129,7 +141,8 @@ static void check_model(void **state, int64_t group_rows, unsigned row_count, in
     free(none);
     check_equal(f, &schema, "model");
     for (uint64_t step = 0; step < (uint64_t)steps; step++) {
-        unsigned kind = (unsigned)(leat_random_below(&f->env.random, 10)), count = (unsigned)leat_random_below(&f->env.random, row_count);
+        unsigned kind = (unsigned)(leat_random_below(&f->env.random, 10)),
+                 count = (unsigned)leat_random_below(&f->env.random, row_count);
         char *rows = random_rows(step, count);
         bool done;
         if (kind < 3) {
@@ -158,18 +171,15 @@ static void check_model(void **state, int64_t group_rows, unsigned row_count, in
     leat_schema_deinit(&schema);
 }
 
-static void test_model(void **state)
-{
+static void test_model(void **state) {
     check_model(state, 0, 200, 60);
 }
 
-static void test_model_of_groups(void **state)
-{
+static void test_model_of_groups(void **state) {
     check_model(state, 100, 1500, 40);
 }
 
-static void simple_schema(struct leat_schema *s)
-{
+static void simple_schema(struct leat_schema *s) {
     memset(s, 0, sizeof *s);
     leat_schema_add(s, "id", (struct leat_type){.kind = LEAT_BIGINT}, true);
     leat_schema_add(s, "status", (struct leat_type){.kind = LEAT_VARCHAR}, false);
@@ -177,14 +187,12 @@ static void simple_schema(struct leat_schema *s)
 
 static const uint16_t key_id[] = {0};
 
-static void append(struct fixture *f, struct leat_delta *d, const char *sql)
-{
+static void append(struct fixture *f, struct leat_delta *d, const char *sql) {
     struct leat_delta_commit_info info = {.operation = "WRITE"};
     must(f, leat_delta_append(d, sql, &info, NULL, &f->err));
 }
 
-static enum leat_status apply_sql(struct fixture *f, struct leat_delta *d, const char *sql, size_t key_count)
-{
+static enum leat_status apply_sql(struct fixture *f, struct leat_delta *d, const char *sql, size_t key_count) {
     struct leat_delta_commit_info info = {.operation = "MERGE"};
     struct leat_changes changes;
     take_changes(f, &d->schema, sql, &changes);
@@ -194,11 +202,11 @@ static enum leat_status apply_sql(struct fixture *f, struct leat_delta *d, const
 }
 
 /* The table's rows as text, ordered. */
-static void check_rows(struct fixture *f, struct leat_delta *d, const char *wanted)
-{
+static void check_rows(struct fixture *f, struct leat_delta *d, const char *wanted) {
     struct leat_buffer sql = {0};
     char *have = NULL;
-    leat_put(&sql, "SELECT coalesce(string_agg(id || '=' || coalesce(status, 'NULL'), ' ' ORDER BY id, status), '') FROM (");
+    leat_put(&sql,
+             "SELECT coalesce(string_agg(id || '=' || coalesce(status, 'NULL'), ' ' ORDER BY id, status), '') FROM (");
     leat_delta_select(f->table, leat_delta_current(d), &d->schema, NULL, &sql);
     leat_put(&sql, ")");
     must(f, leat_conn_text(f->conn, sql.data, &have, &f->err));
@@ -207,8 +215,7 @@ static void check_rows(struct fixture *f, struct leat_delta *d, const char *want
     leat_buffer_deinit(&sql);
 }
 
-static void test_keyed(void **state)
-{
+static void test_keyed(void **state) {
     struct fixture *f = *state;
     struct leat_schema schema;
     simple_schema(&schema);
@@ -218,7 +225,8 @@ static void test_keyed(void **state)
     check_rows(f, d, "1=a 2=b 3=c 4=NULL");
     char *untouched = leat_strdup(d->state.snapshot.files[1].path);
     /* by key: the old status need not match */
-    must(f, apply_sql(f, d, "SELECT 1::BIGINT, '?', -1 AS __w UNION ALL SELECT 1, 'A', 1 UNION ALL SELECT 9, 'new', 1", 1));
+    must(f, apply_sql(f, d, "SELECT 1::BIGINT, '?', -1 AS __w UNION ALL SELECT 1, 'A', 1 UNION ALL SELECT 9, 'new', 1",
+                      1));
     check_rows(f, d, "1=A 2=b 3=c 4=NULL 9=new");
     assert_true(leat_delta_state_find(&d->state, untouched) >= 0);
     /* a row that is not there: nothing changes */
@@ -241,14 +249,14 @@ static void test_keyed(void **state)
     leat_schema_deinit(&schema);
 }
 
-static void test_not_null(void **state)
-{
+static void test_not_null(void **state) {
     struct fixture *f = *state;
     struct leat_schema schema;
     struct leat_delta_commit_info info = {.operation = "WRITE"};
     simple_schema(&schema);
     struct leat_delta *d = open_table(f, &schema, 0);
-    must_fail(f, leat_delta_append(d, "SELECT NULL::BIGINT AS id, 'x' AS status", &info, NULL, &f->err), LEAT_INVALID, "NOT NULL");
+    must_fail(f, leat_delta_append(d, "SELECT NULL::BIGINT AS id, 'x' AS status", &info, NULL, &f->err), LEAT_INVALID,
+              "NOT NULL");
     must_fail(f, leat_delta_append(d, "SELECT 1 AS id", &info, NULL, &f->err), LEAT_SQL, "status");
     assert_int_equal(leat_delta_current(d)->version, 0);
     check_rows(f, d, "");
@@ -256,8 +264,7 @@ static void test_not_null(void **state)
     leat_schema_deinit(&schema);
 }
 
-static void test_txn(void **state)
-{
+static void test_txn(void **state) {
     struct fixture *f = *state;
     struct leat_schema schema;
     bool done;
@@ -265,7 +272,8 @@ static void test_txn(void **state)
     struct leat_delta *d = open_table(f, &schema, 2);
     for (int64_t round = 0; round < 6; round++) {
         struct leat_delta_txn txns[] = {{"p0", 10 + round}, {"p1", 20}};
-        struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = round == 3 ? NULL : "{\"n\": [1, 2]}", .txns = txns, .txn_count = 2};
+        struct leat_delta_commit_info info = {
+            .operation = "WRITE", .frontier_json = round == 3 ? NULL : "{\"n\": [1, 2]}", .txns = txns, .txn_count = 2};
         for (int again = 0; again < 2; again++) {
             must(f, leat_delta_append(d, "SELECT 1 AS id, 'x' AS status", &info, &done, &f->err));
             assert_int_equal(done, !again);
@@ -278,14 +286,14 @@ static void test_txn(void **state)
     }
     struct leat_delta_txn mixed[] = {{"p0", 1}, {"p1", 21}};
     struct leat_delta_commit_info info = {.operation = "WRITE", .txns = mixed, .txn_count = 2};
-    must_fail(f, leat_delta_append(d, "SELECT 1 AS id, 'x' AS status", &info, &done, &f->err), LEAT_CONFLICT, "some, but not all");
+    must_fail(f, leat_delta_append(d, "SELECT 1 AS id, 'x' AS status", &info, &done, &f->err), LEAT_CONFLICT,
+              "some, but not all");
     leat_delta_close(d);
     leat_schema_deinit(&schema);
 }
 
 /* Two writers on one table: appends go on, rewrites conflict once and then succeed. */
-static void test_two_writers(void **state)
-{
+static void test_two_writers(void **state) {
     struct fixture *f = *state;
     struct leat_schema schema;
     simple_schema(&schema);
@@ -312,8 +320,7 @@ static void test_two_writers(void **state)
     leat_schema_deinit(&schema);
 }
 
-static void test_open_conflicts(void **state)
-{
+static void test_open_conflicts(void **state) {
     struct fixture *f = *state;
     struct leat_schema schema, other;
     struct leat_delta *d;
@@ -322,11 +329,13 @@ static void test_open_conflicts(void **state)
     struct leat_delta_options options = {.name = "t", .schema = &other};
     simple_schema(&other);
     leat_schema_add(&other, "more", (struct leat_type){.kind = LEAT_BIGINT}, false);
-    must_fail(f, leat_delta_open(&f->env, f->conn, f->table, f->scratch, &options, &d, &f->err), LEAT_CONFLICT, "2 columns");
+    must_fail(f, leat_delta_open(&f->env, f->conn, f->table, f->scratch, &options, &d, &f->err), LEAT_CONFLICT,
+              "2 columns");
     leat_schema_deinit(&other);
     simple_schema(&other);
     other.fields[1].type.kind = LEAT_UUID; /* the same in Parquet, not the same to leat */
-    must_fail(f, leat_delta_open(&f->env, f->conn, f->table, f->scratch, &options, &d, &f->err), LEAT_CONFLICT, "status");
+    must_fail(f, leat_delta_open(&f->env, f->conn, f->table, f->scratch, &options, &d, &f->err), LEAT_CONFLICT,
+              "status");
     leat_schema_deinit(&other);
     simple_schema(&other);
     leat_schema_add(&other, "ID", (struct leat_type){.kind = LEAT_BIGINT}, false);
@@ -337,13 +346,13 @@ static void test_open_conflicts(void **state)
     leat_schema_deinit(&schema);
 }
 
-static void test_time_travel(void **state)
-{
+static void test_time_travel(void **state) {
     struct fixture *f = *state;
     struct leat_schema schema;
     simple_schema(&schema);
     struct leat_delta *d = open_table(f, &schema, 4);
-    for (int i = 0; i < 13; i++) append(f, d, "SELECT 1 AS id, 'x' AS status");
+    for (int i = 0; i < 13; i++)
+        append(f, d, "SELECT 1 AS id, 'x' AS status");
     leat_delta_close(d);
     for (int64_t version = 0; version <= 13; version++) {
         struct leat_delta_snapshot s;
@@ -366,8 +375,7 @@ static void test_time_travel(void **state)
 }
 
 /* Many small commits stay readable: the number of files is bounded, the content the same. */
-static void test_compaction(void **state)
-{
+static void test_compaction(void **state) {
     struct fixture *f = *state;
     struct leat_schema schema;
     bool done;
@@ -394,8 +402,7 @@ static void test_compaction(void **state)
 }
 
 /* Another engine appends files that lack a column, have one more, in another order, or hold times as INT96. */
-static void test_foreign_files(void **state)
-{
+static void test_foreign_files(void **state) {
     struct fixture *f = *state;
     struct leat_schema schema = {0};
     bool done;
@@ -404,18 +411,29 @@ static void test_foreign_files(void **state)
     leat_schema_add(&schema, "note", (struct leat_type){.kind = LEAT_VARCHAR}, false);
     struct leat_delta *d = open_table(f, &schema, 0);
     append(f, d, "SELECT 1 AS id, make_timestamptz(5) AS moment, 'ours' AS note");
-    run(f, "COPY (SELECT 'x' AS extra, make_timestamp(7) AS moment, 2::INTEGER AS id UNION ALL SELECT 'y', NULL, 3) TO '%s/odd name.parquet' (FORMAT parquet)", f->table);
-    put_log(f, 2, "{\"add\":{\"path\":\"odd%20name.parquet\",\"partitionValues\":{},\"size\":500,\"modificationTime\":1,\"dataChange\":true}}\n");
+    run(f,
+        "COPY (SELECT 'x' AS extra, make_timestamp(7) AS moment, 2::INTEGER AS id UNION ALL SELECT 'y', NULL, 3) TO "
+        "'%s/odd name.parquet' (FORMAT parquet)",
+        f->table);
+    put_log(f, 2,
+            "{\"add\":{\"path\":\"odd%20name.parquet\",\"partitionValues\":{},\"size\":500,\"modificationTime\":1,"
+            "\"dataChange\":true}}\n");
     leat_delta_close(d);
     must(f, leat_conn_exec(f->conn, "SET TimeZone = 'America/New_York'", &f->err));
     d = open_table(f, &schema, 0);
     struct leat_buffer sql = {0};
     leat_put(&sql, "SELECT count(*) FROM (");
-    leat_delta_select(f->table, leat_delta_current(d), &schema, "(id = 2 AND epoch_us(moment) = 7 AND note IS NULL) OR note = 'ours' OR (id = 3 AND moment IS NULL)", &sql);
+    leat_delta_select(
+        f->table, leat_delta_current(d), &schema,
+        "(id = 2 AND epoch_us(moment) = 7 AND note IS NULL) OR note = 'ours' OR (id = 3 AND moment IS NULL)", &sql);
     leat_put(&sql, ")");
     assert_int_equal(count_sql(f, "%s", sql.data), 3);
-    must_fail(f, apply_sql(f, d, "SELECT 2::BIGINT, make_timestamptz(8), NULL::VARCHAR, -1 AS __w", 0), LEAT_CORRUPT, "does not hold");
-    must(f, apply_sql(f, d, "SELECT 2::BIGINT, make_timestamptz(7), NULL::VARCHAR, -1 AS __w UNION ALL SELECT 4, NULL, 'new', 1", 0));
+    must_fail(f, apply_sql(f, d, "SELECT 2::BIGINT, make_timestamptz(8), NULL::VARCHAR, -1 AS __w", 0), LEAT_CORRUPT,
+              "does not hold");
+    must(f,
+         apply_sql(f, d,
+                   "SELECT 2::BIGINT, make_timestamptz(7), NULL::VARCHAR, -1 AS __w UNION ALL SELECT 4, NULL, 'new', 1",
+                   0));
     leat_buffer_reset(&sql);
     leat_put(&sql, "SELECT sum(id)::BIGINT FROM (");
     leat_delta_select(f->table, leat_delta_current(d), &schema, NULL, &sql);
@@ -424,7 +442,8 @@ static void test_foreign_files(void **state)
     for (int i = 0; i < 12; i++) {
         char *name = leat_asprintf("%s/foreign%d.parquet", f->table, i), line[300];
         run(f, "COPY (SELECT %d AS id) TO '%s' (FORMAT parquet)", i, name);
-        snprintf(line, sizeof line, "{\"add\":{\"path\":\"foreign%d.parquet\",\"size\":300,\"modificationTime\":1}}\n", i);
+        snprintf(line, sizeof line, "{\"add\":{\"path\":\"foreign%d.parquet\",\"size\":300,\"modificationTime\":1}}\n",
+                 i);
         put_log(f, leat_delta_current(d)->version + 1 + i, line);
         free(name);
     }
@@ -443,13 +462,12 @@ static void test_foreign_files(void **state)
     leat_schema_deinit(&schema);
 }
 
-int main(void)
-{
+int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_up, fixture_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_model), TEST(test_model_of_groups),       TEST(test_keyed),          TEST(test_not_null),    TEST(test_txn),
-        TEST(test_two_writers), TEST(test_open_conflicts), TEST(test_time_travel), TEST(test_compaction),
-        TEST(test_foreign_files),
+        TEST(test_model),      TEST(test_model_of_groups), TEST(test_keyed),          TEST(test_not_null),
+        TEST(test_txn),        TEST(test_two_writers),     TEST(test_open_conflicts), TEST(test_time_travel),
+        TEST(test_compaction), TEST(test_foreign_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,20 +12,17 @@ static struct {
 } fault;
 
 /* The real disk without waiting for it: nothing here depends on what survives a power cut. */
-static enum leat_status fast_sync(struct leat_file *file, struct leat_error *err)
-{
+static enum leat_status fast_sync(struct leat_file *file, struct leat_error *err) {
     (void)file, (void)err;
     return LEAT_OK;
 }
 
-static enum leat_status fast_sync_dir(struct leat_io *io, const char *path, struct leat_error *err)
-{
+static enum leat_status fast_sync_dir(struct leat_io *io, const char *path, struct leat_error *err) {
     (void)io, (void)path, (void)err;
     return LEAT_OK;
 }
 
-static enum leat_status fast_adopt(struct leat_io *io, const char *scratch, const char *to, struct leat_error *err)
-{
+static enum leat_status fast_adopt(struct leat_io *io, const char *scratch, const char *to, struct leat_error *err) {
     enum leat_status status = leat_io_real()->ops->link(io, scratch, to, err);
     return status == LEAT_OK ? leat_io_real()->ops->unlink(io, scratch, err) : status;
 }
@@ -34,8 +31,7 @@ static struct leat_io_ops fast_ops, faulty_ops;
 static struct leat_io fast_io, faulty_io;
 
 /* Whether this call fails; `effect` is set to whether it is to be carried out. */
-static bool strikes(bool *effect)
-{
+static bool strikes(bool *effect) {
     fault.calls++;
     bool now = fault.at && (fault.calls == fault.at || (fault.for_good && fault.calls > fault.at));
     *effect = !now || (fault.after && fault.calls == fault.at);
@@ -43,18 +39,16 @@ static bool strikes(bool *effect)
     return now;
 }
 
-static enum leat_status injected(struct leat_error *err)
-{
+static enum leat_status injected(struct leat_error *err) {
     return leat_fail(err, LEAT_IO, "injected");
 }
 
-#define WRAP(name, parameters, arguments)                                                                                        \
-    static enum leat_status faulty_##name parameters                                                                             \
-    {                                                                                                                            \
-        bool effect, fails = strikes(&effect);                                                                                   \
-        enum leat_status status = effect ? fault.real->name arguments : LEAT_OK;                                                 \
-        if (!fails) return status;                                                                                               \
-        return status == LEAT_EXISTS ? status : injected(err);                                                                   \
+#define WRAP(name, parameters, arguments)                                                                              \
+    static enum leat_status faulty_##name parameters {                                                                 \
+        bool effect, fails = strikes(&effect);                                                                         \
+        enum leat_status status = effect ? fault.real->name arguments : LEAT_OK;                                       \
+        if (!fails) return status;                                                                                     \
+        return status == LEAT_EXISTS ? status : injected(err);                                                         \
     }
 WRAP(read_at, (struct leat_file * file, uint64_t offset, void *out, size_t want, size_t *got, struct leat_error *err),
      (file, offset, out, want, got, err))
@@ -65,19 +59,20 @@ WRAP(rename, (struct leat_io * io, const char *from, const char *to, struct leat
 WRAP(unlink, (struct leat_io * io, const char *path, struct leat_error *err), (io, path, err))
 WRAP(mkdir, (struct leat_io * io, const char *path, struct leat_error *err), (io, path, err))
 WRAP(sync_dir, (struct leat_io * io, const char *path, struct leat_error *err), (io, path, err))
-WRAP(list, (struct leat_io * io, const char *path, bool (*visit)(void *, const char *), void *context, struct leat_error *err),
+WRAP(list,
+     (struct leat_io * io, const char *path, bool (*visit)(void *, const char *), void *context,
+      struct leat_error *err),
      (io, path, visit, context, err))
 WRAP(adopt, (struct leat_io * io, const char *scratch, const char *to, struct leat_error *err), (io, scratch, to, err))
 
-static enum leat_status faulty_open(struct leat_io *io, const char *path, enum leat_open_mode mode, struct leat_file **out, struct leat_error *err)
-{
+static enum leat_status faulty_open(struct leat_io *io, const char *path, enum leat_open_mode mode,
+                                    struct leat_file **out, struct leat_error *err) {
     bool effect;
     if (strikes(&effect)) return injected(err);
     return fault.real->open(io, path, mode, out, err);
 }
 
-static void arm(struct fixture *f, int at, bool after, bool for_good)
-{
+static void arm(struct fixture *f, int at, bool after, bool for_good) {
     fault.real = &fast_ops;
     faulty_ops = fast_ops;
     faulty_ops.open = faulty_open;
@@ -101,8 +96,7 @@ static void arm(struct fixture *f, int at, bool after, bool for_good)
     f->env.io = &faulty_io;
 }
 
-static void disarm(struct fixture *f)
-{
+static void disarm(struct fixture *f) {
     f->env.io = &fast_io;
 }
 
@@ -110,22 +104,22 @@ enum operation { CREATE, APPEND, OVERWRITE, APPLY, COMPACT, VACUUM, OPERATIONS }
 
 static struct leat_schema schema;
 
-static enum leat_status open_it(struct fixture *f, struct leat_delta **out)
-{
+static enum leat_status open_it(struct fixture *f, struct leat_delta **out) {
     struct leat_delta_options options = {.name = "t", .schema = &schema, .checkpoint_every = 1};
     return leat_delta_open(&f->env, f->conn, f->table, f->scratch, &options, out, &f->err);
 }
 
-static enum leat_status operate(struct fixture *f, struct leat_delta *d, enum operation operation)
-{
+static enum leat_status operate(struct fixture *f, struct leat_delta *d, enum operation operation) {
     struct leat_delta_txn txn = {"app", 2};
     struct leat_delta_commit_info info = {.operation = "WRITE", .txns = &txn, .txn_count = 1};
     static const uint16_t key[] = {0};
     bool done;
     size_t removed;
     switch (operation) {
-    case APPEND: return leat_delta_append(d, "SELECT 77 AS id", &info, &done, &f->err);
-    case OVERWRITE: return leat_delta_overwrite(d, "SELECT 77 AS id UNION ALL SELECT 78", &info, &done, &f->err);
+    case APPEND:
+        return leat_delta_append(d, "SELECT 77 AS id", &info, &done, &f->err);
+    case OVERWRITE:
+        return leat_delta_overwrite(d, "SELECT 77 AS id UNION ALL SELECT 78", &info, &done, &f->err);
     case APPLY: {
         struct leat_changes changes;
         leat_changes_init(&changes, &schema);
@@ -140,15 +134,17 @@ static enum leat_status operate(struct fixture *f, struct leat_delta *d, enum op
         leat_changes_deinit(&changes);
         return status;
     }
-    case COMPACT: return leat_delta_compact(d, 0, &done, &f->err);
-    case VACUUM: return leat_delta_vacuum(d, 0, &removed, &f->err);
-    default: return LEAT_OK;
+    case COMPACT:
+        return leat_delta_compact(d, 0, &done, &f->err);
+    case VACUUM:
+        return leat_delta_vacuum(d, 0, &removed, &f->err);
+    default:
+        return LEAT_OK;
     }
 }
 
 /* The rows as text, by a fresh replay. */
-static char *rows_of(struct fixture *f)
-{
+static char *rows_of(struct fixture *f) {
     struct leat_delta_snapshot s;
     struct leat_buffer sql = {0};
     char *text = NULL;
@@ -163,12 +159,12 @@ static char *rows_of(struct fixture *f)
 }
 
 static const char *const before = "0 1 2 3 4 5 6 7";
-static const char *const wanted[OPERATIONS] = {"", "0 1 2 3 4 5 6 7 77", "77 78", "0 1 2 4 5 6 7 77", "0 1 2 3 4 5 6 7", "0 1 2 3 4 5 6 7"};
+static const char *const wanted[OPERATIONS] = {
+    "", "0 1 2 3 4 5 6 7 77", "77 78", "0 1 2 4 5 6 7 77", "0 1 2 3 4 5 6 7", "0 1 2 3 4 5 6 7"};
 
 static char *pattern; /* the table every attempt starts from; files are never written twice, so links do for copies */
 
-static void make_pattern(struct fixture *f)
-{
+static void make_pattern(struct fixture *f) {
     struct leat_delta *d = NULL;
     must(f, open_it(f, &d));
     for (int i = 0; i < 8; i++) {
@@ -183,8 +179,7 @@ static void make_pattern(struct fixture *f)
     must(f, f->env.io->ops->rename(f->env.io, f->table, pattern, &f->err));
 }
 
-static void link_folder(struct fixture *f, const char *from, const char *to)
-{
+static void link_folder(struct fixture *f, const char *from, const char *to) {
     char **names = NULL;
     size_t count = 0;
     struct leat_stat st;
@@ -193,37 +188,35 @@ static void link_folder(struct fixture *f, const char *from, const char *to)
     for (size_t i = 0; i < count; i++) {
         char *source = leat_asprintf("%s/%s", from, names[i]), *target = leat_asprintf("%s/%s", to, names[i]);
         must(f, f->env.io->ops->stat(f->env.io, source, &st, &f->err));
-        if (st.is_dir) link_folder(f, source, target);
-        else must(f, f->env.io->ops->link(f->env.io, source, target, &f->err));
+        if (st.is_dir)
+            link_folder(f, source, target);
+        else
+            must(f, f->env.io->ops->link(f->env.io, source, target, &f->err));
         free(source);
         free(target);
     }
     leat_names_free(names, count);
 }
 
-static void make_table(struct fixture *f, enum operation operation)
-{
+static void make_table(struct fixture *f, enum operation operation) {
     must(f, leat_io_remove_tree(f->env.io, f->table, &f->err));
     if (operation != CREATE) link_folder(f, pattern, f->table);
 }
 
-static void check_old_or_new(struct fixture *f, enum operation operation, int at)
-{
+static void check_old_or_new(struct fixture *f, enum operation operation, int at) {
     char *rows = rows_of(f);
     if (strcmp(rows, operation == CREATE ? "" : before) != 0 && strcmp(rows, wanted[operation]) != 0)
         fail_msg("operation %d, call %d: %s", operation, at, rows);
     free(rows);
 }
 
-static void check_new(struct fixture *f, enum operation operation, int at)
-{
+static void check_new(struct fixture *f, enum operation operation, int at) {
     char *rows = rows_of(f);
     if (strcmp(rows, wanted[operation]) != 0) fail_msg("operation %d, call %d, done again: %s", operation, at, rows);
     free(rows);
 }
 
-static bool try_one(struct fixture *f, enum operation operation, int at, bool after, bool for_good)
-{
+static bool try_one(struct fixture *f, enum operation operation, int at, bool after, bool for_good) {
     struct leat_delta *d = NULL;
     make_table(f, operation);
     if (operation != CREATE) must(f, open_it(f, &d));
@@ -247,8 +240,7 @@ static bool try_one(struct fixture *f, enum operation operation, int at, bool af
     return struck;
 }
 
-static void test_faults(void **state)
-{
+static void test_faults(void **state) {
     struct fixture *f = *state;
     leat_schema_add(&schema, "id", (struct leat_type){.kind = LEAT_BIGINT}, true);
     fast_ops = *leat_io_real()->ops;
@@ -262,15 +254,15 @@ static void test_faults(void **state)
     for (enum operation operation = CREATE; operation < OPERATIONS; operation++)
         for (int mode = 0; mode < 3; mode++) { /* a crash before call n+1 is one after call n */
             int at = 1;
-            while (try_one(f, operation, at, mode > 0, mode > 1)) at++;
+            while (try_one(f, operation, at, mode > 0, mode > 1))
+                at++;
             assert_true(at > 3);
         }
     leat_schema_deinit(&schema);
     free(pattern);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_faults, fixture_up, fixture_down)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
