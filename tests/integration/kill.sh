@@ -76,9 +76,10 @@ while [ $killed -lt "$kills" ]; do
     feeding=$!
     fed=$((fed + per_kill))
     goal=$((RANDOM % 4)) waited=0
-    while kill -0 $pid 2>/dev/null && [ $waited -lt 250 ]; do
+    while kill -0 $pid 2>/dev/null && [ $waited -lt 3000 ]; do
         pause 0.01
         waited=$((waited + 1))
+        [ $waited -gt 250 ] && journaled && break # no such thing was due
         case $goal in
         0) journaled && break ;;
         1) commits; [ "$count" -gt "$before" ] && break ;;
