@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "crash.h"
@@ -211,7 +210,6 @@ int main(int argc, char **argv) {
     open_ducks();
     world_init(&w, scratch);
     w.verbose = getenv("CRASH_VERBOSE") != NULL;
-    clock_t start = clock();
     if (argc > 2 && strcmp(argv[1], "images") == 0)
         result = crash_images(&w, strtoull(argv[2], NULL, 10), argc > 3 ? strtoull(argv[3], NULL, 10) : 1);
     else if (argc > 2 && strcmp(argv[1], "twice") == 0)
@@ -222,7 +220,6 @@ int main(int argc, char **argv) {
         result = crash_faults(&w, argc > 2 ? strtoull(argv[2], NULL, 10) : 1);
     else
         fprintf(stderr, "crash images N [SEED] | crash twice N [SEED] | crash image OP SEED FOLDER | crash faults [STRIDE]\n");
-    printf("%.1f s of processor time\n", (double)(clock() - start) / CLOCKS_PER_SEC);
     world_deinit(&w);
     close_ducks();
     return result;

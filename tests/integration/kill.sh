@@ -17,7 +17,8 @@ cp "$work/data/products.csv" "$shop/in/products.csv"
     sed -e "s/INTERVAL '1' SECOND/INTERVAL '100' MILLISECOND/" -e "s/INTERVAL '2' SECOND/INTERVAL '200' MILLISECOND/" "$here/shop.sql"
 } >"$shop/shop.sql"
 lines=$(wc -l <"$work/data/order_events.ndjson")
-split -l $((lines / 600 + 1)) -d -a 4 "$work/data/order_events.ndjson" "$work/data/part"
+per_kill=12
+split -l $((lines / (kills * per_kill) + 1)) -d -a 6 "$work/data/order_events.ndjson" "$work/data/part"
 : >"$shop/in/order_events.ndjson"
 
 # Data comes in while leat runs, cut in the midst of lines; the reference is replaced by rename.
@@ -41,7 +42,6 @@ pause() { # seconds, without a process of its own
     read -r -t "$1" <>"$work/never" || true
 }
 mkfifo "$work/never"
-per_kill=$((600 / kills))
 
 shopt -s nullglob
 highest() { # highest N "n":N in the journal: the last step
@@ -101,7 +101,7 @@ while [ $killed -lt "$kills" ]; do
 done
 steps=$(highest)
 compactions=$(cat "$shop"/lake/*/_delta_log/*.json "$shop"/lake/*/*/_delta_log/*.json | grep -c '"operation":"OPTIMIZE"' || true)
-feed $fed 1000
+feed $fed ${#parts[@]}
 "$leat" run --once --all --final --project "$shop"
 "$leat" verify --project "$shop" || { echo "FAILED: tables differ after $killed kills"; exit 1; }
 "$leat" status --project "$shop" >"$work/status.txt"
