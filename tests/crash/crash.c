@@ -119,8 +119,10 @@ static int crash_images(struct world *w, uint64_t wanted, uint64_t seed) {
                 report(w, point, image_seed, problem);
             }
             free(problem);
-            if (done >= last_duck + 500) { /* fresh instances now and then */
+            if (done >= last_duck + 250) { /* fresh instances now and then */
                 last_duck = done;
+                printf("%llu images, at operation %zu\n", (unsigned long long)done, point);
+                fflush(stdout);
                 close_ducks();
                 open_ducks();
             }

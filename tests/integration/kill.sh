@@ -8,7 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 shop=$work/shop
 rm -rf "$work"
 mkdir -p "$work/data" "$shop/in"
-"$leat" generate --out "$work/data" --seed 11 --events 60000 --rate 50 --late 20 --duplicates 30 --malformed 10
+"$leat" generate --out "$work/data" --seed 11 --events $((kills * 1200)) --rate 50 --late 20 --duplicates 30 --malformed 10
 cp "$work/data/products.csv" "$shop/in/products.csv"
 # Short intervals, small segments and steps: commits, checkpoints, trims and compactions all the time.
 {
