@@ -18,9 +18,10 @@ static uint64_t withheld(const struct leat_gtable *table) {
 /* EMIT ON WINDOW CLOSE: the rows that the group's last cut had closed. */
 static void put_closed(const struct leat_gtable *table, struct leat_buffer *sql) {
     const struct leat_plan *plan = table->plan;
-    const struct leat_op *root = &plan->ops[plan->op_count - 1];
     leat_put(sql, plan->completed_sql);
-    if (!table->group || !table->def->emit_on_window_close || !root->time_count) return;
+    if (!table->group || !table->def->emit_on_window_close) return;
+    const struct leat_op *root = &plan->ops[plan->op_count - 1];
+    if (!root->time_count) return;
     const struct leat_time_column *time = &root->times[0];
     int64_t watermark = table->group->watermarks[time->object], lateness = table->def->lateness_us;
     if (watermark == INT64_MAX) return;
