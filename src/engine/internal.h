@@ -153,7 +153,7 @@ struct leat_engine {
     bool replayed;                      /* this start had to run steps again: the next stop saves the state */
     bool final;                         /* event time ends: windows close */
     bool all;                           /* run --all: also what is not due */
-    int64_t bronze_due_us, status_due_us;
+    int64_t bronze_due_us, status_due_us, vacuum_due_us;
     uint64_t status_step;
     void (*progress)(void *, uint64_t records);
     void *progress_context;

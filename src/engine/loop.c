@@ -85,10 +85,26 @@ static enum leat_status flush_bronze(struct leat_engine *engine, struct leat_err
     return LEAT_OK;
 }
 
+/* Files that only versions older than a week refer to. */
+static enum leat_status vacuum(struct leat_engine *engine, struct leat_error *err) {
+    enum { HOUR_S = 3600, KEEP_S = 7 * 24 * HOUR_S };
+    int64_t now = leat_engine_now(engine);
+    if (now < engine->vacuum_due_us) return LEAT_OK;
+    bool first = engine->vacuum_due_us == 0; /* a short run leaves it to a long one */
+    engine->vacuum_due_us = now + HOUR_S * (int64_t)1000000;
+    for (size_t t = 0; !first && t < engine->project->table_count; t++) {
+        size_t removed;
+        enum leat_status st = leat_delta_vacuum(engine->tables[t].delta, KEEP_S * (int64_t)1000, &removed, err);
+        if (st != LEAT_OK) return st;
+    }
+    return LEAT_OK;
+}
+
 enum leat_status leat_engine_flush(struct leat_engine *engine, bool checkpoint, struct leat_error *err) {
     enum leat_status st;
     if ((st = flush_bronze(engine, err)) != LEAT_OK) return st;
     if ((st = leat_tables_commit(engine, err)) != LEAT_OK) return st;
+    if ((st = vacuum(engine, err)) != LEAT_OK) return st;
     return checkpoint ? leat_engine_checkpoint(engine, err) : LEAT_OK;
 }
 
@@ -121,6 +137,7 @@ static enum leat_status flush_due(struct leat_engine *engine, struct leat_error 
     if (now >= engine->commit_due_us || pending_rows(engine) >= rows_max) {
         if ((st = leat_tables_commit(engine, err)) != LEAT_OK) return st;
         engine->commit_due_us = now + leat_setting_int(engine->project, "commit_interval");
+        st = vacuum(engine, err);
     }
     return st;
 }
