@@ -36,6 +36,23 @@ static void put_closed(const struct leat_gtable *table, struct leat_buffer *sql)
     leat_putf(sql, ") + %lld <= %lld", (long long)time->span_us, (long long)(watermark - (lateness > 0 ? lateness : 0)));
 }
 
+/* DuckDB's sums of decimals may pass the 38 digits of their type and fail only where 128 bits end; leat withholds such rows, for
+ * no reader of the lake could hold them. */
+static void leave_out_overflown(const struct leat_gtable *table, struct leat_buffer *sql) {
+    struct leat_buffer out = {0};
+    leat_putf(&out, "SELECT * FROM (%s\n) WHERE true", sql->data);
+    for (size_t i = 0; i < table->plan->schema.field_count; i++) {
+        const struct leat_field *field = &table->plan->schema.fields[i];
+        if (field->type.kind != LEAT_DECIMAL || field->type.width != 38) continue;
+        leat_put(&out, " AND (length(regexp_replace(CAST(");
+        leat_put_sql_name(&out, field->name);
+        leat_put(&out, " AS VARCHAR), '[^0-9]', '', 'g')) <= 38) IS NOT FALSE");
+    }
+    leat_buffer_reset(sql);
+    leat_put(sql, out.data);
+    leat_buffer_deinit(&out);
+}
+
 static enum leat_status verify_table(struct leat_engine *engine, struct leat_gtable *table, size_t max_rows,
                                      struct leat_buffer *out, uint64_t *differing, struct leat_error *err) {
     struct leat_buffer content = {0}, oracle = {0};
@@ -51,6 +68,7 @@ static enum leat_status verify_table(struct leat_engine *engine, struct leat_gta
     if (st == LEAT_OK) {
         leat_delta_select(dir, leat_delta_current(table->delta), &table->plan->schema, NULL, &content);
         put_closed(table, &oracle);
+        if (withheld(table)) leave_out_overflown(table, &oracle);
         st = leat_verify_known(engine->batch_conn, &table->plan->schema, oracle.data, content.data, max_rows, &result, err);
     }
     if (st != LEAT_OK && err->bad_data && (table->failures || withheld(table))) {
