@@ -25,6 +25,7 @@ struct world {
     uint64_t lines;             /* in the input now */
     struct mark marks[WORLD_MARKS];
     size_t mark_count;
+    bool failed_at_close; /* a planned failure hit the end of a process: there is nothing left to stop */
     char *contents[WORLD_TABLES]; /* of the undisturbed run: a text per table that is equal when its rows are */
     bool verbose;
 };

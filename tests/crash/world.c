@@ -116,7 +116,9 @@ enum leat_status world_open(struct world *w, const char *dir, struct leat_error 
     char *lake = leat_asprintf("%s/lake", dir), *work = leat_asprintf("%s/work", dir);
     struct leat_engine_options options = {.project_dir = w->project, .lake_dir = lake, .work_dir = work, .max_step_rows = w->disk && w->env.io == leat_io_real() ? 500 : 37, /* recovered: larger steps, for speed */
                                           .shared_step = crash_step, .shared_plan = crash_plan, .shared_batch = crash_batch};
+    uint64_t failures = w->disk ? leat_sim_disk_failures(w->disk) : 0;
     leat_engine_close(w->engine);
+    w->failed_at_close |= w->disk && leat_sim_disk_failures(w->disk) > failures;
     enum leat_status st = leat_engine_open(&w->env, &options, &diags, &w->engine, err);
     if (st != LEAT_OK && diags.count) {
         struct leat_buffer text = {0};
