@@ -187,7 +187,7 @@ def aggregate_per_core():
                           capture_output=True, text=True, check=True).stdout.split()
     script = (
         "import duckdb,resource,sys\n"
-        "db=duckdb.connect();db.execute('SET threads=1');\n"
+        "db=duckdb.connect();db.execute('SET threads=1; SET enable_progress_bar=false');\n"
         f"db.execute(\"CREATE TABLE products AS FROM read_csv('{data}/products.csv')\")\n"
         "before=resource.getrusage(resource.RUSAGE_SELF)\n"
         "r=db.execute(\"\"\"SELECT count(*), sum(orders), sum(revenue) FROM (SELECT time_bucket(INTERVAL '1 minute', event_time) AS w, category,"

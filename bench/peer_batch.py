@@ -10,7 +10,7 @@ COLUMNS = ("{event_id:'VARCHAR',order_id:'BIGINT',customer_id:'BIGINT',product_i
            "amount:'DECIMAL(18,2)',status:'VARCHAR',event_time:'TIMESTAMP'}")
 PARQUET = "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
 db = duckdb.connect()
-db.execute("SET threads = 1; SET preserve_insertion_order = false")
+db.execute("SET threads = 1; SET preserve_insertion_order = false; SET enable_progress_bar = false")
 db.execute(f"CREATE TABLE bronze AS FROM read_json('{events}', format='newline_delimited', columns={COLUMNS}, ignore_errors=true)")
 db.execute("DELETE FROM bronze WHERE event_id IS NULL OR order_id IS NULL OR event_time IS NULL")
 db.execute(f"COPY bronze TO '{out}/bronze.parquet' {PARQUET}")
