@@ -211,7 +211,7 @@ def nightly():
     lines = os.path.join(os.path.realpath(retail), "*.csv.gz")
     subprocess.run([ROOT + "/examples/retail/demo", args.leat, os.path.join(args.work, "retail")], check=True,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    products = os.path.join(args.work, "retail", "products.csv")
+    products = os.path.join(args.work, "retail", "nightly", "products.csv")
     environment = dict(os.environ, RETAIL_LINES=lines, RETAIL_PRODUCTS=products)
     ours, theirs = [], []
     for _ in range(5):

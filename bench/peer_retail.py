@@ -9,7 +9,7 @@ db.execute(f"""CREATE TABLE lines AS FROM read_csv('{lines}', header=true, ignor
     StockCode:'VARCHAR', Description:'VARCHAR', Quantity:'INTEGER', InvoiceDate:'TIMESTAMP', UnitPrice:'DECIMAL(18,3)', CustomerID:'DOUBLE',
     Country:'VARCHAR'}})""")
 db.execute(f"COPY lines TO '{out}/bronze.parquet' {PARQUET}")
-db.execute(f"CREATE TABLE products AS FROM read_csv('{products}', header=true, all_varchar=true, delim=',', quote='"', escape='"')")
+db.execute(f"CREATE TABLE products AS FROM read_csv('{products}', header=true, all_varchar=true)")
 db.execute("""CREATE TABLE clean AS SELECT DISTINCT InvoiceNo AS invoice, upper(StockCode) AS stock_code, Quantity AS quantity,
     InvoiceDate AS invoice_date, UnitPrice AS unit_price, Quantity * UnitPrice AS amount, CustomerID::INTEGER AS customer_id,
     Country AS country FROM lines WHERE UnitPrice > 0 AND Quantity <> 0""")
