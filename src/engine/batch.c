@@ -274,13 +274,7 @@ static enum leat_status run_sql(struct leat_engine *engine, struct leat_gtable *
 
 /* ---- rule 10 in batch: source rows whose expressions raise are dead letters, not the end of the run ------------------ */
 
-static bool map_can_fail(const struct leat_op *op) {
-    bool can = op->filter && op->filter_can_fail;
-    for (size_t i = 0; i < op->map_count; i++) can |= op->map[i].from < 0 && op->map[i].can_fail;
-    return can;
-}
-
-/* The rows of the source below a MAP for which its filter, or past the filter an expression, raises (as stream/map.c finds them). */
+/* The rows of the source below a MAP for which its filter, or past the filter an expression, raises. */
 static void put_failing_rows(const struct leat_engine *engine, const struct leat_op *map, const struct leat_op *source, const char *reason,
                              uint64_t run, struct leat_buffer *sql) {
     const struct leat_src *src = &engine->sources[source->object];
@@ -297,12 +291,8 @@ static void put_failing_rows(const struct leat_engine *engine, const struct leat
     }
     leat_put(sql, "_partition AS __p, _offset AS __o FROM (");
     leat_bronze_select(src, &src->bronzed, NULL, sql);
-    leat_put(sql, ")) WHERE TRY(");
-    if (map->filter) leat_putf(sql, "CASE WHEN (%s) THEN ", map->filter);
-    leat_put(sql, "hash(0");
-    for (size_t i = 0; i < map->map_count; i++)
-        if (map->map[i].from < 0) leat_putf(sql, ", (%s)", map->map[i].expression);
-    leat_put(sql, map->filter ? ") ELSE 0 END) IS NULL" : ")) IS NULL");
+    leat_put(sql, ")) WHERE ");
+    leat_map_put_raises(map, sql);
     leat_schema_deinit(&row);
 }
 
@@ -315,7 +305,7 @@ static enum leat_status set_dead(struct leat_engine *engine, struct leat_gtable 
     *found = false;
     for (size_t i = 0; reason && i < plan->op_count; i++) {
         const struct leat_op *map = &plan->ops[i], *below = map->child_count ? &plan->ops[map->children[0]] : NULL;
-        if (map->kind != LEAT_OP_MAP || below->kind != LEAT_OP_SOURCE || !map_can_fail(map)) continue;
+        if (map->kind != LEAT_OP_MAP || below->kind != LEAT_OP_SOURCE || !leat_map_can_fail(map)) continue;
         if (*found) leat_put(&sql, " UNION ");
         put_failing_rows(engine, map, below, reason, table->runs + 1, &sql);
         *found = true;

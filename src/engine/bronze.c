@@ -65,21 +65,8 @@ out:
     return st;
 }
 
-/* First row of the chunk at or past `offset` (rows are in offset order). */
-static size_t first_row(const struct leat_chunk *chunk, uint64_t offset) {
-    size_t low = 0, high = chunk->rows.row_count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (chunk->offsets[middle] < offset)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 static void gather_chunk(struct leat_src *src, const struct leat_chunk *chunk, struct leat_changes *batch) {
-    size_t from = first_row(chunk, leat_cursor_get(&src->bronzed, chunk->partition));
+    size_t from = leat_chunk_row(chunk, leat_cursor_get(&src->bronzed, chunk->partition));
     size_t n = chunk->rows.row_count - from, at = batch->row_count, declared = src->def->schema.field_count;
     leat_view_reserve(batch, n);
     for (size_t c = 0; c < declared; c++) leat_view_copy(batch, c, &chunk->rows.columns[c], from, n);

@@ -61,6 +61,18 @@ void leat_chunk_free(struct leat_chunk *chunk) {
     free(chunk);
 }
 
+size_t leat_chunk_row(const struct leat_chunk *chunk, uint64_t offset) {
+    size_t low = 0, high = chunk->rows.row_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (chunk->offsets[middle] < offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static struct leat_string record_text(const struct leat_block *b, uint32_t record) {
     return leat_string_of(b->payload + b->starts[record], b->ends[record] - b->starts[record]);
 }

@@ -165,6 +165,7 @@ struct leat_engine {
 
 /* chunk.c */
 void leat_chunk_free(struct leat_chunk *);
+size_t leat_chunk_row(const struct leat_chunk *, uint64_t offset); /* the first at or past it: rows are in offset order */
 uint64_t leat_cursor_get(const struct leat_cursors *, uint32_t partition); /* 0 when unknown */
 void leat_cursor_set(struct leat_cursors *, uint32_t partition, uint64_t next);
 void leat_cursors_copy(struct leat_cursors *to, const struct leat_cursors *from);

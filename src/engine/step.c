@@ -82,23 +82,11 @@ static void note_time(struct leat_group *g, int s, uint32_t partition, int64_t e
 
 struct chunk_range { const struct leat_chunk *chunk; size_t from_row, to_row; uint64_t from, to; };
 
-static size_t row_at(const struct leat_chunk *chunk, uint64_t offset) {
-    size_t low = 0, high = chunk->rows.row_count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (chunk->offsets[middle] < offset)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 static bool range_of(const struct leat_chunk *chunk, uint64_t from, uint64_t to, struct chunk_range *out) {
     if (from < chunk->from) from = chunk->from;
     if (to > chunk->to) to = chunk->to;
     if (from >= to) return false;
-    *out = (struct chunk_range){chunk, row_at(chunk, from), row_at(chunk, to), from, to};
+    *out = (struct chunk_range){chunk, leat_chunk_row(chunk, from), leat_chunk_row(chunk, to), from, to};
     return true;
 }
 

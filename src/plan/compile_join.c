@@ -37,22 +37,6 @@ static bool is_equality(const char *comparison) {
     return strcmp(comparison, "COMPARE_EQUAL") == 0 || strcmp(comparison, "COMPARE_NOT_DISTINCT_FROM") == 0;
 }
 
-static const char *symbol_of(const char *comparison) {
-    static const char *const symbols[][2] = {
-        {"COMPARE_EQUAL", "="},
-        {"COMPARE_NOTEQUAL", "<>"},
-        {"COMPARE_LESSTHAN", "<"},
-        {"COMPARE_GREATERTHAN", ">"},
-        {"COMPARE_LESSTHANOREQUALTO", "<="},
-        {"COMPARE_GREATERTHANOREQUALTO", ">="},
-        {"COMPARE_DISTINCT_FROM", "IS DISTINCT FROM"},
-        {"COMPARE_NOT_DISTINCT_FROM", "IS NOT DISTINCT FROM"},
-    };
-    for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++)
-        if (strcmp(symbols[i][0], comparison) == 0) return symbols[i][1];
-    return NULL;
-}
-
 /* Some value of the type, standing for NULL beside an "is NULL" key. */
 static const char *stand_in(struct leat_compile *c, struct leat_type type) {
     char spelling[32];
@@ -189,7 +173,7 @@ static bool write_residual(struct leat_compile *c, const struct join *j, const s
     const char *text = NULL;
     for (size_t i = 0; i < j->condition_count; i++) {
         struct leat_rel_column sides[2];
-        const char *symbol = symbol_of(condition_comparison(j, i));
+        const char *symbol = leat_comparison_symbol(condition_comparison(j, i));
         if (j->is_key[i]) continue;
         if (!symbol) return leat_compile_refuse(c, "a join condition with %s", condition_comparison(j, i));
         if (!leat_rel_expression(c, &left, condition_side(j, i, true), &sides[0])) return false;
@@ -420,7 +404,7 @@ static bool put_conditions(struct leat_compile *c, const struct join *j, struct 
     prefixed_writer(c, j->left.count, "l", &left);
     prefixed_writer(c, j->right.count, "r", &right);
     for (size_t i = 0; i < j->condition_count; i++) {
-        const char *symbol = symbol_of(condition_comparison(j, i));
+        const char *symbol = leat_comparison_symbol(condition_comparison(j, i));
         if (!symbol) return leat_compile_refuse(c, "a join condition with %s", condition_comparison(j, i));
         if (i) leat_put(sql, " AND ");
         if (!leat_expression_write(&left, condition_side(j, i, true), sql, &can_fail))

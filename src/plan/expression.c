@@ -359,7 +359,7 @@ static bool write_cast(struct state *s, const json_t *e) {
     return true;
 }
 
-static const char *comparison_symbol(const char *type) {
+const char *leat_comparison_symbol(const char *type) {
     static const char *const symbols[][2] = {
         {"COMPARE_EQUAL", "="},
         {"COMPARE_NOTEQUAL", "<>"},
@@ -619,7 +619,7 @@ static bool write_class(struct state *s, const json_t *e) {
     if (strcmp(class, "BOUND_CASE") == 0) return write_case(s, e);
     if (strcmp(class, "BOUND_BETWEEN") == 0) return write_between(s, e);
     if (strcmp(class, "BOUND_COMPARISON") == 0) {
-        const char *symbol = comparison_symbol(leat_json_text(e, "type"));
+        const char *symbol = leat_comparison_symbol(leat_json_text(e, "type"));
         if (symbol) return write_binary(s, json_object_get(e, "left"), symbol, json_object_get(e, "right"));
     }
     if (strcmp(class, "BOUND_PARAMETER") == 0) return refuse(s, "a parameter", "$n");

@@ -27,4 +27,7 @@ bool leat_expression_write(struct leat_expression_writer *writer, const json_t *
 bool leat_expression_write_orders(struct leat_expression_writer *writer, const json_t *orders, struct leat_buffer *out,
                                   bool *can_fail);
 
+/* "=", "IS DISTINCT FROM" ... for the plan's COMPARE_EQUAL, ...; NULL: none of them. */
+const char *leat_comparison_symbol(const char *type);
+
 #endif

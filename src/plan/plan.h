@@ -110,6 +110,10 @@ enum leat_status leat_plan_declare_table(struct leat_conn *plan_conn, const stru
  *          where they are impossible; INVALID: names of the result */
 enum leat_status leat_plan_compile(struct leat_conn *plan_conn, const struct leat_project *, const struct leat_table *,
                                    struct leat_plan **out, int *error_offset, struct leat_error *) LEAT_MUST;
+/* Can a row make a MAP's filter or expressions raise? */
+bool leat_map_can_fail(const struct leat_op *map);
+/* Appends the condition, over c0.., that holds for just the rows for which the filter, or past the filter an expression, raises. */
+void leat_map_put_raises(const struct leat_op *map, struct leat_buffer *sql);
 void leat_plan_free(struct leat_plan *);
 /* EXPLAIN as text for people or JSON. */
 void leat_plan_explain(const struct leat_project *, const struct leat_table *, const struct leat_plan *, bool json, struct leat_buffer *out);

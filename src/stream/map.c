@@ -19,7 +19,6 @@ struct map_node {
     struct leat_node base;
     struct leat_conn *conn;
     char *input_name;
-    bool can_fail;
     struct leat_stage *stage;        /* NULL: neither filter nor expression */
     struct leat_schema stage_schema; /* the expression columns */
     struct leat_changes values;      /* their values */
@@ -43,17 +42,11 @@ static void put_select(struct leat_buffer *sql, const struct leat_op *op, const 
     if (op->filter) leat_putf(sql, " WHERE (%s)", op->filter);
 }
 
-/* Rows for which the filter, or for rows that pass it an expression, raises: hash() is never NULL, so NULL
- * comes only from TRY. */
 static void put_finder(struct leat_buffer *sql, const struct leat_op *op, const char *input) {
     leat_put(sql, "SELECT __row FROM leat_input(");
     leat_put_sql_string(sql, input);
-    leat_put(sql, ") WHERE TRY(");
-    if (op->filter) leat_putf(sql, "CASE WHEN (%s) THEN ", op->filter);
-    leat_put(sql, "hash(0");
-    for (size_t i = 0; i < op->map_count; i++)
-        if (op->map[i].from < 0) leat_putf(sql, ", (%s)", op->map[i].expression);
-    leat_put(sql, op->filter ? ") ELSE 0 END) IS NULL" : ")) IS NULL");
+    leat_put(sql, ") WHERE ");
+    leat_map_put_raises(op, sql);
 }
 
 static enum leat_status map_open(struct leat_node *node, struct leat_conn *conn, struct leat_error *err) {
@@ -61,7 +54,6 @@ static enum leat_status map_open(struct leat_node *node, struct leat_conn *conn,
     const struct leat_op *op = node->op;
     map->conn = conn;
     map->value_columns = leat_alloc((op->map_count + 1) * sizeof *map->value_columns);
-    map->can_fail = op->filter && op->filter_can_fail;
     for (size_t i = 0; i < op->map_count; i++) {
         if (op->map[i].from >= 0) {
             if ((size_t)op->map[i].from >= node->inputs[0]->field_count)
@@ -69,7 +61,6 @@ static enum leat_status map_open(struct leat_node *node, struct leat_conn *conn,
                                  node->id, op->map[i].from, node->inputs[0]->field_count);
             continue;
         }
-        map->can_fail |= op->map[i].can_fail;
         map->value_columns[map->value_count++] = (uint16_t)i;
         leat_schema_add(&map->stage_schema, op->schema.fields[i].name ? op->schema.fields[i].name : "",
                         op->schema.fields[i].type, false);

@@ -11,7 +11,6 @@ struct leat_node;
 struct leat_step_context {
     int64_t clock_us;           /* the step's one reading */
     int64_t cut_us;             /* INT64_MIN: none; event times before it are closed for this table group */
-    struct leat_changes *dead;  /* not used by nodes but MAP: see leat_map_failed */
 };
 /* A row that a MAP's expression rejected: the input row is left out of the output and reported here. */
 struct leat_failed_row { uint32_t row; char *message; };
