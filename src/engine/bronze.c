@@ -5,7 +5,7 @@
 
 #include "base/usage.h"
 #include "engine/internal.h"
-#include "engine/view.h"
+#include "state/row.h"
 
 enum { DECODE_VERSION = 1 };
 static const struct leat_type T_INTEGER = {LEAT_INTEGER, 0, 0}, T_BIGINT = {LEAT_BIGINT, 0, 0},
@@ -68,8 +68,8 @@ out:
 static void gather_chunk(struct leat_src *src, const struct leat_chunk *chunk, struct leat_changes *batch) {
     size_t from = leat_chunk_row(chunk, leat_cursor_get(&src->bronzed, chunk->partition));
     size_t n = chunk->rows.row_count - from, at = batch->row_count, declared = src->def->schema.field_count;
-    leat_view_reserve(batch, n);
-    for (size_t c = 0; c < declared; c++) leat_view_copy(batch, c, &chunk->rows.columns[c], from, n);
+    leat_changes_reserve(batch, batch->row_count + n);
+    for (size_t c = 0; c < declared; c++) leat_gather_borrowed(batch, c, batch->row_count, &chunk->rows, c, NULL, from, n);
     int32_t *partition = (int32_t *)batch->columns[declared].data + at;
     int64_t *offset = (int64_t *)batch->columns[declared + 1].data + at;
     int64_t *arrival = (int64_t *)batch->columns[declared + 2].data + at;
@@ -85,8 +85,8 @@ static void gather_chunk(struct leat_src *src, const struct leat_chunk *chunk, s
         payload[i] = chunk->raw ? chunk->raw[from + i] : (struct leat_string){0};
     }
     for (size_t i = 0; i < n; i++) {
-        if (!chunk->identities) leat_view_null(batch, declared + 3, at + i);
-        if (!chunk->raw || chunk->raw[from + i].length == 0) leat_view_null(batch, declared + 5, at + i);
+        if (!chunk->identities) leat_set_null(batch, declared + 3, at + i);
+        if (!chunk->raw || chunk->raw[from + i].length == 0) leat_set_null(batch, declared + 5, at + i);
     }
     batch->row_count += n;
 }
@@ -96,7 +96,7 @@ static void gather_dead(struct leat_src *src, const struct leat_chunk *chunk, st
     for (size_t i = 0; i < chunk->dead_count; i++) {
         const struct leat_dead_record *dead = &chunk->dead[i];
         if (dead->offset < done) continue;
-        leat_view_reserve(batch, 1);
+        leat_changes_reserve(batch, batch->row_count + 1);
         size_t at = batch->row_count++;
         ((int32_t *)batch->columns[0].data)[at] = (int32_t)chunk->partition;
         ((int64_t *)batch->columns[1].data)[at] = (int64_t)dead->offset;
@@ -261,8 +261,8 @@ static enum leat_status read_slice(struct leat_src *src, uint32_t partition, uin
     chunk->to = to;
     chunk->max_event_us = INT64_MIN;
     leat_changes_init(&chunk->rows, &src->def->schema);
-    leat_view_reserve(&chunk->rows, n);
-    for (size_t c = 0; c < declared; c++) leat_view_copy(&chunk->rows, c, &result.rows.columns[c], 0, n);
+    leat_changes_reserve(&chunk->rows, chunk->rows.row_count + n);
+    for (size_t c = 0; c < declared; c++) leat_gather_borrowed(&chunk->rows, c, chunk->rows.row_count, &result.rows, c, NULL, 0, n);
     chunk->rows.row_count = n;
     chunk->offsets = leat_alloc((n + 1) * sizeof *chunk->offsets);
     if (n) memcpy(chunk->offsets, result.rows.columns[declared].data, n * sizeof *chunk->offsets);

@@ -4,7 +4,6 @@
 
 #include "base/usage.h"
 #include "engine/internal.h"
-#include "engine/view.h"
 
 static const struct leat_type T_INTEGER = {LEAT_INTEGER, 0, 0}, T_BIGINT = {LEAT_BIGINT, 0, 0},
                               T_TIMESTAMP = {LEAT_TIMESTAMP, 0, 0}, T_VARCHAR = {LEAT_VARCHAR, 0, 0};

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "engine/internal.h"
-#include "engine/view.h"
+#include "state/row.h"
 
 /* What a step reads; equal content whether chosen now or read back from the journal. */
 struct step_input {
@@ -124,9 +124,9 @@ static void copy_source_column(const struct leat_src *src, struct leat_changes *
     size_t declared = def->schema.field_count, at = out->row_count;
     if (column < declared) {
         if (rows)
-            leat_view_gather(out, to, &chunk->rows.columns[column], rows, n);
+            leat_gather_borrowed(out, to, out->row_count, &chunk->rows, column, rows, 0, n);
         else
-            leat_view_copy(out, to, &chunk->rows.columns[column], range->from_row, n);
+            leat_gather_borrowed(out, to, out->row_count, &chunk->rows, column, NULL, range->from_row, n);
         return;
     }
     size_t extra = column - declared;
@@ -150,7 +150,7 @@ static void add_late(struct leat_group *g, struct leat_gnode *node, const struct
         struct leat_gtable *table = g->tables[t];
         if (!node->counts[t] || step <= table->late.committed_step) continue;
         struct leat_changes *late = &table->late.pending;
-        leat_view_reserve(late, 1);
+        leat_changes_reserve(late, late->row_count + 1);
         size_t at = late->row_count++;
         ((struct leat_string *)late->columns[0].data)[at] = leat_string_of(src->def->name, (uint32_t)strlen(src->def->name));
         ((int32_t *)late->columns[1].data)[at] = (int32_t)range->chunk->partition;
@@ -232,7 +232,7 @@ static void source_changes(struct leat_group *g, struct leat_gnode *node, const 
             node->view.row_count = n;
             node->result = &node->view;
         } else if (n) {
-            leat_view_reserve(&node->out, n);
+            leat_changes_reserve(&node->out, node->out.row_count + n);
             for (size_t c = 0; c < node->op->column_count; c++)
                 copy_source_column(src, &node->out, c, node->op->columns[c], &ranges[r], rows, n);
             node->out.row_count += n;
@@ -304,7 +304,7 @@ static void add_dead(struct leat_group *g, int map, const struct leat_gnode *sou
         }
         if (in->step <= table->dead.committed_step) continue;
         struct leat_changes *dead = &table->dead.pending;
-        leat_view_reserve(dead, 1);
+        leat_changes_reserve(dead, dead->row_count + 1);
         size_t at = dead->row_count++;
         const char *reason = leat_arena_copy(&dead->strings, message, strlen(message));
         ((struct leat_string *)dead->columns[0].data)[at] = leat_string_of(name, (uint32_t)strlen(name));
