@@ -255,20 +255,23 @@ static int64_t snapshot_rows(const struct leat_delta_snapshot *snapshot, int64_t
 }
 
 static enum leat_status run_sql(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
-    struct leat_buffer frontier = {0}, sql = {0};
+    struct leat_buffer frontier = {0};
     char *app_id = leat_table_app_id(engine, table);
+    struct leat_balance *balance = leat_alloc((engine->project->source_count + 1) * sizeof *balance);
     struct leat_delta_txn txn = {app_id, (int64_t)table->runs + 1};
+    struct leat_delta_commit_info info = {.operation = "WRITE", .txns = &txn, .txn_count = 1};
     enum leat_status st;
-    leat_frontier_json(engine, NULL, &frontier);
-    struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier.data, .txns = &txn, .txn_count = 1};
     leat_conn_set_clock(engine->batch_conn, engine->clock_us);
-    if ((st = leat_batch_views(engine, engine->batch_conn, table, NULL, err)) == LEAT_OK) {
-        leat_put(&sql, table->plan->completed_sql);
-        st = leat_delta_overwrite(table->delta, sql.data, &info, NULL, err);
-    }
+    if ((st = leat_batch_views(engine, engine->batch_conn, table, NULL, err)) != LEAT_OK) goto out;
+    if ((st = leat_balance_count(engine, table, balance, err)) != LEAT_OK) goto out;
+    leat_frontier_json(engine, NULL, balance, &frontier);
+    info.frontier_json = frontier.data;
+    if ((st = leat_delta_overwrite(table->delta, table->plan->completed_sql, &info, NULL, err)) != LEAT_OK) goto out;
+    memcpy(table->balance, balance, engine->project->source_count * sizeof *balance);
+out:
     free(app_id);
+    free(balance);
     leat_buffer_deinit(&frontier);
-    leat_buffer_deinit(&sql);
     return st;
 }
 

@@ -172,6 +172,13 @@ out:
     return st;
 }
 
+void leat_bronze_put_below(const struct leat_cursors *upto, struct leat_buffer *sql) {
+    leat_put(sql, "(false");
+    for (size_t i = 0; i < upto->count; i++)
+        leat_putf(sql, " OR (_partition = %u AND _offset < %llu)", upto->items[i].partition, (unsigned long long)upto->items[i].next);
+    leat_put(sql, ")");
+}
+
 void leat_bronze_select(const struct leat_src *src, const struct leat_cursors *upto, const char *extra_where,
                         struct leat_buffer *sql) {
     const struct leat_source *def = src->def;
@@ -180,11 +187,7 @@ void leat_bronze_select(const struct leat_src *src, const struct leat_cursors *u
     if (extra_where) leat_putf(&where, "(%s)", extra_where);
     if (upto) {
         if (where.length) leat_put(&where, " AND ");
-        leat_put(&where, "(false");
-        for (size_t i = 0; i < upto->count; i++)
-            leat_putf(&where, " OR (_partition = %u AND _offset < %llu)", upto->items[i].partition,
-                      (unsigned long long)upto->items[i].next);
-        leat_put(&where, ")");
+        leat_bronze_put_below(upto, &where);
     }
     leat_put(sql, "SELECT ");
     for (size_t i = 0; i < def->schema.field_count; i++) {

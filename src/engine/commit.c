@@ -64,7 +64,11 @@ enum leat_status leat_table_open_delta(struct leat_engine *engine, struct leat_g
     leat_schema_add(&table->dead.schema, "_offset", T_BIGINT, false);
     leat_schema_add(&table->dead.schema, "reason", T_VARCHAR, false);
     leat_schema_add(&table->dead.schema, "step", T_BIGINT, false);
-    if ((st = open_side(engine, table, &table->dead, err)) != LEAT_OK || table->batch) goto out;
+    if ((st = open_side(engine, table, &table->dead, err)) != LEAT_OK) goto out;
+    if (table->batch) {
+        leat_balance_load_frontier(engine, table);
+        goto out;
+    }
     table->late.suffix = "__late";
     leat_schema_add(&table->late.schema, "_source", T_VARCHAR, false);
     leat_schema_add(&table->late.schema, "_partition", T_INTEGER, false);
@@ -99,7 +103,8 @@ static void expand_copies(struct leat_changes *c) {
     leat_changes_deinit(&out);
 }
 
-void leat_frontier_json(struct leat_engine *engine, const struct leat_group *group, struct leat_buffer *out) {
+void leat_frontier_json(struct leat_engine *engine, const struct leat_group *group, const struct leat_balance *balance,
+                        struct leat_buffer *out) {
     json_t *frontier = json_object(), *sources = json_object(), *references = json_object();
     json_object_set_new(frontier, "step", json_integer((json_int_t)engine->step));
     for (size_t s = 0; s < engine->project->source_count; s++) {
@@ -118,6 +123,7 @@ void leat_frontier_json(struct leat_engine *engine, const struct leat_group *gro
                             json_integer(leat_delta_current(engine->tables[t].delta)->version));
     json_object_set_new(frontier, "tables", versions);
     json_object_set_new(frontier, "clock", json_integer(engine->clock_us));
+    if (balance) json_object_set_new(frontier, "balance", leat_balance_json(engine, balance));
     char *text = json_dumps(frontier, JSON_COMPACT);
     leat_put(out, text);
     free(text);
@@ -166,7 +172,7 @@ static bool has_retraction(const struct leat_changes *c) {
 static enum leat_status commit_table(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
     enum leat_status st;
     struct leat_buffer frontier = {0};
-    leat_frontier_json(engine, table->group, &frontier);
+    leat_frontier_json(engine, table->group, NULL, &frontier);
     char *app_id = leat_table_app_id(engine, table);
     struct leat_delta_txn txn = {app_id, (int64_t)engine->step};
     struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier.data, .txns = &txn, .txn_count = 1};
@@ -219,7 +225,7 @@ enum leat_status leat_tables_commit(struct leat_engine *engine, struct leat_erro
     enum leat_status st = LEAT_OK;
     bool any = false;
     int64_t cpu = leat_usage_cpu_us();
-    leat_frontier_json(engine, NULL, &frontier);
+    leat_frontier_json(engine, NULL, NULL, &frontier);
     for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++) {
         struct leat_gtable *table = &engine->tables[t];
         if (table->batch || !table->group->started) continue;

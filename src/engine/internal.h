@@ -191,6 +191,7 @@ enum leat_status leat_bronze_flush(struct leat_src *, struct leat_error *) LEAT_
 uint64_t leat_bronze_waiting(const struct leat_src *); /* rows not yet in bronze */
 /* SQL text: the source's row-schema columns (plus _partition, _offset) from bronze up to `upto`. */
 void leat_bronze_select(const struct leat_src *, const struct leat_cursors *upto, const char *extra_where, struct leat_buffer *sql);
+void leat_bronze_put_below(const struct leat_cursors *upto, struct leat_buffer *sql); /* the condition on _partition and _offset */
 /* Reads bronze rows of [from, to) of a partition as chunks through visit (which takes ownership). */
 enum leat_status leat_bronze_read(struct leat_src *, uint32_t partition, uint64_t from, uint64_t to,
                                   enum leat_status (*visit)(void *, struct leat_chunk *, struct leat_error *), void *context, struct leat_error *) LEAT_MUST;
@@ -213,8 +214,15 @@ enum leat_status leat_table_open_delta(struct leat_engine *, struct leat_gtable 
 char *leat_table_app_id(const struct leat_engine *, const struct leat_gtable *); /* of its Delta txn; owned by the caller */
 enum leat_status leat_tables_commit(struct leat_engine *, struct leat_error *) LEAT_MUST;
 enum leat_status leat_engine_checkpoint(struct leat_engine *, struct leat_error *) LEAT_MUST;
-/* What a commit reflects: of a group's tables, or (NULL) of a batch run over the lake as it is. */
-void leat_frontier_json(struct leat_engine *, const struct leat_group *, struct leat_buffer *out);
+/* What a commit reflects: of a group's tables, or (NULL) of a batch run over the lake as it is, with its row balance (else NULL). */
+void leat_frontier_json(struct leat_engine *, const struct leat_group *, const struct leat_balance *, struct leat_buffer *out);
+
+/* balance.c */
+json_t *leat_balance_json(const struct leat_engine *, const struct leat_balance *);                 /* per source; new reference */
+void leat_balance_load(const struct leat_engine *, const json_t *, struct leat_balance *out); /* the same back; out: per source */
+void leat_balance_load_frontier(const struct leat_engine *, struct leat_gtable *);            /* of a batch table's current version */
+/* Of a run that is about to begin; the views of leat_batch_views are there. */
+enum leat_status leat_balance_count(struct leat_engine *, const struct leat_gtable *, struct leat_balance *out, struct leat_error *) LEAT_MUST;
 
 /* checkpoint.c */
 enum leat_status leat_engine_load_checkpoint(struct leat_engine *, json_t **state, struct leat_error *) LEAT_MUST; /* NULL: none */

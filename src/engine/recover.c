@@ -52,7 +52,7 @@ static enum leat_status reset(struct leat_engine *engine, struct leat_error *err
         if ((st = leat_group_reset_nodes(engine->groups[k], err)) != LEAT_OK) return st;
     }
     for (size_t t = 0; t < engine->project->table_count; t++)
-        memset(engine->tables[t].balance, 0, engine->project->source_count * sizeof *engine->tables[t].balance);
+        if (!engine->tables[t].batch) memset(engine->tables[t].balance, 0, engine->project->source_count * sizeof *engine->tables[t].balance);
     engine->reset_step = engine->step;
     return leat_engine_write_head(engine, err);
 }

@@ -52,18 +52,11 @@ static json_t *group_json(const struct leat_group *g) {
 }
 
 static json_t *table_json(const struct leat_engine *engine, const struct leat_gtable *table) {
-    json_t *balance = json_object();
-    for (size_t s = 0; s < engine->project->source_count; s++) {
-        const struct leat_balance *b = &table->balance[s];
-        if (!b->in) continue;
-        json_object_set_new(balance, engine->project->sources[s].name,
-                            json_pack("[I,I,I,I]", (json_int_t)b->in, (json_int_t)b->admitted, (json_int_t)b->late, (json_int_t)b->dead));
-    }
     json_t *json = json_pack("{s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "runs", (json_int_t)table->runs, "failures",
                              table->failures, "last_run", (json_int_t)table->last_run_us, "retry", (json_int_t)table->retry_us,
                              "inputs", (json_int_t)table->inputs_seen, "rows", (json_int_t)table->last_rows, "cpu_us",
                              (json_int_t)table->last_cpu_us, "changes", (json_int_t)table->changes_out, "withheld",
-                             (json_int_t)table->withheld, "balance", balance);
+                             (json_int_t)table->withheld, "balance", leat_balance_json(engine, table->balance));
     if (table->last_error) json_object_set_new(json, "error", json_string(table->last_error));
     return json;
 }
@@ -102,16 +95,6 @@ static void load_group(struct leat_group *g, const json_t *json) {
         json_array_foreach(times, i, pair)
             g->times[s][i] = (struct leat_partition_time){(uint32_t)json_integer_value(json_array_get(pair, 0)),
                                                           json_integer_value(json_array_get(pair, 1))};
-    }
-}
-
-static void load_balance(struct leat_engine *engine, struct leat_gtable *table, const json_t *json) {
-    for (size_t s = 0; s < engine->project->source_count; s++) {
-        json_t *b = json_object_get(json, engine->project->sources[s].name);
-        table->balance[s] = (struct leat_balance){(uint64_t)json_integer_value(json_array_get(b, 0)),
-                                                  (uint64_t)json_integer_value(json_array_get(b, 1)),
-                                                  (uint64_t)json_integer_value(json_array_get(b, 2)),
-                                                  (uint64_t)json_integer_value(json_array_get(b, 3))};
     }
 }
 
@@ -154,7 +137,7 @@ void leat_engine_load_streams(struct leat_engine *engine, const json_t *state) {
         json = json_object_get(json_object_get(state, "tables"), table->def->name);
         table->changes_out = get_u64(json, "changes");
         table->withheld = get_u64(json, "withheld");
-        load_balance(engine, table, json_object_get(json, "balance"));
+        if (!table->batch) leat_balance_load(engine, json_object_get(json, "balance"), table->balance);
     }
 }
 

@@ -186,11 +186,53 @@ static void a_start_without_news_keeps_the_state(void **state) {
     world_deinit(w);
 }
 
+static void expect_status(struct world *w, const char *part) {
+    struct leat_buffer status = {0};
+    OK(leat_engine_status(w->engine, &status, oops));
+    char *flat = status.data;
+    size_t n = 0;
+    for (const char *at = flat; *at; at++)
+        if (*at != '\n' && *at != ' ') flat[n++] = *at;
+    flat[n] = 0;
+    if (!strstr(flat, part)) fail_msg("status lacks %s:\n%s", part, flat);
+    leat_buffer_deinit(&status);
+}
+
+/* A scheduled and a full table: of what bronze held at the run, what is undecodable and what the table's expressions fail on. */
+static void runs_have_a_row_balance(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    world_init(w, "CREATE MATERIALIZED TABLE nightly SCHEDULE CRON '0 2 * * *' AS SELECT k, sum(v) AS v FROM events GROUP BY k;\n"
+                  "CREATE MATERIALIZED TABLE numbers SCHEDULE CRON '0 2 * * *' AS SELECT k, CAST(id AS INTEGER) AS n FROM events;\n"
+                  "CREATE MATERIALIZED TABLE newest FRESHNESS = INTERVAL '1' SECOND AS SELECT * FROM events ORDER BY ts LIMIT 3;\n");
+    put(w, "in/events.ndjson", "{\"id\":\"1\",\"k\":1,\"v\":1,\"ts\":\"2026-01-01 00:00:00\"}\nbroken\n{\"id\":\"x\",\"k\":2,\"v\":1,\"ts\":\"2026-01-01 00:00:00\"}\n", "a");
+    OK(leat_engine_run_once(w->engine, true, false, oops));
+    expect_equal(w);
+    const char *const nightly = "\"balance\":{\"events\":{\"in\":3,\"admitted\":2,\"late\":0,\"dead\":1,\"exact\":true}}";
+    const char *const numbers = "\"balance\":{\"events\":{\"in\":3,\"admitted\":1,\"late\":0,\"dead\":2,\"exact\":true}}";
+    for (int i = 0; i < 2; i++) {
+        expect_status(w, nightly);
+        expect_status(w, numbers);
+        reopen(w);
+    }
+    put(w, "in/events.ndjson", "{\"id\":\"2\",\"k\":1,\"v\":1,\"ts\":\"2026-01-01 00:00:00\"}\n", "a");
+    run(w); /* the nightly ones are not due: their balance is that of their version */
+    expect_status(w, nightly);
+    expect_status(w, numbers);
+    expect_status(w, "\"balance\":{\"events\":{\"in\":4,\"admitted\":3,\"late\":0,\"dead\":1,\"exact\":true}}");
+    put(w, "project.sql", "CREATE MATERIALIZED TABLE copy FRESHNESS = INTERVAL '1' SECOND AS SELECT * FROM events;\n", "a");
+    reopen(w); /* all continuous tables are made anew; what the runs left stays */
+    run(w);
+    expect_status(w, nightly);
+    world_deinit(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_reference_read_twice),   cmocka_unit_test(computed_keys_survive_a_restart),
         cmocka_unit_test(verify_knows_who_is_behind), cmocka_unit_test(verify_knows_what_is_closed),
         cmocka_unit_test(withheld_rows_are_told),     cmocka_unit_test(a_start_without_news_keeps_the_state),
+        cmocka_unit_test(runs_have_a_row_balance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,103 @@
+/* The row balance (promise 2) of scheduled and full tables: of the records that bronze held at the run's frontier, those that the
+ * run read and those that are dead letters. It stands in the frontier of the run's own commit, so that it is as atomic as the run;
+ * late records do not exist there. Continuous tables count theirs step by step (step.c). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/internal.h"
+
+json_t *leat_balance_json(const struct leat_engine *engine, const struct leat_balance *balance) {
+    json_t *json = json_object();
+    for (size_t s = 0; s < engine->project->source_count; s++) {
+        const struct leat_balance *b = &balance[s];
+        if (!b->in) continue;
+        json_object_set_new(json, engine->project->sources[s].name,
+                            json_pack("[I,I,I,I]", (json_int_t)b->in, (json_int_t)b->admitted, (json_int_t)b->late, (json_int_t)b->dead));
+    }
+    return json;
+}
+
+void leat_balance_load(const struct leat_engine *engine, const json_t *json, struct leat_balance *out) {
+    for (size_t s = 0; s < engine->project->source_count; s++) {
+        const json_t *b = json_object_get(json, engine->project->sources[s].name);
+        out[s] = (struct leat_balance){(uint64_t)json_integer_value(json_array_get(b, 0)),
+                                       (uint64_t)json_integer_value(json_array_get(b, 1)),
+                                       (uint64_t)json_integer_value(json_array_get(b, 2)),
+                                       (uint64_t)json_integer_value(json_array_get(b, 3))};
+    }
+}
+
+void leat_balance_load_frontier(const struct leat_engine *engine, struct leat_gtable *table) {
+    const char *text = leat_delta_current(table->delta)->frontier_json;
+    json_t *frontier = text ? json_loads(text, 0, NULL) : NULL;
+    leat_balance_load(engine, json_object_get(frontier, "balance"), table->balance);
+    json_decref(frontier);
+}
+
+static enum leat_status count(struct leat_engine *engine, const char *sql, uint64_t *out, struct leat_error *err) {
+    int64_t rows = 0;
+    enum leat_status st = leat_conn_int(engine->batch_conn, sql, &rows, err);
+    *out += (uint64_t)rows;
+    return st;
+}
+
+/* What the run's view of the source holds. Without dead letters of the table that is all of bronze, and bronze says how much. */
+static enum leat_status count_admitted(struct leat_engine *engine, const struct leat_gtable *table, const struct leat_src *src, uint64_t *out,
+                                       struct leat_error *err) {
+    struct leat_buffer sql = {0};
+    const struct leat_delta_snapshot *bronze = leat_delta_current(src->bronze);
+    if (leat_delta_current(table->dead.delta)->file_count == 0) {
+        for (size_t i = 0; i < bronze->file_count; i++) *out += (uint64_t)bronze->files[i].row_count;
+        return LEAT_OK;
+    }
+    leat_put(&sql, "SELECT count(*) FROM ");
+    leat_put_sql_name(&sql, src->def->name);
+    enum leat_status st = count(engine, sql.data, out, err);
+    leat_buffer_deinit(&sql);
+    return st;
+}
+
+/* Undecodable records below the frontier, and those on which the table's expressions fail. */
+static enum leat_status count_dead(struct leat_engine *engine, const struct leat_gtable *table, const struct leat_src *src, uint64_t *out,
+                                   struct leat_error *err) {
+    struct leat_buffer sql = {0}, below = {0};
+    enum leat_status st = LEAT_OK;
+    if (leat_delta_current(src->dead)->file_count) {
+        char *dir = leat_asprintf("%s/dead/%s", engine->lake_dir, src->def->name);
+        leat_bronze_put_below(&src->bronzed, &below);
+        leat_put(&sql, "SELECT count(*) FROM (");
+        leat_delta_select(dir, leat_delta_current(src->dead), &src->dead_schema, below.data, &sql);
+        leat_put(&sql, ")");
+        free(dir);
+        st = count(engine, sql.data, out, err);
+    }
+    if (st == LEAT_OK && leat_delta_current(table->dead.delta)->file_count) {
+        char *dir = leat_asprintf("%s/%s%s", engine->lake_dir, table->def->name, table->dead.suffix);
+        leat_buffer_reset(&sql);
+        leat_put(&sql, "SELECT count(*) FROM (SELECT DISTINCT _partition, _offset FROM (");
+        leat_delta_select(dir, leat_delta_current(table->dead.delta), &table->dead.schema, NULL, &sql);
+        leat_put(&sql, ") WHERE _source = ");
+        leat_put_sql_string(&sql, src->def->name);
+        leat_put(&sql, ")");
+        free(dir);
+        st = count(engine, sql.data, out, err);
+    }
+    leat_buffer_deinit(&below);
+    leat_buffer_deinit(&sql);
+    return st;
+}
+
+enum leat_status leat_balance_count(struct leat_engine *engine, const struct leat_gtable *table, struct leat_balance *out,
+                                    struct leat_error *err) {
+    memset(out, 0, engine->project->source_count * sizeof *out);
+    for (size_t i = 0; i < table->plan->input_count; i++) {
+        int kind = table->plan->inputs[i] >> 24, index = table->plan->inputs[i] & 0xffffff;
+        enum leat_status st;
+        if (kind != LEAT_OBJECT_SOURCE || engine->references[index]) continue;
+        const struct leat_src *src = &engine->sources[index];
+        for (size_t p = 0; p < src->bronzed.count; p++) out[index].in += src->bronzed.items[p].next;
+        if ((st = count_admitted(engine, table, src, &out[index].admitted, err)) != LEAT_OK) return st;
+        if ((st = count_dead(engine, table, src, &out[index].dead, err)) != LEAT_OK) return st;
+    }
+    return LEAT_OK;
+}
