@@ -128,78 +128,13 @@ static bool compile_delim_get(struct leat_compile *c, struct leat_rel *out) {
 
 /* ---- row-wise nodes */
 
-/* An outer projection_map keeps some columns, in its order. */
-static void keep_columns(struct leat_compile *c, const json_t *map, struct leat_rel *rel) {
-    struct leat_rel kept;
-    if (json_array_size(map) == 0) return;
-    leat_rel_start(c, rel, json_array_size(map), &kept);
-    for (size_t i = 0; i < json_array_size(map); i++) {
-        size_t at = (size_t)json_integer_value(json_array_get(map, i));
-        if (at < rel->count) kept.columns[kept.count++] = rel->columns[at];
-    }
-    *rel = kept;
-}
-
-/* row_number() = 1, <= 1 or < 2 over the column `at`. */
-static bool asks_first_row(const json_t *condition, size_t at) {
-    size_t ref;
-    int64_t number;
-    if (!leat_bound_is_ref(json_object_get(condition, "left"), &ref) || ref != at) return false;
-    if (!leat_bound_int_constant(json_object_get(condition, "right"), &number)) return false;
-    const char *type = leat_json_text(condition, "type");
-    if (number == 1) return strcmp(type, "COMPARE_EQUAL") == 0 || strcmp(type, "COMPARE_LESSTHANOREQUALTO") == 0;
-    return number == 2 && strcmp(type, "COMPARE_LESSTHAN") == 0;
-}
-
-/* QUALIFY row_number() OVER (PARTITION BY ... ORDER BY ...) = 1 over rows that are never taken back is DISTINCT ON. */
-static bool compile_first_row(struct leat_compile *c, const json_t *node, struct leat_rel *out, bool *done) {
-    const json_t *windows = leat_json_at(node, "children", 0), *window = leat_json_at(windows, "expressions", 0);
-    struct leat_rel child;
-    bool asked = false;
-    *done = false;
-    if (!leat_json_is(windows, "type", "LOGICAL_WINDOW") || !leat_json_is(window, "type", "WINDOW_ROW_NUMBER"))
-        return true;
-    if (leat_json_count(window, "partitions") == 0 || leat_json_count(window, "arg_orders")) return true;
-    for (size_t i = 1; i < leat_json_count(windows, "expressions"); i++) { /* the same again, selected and tested */
-        const json_t *other = leat_json_at(windows, "expressions", i);
-        if (!json_equal(json_object_get(other, "partitions"), json_object_get(window, "partitions")) ||
-            !json_equal(json_object_get(other, "orders"), json_object_get(window, "orders")) ||
-            !leat_json_is(other, "type", "WINDOW_ROW_NUMBER"))
-            return true;
-    }
-    if (!leat_compile_node(c, leat_json_at(windows, "children", 0), &child)) return false;
-    for (size_t i = 0; i < leat_json_count(node, "expressions"); i++)
-        for (size_t k = 0; k < leat_json_count(windows, "expressions"); k++)
-            asked = asked || asks_first_row(leat_json_at(node, "expressions", i), child.count + k);
-    if (!asked || !c->plan->ops[child.op].append_only) return true;
-    if (!leat_compile_first(c, json_object_get(window, "partitions"), json_object_get(window, "orders"), &child, out))
-        return false;
-    struct leat_rel_column one = leat_rel_text(c, (struct leat_type){.kind = LEAT_BIGINT}, false, "CAST(1 AS BIGINT)");
-    struct leat_rel wide;
-    one.not_null = true;
-    leat_rel_start(c, out, out->count + leat_json_count(windows, "expressions"), &wide);
-    memcpy(wide.columns, out->columns, out->count * sizeof *wide.columns);
-    wide.count = out->count;
-    for (size_t k = 0; k < leat_json_count(windows, "expressions"); k++)
-        wide.columns[wide.count++] = one;
-    *out = wide;
-    *done = true;
-    return true;
-}
-
 static bool compile_filter(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
-    size_t windows = leat_json_count(leat_json_at(node, "children", 0), "expressions");
-    bool first_row;
-    if (!compile_first_row(c, node, out, &first_row)) return false;
-    if (!first_row && !leat_compile_node(c, leat_json_at(node, "children", 0), out)) return false;
-    for (size_t i = 0; i < leat_json_count(node, "expressions"); i++) {
-        bool answered = false;
-        for (size_t k = 1; first_row && k <= windows; k++)
-            answered = answered || asks_first_row(leat_json_at(node, "expressions", i), out->count - k);
-        if (answered) continue;
+    bool done;
+    if (!leat_compile_first_rows(c, node, out, &done)) return false;
+    if (!done && !leat_compile_node(c, leat_json_at(node, "children", 0), out)) return false;
+    for (size_t i = 0; !done && i < leat_json_count(node, "expressions"); i++)
         if (!leat_rel_filter(c, out, leat_json_at(node, "expressions", i))) return false;
-    }
-    keep_columns(c, json_object_get(node, "projection_map"), out);
+    leat_rel_keep(c, json_object_get(node, "projection_map"), out);
     return true;
 }
 
@@ -211,7 +146,7 @@ static bool compile_projection(struct leat_compile *c, const json_t *node, struc
 
 static bool compile_order(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     if (!leat_compile_node(c, leat_json_at(node, "children", 0), out)) return false;
-    keep_columns(c, json_object_get(node, "projections"), out);
+    leat_rel_keep(c, json_object_get(node, "projections"), out);
     return true;
 }
 
@@ -376,10 +311,7 @@ static bool compile_by_type(struct leat_compile *c, const json_t *node, const ch
     if (strcmp(type, "MATERIALIZED_CTE") == 0) return compile_cte(c, node, out);
     if (strcmp(type, "CTE_REF") == 0) return compile_cte_ref(c, node, out);
     if (strcmp(type, "DELIM_GET") == 0) return compile_delim_get(c, out);
-    if (strcmp(type, "LIMIT") == 0 || strcmp(type, "TOP_N") == 0)
-        return leat_compile_refuse(
-            c, "LIMIT and OFFSET over the whole result: one change can move every row; use QUALIFY row_number() OVER "
-               "(PARTITION BY ... ORDER BY ...) <= n for the first rows of each key, or SCHEDULE");
+    if (strcmp(type, "LIMIT") == 0) return leat_compile_limit(c, node, out);
     if (strcmp(type, "UNNEST") == 0) return compile_unnest(c, node, out);
     if (strcmp(type, "ANY_JOIN") == 0)
         return leat_compile_refuse(

@@ -59,6 +59,18 @@ bool leat_compile_distinct_rel(struct leat_compile *c, struct leat_rel *in,
 /* DISTINCT ON (targets) ... ORDER BY orders over rel, whose columns `out` has; rel is flushed. */
 bool leat_compile_first(struct leat_compile *c, const json_t *targets, const json_t *orders, struct leat_rel *rel,
                         struct leat_rel *out);
+/* Places of rows in an order, counted from 1. */
+struct leat_places { int64_t first, last; bool shown; /* the place is a column of the result, after rel's */ };
+/* The rows at these places of each key (targets; none: of all rows) in the order `by`; rel is flushed. */
+bool leat_compile_top_n(struct leat_compile *c, const json_t *targets, const json_t *by, struct leat_places places,
+                        struct leat_rel *rel, struct leat_rel *out);
+bool leat_compile_limit(struct leat_compile *c, const json_t *node, struct leat_rel *out);
+/* A filter of row_number() by constants; *done: false, it is something else and nothing was made of it. */
+bool leat_compile_first_rows(struct leat_compile *c, const json_t *filter, struct leat_rel *out, bool *done);
+/* Columns of rel (added where they are expressions) for the targets, and the order `by` with all further columns after
+ * it. orders: arena. */
+bool leat_compile_total_order(struct leat_compile *c, const json_t *targets, const json_t *by, struct leat_rel *rel,
+                              uint16_t *keys, struct leat_order **orders, size_t *order_count);
 bool leat_compile_window(struct leat_compile *c, const json_t *node, struct leat_rel *out);
 bool leat_compile_join(struct leat_compile *c, const json_t *node, struct leat_rel *out);
 bool leat_compile_cross(struct leat_compile *c, const json_t *node, struct leat_rel *out);
@@ -73,6 +85,8 @@ bool leat_rel_expression(struct leat_compile *c, const struct leat_rel *in, cons
                          struct leat_rel_column *out);
 /* The relation with the columns `expressions` over `in`; `in` may be flushed when the texts grow too long. */
 bool leat_rel_project(struct leat_compile *c, struct leat_rel *in, const json_t *expressions, struct leat_rel *out);
+/* An outer projection map keeps some columns, in its order; an empty one all. */
+void leat_rel_keep(struct leat_compile *c, const json_t *map, struct leat_rel *rel);
 bool leat_rel_filter(struct leat_compile *c, struct leat_rel *rel, const json_t *condition);
 void leat_rel_filter_text(struct leat_compile *c, struct leat_rel *rel, const char *text, bool can_fail);
 /* Adds a column unless an equal one is there; its index. */

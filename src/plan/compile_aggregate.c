@@ -508,39 +508,27 @@ static void order_by(struct total_order *order, uint16_t column, bool descending
         (struct leat_order){.column = column, .descending = descending, .nulls_first = nulls_first};
 }
 
-static bool distinct_on_columns(struct leat_compile *c, const json_t *targets, const json_t *orders,
-                                struct leat_rel *rel, uint16_t *keys, struct total_order *order) {
+bool leat_compile_total_order(struct leat_compile *c, const json_t *targets, const json_t *by, struct leat_rel *rel,
+                              uint16_t *keys, struct leat_order **orders, size_t *order_count) {
     struct leat_rel source = *rel;
     struct leat_rel_column column;
+    size_t most = rel->count + json_array_size(targets) + json_array_size(by) + 1;
+    struct total_order order = {.items = leat_arena_alloc(&c->arena, most * sizeof *order.items)};
     for (size_t i = 0; i < json_array_size(targets); i++) {
         if (!leat_rel_expression(c, &source, json_array_get(targets, i), &column)) return false;
         keys[i] = (uint16_t)leat_rel_add(c, rel, &column);
     }
-    for (size_t i = 0; i < json_array_size(orders); i++) {
-        const json_t *item = json_array_get(orders, i);
+    for (size_t i = 0; i < json_array_size(by); i++) {
+        const json_t *item = json_array_get(by, i);
         if (!leat_rel_expression(c, &source, json_object_get(item, "expression"), &column)) return false;
-        order_by(order, (uint16_t)leat_rel_add(c, rel, &column), leat_json_is(item, "type", "DESCENDING"),
+        order_by(&order, (uint16_t)leat_rel_add(c, rel, &column), leat_json_is(item, "type", "DESCENDING"),
                  leat_json_is(item, "null_order", "NULLS FIRST"));
     }
     for (size_t i = 0; i < rel->count; i++)
-        order_by(order, (uint16_t)i, false, false);
+        order_by(&order, (uint16_t)i, false, false);
+    *orders = order.items;
+    *order_count = order.count;
     return true;
-}
-
-static char *distinct_on_sql(const struct leat_rel *rel, const uint16_t *keys, size_t key_count,
-                             const struct total_order *order) {
-    struct leat_buffer sql = {0};
-    leat_put(&sql, "SELECT DISTINCT ON (");
-    for (size_t i = 0; i < key_count; i++)
-        leat_putf(&sql, "%sc%u", i ? ", " : "", keys[i]);
-    leat_put(&sql, ") ");
-    for (size_t i = 0; i < rel->count; i++)
-        leat_putf(&sql, "%sc%zu", i ? ", " : "", i);
-    leat_put(&sql, " FROM leat_input('in') ORDER BY ");
-    for (size_t i = 0; i < order->count; i++)
-        leat_putf(&sql, "%sc%u %s NULLS %s", i ? ", " : "", order->items[i].column,
-                  order->items[i].descending ? "DESC" : "ASC", order->items[i].nulls_first ? "FIRST" : "LAST");
-    return sql.data;
 }
 
 /* The winner of a key changes to a row that comes earlier in the order. When the order begins with event time
@@ -568,13 +556,14 @@ static void distinct_on_times(struct leat_op *op, const struct leat_op *child, c
 
 bool leat_compile_first(struct leat_compile *c, const json_t *targets, const json_t *by, struct leat_rel *rel,
                         struct leat_rel *out) {
-    size_t visible = rel->count, extra = json_array_size(by), key_count = json_array_size(targets);
+    size_t visible = rel->count, key_count = json_array_size(targets);
     uint16_t *keys = leat_arena_alloc(&c->arena, (key_count + 1) * sizeof *keys);
-    struct total_order order = {0};
-    order.items = leat_arena_alloc(&c->arena, (visible + extra + key_count + 1) * sizeof *order.items);
-    if (!distinct_on_columns(c, targets, by, rel, keys, &order) || !leat_rel_flush(c, rel)) return false;
-    bool append_only = c->plan->ops[rel->op].append_only;
-    int index = leat_emit(c, append_only ? LEAT_OP_DISTINCT_ON : LEAT_OP_RECOMPUTE, rel->op, -1);
+    struct total_order order;
+    if (!c->plan->ops[rel->op].append_only)
+        return leat_compile_top_n(c, targets, by, (struct leat_places){.first = 1, .last = 1}, rel, out);
+    if (!leat_compile_total_order(c, targets, by, rel, keys, &order.items, &order.count) || !leat_rel_flush(c, rel))
+        return false;
+    int index = leat_emit(c, LEAT_OP_DISTINCT_ON, rel->op, -1);
     struct leat_op *op = &c->plan->ops[index];
     const struct leat_op *child = &c->plan->ops[rel->op];
     op->key_count = key_count;
@@ -582,23 +571,13 @@ bool leat_compile_first(struct leat_compile *c, const json_t *targets, const jso
     memcpy(op->keys, keys, key_count * sizeof *keys);
     for (size_t i = 0; i < rel->count; i++)
         leat_emit_column(op, rel->columns[i].name, rel->columns[i].type, rel->columns[i].not_null);
-    if (append_only) {
-        op->order_count = order.count;
-        op->orders = leat_alloc((order.count + 1) * sizeof *op->orders);
-        memcpy(op->orders, order.items, order.count * sizeof *order.items);
-        distinct_on_times(op, child, &order);
-    } else {
-        op->sql = distinct_on_sql(rel, keys, key_count, &order);
-        for (size_t i = 0; i < child->time_count; i++)
-            for (size_t k = 0; k < key_count; k++)
-                if (keys[k] == child->times[i].column)
-                    leat_emit_time(op, keys[k], child->times[i].span_us, child->times[i].object);
-    }
-    op->incremental_class = append_only ? 2 : 6;
-    op->why = leat_strdup(append_only ? "the first row of each key stays"
-                                      : "the input takes rows back: changed keys are computed again");
-    op->state_bound = leat_strdup(append_only ? "unbounded: one row for every key ever seen"
-                                              : "unbounded: all rows of every key are kept");
+    op->order_count = order.count;
+    op->orders = leat_alloc((order.count + 1) * sizeof *op->orders);
+    memcpy(op->orders, order.items, order.count * sizeof *order.items);
+    distinct_on_times(op, child, &order);
+    op->incremental_class = 2;
+    op->why = leat_strdup("the first row of each key stays");
+    op->state_bound = leat_strdup("unbounded: one row for every key ever seen");
     if (!leat_emit_done(c, &index)) return false;
     leat_rel_of_op(c, index, out);
     child = &c->plan->ops[rel->op];

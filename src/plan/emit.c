@@ -96,7 +96,8 @@ static void put_map(const struct leat_op *op, struct leat_buffer *out) {
 
 static char *make_signature(struct leat_compile *c, const struct leat_op *op) {
     static const char *const names[] = {"source",    "reference", "table", "map",       "distinct_on",
-                                        "aggregate", "lookup",    "join",  "recompute", "union"};
+                                        "aggregate", "lookup",    "join",  "recompute", "union",
+                                        "top_n"};
     struct leat_buffer out = {0};
     leat_put(&out, names[op->kind]);
     put_object(c, op, &out);
@@ -106,6 +107,8 @@ static char *make_signature(struct leat_compile *c, const struct leat_op *op) {
     for (size_t i = 0; i < op->order_count; i++)
         leat_putf(&out, " order %u%s%s", op->orders[i].column, op->orders[i].descending ? "d" : "a",
                   op->orders[i].nulls_first ? "f" : "l");
+    if (op->kind == LEAT_OP_TOP_N)
+        leat_putf(&out, " places %lld %lld%s", (long long)op->skip, (long long)op->take, op->ranked ? " ranked" : "");
     for (size_t i = 0; i < op->agg_count; i++) {
         const struct leat_agg *a = &op->aggs[i];
         leat_putf(&out, " agg %d(%d,%d,%d)", (int)a->kind, a->argument, a->by, a->filter);

@@ -7,7 +7,8 @@
 #include "plan/plan.h"
 
 static const char *const kind_names[] = {"SOURCE",    "REFERENCE", "TABLE", "MAP",       "DISTINCT ON",
-                                         "AGGREGATE", "LOOKUP",    "JOIN",  "RECOMPUTE", "UNION ALL"};
+                                         "AGGREGATE", "LOOKUP",    "JOIN",  "RECOMPUTE", "UNION ALL",
+                                         "TOP N"};
 static const char *const join_names[] = {"inner", "left", "semi", "anti"};
 static const char *const agg_formats[] = {
     "count(*)", "count(%s)",       "count(DISTINCT %s)", "sum(%s)",      "avg(%s)",    "min(%s)",
@@ -136,6 +137,11 @@ static void put_detail(const struct leat_project *project, const struct leat_pla
     case LEAT_OP_RECOMPUTE:
     case LEAT_OP_DISTINCT_ON:
         if (op->kind == LEAT_OP_RECOMPUTE || op->kind == LEAT_OP_DISTINCT_ON) leat_put(out, "by ");
+        put_keys(plan, op, out);
+        break;
+    case LEAT_OP_TOP_N:
+        leat_putf(out, "places %lld to %lld", (long long)op->skip + 1, (long long)(op->skip + op->take));
+        if (op->key_count) leat_put(out, " by ");
         put_keys(plan, op, out);
         break;
     case LEAT_OP_UNION:

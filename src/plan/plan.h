@@ -29,6 +29,7 @@ enum leat_op_kind {
      * whose key is NULL are recomputed together. A row with weight n is n rows of leat_input. */
     LEAT_OP_RECOMPUTE,
     LEAT_OP_UNION,       /* UNION ALL, same types */
+    LEAT_OP_TOP_N,       /* class 6: of each key the rows at the places (skip, skip + take] of a total order */
 };
 enum leat_agg_kind {
     LEAT_AGG_COUNT_STAR, LEAT_AGG_COUNT, LEAT_AGG_COUNT_DISTINCT, LEAT_AGG_SUM, LEAT_AGG_AVG,
@@ -72,10 +73,13 @@ struct leat_op {
     /* MAP */
     char *filter; bool filter_can_fail; /* NULL: none */
     struct leat_map_column *map; size_t map_count;
-    /* DISTINCT_ON, AGGREGATE (group columns, output first), RECOMPUTE: columns of child 0; LOOKUP, JOIN, RECOMPUTE over
+    /* DISTINCT_ON, TOP_N, AGGREGATE (group columns, output first), RECOMPUTE: columns of child 0; LOOKUP, JOIN, RECOMPUTE over
      * two inputs: left in keys, right in right_keys */
     uint16_t *keys; uint16_t *right_keys; size_t key_count;
-    struct leat_order *orders; size_t order_count;  /* DISTINCT_ON: total order; the first row stays */
+    struct leat_order *orders; size_t order_count;  /* DISTINCT_ON: total order, the first row stays; TOP_N */
+    int64_t skip, take;                             /* TOP_N; copies of a row have places one after the other */
+    bool forgets;                                   /* TOP_N: the input takes nothing back: rows past the last place never come back */
+    bool ranked;                                    /* TOP_N: the place is the last column, BIGINT */
     struct leat_agg *aggs; size_t agg_count;        /* AGGREGATE; output: keys then aggs */
     bool global;                        /* AGGREGATE without GROUP BY: one row always */
     /* AGGREGATE: groups with v + span_us <= cut for one of `times` are final and may be dropped; the input may take rows

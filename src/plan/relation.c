@@ -219,6 +219,17 @@ static void learn_not_null(struct leat_rel *rel, const json_t *condition) {
         rel->columns[ref].not_null = true;
 }
 
+void leat_rel_keep(struct leat_compile *c, const json_t *map, struct leat_rel *rel) {
+    struct leat_rel kept;
+    if (json_array_size(map) == 0) return;
+    leat_rel_start(c, rel, json_array_size(map), &kept);
+    for (size_t i = 0; i < json_array_size(map); i++) {
+        size_t at = (size_t)json_integer_value(json_array_get(map, i));
+        if (at < rel->count) kept.columns[kept.count++] = rel->columns[at];
+    }
+    *rel = kept;
+}
+
 bool leat_rel_filter(struct leat_compile *c, struct leat_rel *rel, const json_t *condition) {
     struct leat_rel_column column;
     if (!leat_rel_expression(c, rel, condition, &column)) return false;

@@ -153,14 +153,12 @@ size_t leat_row_stored_size(const struct leat_row_codec *codec, const uint8_t *b
     return codec->string_area + (size_t)end;
 }
 
-static void read_strings(const struct leat_row_codec *codec, size_t i, bool first, const uint8_t *const *rows, size_t n,
-                         struct leat_string *to) {
-    for (size_t r = 0; r < n; r++) {
-        uint32_t begin = 0, end;
-        if (!first) memcpy(&begin, rows[r] + codec->offsets[i] - 4, 4);
-        memcpy(&end, rows[r] + codec->offsets[i], 4);
-        to[r] = leat_string_of((const char *)rows[r] + codec->string_area + begin, end - begin);
-    }
+struct leat_string leat_row_string(const struct leat_row_codec *codec, const uint8_t *bytes, size_t column) {
+    uint32_t at = codec->offsets[column], first = codec->string_area - 4 * (uint32_t)codec->string_count;
+    uint32_t begin = 0, end;
+    if (at != first) memcpy(&begin, bytes + at - 4, 4);
+    memcpy(&end, bytes + at, 4);
+    return leat_string_of((const char *)bytes + codec->string_area + begin, end - begin);
 }
 
 #define READ_FIXED(bytes)                                                                                              \
@@ -191,7 +189,6 @@ static void read_fixed(size_t offset, size_t size, const uint8_t *const *rows, s
 
 void leat_row_read(const struct leat_row_codec *codec, const uint8_t *const *rows, size_t n, struct leat_changes *out,
                    size_t first_column, size_t at) {
-    bool first_string = true;
     assert(at + n <= out->capacity || !n);
     for (size_t i = 0; i < codec->count; i++) {
         struct leat_column *column = &out->columns[first_column + i];
@@ -199,8 +196,8 @@ void leat_row_read(const struct leat_row_codec *codec, const uint8_t *const *row
         assert(leat_type_equal(column->type, codec->types[i]));
         char *to = (char *)column->data + at * size;
         if (leat_type_is_string(codec->types[i])) {
-            read_strings(codec, i, first_string, rows, n, (struct leat_string *)to);
-            first_string = false;
+            for (size_t r = 0; r < n; r++)
+                ((struct leat_string *)to)[r] = leat_row_string(codec, rows[r], i);
             leat_own_strings(out, first_column + i, at, n);
         } else {
             read_fixed(codec->offsets[i], size, rows, n, to);

@@ -33,6 +33,8 @@ void leat_row_encode(const struct leat_row_codec *codec, const struct leat_chang
                      size_t n, struct leat_row_block *block);
 void leat_row_block_deinit(struct leat_row_block *block);
 size_t leat_row_stored_size(const struct leat_row_codec *codec, const uint8_t *bytes);
+/* A string value of an encoded row, not NULL; it points into the row. */
+struct leat_string leat_row_string(const struct leat_row_codec *codec, const uint8_t *bytes, size_t column);
 /* Decodes n rows into out's columns first_column.. at rows at..at+n. The caller has reserved them and sets row_count. */
 void leat_row_read(const struct leat_row_codec *codec, const uint8_t *const *rows, size_t n, struct leat_changes *out,
                    size_t first_column, size_t at);

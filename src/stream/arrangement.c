@@ -49,7 +49,9 @@ void leat_arrangement_deinit(struct leat_arrangement *a) {
     free(a->key_columns);
     free(a->stored_keys);
     free(a->stored_all);
-    free(a->emptied);
+    free(a->emptied_rows.items);
+    free(a->emptied_keys.items);
+    free(a->changed.items);
     *a = (struct leat_arrangement){0};
 }
 
@@ -64,12 +66,12 @@ static void link_row(struct leat_arrangement *a, uint32_t index, struct leat_arr
     key->row_count++;
 }
 
-static void note_emptied(struct leat_arrangement *a, uint32_t key) {
-    if (a->emptied_count == a->emptied_capacity) {
-        a->emptied_capacity = a->emptied_capacity ? a->emptied_capacity * 2 : 64;
-        a->emptied = leat_realloc(a->emptied, a->emptied_capacity * sizeof *a->emptied);
+static void push_index(struct leat_index_list *list, uint32_t index) {
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity ? list->capacity * 2 : 64;
+        list->items = leat_realloc(list->items, list->capacity * sizeof *list->items);
     }
-    a->emptied[a->emptied_count++] = key;
+    list->items[list->count++] = index;
 }
 
 static void unlink_row(struct leat_arrangement *a, const struct leat_arranged_row *row) {
@@ -79,7 +81,7 @@ static void unlink_row(struct leat_arrangement *a, const struct leat_arranged_ro
     else
         leat_arranged_row_at(a, row->previous)->next = row->next;
     if (row->next != LEAT_NO_ENTRY) leat_arranged_row_at(a, row->next)->previous = row->previous;
-    if (--key->row_count == 0) note_emptied(a, row->key);
+    if (--key->row_count == 0) push_index(&a->emptied_keys, row->key);
 }
 
 static void drop_row(struct leat_arrangement *a, uint32_t index) {
@@ -112,8 +114,7 @@ struct chunk {
     uint32_t rows[CHUNK_ROWS]; /* of the batch */
     struct leat_hash128 contents[CHUNK_ROWS], keys[CHUNK_ROWS];
     uint32_t row_entries[CHUNK_ROWS], key_entries[CHUNK_ROWS];
-    uint32_t zero[CHUNK_ROWS];
-    size_t n, zero_count;
+    size_t n;
 };
 
 /* Encodes the chunk's rows of the batch into the block and hashes their content: the bytes where equal rows have equal
@@ -132,25 +133,24 @@ static void encode_chunk(struct leat_arrangement *a, const struct leat_row_codec
     }
 }
 
+void leat_arrangement_set_weight(struct leat_arrangement *a, uint32_t index, int64_t weight) {
+    struct leat_entry *e = leat_keyed_at(&a->rows, index);
+    struct leat_arranged_row *row = leat_entry_payload(e);
+    leat_arranged_key_at(a, row->key)->copies += weight - row->weight;
+    row->weight = weight;
+    leat_keyed_mark_dirty(&a->rows, e, index);
+    if (!weight) push_index(&a->emptied_rows, index);
+    if (a->lists_changed) push_index(&a->changed, index);
+}
+
 static void apply_chunk(struct leat_arrangement *a, const struct leat_changes *batch, struct chunk *c) {
     leat_keyed_upsert(&a->rows, c->contents, c->n, c->row_entries);
     leat_keyed_upsert(&a->keys, c->keys, c->n, c->key_entries);
-    c->zero_count = 0;
     for (size_t i = 0; i < c->n; i++) {
         struct leat_entry *e = leat_keyed_at(&a->rows, c->row_entries[i]);
         struct leat_arranged_row *row = leat_entry_payload(e);
-        int64_t weight = leat_weight(batch, c->rows[i]);
         if (e->flags & LEAT_ENTRY_NEW) keep_row(a, c->row_entries[i], i, c->key_entries[i]);
-        row->weight += weight;
-        leat_arranged_key_at(a, c->key_entries[i])->copies += weight;
-        leat_keyed_mark_dirty(&a->rows, e, c->row_entries[i]);
-        if (!row->weight) c->zero[c->zero_count++] = c->row_entries[i];
-    }
-    /* Only now, so that an entry is not given away while a later row of the chunk still means it. */
-    for (size_t i = 0; i < c->zero_count; i++) {
-        struct leat_entry *e = leat_keyed_at(&a->rows, c->zero[i]);
-        struct leat_arranged_row *row = leat_entry_payload(e);
-        if (e->flags & LEAT_ENTRY_LIVE && !row->weight) drop_row(a, c->zero[i]);
+        leat_arrangement_set_weight(a, c->row_entries[i], row->weight + leat_weight(batch, c->rows[i]));
     }
 }
 
@@ -171,12 +171,17 @@ void leat_arrangement_apply(struct leat_arrangement *a, const struct leat_change
 }
 
 void leat_arrangement_sweep(struct leat_arrangement *a) {
-    for (size_t i = 0; i < a->emptied_count; i++) {
-        struct leat_entry *e = leat_keyed_at(&a->keys, a->emptied[i]);
-        struct leat_arranged_key *key = leat_entry_payload(e);
-        if (e->flags & LEAT_ENTRY_LIVE && !key->row_count) leat_keyed_remove(&a->keys, a->emptied[i]);
+    for (size_t i = 0; i < a->emptied_rows.count; i++) {
+        struct leat_entry *e = leat_keyed_at(&a->rows, a->emptied_rows.items[i]);
+        const struct leat_arranged_row *row = leat_entry_payload(e);
+        if (e->flags & LEAT_ENTRY_LIVE && !row->weight) drop_row(a, a->emptied_rows.items[i]);
     }
-    a->emptied_count = 0;
+    for (size_t i = 0; i < a->emptied_keys.count; i++) {
+        struct leat_entry *e = leat_keyed_at(&a->keys, a->emptied_keys.items[i]);
+        const struct leat_arranged_key *key = leat_entry_payload(e);
+        if (e->flags & LEAT_ENTRY_LIVE && !key->row_count) leat_keyed_remove(&a->keys, a->emptied_keys.items[i]);
+    }
+    a->emptied_rows.count = a->emptied_keys.count = a->changed.count = 0;
 }
 
 uint64_t leat_arrangement_bytes(const struct leat_arrangement *a) {

@@ -20,6 +20,7 @@ struct leat_arranged_row {
     int64_t weight;
     uint32_t next, previous, key;
 };
+struct leat_index_list { uint32_t *items; size_t count, capacity; };
 struct leat_arrangement {
     struct leat_row_codec codec;
     struct leat_row_block block; /* the chunk being applied */
@@ -30,8 +31,9 @@ struct leat_arrangement {
     struct leat_keyed keys;  /* struct leat_arranged_key */
     struct leat_keyed rows;  /* struct leat_arranged_row */
     struct leat_heap heap;
-    uint32_t *emptied;       /* keys that may have no rows left */
-    size_t emptied_count, emptied_capacity;
+    struct leat_index_list emptied_rows, emptied_keys; /* that may have no copies or rows left */
+    bool lists_changed;      /* the user's: wants the list of changed rows */
+    struct leat_index_list changed; /* rows whose weight was touched since the last sweep; one may be in it several times */
     struct leat_schema part_schema; /* stored columns, then copies BIGINT */
     struct leat_changes tombstones;
 };
@@ -40,11 +42,13 @@ struct leat_arrangement {
 void leat_arrangement_init(struct leat_arrangement *a, const struct leat_schema *schema, const uint16_t *columns,
                            size_t column_count, const uint16_t *keys, size_t key_count);
 void leat_arrangement_deinit(struct leat_arrangement *a); /* an all-zero one is fine */
-/* Adds the batch's weights. key_hashes: row_count entries; skip (may be NULL): rows not to retain. Encoded bytes handed out before
- * become invalid; key indexes stay until leat_arrangement_sweep. */
+/* Adds the batch's weights. key_hashes: row_count entries; skip (may be NULL): rows not to retain. Indexes of rows and keys and
+ * encoded bytes stay until leat_arrangement_sweep, also those of rows that have no copies left (weight 0). */
 void leat_arrangement_apply(struct leat_arrangement *a, const struct leat_changes *batch,
                             const struct leat_hash128 *key_hashes, const uint8_t *skip);
-/* Drops keys without rows: once at the end of a step. */
+/* The row has `weight` copies from now on; 0: it goes with the next sweep. */
+void leat_arrangement_set_weight(struct leat_arrangement *a, uint32_t row, int64_t weight);
+/* Drops rows without copies and keys without rows: once at the end of a step. */
 void leat_arrangement_sweep(struct leat_arrangement *a);
 static inline struct leat_arranged_key *leat_arranged_key_at(const struct leat_arrangement *a, uint32_t key) {
     return leat_entry_payload(leat_keyed_at(&a->keys, key));

@@ -37,6 +37,18 @@ static const struct {
     {"", "SELECT status FROM orders UNION SELECT category FROM products"},
     {"", "SELECT DISTINCT ON (category) category, price FROM products ORDER BY price DESC"},
     {"", "SELECT count(*) AS n, sum(amount) AS s FROM (SELECT DISTINCT ON (event_id) * FROM orders)"},
+    /* first rows of everything, and of keys */
+    {"", "SELECT order_id, amount FROM orders ORDER BY amount DESC LIMIT 4"},
+    {"", "SELECT status, price, event_id FROM orders ORDER BY status NULLS FIRST, price DESC LIMIT 5 OFFSET 3"},
+    {"", "SELECT status, quantity FROM orders ORDER BY upper(status), quantity % 2 LIMIT 6"},
+    {"", "SELECT customer_id, sum(amount) AS total FROM orders GROUP BY customer_id ORDER BY total DESC LIMIT 2"},
+    {"", "SELECT count(*) AS n, sum(price) AS s FROM (SELECT * FROM products ORDER BY price LIMIT 3)"},
+    {"", "SELECT DISTINCT ON (status) status, product_id, n FROM (SELECT status, product_id, count(*) AS n FROM orders GROUP BY ALL) ORDER BY n DESC"},
+    {"", "SELECT customer_id, amount, row_number() OVER (PARTITION BY customer_id ORDER BY amount DESC) AS place FROM orders QUALIFY place <= 3"},
+    {"", "SELECT customer_id, status FROM orders QUALIFY row_number() OVER (PARTITION BY customer_id ORDER BY price) = 2"},
+    {"", "SELECT status, n, row_number() OVER (ORDER BY n DESC) AS place FROM (SELECT status, count(*) AS n FROM orders GROUP BY status) QUALIFY place BETWEEN 2 AND 3"},
+    {"", "SELECT * FROM (SELECT product_id, category, row_number() OVER (PARTITION BY category ORDER BY price) AS place FROM products) WHERE place > 1 AND place < 4 AND product_id > 1"},
+    {"", "SELECT category, product_id FROM products QUALIFY row_number() OVER (PARTITION BY category ORDER BY price DESC) = 1"},
     /* aggregates */
     {"", "SELECT status, count(*) AS n, count(amount) AS c, sum(amount) AS s, sum(quantity) AS q, avg(amount) AS a, avg(quantity) AS b, "
          "sum(price) AS p, avg(price) AS ap, min(amount) AS mi, max(event_time) AS ma FROM orders GROUP BY status"},

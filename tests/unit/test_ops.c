@@ -386,6 +386,51 @@ static void distinct_on(void **state) {
     leat_buffer_deinit(&sql);
 }
 
+/* ---- TOP_N */
+
+/* Random rows come and go; the places are asked of DuckDB over all of them. */
+static void top_n(void **state) {
+    (void)state;
+    static const struct { uint16_t key; size_t key_count; int64_t skip, take; bool ranked, retract; } cases[] = {
+        {C_KEY, 1, 0, 3, false, true}, {C_KEY, 1, 1, 4, true, true},    {C_NAME, 1, 0, 1, false, true},
+        {C_KEY, 0, 0, 10, true, true}, {C_KEY, 0, 5, 20, false, true},  {C_DOUBLE, 1, 0, 2, true, true},
+        {C_KEY, 1, 1, 3, true, false}, {C_KEY, 0, 0, 5, false, false},
+    };
+    static struct leat_order orders[COLUMN_COUNT + 2];
+    struct leat_buffer by = {0};
+    orders[0] = (struct leat_order){.column = C_FLOAT, .descending = true, .nulls_first = true};
+    orders[1] = (struct leat_order){.column = C_TEXT, .descending = true};
+    leat_putf(&by, "c%d DESC NULLS FIRST, c%d DESC NULLS LAST", C_FLOAT, C_TEXT);
+    for (uint16_t i = 0; i < COLUMN_COUNT; i++) {
+        orders[i + 2] = (struct leat_order){.column = i};
+        leat_putf(&by, ", c%d NULLS LAST", i);
+    }
+    for (uint64_t seed = 0; seed < 2 * sizeof cases / sizeof *cases; seed++) {
+        uint16_t keys[1] = {cases[seed / 2].key};
+        struct leat_op op = {.kind = LEAT_OP_TOP_N, .keys = keys, .orders = orders, .order_count = COLUMN_COUNT + 2};
+        struct generator g = make_generator(seed);
+        struct leat_buffer sql = {0};
+        struct rig r;
+        op.key_count = cases[seed / 2].key_count;
+        op.skip = cases[seed / 2].skip, op.take = cases[seed / 2].take;
+        op.ranked = cases[seed / 2].ranked, op.forgets = !cases[seed / 2].retract;
+        g.variety = seed % 2 ? 2 : 60;
+        g.keys = seed % 3 ? 4 : 30;
+        for (size_t i = 0; i < COLUMN_COUNT; i++)
+            add_input_field(&op, i);
+        if (op.ranked) add_field(&op, "place", BIGINT);
+        leat_putf(&sql, "SELECT COLUMNS('^c')%s FROM (SELECT *, row_number() OVER (", op.ranked ? ", n" : "");
+        if (op.key_count) leat_putf(&sql, "PARTITION BY c%u ", keys[0]);
+        leat_putf(&sql, "ORDER BY %s) AS n FROM leat_input('left')) WHERE n > %lld AND n <= %lld", by.data,
+                  (long long)op.skip, (long long)(op.skip + op.take));
+        rig_init(&r, &op, 1);
+        rig_run(&r, &g, sql.data, 60, cases[seed / 2].retract, "TOP_N");
+        rig_deinit(&r);
+        leat_buffer_deinit(&sql);
+    }
+    leat_buffer_deinit(&by);
+}
+
 /* ---- joins */
 
 static void joins(void **state) {
@@ -718,6 +763,7 @@ int main(void) {
         cmocka_unit_test(lookup_of_static_right),
         cmocka_unit_test(global_row_at_once),
         cmocka_unit_test(distinct_on),
+        cmocka_unit_test(top_n),
         cmocka_unit_test(joins),
         cmocka_unit_test(cross_product),
         cmocka_unit_test(recompute),

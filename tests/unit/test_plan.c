@@ -28,6 +28,9 @@ static void queries_get_their_class(void **state) {
         {"SELECT customer_id, median(amount) AS m FROM orders GROUP BY customer_id", 6, LEAT_OP_RECOMPUTE},
         {"SELECT order_id, row_number() OVER (PARTITION BY customer_id ORDER BY amount) AS n FROM orders", 6,
          LEAT_OP_RECOMPUTE},
+        {"SELECT order_id FROM orders ORDER BY amount LIMIT 3", 6, LEAT_OP_TOP_N},
+        {"SELECT order_id FROM orders QUALIFY row_number() OVER (ORDER BY amount) BETWEEN 2 AND 9", 6, LEAT_OP_TOP_N},
+        {"SELECT DISTINCT ON (category) * FROM products ORDER BY price", 6, LEAT_OP_TOP_N},
         {"SELECT status FROM orders UNION ALL SELECT category FROM products", 1, LEAT_OP_UNION},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

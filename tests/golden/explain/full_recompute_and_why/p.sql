@@ -9,7 +9,7 @@ WITH (connector = 'file', path = 'products.csv', format = 'csv', refresh = INTER
 CREATE SOURCE countries (code VARCHAR PRIMARY KEY, name VARCHAR NOT NULL)
 WITH (connector = 'file', path = 'countries.parquet', format = 'parquet');
 
-CREATE MATERIALIZED TABLE a FRESHNESS = INTERVAL '5' SECOND AS SELECT order_id FROM orders ORDER BY amount LIMIT 3;
+CREATE MATERIALIZED TABLE a FRESHNESS = INTERVAL '5' SECOND AS SELECT order_id FROM orders ORDER BY amount LIMIT 30%;
 CREATE MATERIALIZED TABLE b FRESHNESS = INTERVAL '5' SECOND AS SELECT median(amount) AS m FROM orders;
 CREATE MATERIALIZED TABLE c FRESHNESS = INTERVAL '5' SECOND AS SELECT order_id FROM orders WHERE event_time > now()::TIMESTAMP - INTERVAL 1 DAY;
 CREATE MATERIALIZED TABLE d FRESHNESS = INTERVAL '5' SECOND AS SELECT order_id, row_number() OVER (ORDER BY amount) AS n FROM orders;
