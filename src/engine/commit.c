@@ -23,7 +23,7 @@ static enum leat_status open_side(struct leat_engine *engine, const struct leat_
     if (st == LEAT_OK) {
         int64_t version = leat_delta_txn_version(leat_delta_current(side->delta), app_id);
         side->committed_step = version < 0 ? 0 : (uint64_t)version;
-        side->overwrite = version < 0 && leat_delta_current(side->delta)->file_count > 0;
+        side->overwrite = side == &table->dead && version < 0 && leat_delta_current(side->delta)->file_count > 0;
         st = leat_conn_input(engine->batch_conn, name, &side->schema, true, err);
     }
     free(dir);

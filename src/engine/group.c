@@ -83,20 +83,31 @@ static struct leat_group *group_for(struct leat_engine *engine, int64_t freshnes
     g->reads = leat_alloc(sources * sizeof *g->reads);
     g->cursors = leat_alloc(sources * sizeof *g->cursors);
     g->watermarks = leat_alloc(sources * sizeof *g->watermarks);
+    g->history = leat_alloc(sources * sizeof *g->history);
+    g->floors = leat_alloc(sources * sizeof *g->floors);
     g->times = leat_alloc(sources * sizeof *g->times);
     g->time_counts = leat_alloc(sources * sizeof *g->time_counts);
     g->reference_versions = leat_alloc(sources * sizeof *g->reference_versions);
     g->queues = leat_alloc(tables * sizeof *g->queues);
-    for (size_t i = 0; i < sources; i++) g->watermarks[i] = INT64_MIN;
+    for (size_t i = 0; i < sources; i++) g->watermarks[i] = g->floors[i] = INT64_MIN;
     engine->groups = leat_realloc(engine->groups, (size_t)(engine->group_count + 1) * sizeof *engine->groups);
     engine->groups[engine->group_count++] = g;
     return g;
 }
 
-static int find_gnode(const struct leat_group *g, const struct leat_op *op, int64_t lateness_us) {
+static int find_gnode(const struct leat_group *g, const struct leat_op *op, int64_t lateness_us, int late_class) {
     for (int i = 0; i < g->node_count; i++)
-        if (strcmp(g->nodes[i].op->signature, op->signature) == 0 && g->nodes[i].lateness_us == lateness_us) return i;
+        if (strcmp(g->nodes[i].op->signature, op->signature) == 0 && g->nodes[i].lateness_us == lateness_us &&
+            g->nodes[i].late_class == late_class)
+            return i;
     return -1;
+}
+
+static bool reads_source(const struct leat_plan *plan, int op) {
+    const struct leat_op *o = &plan->ops[op];
+    for (int i = 0; i < o->child_count; i++)
+        if (reads_source(plan, o->children[i])) return true;
+    return o->kind == LEAT_OP_SOURCE;
 }
 
 static bool below_cut(const struct leat_plan *plan, int op) {
@@ -113,13 +124,16 @@ static void add_table(struct leat_group *g, struct leat_gtable *table) {
     for (size_t i = 0; i < plan->op_count; i++) {
         const struct leat_op *op = &plan->ops[i];
         int64_t lateness = below_cut(plan, (int)i) ? table->def->lateness_us : -1;
-        where[i] = find_gnode(g, op, lateness);
+        int late_class = reads_source(plan, (int)i) ? table->late_class : 0;
+        where[i] = find_gnode(g, op, lateness, late_class);
         if (where[i] >= 0) continue;
         g->nodes = leat_realloc(g->nodes, (size_t)(g->node_count + 1) * sizeof *g->nodes);
         struct leat_gnode *node = &g->nodes[g->node_count];
         memset(node, 0, sizeof *node);
         node->op = op;
         node->lateness_us = lateness;
+        node->late_class = late_class;
+        node->owner = table;
         node->children[0] = op->child_count > 0 ? where[op->children[0]] : -1;
         node->children[1] = op->child_count > 1 ? where[op->children[1]] : -1;
         if (op->kind == LEAT_OP_SOURCE) g->reads[op->object] = true;
@@ -185,6 +199,12 @@ enum leat_status leat_groups_build(struct leat_engine *engine, struct leat_error
         if (ref.kind == LEAT_OBJECT_TABLE && (st = compile_table(engine, ref.index, err)) != LEAT_OK) return st;
         if ((st = declare(engine, ref, err)) != LEAT_OK) return st;
     }
+    return LEAT_OK;
+}
+
+enum leat_status leat_groups_arrange(struct leat_engine *engine, struct leat_error *err) {
+    const struct leat_project *project = engine->project;
+    enum leat_status st;
     for (size_t i = 0; i < project->order_count; i++) {
         if (project->order[i].kind != LEAT_OBJECT_TABLE) continue;
         struct leat_gtable *table = &engine->tables[project->order[i].index];
@@ -205,6 +225,13 @@ enum leat_status leat_groups_build(struct leat_engine *engine, struct leat_error
     return LEAT_OK;
 }
 
+void leat_groups_free(struct leat_engine *engine) {
+    for (int k = 0; k < engine->group_count; k++) leat_group_free(engine->groups[k]);
+    free(engine->groups);
+    engine->groups = NULL;
+    engine->group_count = 0;
+}
+
 void leat_group_free(struct leat_group *g) {
     for (int i = 0; i < g->node_count; i++) {
         struct leat_gnode *node = &g->nodes[i];
@@ -217,8 +244,11 @@ void leat_group_free(struct leat_group *g) {
     }
     for (size_t s = 0; s < g->engine->project->source_count; s++) {
         leat_cursors_free(&g->cursors[s]);
+        leat_cursors_free(&g->history[s]);
         free(g->times[s]);
     }
+    free(g->history);
+    free(g->floors);
     for (size_t t = 0; t < g->engine->project->table_count; t++)
         if (g->queues[t].schema) leat_changes_deinit(&g->queues[t]);
     free(g->nodes);

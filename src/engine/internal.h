@@ -66,6 +66,8 @@ struct leat_src {
 };
 
 struct leat_balance { uint64_t in, admitted, late, dead; };
+struct leat_late_key { uint32_t partition; uint64_t offset; };
+struct leat_late_set { struct leat_late_key *items; size_t count; }; /* sorted */
 /* A table beside a table: append-only, committed with it, idempotent on its own. */
 struct leat_side {
     const char *suffix;
@@ -87,6 +89,8 @@ struct leat_gtable {
 
     uint64_t committed_step;            /* from the Delta txn at open */
     struct leat_side late, dead;        /* t__late; t__dead: rows whose expressions failed */
+    struct leat_late_set *late_sets;    /* per source: what t__late holds, while history is read; NULL: not loaded */
+    int late_class;                     /* tables of one class share operators */
     uint64_t changes_out, withheld;
     struct leat_balance *balance;       /* per source of the project */
     /* batch */
@@ -105,6 +109,8 @@ struct leat_gnode {
     struct leat_changes out, view;      /* this step's changes: owned, or a SOURCE's borrowed columns of one chunk */
     struct leat_changes *result;        /* &out, &view, or NULL: nothing in this step */
     int64_t lateness_us;                /* of the tables it serves; -1: no cut */
+    int late_class;                     /* of the tables it serves; 0 where no source is below */
+    struct leat_gtable *owner;          /* SOURCE: one of the tables it serves; all have equal late sets */
     bool *feeds;                        /* per table of the group: does it depend on this node? */
     bool *counts;                       /* SOURCE, per table of the group: keeps its row balance of this source */
 };
@@ -116,6 +122,9 @@ struct leat_group {
     bool *reads;                        /* per source of the project: has a SOURCE node here */
     struct leat_cursors *cursors;       /* per source of the project: next record to read */
     int64_t *watermarks;                /* per source: journaled, INT64_MIN none */
+    struct leat_cursors *history;       /* per source: records before these were decided (rule 2): t__late says which are late */
+    int64_t *floors;                    /* per source: the watermark never falls below this, once history is read */
+    bool late_loaded;                   /* its tables' late sets are in memory */
     struct leat_partition_time **times; size_t *time_counts; /* per source, per partition */
     uint64_t *reference_versions;       /* per source of the project */
     struct leat_changes *queues;        /* per table of the project: changes waiting from other groups; schema NULL if unused */
@@ -196,8 +205,22 @@ void leat_bronze_put_below(const struct leat_cursors *upto, struct leat_buffer *
 enum leat_status leat_bronze_read(struct leat_src *, uint32_t partition, uint64_t from, uint64_t to,
                                   enum leat_status (*visit)(void *, struct leat_chunk *, struct leat_error *), void *context, struct leat_error *) LEAT_MUST;
 
+/* late.c: rule 2 */
+/* Reads t__late at a version (-1: newest), without what the predicate `except` (NULL: nothing) names. */
+enum leat_status leat_late_load(struct leat_engine *, struct leat_gtable *, int64_t version, const char *except, struct leat_error *) LEAT_MUST;
+void leat_late_forget(struct leat_engine *, struct leat_gtable *);
+bool leat_late_has(const struct leat_gtable *, int source, uint32_t partition, uint64_t offset);
+bool leat_late_classify(struct leat_engine *); /* by the loaded sets; true: the classes are others than before */
+enum leat_status leat_late_load_history(struct leat_group *, struct leat_error *) LEAT_MUST; /* where there is history to read */
+void leat_late_settle(struct leat_group *); /* forgets the sets when history is read */
+/* History of a group that begins anew: what the tables' groups had read in `state` (a head brought up to date; NULL: none is known). */
+void leat_group_set_history(struct leat_group *, const json_t *state);
+bool leat_group_in_history(const struct leat_group *, int source); /* some of what is there is still to be read */
+
 /* group.c */
-enum leat_status leat_groups_build(struct leat_engine *, struct leat_error *) LEAT_MUST;
+enum leat_status leat_groups_build(struct leat_engine *, struct leat_error *) LEAT_MUST; /* compiles the tables */
+enum leat_status leat_groups_arrange(struct leat_engine *, struct leat_error *) LEAT_MUST; /* makes the groups, empty */
+void leat_groups_free(struct leat_engine *);
 void leat_group_free(struct leat_group *);
 enum leat_status leat_group_reset_nodes(struct leat_group *, struct leat_error *) LEAT_MUST; /* empty state */
 
@@ -243,6 +266,7 @@ enum leat_status leat_engine_recover(struct leat_engine *, struct leat_error *) 
 char *leat_engine_fingerprint(const struct leat_engine *); /* malloc'd */
 json_t *leat_engine_state(const struct leat_engine *);     /* new reference */
 void leat_engine_load_runs(struct leat_engine *, const json_t *state);
+void leat_engine_load_classes(struct leat_engine *, const json_t *state);
 void leat_engine_load_streams(struct leat_engine *, const json_t *state);
 void leat_engine_replay_run(struct leat_engine *, json_t *run);
 void leat_history_add(struct leat_engine *, json_t *run); /* keeps a reference */

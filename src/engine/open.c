@@ -145,8 +145,8 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
         if (st == LEAT_SQL && !options->compile_only && leat_project_check_queries(engine->project, diags, &other) != LEAT_OK) *err = other;
         goto out;
     }
-    engine->fingerprint = leat_engine_fingerprint(engine);
-    if (options->compile_only) goto out;
+    if (engine->read_only || options->compile_only) st = leat_groups_arrange(engine, err); /* else recovery knows how */
+    if (st != LEAT_OK || options->compile_only) goto out;
     if ((st = open_inputs(engine, err)) != LEAT_OK) goto out;
     for (size_t t = 0; t < engine->project->table_count; t++)
         if ((st = leat_table_open_delta(engine, &engine->tables[t], err)) != LEAT_OK) goto out;
@@ -167,24 +167,27 @@ static void side_close(struct leat_side *side) {
     leat_schema_deinit(&side->schema);
 }
 
-static void table_close(struct leat_gtable *table) {
+static void table_close(struct leat_gtable *table, size_t source_count) {
     if (table->delta) leat_delta_close(table->delta);
     side_close(&table->late);
     side_close(&table->dead);
     if (table->pending.schema) leat_changes_deinit(&table->pending);
     if (table->plan) leat_plan_free(table->plan);
+    for (size_t s = 0; table->late_sets && s < source_count; s++) free(table->late_sets[s].items);
+    free(table->late_sets);
     free(table->balance);
     free(table->last_error);
 }
 
 void leat_engine_close(struct leat_engine *engine) {
     if (!engine) return;
-    for (int k = 0; k < engine->group_count; k++) leat_group_free(engine->groups[k]);
+    leat_groups_free(engine);
     for (size_t s = 0; engine->sources && s < engine->project->source_count; s++) {
         leat_src_close(&engine->sources[s]);
         if (engine->references[s]) leat_reference_close(engine->references[s]);
     }
-    for (size_t t = 0; engine->tables && t < engine->project->table_count; t++) table_close(&engine->tables[t]);
+    for (size_t t = 0; engine->tables && t < engine->project->table_count; t++)
+        table_close(&engine->tables[t], engine->project->source_count);
     if (engine->journal) leat_journal_close(engine->journal);
     if (engine->step_conn) leat_conn_close(engine->step_conn);
     close_plan_duck(engine);
@@ -198,7 +201,6 @@ void leat_engine_close(struct leat_engine *engine) {
     if (engine->project) leat_project_free(engine->project);
     json_decref(engine->history);
     free(engine->view_sql);
-    free(engine->groups);
     free(engine->sources);
     free(engine->references);
     free(engine->tables);

@@ -44,12 +44,31 @@ static void clear_group(struct leat_group *g) {
     g->started = false;
 }
 
-/* Every group begins again from the first record. */
-static enum leat_status reset(struct leat_engine *engine, struct leat_error *err) {
-    enum leat_status st;
+/* Tables share operators where their late sets are equal. */
+static enum leat_status rearrange(struct leat_engine *engine, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
+    for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++)
+        if (!engine->tables[t].batch) st = leat_late_load(engine, &engine->tables[t], -1, NULL, err);
+    if (st != LEAT_OK || !leat_late_classify(engine)) return st;
+    leat_groups_free(engine);
+    if ((st = leat_groups_arrange(engine, err)) != LEAT_OK) return st;
+    free(engine->fingerprint);
+    engine->fingerprint = leat_engine_fingerprint(engine);
+    return LEAT_OK;
+}
+
+/* Every group begins again from the first record. What `old` (a head brought up to date; NULL: none) has read is history: its late
+ * records are known. */
+static enum leat_status reset(struct leat_engine *engine, const json_t *old, struct leat_error *err) {
+    enum leat_status st = rearrange(engine, err);
+    if (st != LEAT_OK) return st;
     for (int k = 0; k < engine->group_count; k++) {
-        clear_group(engine->groups[k]);
-        if ((st = leat_group_reset_nodes(engine->groups[k], err)) != LEAT_OK) return st;
+        struct leat_group *g = engine->groups[k];
+        clear_group(g);
+        leat_group_set_history(g, old);
+        if ((st = leat_group_reset_nodes(g, err)) != LEAT_OK) return st;
+        g->late_loaded = true;
+        leat_late_settle(g);
     }
     for (size_t t = 0; t < engine->project->table_count; t++)
         if (!engine->tables[t].batch) memset(engine->tables[t].balance, 0, engine->project->source_count * sizeof *engine->tables[t].balance);
@@ -61,11 +80,9 @@ static enum leat_status reset(struct leat_engine *engine, struct leat_error *err
 static void mark_overwrites(struct leat_engine *engine) {
     for (size_t t = 0; t < engine->project->table_count; t++) {
         struct leat_gtable *table = &engine->tables[t];
-        struct leat_side *sides[2] = {&table->late, &table->dead};
         if (table->batch) continue;
         table->overwrite = table->committed_step <= engine->reset_step;
-        for (int i = 0; i < 2; i++)
-            sides[i]->overwrite = sides[i]->committed_step <= engine->reset_step && leat_delta_current(sides[i]->delta)->file_count > 0;
+        table->dead.overwrite = table->dead.committed_step <= engine->reset_step && leat_delta_current(table->dead.delta)->file_count > 0;
     }
 }
 
@@ -106,6 +123,20 @@ static enum leat_status replay_records(struct leat_engine *engine, const json_t 
     return LEAT_OK;
 }
 
+/* Brings the head's groups up to the journal's last steps: what they had read, and their watermarks. */
+static void bring_up_to_date(json_t *head, const json_t *records) {
+    json_t *record, *group;
+    size_t i, k;
+    json_array_foreach((json_t *)records, i, record) {
+        if (!is_type(record, "step")) continue;
+        json_array_foreach(json_object_get(head, "groups"), k, group) {
+            if (!json_equal(json_object_get(group, "freshness"), json_object_get(record, "g"))) continue;
+            json_object_update(json_object_get(group, "cursors"), json_object_get(record, "to"));
+            json_object_update(json_object_get(group, "wm"), json_object_get(record, "wm"));
+        }
+    }
+}
+
 static bool same_text(const json_t *object, const char *key, const char *text) {
     const char *value = json_string_value(json_object_get(object, key));
     return value && strcmp(value, text) == 0;
@@ -132,6 +163,7 @@ static enum leat_status load_state(struct leat_engine *engine, const json_t *hea
             clear_group(engine->groups[k]);
             if (checkpoint) st = leat_group_reset_nodes(engine->groups[k], err);
         }
+        leat_engine_load_streams(engine, head);
         *usable = true;
     }
     json_decref(checkpoint);
@@ -172,8 +204,11 @@ enum leat_status leat_engine_recover(struct leat_engine *engine, struct leat_err
     if (st != LEAT_OK) goto out;
     if (json_array_size(replay.records) > 1 && (st = rewrite_journal(engine, replay.records, err)) != LEAT_OK) goto out;
     json_t *head = json_array_get(replay.records, 0);
+    leat_engine_load_classes(engine, head);
+    if ((st = leat_groups_arrange(engine, err)) != LEAT_OK) goto out;
+    engine->fingerprint = leat_engine_fingerprint(engine);
     if (!head) {
-        if ((st = reset(engine, err)) != LEAT_OK) goto out;
+        if ((st = reset(engine, NULL, err)) != LEAT_OK) goto out;
         usable = true;
     } else {
         leat_engine_load_runs(engine, head);
@@ -183,6 +218,8 @@ enum leat_status leat_engine_recover(struct leat_engine *engine, struct leat_err
     engine->checkpoint_step = engine->step; /* of what is saved; the steps run again below are in the journal alone */
     if (usable) {
         mark_overwrites(engine);
+        for (int k = 0; k < engine->group_count; k++)
+            if ((st = leat_late_load_history(engine->groups[k], err)) != LEAT_OK) goto out;
         for (size_t s = 0; s < engine->project->source_count; s++)
             if (!engine->references[s]) leat_src_rewind(&engine->sources[s]);
         if ((st = replay_records(engine, replay.records, true, err)) != LEAT_OK) goto out;
@@ -190,7 +227,8 @@ enum leat_status leat_engine_recover(struct leat_engine *engine, struct leat_err
         leat_log(engine->env, LEAT_LOG_INFO, "the project or leat changed: tables are made anew from bronze");
         if ((st = replay_records(engine, replay.records, false, err)) != LEAT_OK) goto out;
         engine->step = last_step(replay.records);
-        if ((st = reset(engine, err)) != LEAT_OK) goto out;
+        bring_up_to_date(head, replay.records);
+        if ((st = reset(engine, head, err)) != LEAT_OK) goto out;
         mark_overwrites(engine);
         for (size_t s = 0; s < engine->project->source_count; s++)
             if (!engine->references[s]) leat_src_rewind(&engine->sources[s]);

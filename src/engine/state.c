@@ -22,7 +22,7 @@ char *leat_engine_fingerprint(const struct leat_engine *engine) {
         const struct leat_group *g = engine->groups[k];
         leat_putf(&text, "group %lld;", (long long)g->freshness_us);
         for (int i = 0; i < g->node_count; i++)
-            leat_putf(&text, "%s@%lld;", g->nodes[i].op->signature, (long long)g->nodes[i].lateness_us);
+            leat_putf(&text, "%s@%lld/%d;", g->nodes[i].op->signature, (long long)g->nodes[i].lateness_us, g->nodes[i].late_class);
         for (int t = 0; t < g->table_count; t++) leat_putf(&text, "%s=%d;", g->tables[t]->def->name, g->tables[t]->root);
     }
     XXH128_hash_t hash = XXH3_128bits(text.data, text.length);
@@ -33,6 +33,7 @@ char *leat_engine_fingerprint(const struct leat_engine *engine) {
 static json_t *group_json(const struct leat_group *g) {
     const struct leat_project *project = g->engine->project;
     json_t *cursors = json_object(), *watermarks = json_object(), *times = json_object(), *references = json_object();
+    json_t *history = json_object(), *floors = json_object();
     for (size_t s = 0; s < project->source_count; s++) {
         const char *name = project->sources[s].name;
         if (!g->reads[s]) {
@@ -41,14 +42,17 @@ static json_t *group_json(const struct leat_group *g) {
         }
         json_object_set_new(cursors, name, leat_cursors_json(&g->cursors[s]));
         json_object_set_new(watermarks, name, json_integer(g->watermarks[s]));
+        if (g->history[s].count) json_object_set_new(history, name, leat_cursors_json(&g->history[s]));
+        if (g->floors[s] != INT64_MIN) json_object_set_new(floors, name, json_integer(g->floors[s]));
         json_t *list = json_array();
         for (size_t i = 0; i < g->time_counts[s]; i++)
             json_array_append_new(list, json_pack("[I,I]", (json_int_t)g->times[s][i].partition, (json_int_t)g->times[s][i].max_event_us));
         json_object_set_new(times, name, list);
     }
-    return json_pack("{s:I,s:b,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "freshness", (json_int_t)g->freshness_us, "started", (int)g->started,
+    return json_pack("{s:I,s:b,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o}", "freshness", (json_int_t)g->freshness_us, "started", (int)g->started,
                      "clock", (json_int_t)g->last_clock_us, "steps", (json_int_t)g->steps, "rows_touched",
-                     (json_int_t)g->rows_touched, "cursors", cursors, "wm", watermarks, "times", times, "ref", references);
+                     (json_int_t)g->rows_touched, "cursors", cursors, "wm", watermarks, "times", times, "ref", references, "history",
+                     history, "floors", floors);
 }
 
 static json_t *table_json(const struct leat_engine *engine, const struct leat_gtable *table) {
@@ -58,6 +62,8 @@ static json_t *table_json(const struct leat_engine *engine, const struct leat_gt
                              (json_int_t)table->last_cpu_us, "changes", (json_int_t)table->changes_out, "withheld",
                              (json_int_t)table->withheld, "balance", leat_balance_json(engine, table->balance));
     if (table->last_error) json_object_set_new(json, "error", json_string(table->last_error));
+    if (table->group) json_object_set_new(json, "g", json_integer(table->group->freshness_us));
+    if (table->late_class) json_object_set_new(json, "late_class", json_integer(table->late_class));
     return json;
 }
 
@@ -86,7 +92,10 @@ static void load_group(struct leat_group *g, const json_t *json) {
         const char *name = project->sources[s].name;
         json_t *watermark = json_object_get(json_object_get(json, "wm"), name), *pair;
         json_t *times = json_object_get(json_object_get(json, "times"), name);
+        json_t *floor = json_object_get(json_object_get(json, "floors"), name);
         leat_cursors_parse(&g->cursors[s], json_object_get(json_object_get(json, "cursors"), name));
+        leat_cursors_parse(&g->history[s], json_object_get(json_object_get(json, "history"), name));
+        g->floors[s] = floor ? json_integer_value(floor) : INT64_MIN;
         g->watermarks[s] = watermark ? json_integer_value(watermark) : INT64_MIN;
         g->reference_versions[s] = get_u64(json_object_get(json, "ref"), name);
         size_t i, n = json_array_size(times);
@@ -96,6 +105,13 @@ static void load_group(struct leat_group *g, const json_t *json) {
             g->times[s][i] = (struct leat_partition_time){(uint32_t)json_integer_value(json_array_get(pair, 0)),
                                                           json_integer_value(json_array_get(pair, 1))};
     }
+}
+
+/* How tables were arranged into nodes; a table that is not known shares with those that have nothing late. */
+void leat_engine_load_classes(struct leat_engine *engine, const json_t *state) {
+    for (size_t t = 0; t < engine->project->table_count; t++)
+        engine->tables[t].late_class =
+            (int)get_u64(json_object_get(json_object_get(state, "tables"), engine->tables[t].def->name), "late_class");
 }
 
 /* The history of batch runs survives any change of plans; stream state only when the fingerprint is equal. */

@@ -55,15 +55,17 @@ static int64_t watermark_now(const struct leat_group *g, int s) {
     const struct leat_src *src = &g->engine->sources[s];
     int64_t lowest = INT64_MAX, delay = src->def->watermark_delay_us;
     if (src->def->event_time < 0) return INT64_MIN;
+    if (leat_group_in_history(g, s)) return g->watermarks[s]; /* no record of it may find its window closed */
     if (all_read(g, s) && (src->finished || g->engine->final)) return INT64_MAX;
     for (size_t i = 0; i < g->time_counts[s]; i++) {
         bool newest = i + 1 == g->time_counts[s];
         if (g->times[s][i].partition != 0 && !newest) continue;
         if (g->times[s][i].max_event_us < lowest) lowest = g->times[s][i].max_event_us;
     }
-    if (g->time_counts[s] == 0 || lowest == INT64_MIN) return g->watermarks[s];
+    int64_t floor = g->watermarks[s] > g->floors[s] ? g->watermarks[s] : g->floors[s];
+    if (g->time_counts[s] == 0 || lowest == INT64_MIN) return floor;
     int64_t watermark = lowest < INT64_MIN + delay ? INT64_MIN : lowest - delay;
-    return watermark > g->watermarks[s] ? watermark : g->watermarks[s];
+    return watermark > floor ? watermark : floor;
 }
 
 static void note_time(struct leat_group *g, int s, uint32_t partition, int64_t event_us) {
@@ -176,6 +178,16 @@ static void count_balance(struct leat_group *g, struct leat_gnode *node, const s
     }
 }
 
+/* Was the record decided to be late before the group was built anew? */
+static bool was_late(const struct leat_group *g, const struct leat_gnode *node, uint32_t partition, uint64_t offset) {
+    int s = node->op->object;
+    return g->late_loaded && offset < leat_cursor_get(&g->history[s], partition) && leat_late_has(node->owner, s, partition, offset);
+}
+
+static bool is_late(const struct leat_gnode *node, const struct leat_column *times, size_t row, int64_t cut_us) {
+    return node->op->cut_applies && cut_us != CUT_NONE && !leat_is_null(times, row) && ((const int64_t *)times->data)[row] < cut_us;
+}
+
 /* Rows of one range that are not late; NULL when all are on time. Late ones are recorded. */
 static uint32_t *on_time_rows(struct leat_group *g, struct leat_gnode *node, const struct chunk_range *range, int64_t cut_us,
                               uint64_t step, size_t *count) {
@@ -183,20 +195,20 @@ static uint32_t *on_time_rows(struct leat_group *g, struct leat_gnode *node, con
     uint32_t *rows = NULL;
     size_t n = range->to_row - range->from_row, kept = 0;
     *count = n;
-    if (!node->op->cut_applies || cut_us == CUT_NONE || cut_us == INT64_MIN) return NULL;
-    const struct leat_column *times = &range->chunk->rows.columns[src->def->event_time];
+    if (!g->late_loaded && (!node->op->cut_applies || cut_us == CUT_NONE || cut_us == INT64_MIN)) return NULL;
+    const struct leat_column *times = src->def->event_time >= 0 ? &range->chunk->rows.columns[src->def->event_time] : NULL;
     for (size_t i = 0; i < n; i++) {
         size_t row = range->from_row + i;
-        bool late = !leat_is_null(times, row) && ((const int64_t *)times->data)[row] < cut_us;
+        bool known = was_late(g, node, range->chunk->partition, range->chunk->offsets[row]);
+        bool late = known || is_late(node, times, row, cut_us);
         if (late && !rows) {
             rows = leat_alloc(n * sizeof *rows);
             for (size_t k = 0; k < i; k++) rows[k] = (uint32_t)(range->from_row + k);
             kept = i;
         }
-        if (late)
+        if (late && !known)
             add_late(g, node, src, range, row, cut_us, step);
-        else if (rows)
-            rows[kept++] = (uint32_t)row;
+        if (!late && rows) rows[kept++] = (uint32_t)row;
     }
     if (rows) *count = kept;
     return rows;
@@ -280,10 +292,8 @@ static struct origin origin_of(const struct leat_group *g, const struct leat_gno
         struct chunk_range range;
         if (!range_of(c, leat_cursor_get(&g->cursors[s], c->partition), leat_cursor_get(&in->to[s], c->partition), &range)) continue;
         for (size_t row = range.from_row; row < range.to_row; row++) {
-            if (node->op->cut_applies && cut_us != CUT_NONE) {
-                const struct leat_column *times = &c->rows.columns[src->def->event_time];
-                if (!leat_is_null(times, row) && ((const int64_t *)times->data)[row] < cut_us) continue;
-            }
+            const struct leat_column *times = src->def->event_time >= 0 ? &c->rows.columns[src->def->event_time] : NULL;
+            if (was_late(g, node, c->partition, c->offsets[row]) || is_late(node, times, row, cut_us)) continue;
             if (seen++ == wanted) return (struct origin){c->partition, c->offsets[row]};
         }
     }
@@ -442,6 +452,7 @@ static void advance(struct leat_group *g, const struct step_input *in) {
         g->watermarks[s] = in->watermarks[s];
         leat_src_release(src);
     }
+    leat_late_settle(g);
     for (size_t t = 0; t < engine->project->table_count; t++)
         if (g->queues[t].schema) leat_changes_reset(&g->queues[t]);
     g->last_clock_us = in->clock_us;

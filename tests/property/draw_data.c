@@ -73,5 +73,6 @@ void prop_draw_data(struct prop_case *c, struct leat_random *r) {
         c->restart[i] = prop_chance(r, 30);
         c->checkpoint[i] = prop_chance(r, 25);
         c->flush[i] = prop_chance(r, 40);
+        c->change[i] = i && prop_chance(r, 10);
     }
 }

@@ -18,11 +18,12 @@ struct prop_case {
     char *references[ROUNDS_MAX];                             /* content of the reference file from then on; NULL: unchanged */
     uint64_t step_rows[ROUNDS_MAX];
     bool restart[ROUNDS_MAX], flush[ROUNDS_MAX], checkpoint[ROUNDS_MAX];
+    bool change[ROUNDS_MAX];                                  /* the project is another one from this round on */
 };
 /* What the cases so far have met. */
 struct prop_coverage {
     uint64_t tables, classes[8], empty_tables, uncompared, comparisons, tables_late, tables_dead, tables_withheld, never_run;
-    uint64_t late, dead, restarts_replaying, checkpoints_loaded, many_steps, reference_changes; /* cases */
+    uint64_t late, dead, restarts_replaying, checkpoints_loaded, many_steps, reference_changes, changed_after_late; /* cases */
 };
 void prop_case_draw(struct prop_case *, uint64_t seed);
 void prop_case_free(struct prop_case *);
@@ -30,8 +31,8 @@ void prop_case_free(struct prop_case *);
 char *prop_case_run(const struct prop_case *, const char *dir, struct prop_coverage *coverage);
 /* A query that DuckDB or the planner refuses is not a failure of the property; how many there are is printed. */
 bool prop_refused(const char *why);
-/* run.c: project.sql, and the folder in/ empty */
-void prop_write_project(const struct prop_case *, const char *dir);
+/* run.c: project.sql as of a round, and the folder in/ */
+void prop_write_project(const struct prop_case *, size_t round, const char *dir);
 void prop_write_file(const char *dir, const char *name, const char *text, const char *mode);
 char *prop_round_text(const struct prop_case *, size_t round);
 /* shrink.c: makes the case small while it fails, leaves it in keep/<seed> as a project with its history. */

@@ -22,7 +22,7 @@ struct run {
     const char *dir;
     struct prop_coverage *coverage;
     uint64_t steps, unsaved_steps; /* since the start; since the last checkpoint */
-    bool has_checkpoint, replayed, loaded;
+    bool has_checkpoint, replayed, loaded, changed_after_late;
 };
 
 void prop_write_file(const char *dir, const char *name, const char *text, const char *mode) {
@@ -35,7 +35,18 @@ void prop_write_file(const char *dir, const char *name, const char *text, const 
     }
 }
 
-void prop_write_project(const struct prop_case *c, const char *dir) {
+/* A project change makes every table anew: one table more, with another query each time, and the first at another freshness. */
+static void put_changes(const struct prop_case *c, size_t round, struct leat_buffer *sql) {
+    unsigned changes = 0;
+    for (size_t i = 1; i <= round; i++) changes += c->change[i];
+    if (!changes) return;
+    char *freshness = strstr(sql->data, "FRESHNESS = INTERVAL '1'");
+    if (freshness && changes % 2) freshness[strlen("FRESHNESS = INTERVAL '")] = '2';
+    leat_putf(sql, "CREATE MATERIALIZED TABLE more FRESHNESS = INTERVAL '1' SECOND AS SELECT window_start, count(*) AS n, sum(k) AS k\n"
+                   "FROM TUMBLE(events, ts, INTERVAL '%u' SECOND) GROUP BY window_start;\n", changes * 20);
+}
+
+void prop_write_project(const struct prop_case *c, size_t round, const char *dir) {
     struct leat_buffer sql = {0};
     char in[512];
     snprintf(in, sizeof in, "%s/in", dir);
@@ -44,6 +55,7 @@ void prop_write_project(const struct prop_case *c, const char *dir) {
     leat_put(&sql, c->source_sql);
     for (size_t t = 0; t < c->table_count; t++)
         if (c->tables[t]) leat_put(&sql, c->tables[t]);
+    put_changes(c, round, &sql);
     prop_write_file(dir, "project.sql", sql.data, "w");
     leat_buffer_deinit(&sql);
 }
@@ -163,6 +175,7 @@ static enum leat_status check_status(struct run *run, uint64_t records, char **r
         run->coverage->restarts_replaying += run->replayed;
         run->coverage->checkpoints_loaded += run->loaded;
         run->coverage->many_steps += run->steps >= 10;
+        run->coverage->changed_after_late += run->changed_after_late;
     }
     json_decref(status);
     leat_buffer_deinit(&text);
@@ -172,8 +185,15 @@ static enum leat_status check_status(struct run *run, uint64_t records, char **r
 static enum leat_status play_round(const struct prop_case *c, size_t round, struct run *run, struct leat_error *err) {
     enum leat_status st;
     uint64_t got;
+    struct leat_buffer status = {0};
     run->now_us += 2000000;
-    if (round == 0 || c->restart[round])
+    if (round && c->change[round]) {
+        if (run->coverage && leat_engine_status(run->engine, &status, err) == LEAT_OK)
+            run->changed_after_late |= occurrences(status.data, "\"late\": ") > occurrences(status.data, "\"late\": 0");
+        leat_buffer_deinit(&status);
+        prop_write_project(c, round, run->dir);
+    }
+    if (round == 0 || c->restart[round] || c->change[round])
         if ((st = reopen(run, c->step_rows[round], err)) != LEAT_OK) return st;
     if ((st = leat_engine_ingest(run->engine, &got, err)) != LEAT_OK) return st;
     /* An even number stops in the middle of the backlog. */
@@ -227,7 +247,7 @@ char *prop_case_run(const struct prop_case *c, const char *dir, struct prop_cove
     run.env.clock = &run.clock;
     run.env.log = quiet;
     if (leat_io_remove_tree(run.env.io, dir, &ignored) != LEAT_OK) return leat_strdup(ignored.text);
-    prop_write_project(c, dir);
+    prop_write_project(c, 0, dir);
     open_ducks();
     if (play(c, &run, &report, &err) != LEAT_OK) result = leat_asprintf("%s\n%s", err.text, report ? report : "");
     for (size_t round = 1; round < c->round_count; round++) changes += c->references[round] != NULL;

@@ -55,8 +55,8 @@ static void shrink_history(struct prop_case *c, const char *dir) {
         break;
     }
     for (size_t round = 0; round < c->round_count; round++) {
-        bool *flags[] = {&c->restart[round], &c->flush[round], &c->checkpoint[round]};
-        for (size_t i = 0; i < 3; i++) {
+        bool *flags[] = {&c->restart[round], &c->flush[round], &c->checkpoint[round], &c->change[round]};
+        for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
             if (!*flags[i]) continue;
             *flags[i] = false;
             *flags[i] = !still_fails(c, dir);
@@ -81,6 +81,15 @@ static void write_history(const struct prop_case *c, const char *dir) {
     mkdir(name, 0777);
     for (size_t round = 0; round < c->round_count; round++) {
         char *text = prop_round_text(c, round);
+        if (round == 0 || c->change[round]) {
+            prop_write_project(c, round, dir);
+            snprintf(name, sizeof name, "%s/rounds/%zu.sql", dir, round);
+            char *project = leat_asprintf("%s/project.sql", dir);
+            if (rename(project, name) != 0) perror(name);
+            free(project);
+            leat_putf(&script, "cp rounds/%zu.sql project.sql\n", round);
+            prop_write_project(c, 0, dir);
+        }
         leat_putf(&script, "# round %zu%s%s%s\n", round, c->restart[round] ? ", the process restarts first" : "",
                   c->flush[round] ? ", flush and verify at its end" : "", c->checkpoint[round] ? ", then a checkpoint" : "");
         snprintf(name, sizeof name, "rounds/%zu.ndjson", round);
@@ -117,7 +126,8 @@ void prop_report_failure(struct prop_case *c, const char *keep, const char *why)
     write_history(c, dir);
     printf("shrunk to %s (%s/history.sh LEAT plays it with the program):\n%s\n", dir, dir, now ? now : "(holds after shrinking)");
     for (size_t round = 0; round < c->round_count; round++)
-        printf("  round %zu: step rows %llu%s%s%s\n", round, (unsigned long long)c->step_rows[round], c->restart[round] ? ", restart" : "",
+        printf("  round %zu: step rows %llu%s%s%s%s\n", round, (unsigned long long)c->step_rows[round], c->change[round] ? ", project change" : "",
+               c->restart[round] ? ", restart" : "",
                c->flush[round] ? ", flush" : "", c->checkpoint[round] ? ", checkpoint" : "");
     free(now);
 }
