@@ -180,7 +180,7 @@ static bool compile_unnest(struct leat_compile *c, const json_t *node, struct le
     return leat_rel_flush(c, out);
 }
 
-static bool emit_union(struct leat_compile *c, struct leat_rel *left, struct leat_rel *right) {
+bool leat_compile_union(struct leat_compile *c, struct leat_rel *left, struct leat_rel *right) {
     if (left->count != right->count) return leat_compile_refuse(c, "UNION ALL of different numbers of columns");
     if (!leat_rel_flush(c, left) || !leat_rel_flush(c, right)) return false;
     int index = leat_emit(c, LEAT_OP_UNION, left->op, right->op);
@@ -206,7 +206,7 @@ static bool compile_union(struct leat_compile *c, const json_t *node, struct lea
     for (size_t i = 1; i < leat_json_count(node, "children"); i++) {
         struct leat_rel next;
         if (!leat_compile_node(c, leat_json_at(node, "children", i), &next)) return false;
-        if (!emit_union(c, out, &next)) return false;
+        if (!leat_compile_union(c, out, &next)) return false;
     }
     return true;
 }
@@ -264,7 +264,7 @@ static bool compile_values(struct leat_compile *c, const json_t *node, struct le
     if (!compile_unit(c, &unit) || !leat_rel_project(c, &unit, leat_json_at(node, "expressions", 0), out)) return false;
     for (size_t i = 1; i < rows; i++) {
         struct leat_rel next;
-        if (!leat_rel_project(c, &unit, leat_json_at(node, "expressions", i), &next) || !emit_union(c, out, &next))
+        if (!leat_rel_project(c, &unit, leat_json_at(node, "expressions", i), &next) || !leat_compile_union(c, out, &next))
             return false;
     }
     return true;

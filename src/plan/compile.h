@@ -73,6 +73,8 @@ bool leat_compile_total_order(struct leat_compile *c, const json_t *targets, con
                               uint16_t *keys, struct leat_order **orders, size_t *order_count);
 bool leat_compile_window(struct leat_compile *c, const json_t *node, struct leat_rel *out);
 bool leat_compile_join(struct leat_compile *c, const json_t *node, struct leat_rel *out);
+/* left := left UNION ALL right; both are flushed. */
+bool leat_compile_union(struct leat_compile *c, struct leat_rel *left, struct leat_rel *right);
 bool leat_compile_cross(struct leat_compile *c, const json_t *node, struct leat_rel *out);
 bool leat_compile_set_difference(struct leat_compile *c, const json_t *node, struct leat_rel *out);
 bool leat_compile_refuse(struct leat_compile *c, const char *format, ...) LEAT_PRINTF(2, 3);

@@ -194,6 +194,70 @@ static bool emit_aggregate(struct leat_compile *c, struct aggregation *a, struct
     return true;
 }
 
+/* ---- GROUPING SETS, ROLLUP, CUBE: one aggregate a set, side by side */
+
+static bool has_group(const json_t *set, size_t group, size_t *at) {
+    for (*at = 0; *at < json_array_size(set); ++*at)
+        if ((size_t)json_integer_value(json_array_get(set, *at)) == group) return true;
+    return false;
+}
+
+/* GROUPING(a, b): a bit for each, the first the highest: 1 where the set does not group by it. */
+static struct leat_rel_column grouping_value(struct leat_compile *c, const json_t *function, const json_t *set) {
+    long long value = 0;
+    size_t at;
+    for (size_t i = 0; i < json_array_size(function); i++)
+        value = value << 1 | !has_group(set, (size_t)json_integer_value(json_array_get(function, i)), &at);
+    struct leat_rel_column column =
+        leat_rel_text(c, (struct leat_type){.kind = LEAT_BIGINT}, false, "CAST(%lld AS BIGINT)", value);
+    column.not_null = true;
+    column.name = "grouping";
+    return column;
+}
+
+/* The result of one set with all groups as columns: those that it has not are NULL. */
+static void widen_set(struct leat_compile *c, const struct aggregation *a, const json_t *set, const struct leat_rel *of_set,
+                      struct leat_rel *out) {
+    size_t functions = leat_json_count(a->node, "grouping_functions"), at;
+    leat_rel_start(c, of_set, a->group_count + a->agg_count + functions, out);
+    for (size_t g = 0; g < a->group_count; g++) {
+        const struct leat_rel_column *group = &a->input.columns[a->groups[g]];
+        char type[32];
+        struct leat_rel_column *column = &out->columns[out->count++];
+        if (has_group(set, g, &at)) {
+            *column = of_set->columns[at];
+            continue;
+        }
+        leat_type_print(group->type, type);
+        *column = leat_rel_text(c, group->type, false, "CAST(NULL AS %s)", type);
+        column->name = group->name;
+    }
+    for (size_t i = 0; i < a->agg_count; i++)
+        out->columns[out->count++] = of_set->columns[json_array_size(set) + i];
+    for (size_t i = 0; i < functions; i++)
+        out->columns[out->count++] = grouping_value(c, leat_json_at(a->node, "grouping_functions", i), set);
+}
+
+static bool emit_sets(struct leat_compile *c, struct aggregation *a, struct leat_rel *out) {
+    for (size_t s = 0; s < leat_json_count(a->node, "grouping_sets"); s++) {
+        const json_t *set = leat_json_at(a->node, "grouping_sets", s);
+        struct aggregation one = *a;
+        struct leat_rel of_set, wide;
+        one.group_count = json_array_size(set);
+        one.groups = leat_arena_alloc(&c->arena, (one.group_count + 1) * sizeof *one.groups);
+        for (size_t k = 0; k < one.group_count; k++)
+            one.groups[k] = a->groups[json_integer_value(json_array_get(set, k))];
+        if (!emit_aggregate(c, &one, &of_set)) return false;
+        a->input = one.input;
+        widen_set(c, a, set, &of_set, &wide);
+        if (s == 0)
+            *out = wide;
+        else if (!leat_compile_union(c, out, &wide))
+            return false;
+    }
+    return true;
+}
+
 /* ---- class 6 */
 
 /* One aggregate call being written over the columns of the input. */
@@ -358,8 +422,8 @@ static bool recompute(struct leat_compile *c, struct aggregation *a, struct leat
         return leat_compile_refuse(
             c, plain ? "aggregates that need all rows of one group (such as median, string_agg, or max after "
                        "retractions) without GROUP BY; add a GROUP BY column or use SCHEDULE"
-                     : "GROUPING SETS, ROLLUP or CUBE without a column common to all sets: one change touches "
-                       "every total; make one table per grouping, or use SCHEDULE");
+                     : "such aggregates (median, string_agg, or max after retractions) in GROUPING SETS, ROLLUP or CUBE "
+                       "without a column common to all sets; make one table per grouping, or use SCHEDULE");
     if (!place_groups(c, a)) return false;
     leat_put(&sql, "SELECT ");
     for (size_t i = 0; i < a->group_count; i++)
@@ -468,13 +532,14 @@ bool leat_compile_aggregate(struct leat_compile *c, const json_t *node, struct l
         return leat_compile_refuse(
             c, "a scalar subquery that can give more than one row: use max(), min() or another aggregate in it");
     append_only = c->plan->ops[a.child.op].append_only;
-    bool in_c = plain_grouping(node);
+    bool plain = plain_grouping(node), in_c = true;
     for (size_t i = 0; in_c && i < a.agg_count; i++)
         in_c = mergeable(leat_json_at(node, "expressions", i), append_only) != NULL;
     if (!in_c) return recompute(c, &a, out);
     if (!collect_groups(c, &a)) return false;
     for (size_t i = 0; i < a.agg_count; i++)
         if (!collect_aggregate(c, &a, leat_json_at(node, "expressions", i), append_only, &a.aggs[i])) return false;
+    if (!plain) return emit_sets(c, &a, out);
     if (!emit_aggregate(c, &a, out)) return false;
     if (limited)
         out->columns[0] =

@@ -64,6 +64,12 @@ static const struct {
     {"", "SELECT sum(price) AS s, avg(price::FLOAT) AS a FROM orders"},
     {"", "SELECT product_id, sum(DISTINCT quantity) AS s, avg(DISTINCT price) AS a FROM orders GROUP BY product_id"},
     {"", "SELECT event_time::DATE AS d, sum(quantity::DOUBLE) AS s FROM orders GROUP BY d"},
+    /* several groupings at once */
+    {"", "SELECT status, quantity, count(*) AS n, sum(amount) AS s, grouping(status, quantity) AS g FROM orders GROUP BY ROLLUP (status, quantity)"},
+    {"", "SELECT status, customer_id, sum(price) AS s, max(event_time) AS m FROM orders GROUP BY CUBE (status, customer_id)"},
+    {"", "SELECT status, quantity % 2 AS odd, count(DISTINCT customer_id) AS n FROM orders GROUP BY GROUPING SETS ((status), (odd), (odd), ()) HAVING count(*) > 1"},
+    {"", "SELECT category, count(*) AS n, grouping(category) AS g FROM products GROUP BY ROLLUP (category)"},
+    {"", "SELECT status, quantity, median(amount) AS m FROM orders GROUP BY GROUPING SETS ((status, quantity), (status))"},
     /* windows of event time */
     {"", "SELECT window_start, status, count(*) AS n, sum(amount) AS s FROM TUMBLE(orders, event_time, INTERVAL '1' MINUTE) GROUP BY ALL"},
     {"", "SELECT window_start, window_end, count(*) AS n FROM TUMBLE(orders, event_time, INTERVAL '3' MINUTE) GROUP BY ALL"},
