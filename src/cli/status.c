@@ -45,6 +45,7 @@ static void print_source(const json_t *s) {
     }
     printf("%lld record%s, %lld dead", (long long)number(s, "records"), plural(number(s, "records")), (long long)number(s, "dead"));
     if (number(s, "bronze_waiting")) printf(", %lld not in bronze yet", (long long)number(s, "bronze_waiting"));
+    if (json_is_true(json_object_get(s, "idle"))) fputs(", idle", stdout);
     puts(number(s, "records") ? "" : " (nothing read yet: does any file fit its path?)");
 }
 

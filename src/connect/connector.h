@@ -23,6 +23,8 @@ struct leat_connector_ops {
      * only repeat is followed by END). */
     enum leat_status (*poll)(struct leat_connector *, size_t max_bytes, struct leat_block *out, struct leat_error *);
     bool (*finished)(struct leat_connector *);  /* read to its end and will never give more (mode='once') : watermark +inf */
+    /* The last poll gave END because there is nothing more anywhere, not because of an error that is waited out. */
+    bool (*caught_up)(struct leat_connector *);
     int64_t (*next_poll_us)(struct leat_connector *); /* how long idle polling may wait; -1: wake fd only */
     int (*wake_fd)(struct leat_connector *);    /* inotify or -1 */
     void (*close)(struct leat_connector *);

@@ -142,7 +142,7 @@ static void end_round(struct leat_file_source *s) {
     struct leat_clock *clock = s->env->clock;
     struct leat_error err;
     s->in_round = false;
-    s->rounds = true;
+    s->rounds = s->caught_up = true;
     if (s->buffer_capacity > LEAT_MIB && s->quiet_rounds++ > 0) { /* a quiet source keeps no large buffer */
         free(s->buffer);
         s->buffer = NULL;
@@ -184,6 +184,7 @@ static enum leat_status file_poll(struct leat_connector *connector, size_t max_b
     enum leat_status status = LEAT_OK;
     if (!err) err = &own;
     *out = (struct leat_block){0};
+    s->caught_up = false;
     if (s->pause) {
         s->pause = false;
         s->in_round = false;
@@ -213,21 +214,28 @@ static enum leat_status file_poll(struct leat_connector *connector, size_t max_b
     return status;
 }
 
+/* A file that waits to be tried again may have more. */
+static bool any_failed(const struct leat_file_source *s) {
+    for (size_t i = 0; i < s->file_count; i++)
+        if (s->files[i].failed) return true;
+    return false;
+}
+
 static bool file_finished(struct leat_connector *connector) {
     const struct leat_file_source *s = self(connector);
-    bool finished = s->once && s->rounds && !s->rescan && !s->in_round;
-    for (size_t i = 0; i < s->file_count && finished; i++)
-        finished = !s->files[i].failed; /* an error is no end */
-    return finished;
+    return s->once && s->rounds && !s->rescan && !s->in_round && !any_failed(s);
+}
+
+static bool file_caught_up(struct leat_connector *connector) {
+    const struct leat_file_source *s = self(connector);
+    return s->caught_up && !s->rescan && !any_failed(s);
 }
 
 static int64_t file_next_poll_us(struct leat_connector *connector) {
     const struct leat_file_source *s = self(connector);
     if (file_finished(connector)) return -1;
     if (!s->watch || !s->scanned || s->rescan) return s->poll_interval_us;
-    for (size_t i = 0; i < s->file_count; i++)
-        if (s->files[i].failed) return LEAT_FILE_RETRY_US;
-    return -1;
+    return any_failed(s) ? LEAT_FILE_RETRY_US : -1;
 }
 
 static int file_wake_fd(struct leat_connector *connector) {
@@ -244,6 +252,7 @@ const struct leat_connector_ops leat_connector_file = {
     .open = file_open,
     .poll = file_poll,
     .finished = file_finished,
+    .caught_up = file_caught_up,
     .next_poll_us = file_next_poll_us,
     .wake_fd = file_wake_fd,
     .close = file_close,

@@ -59,6 +59,7 @@ struct leat_file_source {
     bool rescan;      /* a file changed while it was looked at */
     bool pause;       /* an error was told that the next call might only repeat: that one ends the round instead */
     bool rounds;      /* at least one was gone through to its end */
+    bool caught_up;   /* the last call ended a round */
     int quiet_rounds; /* rounds that gave nothing, one after another */
     bool in_round;    /* a round gives every file one turn, in order of path, then the spool; then END */
     size_t turn;

@@ -95,10 +95,10 @@ static struct leat_group *group_for(struct leat_engine *engine, int64_t freshnes
     return g;
 }
 
-static int find_gnode(const struct leat_group *g, const struct leat_op *op, int64_t lateness_us, int late_class) {
+static int find_gnode(const struct leat_group *g, const struct leat_op *op, const struct leat_gnode *like) {
     for (int i = 0; i < g->node_count; i++)
-        if (strcmp(g->nodes[i].op->signature, op->signature) == 0 && g->nodes[i].lateness_us == lateness_us &&
-            g->nodes[i].late_class == late_class)
+        if (strcmp(g->nodes[i].op->signature, op->signature) == 0 && g->nodes[i].lateness_us == like->lateness_us &&
+            g->nodes[i].cut_set == like->cut_set && g->nodes[i].late_class == like->late_class)
             return i;
     return -1;
 }
@@ -120,20 +120,20 @@ static bool below_cut(const struct leat_plan *plan, int op) {
 
 static void add_table(struct leat_group *g, struct leat_gtable *table) {
     const struct leat_plan *plan = table->plan;
-    int *where = leat_alloc(plan->op_count * sizeof *where);
+    int *where = leat_alloc(plan->op_count * sizeof *where), table_set = leat_cut_set_of(g, plan);
     for (size_t i = 0; i < plan->op_count; i++) {
         const struct leat_op *op = &plan->ops[i];
-        int64_t lateness = below_cut(plan, (int)i) ? table->def->lateness_us : -1;
-        int late_class = reads_source(plan, (int)i) ? table->late_class : 0;
-        where[i] = find_gnode(g, op, lateness, late_class);
+        bool cut = below_cut(plan, (int)i);
+        struct leat_gnode like = {.op = op,
+                                  .lateness_us = cut ? table->def->lateness_us : -1,
+                                  .cut_set = cut ? table_set : -1,
+                                  .late_class = reads_source(plan, (int)i) ? table->late_class : 0,
+                                  .owner = table};
+        where[i] = find_gnode(g, op, &like);
         if (where[i] >= 0) continue;
         g->nodes = leat_realloc(g->nodes, (size_t)(g->node_count + 1) * sizeof *g->nodes);
         struct leat_gnode *node = &g->nodes[g->node_count];
-        memset(node, 0, sizeof *node);
-        node->op = op;
-        node->lateness_us = lateness;
-        node->late_class = late_class;
-        node->owner = table;
+        *node = like;
         node->children[0] = op->child_count > 0 ? where[op->children[0]] : -1;
         node->children[1] = op->child_count > 1 ? where[op->children[1]] : -1;
         if (op->kind == LEAT_OP_SOURCE) g->reads[op->object] = true;
@@ -251,6 +251,7 @@ void leat_group_free(struct leat_group *g) {
     free(g->floors);
     for (size_t t = 0; t < g->engine->project->table_count; t++)
         if (g->queues[t].schema) leat_changes_deinit(&g->queues[t]);
+    leat_cut_sets_free(g);
     free(g->nodes);
     free(g->tables);
     free(g->reads);

@@ -44,6 +44,10 @@ struct leat_chunk {
 struct leat_cursor { uint32_t partition; uint64_t next; };
 struct leat_cursors { struct leat_cursor *items; size_t count; };
 
+/* Since when (monotonic) the connector says that there is nothing more; -1: it has not said so since the last record. */
+struct leat_quiet { uint32_t partition; int64_t since_us; bool idle; };
+/* Sources that tables have a cut of together, and how far (a watermark) the others have taken each while it was idle. */
+struct leat_cut_set { bool *sources; int64_t *floors; };
 struct leat_partition_time { uint32_t partition; int64_t max_event_us; };
 struct leat_src {
     struct leat_engine *engine;
@@ -62,6 +66,7 @@ struct leat_src {
     struct leat_cursors bronzed, deaded; /* next offset per partition that bronze / the dead letters have */
     int64_t last_arrival_us;
     bool finished;
+    struct leat_quiet whole, *quiet; size_t quiet_count; /* with idle_timeout: of the source, of its partitions */
     uint64_t records_in, records_dead;
 };
 
@@ -111,6 +116,7 @@ struct leat_gnode {
     int64_t lateness_us;                /* of the tables it serves; -1: no cut */
     int late_class;                     /* of the tables it serves; 0 where no source is below */
     struct leat_gtable *owner;          /* SOURCE: one of the tables it serves; all have equal late sets */
+    int cut_set;                        /* of the tables it serves; -1: none */
     bool *feeds;                        /* per table of the group: does it depend on this node? */
     bool *counts;                       /* SOURCE, per table of the group: keeps its row balance of this source */
 };
@@ -126,6 +132,7 @@ struct leat_group {
     int64_t *floors;                    /* per source: the watermark never falls below this, once history is read */
     bool late_loaded;                   /* its tables' late sets are in memory */
     struct leat_partition_time **times; size_t *time_counts; /* per source, per partition */
+    struct leat_cut_set *cut_sets; size_t cut_set_count;
     uint64_t *reference_versions;       /* per source of the project */
     struct leat_changes *queues;        /* per table of the project: changes waiting from other groups; schema NULL if unused */
     int64_t last_clock_us, due_us;
@@ -226,7 +233,24 @@ enum leat_status leat_group_reset_nodes(struct leat_group *, struct leat_error *
 
 int64_t leat_table_freshness(const struct leat_engine *, const struct leat_gtable *);
 
+/* idle.c */
+void leat_idle_open(struct leat_src *);
+enum leat_status leat_idle_record(struct leat_src *, uint32_t partition, struct leat_error *) LEAT_MUST; /* a record came */
+/* A poll has ended. caught_up: the connector has looked everywhere and has nothing more. */
+enum leat_status leat_idle_polled(struct leat_src *, bool caught_up, struct leat_error *) LEAT_MUST;
+int64_t leat_idle_left_us(const struct leat_src *); /* until more of it is idle, if nothing comes; INT64_MAX: never */
+bool leat_idle_partition(const struct leat_src *, uint32_t partition);
+int leat_cut_set_of(struct leat_group *, const struct leat_plan *); /* made when there is none; -1: none is needed */
+/* The watermark of a source for the tables of a cut set (-1: its own); idle: per source. */
+int64_t leat_cut_set_watermark(const struct leat_group *, int set, int source, const int64_t *watermarks, const bool *idle);
+void leat_cut_sets_advance(struct leat_group *, const int64_t *watermarks, const bool *idle);
+void leat_cut_sets_clear(struct leat_group *);
+void leat_cut_sets_free(struct leat_group *);
+json_t *leat_cut_sets_json(const struct leat_group *);
+void leat_cut_sets_load(struct leat_group *, const json_t *);
+
 /* step.c */
+int64_t leat_group_cut(const struct leat_group *, int node); /* of its last step; INT64_MIN: none yet, INT64_MAX: past everything */
 bool leat_group_has_input(struct leat_group *);
 enum leat_status leat_group_step(struct leat_group *, bool *did, struct leat_error *) LEAT_MUST;
 /* Runs a journaled step again. */

@@ -188,6 +188,10 @@ static int64_t next_due(struct leat_engine *engine) {
         if (leat_group_has_input(engine->groups[k])) due = earlier(due, engine->groups[k]->due_us);
     if (pending_rows(engine)) due = earlier(due, engine->commit_due_us);
     if (bronze_waiting(engine)) due = earlier(due, engine->bronze_due_us);
+    for (size_t s = 0; s < engine->project->source_count; s++) {
+        int64_t left = engine->references[s] ? INT64_MAX : leat_idle_left_us(&engine->sources[s]);
+        if (left != INT64_MAX) due = earlier(due, leat_engine_now(engine) + left);
+    }
     for (size_t t = 0; t < engine->project->table_count; t++)
         if (engine->tables[t].batch) due = earlier(due, leat_batch_next_due(engine, &engine->tables[t]));
     for (size_t s = 0; s < engine->project->source_count; s++)

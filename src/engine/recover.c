@@ -41,6 +41,7 @@ static void clear_group(struct leat_group *g) {
         g->time_counts[s] = 0;
         g->reference_versions[s] = 0;
     }
+    leat_cut_sets_clear(g);
     g->started = false;
 }
 

@@ -46,6 +46,7 @@ enum leat_status leat_src_open(struct leat_engine *engine, int index, struct lea
         leat_cursor_set(&src->ends, ends[i].partition, ends[i].next_offset);
         if (ends[i].arrival_us > src->last_arrival_us) src->last_arrival_us = ends[i].arrival_us;
     }
+    leat_idle_open(src);
     st = ops->open(engine->env, src->def, engine->project_dir, state_dir, ends, count, &src->connector, err);
 out:
     free(log_dir);
@@ -75,16 +76,18 @@ void leat_src_close(struct leat_src *src) {
     leat_cursors_free(&src->bronzed);
     leat_cursors_free(&src->deaded);
     free(src->dir);
+    free(src->quiet);
     *src = (struct leat_src){0};
 }
 
 enum leat_status leat_src_poll(struct leat_src *src, uint64_t *records, struct leat_error *err) {
     size_t total_bytes = 0;
+    bool ended = false;
     while (total_bytes < POLL_TOTAL_BYTES) {
         struct leat_block block = {0};
         struct leat_chunk *chunk;
         enum leat_status st = src->connector->ops->poll(src->connector, POLL_BYTES, &block, err);
-        if (st == LEAT_END) break;
+        if ((ended = st == LEAT_END)) break;
         if (st != LEAT_OK) {
             if (err->fatal || !(err->bad_data || err->retriable)) return st;
             leat_log(src->engine->env, LEAT_LOG_WARN, "source %s: %s", src->def->name, err->text);
@@ -97,6 +100,7 @@ enum leat_status leat_src_poll(struct leat_src *src, uint64_t *records, struct l
         src->last_arrival_us = block.arrival_us;
         bool caught_up = leat_cursor_get(&src->loaded, block.partition) == block.base_offset;
         leat_cursor_set(&src->ends, block.partition, block.base_offset + block.record_count);
+        if ((st = leat_idle_record(src, block.partition, err)) != LEAT_OK) return st;
         *records += block.record_count;
         total_bytes += block.payload_bytes;
         /* Memory is bounded: what does not fit is read from the log when the groups have caught up. */
@@ -105,7 +109,7 @@ enum leat_status leat_src_poll(struct leat_src *src, uint64_t *records, struct l
         add_chunk(src, chunk);
     }
     if (src->connector->ops->finished(src->connector)) src->finished = true;
-    return LEAT_OK;
+    return leat_idle_polled(src, ended && src->connector->ops->caught_up(src->connector), err);
 }
 
 static enum leat_status take_chunk(void *context, struct leat_chunk *chunk, struct leat_error *err) {

@@ -21,8 +21,12 @@ char *leat_engine_fingerprint(const struct leat_engine *engine) {
     for (int k = 0; k < engine->group_count; k++) {
         const struct leat_group *g = engine->groups[k];
         leat_putf(&text, "group %lld;", (long long)g->freshness_us);
-        for (int i = 0; i < g->node_count; i++)
-            leat_putf(&text, "%s@%lld/%d;", g->nodes[i].op->signature, (long long)g->nodes[i].lateness_us, g->nodes[i].late_class);
+        for (int i = 0; i < g->node_count; i++) {
+            leat_putf(&text, "%s@%lld/%d", g->nodes[i].op->signature, (long long)g->nodes[i].lateness_us,
+                      g->nodes[i].late_class);
+            if (g->nodes[i].cut_set >= 0) leat_putf(&text, "+%d", g->nodes[i].cut_set);
+            leat_put(&text, ";");
+        }
         for (int t = 0; t < g->table_count; t++) leat_putf(&text, "%s=%d;", g->tables[t]->def->name, g->tables[t]->root);
     }
     XXH128_hash_t hash = XXH3_128bits(text.data, text.length);
@@ -49,10 +53,10 @@ static json_t *group_json(const struct leat_group *g) {
             json_array_append_new(list, json_pack("[I,I]", (json_int_t)g->times[s][i].partition, (json_int_t)g->times[s][i].max_event_us));
         json_object_set_new(times, name, list);
     }
-    return json_pack("{s:I,s:b,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o}", "freshness", (json_int_t)g->freshness_us, "started", (int)g->started,
+    return json_pack("{s:I,s:b,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "freshness", (json_int_t)g->freshness_us, "started", (int)g->started,
                      "clock", (json_int_t)g->last_clock_us, "steps", (json_int_t)g->steps, "rows_touched",
                      (json_int_t)g->rows_touched, "cursors", cursors, "wm", watermarks, "times", times, "ref", references, "history",
-                     history, "floors", floors);
+                     history, "floors", floors, "cut_sets", leat_cut_sets_json(g));
 }
 
 static json_t *table_json(const struct leat_engine *engine, const struct leat_gtable *table) {
@@ -88,6 +92,7 @@ static void load_group(struct leat_group *g, const json_t *json) {
     g->last_clock_us = (int64_t)get_u64(json, "clock");
     g->steps = get_u64(json, "steps");
     g->rows_touched = get_u64(json, "rows_touched");
+    leat_cut_sets_load(g, json_object_get(json, "cut_sets"));
     for (size_t s = 0; s < project->source_count; s++) {
         const char *name = project->sources[s].name;
         json_t *watermark = json_object_get(json_object_get(json, "wm"), name), *pair;

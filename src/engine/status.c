@@ -73,6 +73,7 @@ static json_t *source_json(struct leat_engine *engine, size_t s) {
     json_t *json = json_pack("{s:s,s:b,s:I,s:I,s:I,s:o,s:o}", "name", def->name, "reference", 0, "records", (json_int_t)records,
                              "dead", (json_int_t)dead, "bronze_waiting", (json_int_t)leat_bronze_waiting(src), "offsets",
                              leat_cursors_json(&src->ends), "watermark_us", time_or_null(watermark));
+    if (src->whole.idle) json_object_set_new(json, "idle", json_true());
     if (src->log) json_object_set_new(json, "log_bytes", json_integer((json_int_t)leat_log_size_bytes(src->log)));
     return json;
 }

@@ -11,6 +11,7 @@ struct step_input {
     int64_t clock_us;
     struct leat_cursors *to;           /* per source: end of the range; from is the group's cursor */
     int64_t *watermarks;               /* per source */
+    bool *idle;                        /* per source */
     uint64_t *references;              /* per source: version to reach */
 };
 
@@ -25,6 +26,7 @@ static void input_init(const struct leat_group *g, struct step_input *in) {
     *in = (struct step_input){0};
     in->to = leat_alloc(n * sizeof *in->to);
     in->watermarks = leat_alloc(n * sizeof *in->watermarks);
+    in->idle = leat_alloc(n * sizeof *in->idle);
     in->references = leat_alloc(n * sizeof *in->references);
     for (size_t s = 0; s < source_count(g); s++) {
         leat_cursors_copy(&in->to[s], &g->cursors[s]);
@@ -37,6 +39,7 @@ static void input_deinit(const struct leat_group *g, struct step_input *in) {
     for (size_t s = 0; s < source_count(g); s++) leat_cursors_free(&in->to[s]);
     free(in->to);
     free(in->watermarks);
+    free(in->idle);
     free(in->references);
 }
 
@@ -49,7 +52,18 @@ static bool all_read(const struct leat_group *g, int s) {
     return true;
 }
 
-/* The fed partition 0 and the newest file hold the watermark back; a file that is followed by a newer one
+/* Read to its end by the group, which therefore knows how far its event times have come. */
+static bool partition_idle(const struct leat_group *g, int s, uint32_t partition) {
+    const struct leat_src *src = &g->engine->sources[s];
+    return leat_idle_partition(src, partition) &&
+           leat_cursor_get(&g->cursors[s], partition) >= leat_cursor_get(&src->ends, partition);
+}
+
+static bool source_idle(const struct leat_group *g, int s) {
+    return g->engine->sources[s].whole.idle && all_read(g, s);
+}
+
+/* The fed partition 0 and the newest file hold the watermark back unless they are idle; a file that is followed by a newer one
  * is complete (files are read in order of name). */
 static int64_t watermark_now(const struct leat_group *g, int s) {
     const struct leat_src *src = &g->engine->sources[s];
@@ -60,10 +74,11 @@ static int64_t watermark_now(const struct leat_group *g, int s) {
     for (size_t i = 0; i < g->time_counts[s]; i++) {
         bool newest = i + 1 == g->time_counts[s];
         if (g->times[s][i].partition != 0 && !newest) continue;
+        if (partition_idle(g, s, g->times[s][i].partition)) continue;
         if (g->times[s][i].max_event_us < lowest) lowest = g->times[s][i].max_event_us;
     }
     int64_t floor = g->watermarks[s] > g->floors[s] ? g->watermarks[s] : g->floors[s];
-    if (g->time_counts[s] == 0 || lowest == INT64_MIN) return floor;
+    if (lowest == INT64_MAX || lowest == INT64_MIN) return floor;
     int64_t watermark = lowest < INT64_MIN + delay ? INT64_MIN : lowest - delay;
     return watermark > floor ? watermark : floor;
 }
@@ -339,21 +354,20 @@ static void collect_failed(struct leat_group *g, int map, const struct step_inpu
 
 /* ---- running the graph ------------------------------------------------------------------------------- */
 
-static int64_t source_cut(const struct leat_group *g, const struct leat_gnode *node, const int64_t *watermarks) {
-    int64_t watermark = watermarks[node->op->object];
+static int64_t source_cut(const struct leat_group *g, const struct leat_gnode *node, const int64_t *watermarks, const bool *idle) {
+    int64_t watermark = leat_cut_set_watermark(g, node->cut_set, node->op->object, watermarks, idle);
     if (!node->op->cut_applies || watermark == INT64_MIN) return CUT_NONE;
     if (watermark == INT64_MAX) return INT64_MAX - 1;
-    (void)g;
     return node->lateness_us > 0 ? watermark - node->lateness_us : watermark;
 }
 
 /* Per node the lowest cut of the sources below it; CUT_NONE where none has one (yet). */
-static void node_cuts(const struct leat_group *g, const int64_t *watermarks, int64_t *cuts) {
+static void node_cuts(const struct leat_group *g, const int64_t *watermarks, const bool *idle, int64_t *cuts) {
     for (int i = 0; i < g->node_count; i++) {
         const struct leat_gnode *node = &g->nodes[i];
         cuts[i] = CUT_NONE;
         if (node->op->kind == LEAT_OP_SOURCE) {
-            cuts[i] = source_cut(g, node, watermarks);
+            cuts[i] = source_cut(g, node, watermarks, idle);
             if (node->op->cut_applies && cuts[i] == CUT_NONE) cuts[i] = INT64_MIN; /* known to hold everything back */
             continue;
         }
@@ -361,6 +375,16 @@ static void node_cuts(const struct leat_group *g, const int64_t *watermarks, int
         for (int c = 0; c < 2; c++)
             if (node->children[c] >= 0 && cuts[node->children[c]] < cuts[i]) cuts[i] = cuts[node->children[c]];
     }
+}
+
+int64_t leat_group_cut(const struct leat_group *g, int node) {
+    int64_t *cuts = leat_alloc((size_t)(g->node_count + 1) * sizeof *cuts);
+    bool *none = leat_alloc((source_count(g) + 1) * sizeof *none); /* what idleness had done is in the floors */
+    node_cuts(g, g->watermarks, none, cuts);
+    int64_t cut = cuts[node];
+    free(none);
+    free(cuts);
+    return cut == CUT_NONE ? INT64_MIN : cut == INT64_MAX - 1 ? INT64_MAX : cut;
 }
 
 /* `changes` is of the step: several nodes may borrow it, each other columns. */
@@ -381,7 +405,7 @@ static enum leat_status run_nodes(struct leat_group *g, const struct step_input 
     enum leat_status st = LEAT_OK;
     int64_t *cuts = leat_alloc((size_t)(g->node_count + 1) * sizeof *cuts);
     struct leat_changes *references = leat_alloc((source_count(g) + 1) * sizeof *references);
-    node_cuts(g, in->watermarks, cuts);
+    node_cuts(g, in->watermarks, in->idle, cuts);
     clear_results(g);
     for (int i = 0; i < g->node_count && st == LEAT_OK; i++) {
         struct leat_gnode *node = &g->nodes[i];
@@ -436,6 +460,7 @@ static void publish(struct leat_group *g, uint64_t step) {
 /* Moves the group's frontier past the step. */
 static void advance(struct leat_group *g, const struct step_input *in) {
     struct leat_engine *engine = g->engine;
+    leat_cut_sets_advance(g, in->watermarks, in->idle);
     for (size_t s = 0; s < source_count(g); s++) {
         struct leat_src *src = &engine->sources[s];
         if (!g->reads[s]) {
@@ -477,12 +502,13 @@ static enum leat_status execute(struct leat_group *g, const struct step_input *i
 static json_t *record_of(const struct leat_group *g, const struct step_input *in) {
     json_t *record = json_pack("{s:s,s:I,s:I,s:I}", "t", "step", "n", (json_int_t)in->step, "g", (json_int_t)g->freshness_us, "c",
                                (json_int_t)in->clock_us);
-    json_t *ranges = json_object(), *watermarks = json_object(), *references = json_object();
+    json_t *ranges = json_object(), *watermarks = json_object(), *references = json_object(), *idle = json_array();
     for (size_t s = 0; s < source_count(g); s++) {
         const char *name = g->engine->project->sources[s].name;
         if (g->reads[s]) {
             json_object_set_new(ranges, name, leat_cursors_json(&in->to[s]));
             json_object_set_new(watermarks, name, json_integer(in->watermarks[s]));
+            if (in->idle[s]) json_array_append_new(idle, json_string(name));
         } else if (in->references[s]) {
             json_object_set_new(references, name, json_integer((json_int_t)in->references[s]));
         }
@@ -490,6 +516,8 @@ static json_t *record_of(const struct leat_group *g, const struct step_input *in
     json_object_set_new(record, "to", ranges);
     json_object_set_new(record, "wm", watermarks);
     json_object_set_new(record, "ref", references);
+    if (json_array_size(idle)) json_object_set(record, "idle", idle);
+    json_decref(idle);
     return record;
 }
 
@@ -520,15 +548,18 @@ static bool timers_due(struct leat_group *g) {
     size_t n = source_count(g) + 1;
     int64_t *watermarks = leat_alloc(n * sizeof *watermarks);
     int64_t *cuts = leat_alloc((size_t)(g->node_count + 1) * sizeof *cuts);
-    bool due = false, moved = false;
+    bool *idle = leat_alloc(n * sizeof *idle);
+    bool due = false, moved = g->cut_set_count > 0;
     for (size_t s = 0; s < source_count(g); s++) {
         watermarks[s] = g->reads[s] ? watermark_now(g, (int)s) : INT64_MIN;
+        idle[s] = g->reads[s] && source_idle(g, (int)s);
         moved |= g->reads[s] && watermarks[s] != g->watermarks[s];
     }
-    node_cuts(g, watermarks, cuts);
+    node_cuts(g, watermarks, idle, cuts);
     for (int i = 0; i < g->node_count && moved && !due; i++)
         due = g->nodes[i].node && leat_node_due(g->nodes[i].node, cuts[i] == CUT_NONE ? INT64_MIN : cuts[i]);
     free(watermarks);
+    free(idle);
     free(cuts);
     return due;
 }
@@ -564,6 +595,7 @@ enum leat_status leat_group_step(struct leat_group *g, bool *did, struct leat_er
     in.clock_us = leat_engine_now(g->engine);
     for (size_t s = 0; s < source_count(g); s++) {
         if (g->reads[s]) in.watermarks[s] = watermark_now(g, (int)s);
+        if (g->reads[s]) in.idle[s] = source_idle(g, (int)s);
         if (g->engine->references[s]) in.references[s] = leat_reference_version(g->engine->references[s]);
     }
     choose_ranges(g, &in);
@@ -575,6 +607,12 @@ enum leat_status leat_group_step(struct leat_group *g, bool *did, struct leat_er
     if (st == LEAT_OK) *did = true;
     input_deinit(g, &in);
     return st;
+}
+
+static bool names_source(const json_t *names, const char *name) {
+    for (size_t i = 0; i < json_array_size(names); i++)
+        if (strcmp(json_string_value(json_array_get(names, i)), name) == 0) return true;
+    return false;
 }
 
 enum leat_status leat_group_replay(struct leat_group *g, const json_t *record, struct leat_error *err) {
@@ -589,6 +627,7 @@ enum leat_status leat_group_replay(struct leat_group *g, const json_t *record, s
         json_t *version = json_object_get(json_object_get(record, "ref"), name);
         if (to) leat_cursors_parse(&in.to[s], to);
         if (watermark) in.watermarks[s] = json_integer_value(watermark);
+        in.idle[s] = names_source(json_object_get(record, "idle"), name);
         if (version) in.references[s] = (uint64_t)json_integer_value(version);
     }
     enum leat_status st = LEAT_OK;

@@ -23,17 +23,20 @@ static void put_closed(const struct leat_gtable *table, struct leat_buffer *sql)
     const struct leat_op *root = &plan->ops[plan->op_count - 1];
     if (!root->time_count) return;
     const struct leat_time_column *time = &root->times[0];
-    int64_t watermark = table->group->watermarks[time->object], lateness = table->def->lateness_us;
-    if (watermark == INT64_MAX) return;
+    const struct leat_group *g = table->group;
+    int node = table->root; /* down to the one that holds windows back */
+    while (g->nodes[node].op->close_key < 0 && g->nodes[node].children[0] >= 0) node = g->nodes[node].children[0];
+    int64_t cut = leat_group_cut(g, node);
+    if (cut == INT64_MAX) return;
     leat_buffer_reset(sql);
     leat_putf(sql, "SELECT * FROM (%s\n) WHERE ", plan->completed_sql);
-    if (watermark == INT64_MIN) {
+    if (cut == INT64_MIN) {
         leat_put(sql, "false");
         return;
     }
     leat_putf(sql, "epoch_us(");
     leat_put_sql_name(sql, root->schema.fields[time->column].name);
-    leat_putf(sql, ") + %lld <= %lld", (long long)time->span_us, (long long)(watermark - (lateness > 0 ? lateness : 0)));
+    leat_putf(sql, ") + %lld <= %lld", (long long)time->span_us, (long long)cut);
 }
 
 /* DuckDB's sums of decimals may pass the 38 digits of their type and fail only where 128 bits end; leat withholds such rows, for

@@ -72,6 +72,14 @@ static const struct leat_option_spec file_specs[] = {
      .max = 100000,
      .default_text = "200",
      .prose = "A compressed file that grows by more than this factor is refused as damaged or hostile."},
+    {.name = "idle_timeout",
+     .type = LEAT_OPTION_INTERVAL,
+     .min = 1000,
+     .max = 3650 * DAY_US,
+     .prose = "Of a source with WATERMARK: when everything was read and nothing has come for this long, the source (or one of "
+              "its partitions) is idle: an idle partition does not hold its source's watermark back, an idle source not that of tables "
+              "over several sources. Errors and restarts begin the time anew. "
+              "Left out: never."},
     {.name = "poll_interval",
      .type = LEAT_OPTION_INTERVAL,
      .min = 1000,
@@ -111,6 +119,7 @@ unsigned leat_connector_option_formats(const struct leat_option_table *table, co
         {"encoding", TEXT_FORMATS},
         {"max_line_bytes", TEXT_FORMATS},
         {"max_decompressed_ratio", TEXT_FORMATS},
+        {"idle_timeout", TEXT_FORMATS},
         {"poll_interval", TEXT_FORMATS},
         {"delimiter", CSV_FORMAT},
         {"header", CSV_FORMAT},

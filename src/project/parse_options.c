@@ -185,7 +185,7 @@ static void unknown_setting(struct leat_parser *p, size_t token, const char *nam
     static const struct {
         const char *name, *hint;
     } later[] = {
-        {"idle_timeout", "leave it out: a partition that gives nothing holds the watermark back"},
+        {"idle_timeout", "it is an option of each source: CREATE SOURCE ... WITH (..., idle_timeout = INTERVAL '1' MINUTE)"},
         {"sql_timeout", "say it to the command: leat sql --timeout"},
         {"sql_memory", "say it to the command: leat sql --memory"},
     };

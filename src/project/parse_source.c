@@ -474,6 +474,14 @@ static void check_reference(struct leat_parser *p, struct source_draft *draft) {
     }
 }
 
+/* Only a watermark can be held back. */
+static void check_idle_timeout(struct leat_parser *p, const struct leat_source *source, bool watermark) {
+    for (size_t i = 0; i < source->option_count; i++)
+        if (strcmp(source->options[i].name, "idle_timeout") == 0 && !watermark)
+            leat_diagnose(p->diags, source->options[i].place, false, "leave it out, or say WATERMARK FOR ...",
+                          "idle_timeout means nothing for source '%s', which has no WATERMARK", source->name);
+}
+
 static void source_draft_deinit(struct source_draft *draft) {
     leat_given_list_deinit(&draft->options);
     leat_names_free(draft->key_names, draft->key_count);
@@ -500,6 +508,7 @@ void leat_parser_source(struct leat_parser *p) {
     bool options = (clauses || draft.with_seen) && leat_parser_source_options(p, source, &draft.options, draft.encode);
     if (options && columns)
         check_reference(p, &draft);
+    check_idle_timeout(p, source, draft.watermark_column != NULL);
     bool ok = leat_diagnostics_errors(p->diags) == before;
     if (fresh) {
         struct leat_project *project = p->project;

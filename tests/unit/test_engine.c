@@ -8,87 +8,25 @@
 
 #include <cmocka.h>
 
-#include "engine/engine.h"
-#include "scratch.h"
-#include "sim/clock.h"
+#include "engine_world.h"
 #include "sql/duck.h"
 
-struct world {
-    struct leat_env env;
-    struct leat_clock clock;
-    int64_t now_us;
-    char *dir, *project;
-    struct leat_engine *engine;
-};
 static const char SOURCES[] =
     "CREATE SOURCE events (id VARCHAR NOT NULL, k INTEGER, v BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts)\n"
     "WITH (connector = 'file', path = 'in/events.ndjson', format = 'json');\n"
     "CREATE SOURCE things (k INTEGER PRIMARY KEY, cat VARCHAR, price INTEGER)\n"
     "WITH (connector = 'file', path = 'in/things.csv', format = 'csv', refresh = INTERVAL '1' SECOND);\n";
 
-static void quiet(struct leat_env *env, enum leat_log_level level, const char *line) {
-    (void)env, (void)level, (void)line;
-}
-
-static void put(struct world *w, const char *name, const char *text, const char *mode) {
-    char *path = leat_asprintf("%s/%s", w->project, name);
-    FILE *file = fopen(path, mode);
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-    free(path);
-    w->now_us += 2000000;
-}
-
-static void reopen(struct world *w) {
-    struct leat_engine_options options = {.project_dir = w->project};
-    struct leat_diagnostics diags = {0};
-    leat_engine_close(w->engine);
-    OK(leat_engine_open(&w->env, &options, &diags, &w->engine, oops));
-    leat_diagnostics_deinit(&diags);
-}
-
-static void world_init(struct world *w, const char *tables) {
-    *w = (struct world){.now_us = 1780000000000000};
-    leat_env_real(&w->env);
-    leat_clock_virtual_init(&w->clock, &w->now_us);
-    w->env.clock = &w->clock;
-    w->env.log = quiet;
-    w->dir = scratch_make();
-    w->project = scratch_dir(w->dir, "project");
-    char *in = leat_asprintf("%s/in", w->project);
-    OK(leat_io_mkdirs(w->env.io, in, oops));
-    free(in);
-    put(w, "project.sql", SOURCES, "w");
-    put(w, "project.sql", tables, "a");
+static void shop_init(struct world *w, const char *tables) {
+    world_init(w, SOURCES, tables);
     put(w, "in/things.csv", "k,cat,price\n1,red,1\n2,blue,2\n", "w");
-    reopen(w);
-}
-
-static void world_deinit(struct world *w) {
-    leat_engine_close(w->engine);
-    scratch_remove(w->dir);
-    free(w->project);
-}
-
-static void expect_equal(struct world *w) {
-    struct leat_buffer report = {0};
-    uint64_t differing;
-    OK(leat_engine_verify(w->engine, NULL, 5, &report, &differing, oops));
-    if (differing) fail_msg("%s", report.data);
-    leat_buffer_deinit(&report);
-}
-
-static void run(struct world *w) {
-    OK(leat_engine_run_once(w->engine, false, false, oops));
-    expect_equal(w);
 }
 
 /* Both joins read the same changes of the reference, each other columns of them. */
 static void one_reference_read_twice(void **state) {
     (void)state;
     struct world world, *w = &world;
-    world_init(w, "CREATE MATERIALIZED TABLE named FRESHNESS = INTERVAL '1' SECOND AS\n"
+    shop_init(w, "CREATE MATERIALIZED TABLE named FRESHNESS = INTERVAL '1' SECOND AS\n"
                   "SELECT e.id, t.cat FROM events e LEFT JOIN things t ON t.k = e.k WHERE e.v IN (SELECT k FROM things);\n"
                   "CREATE MATERIALIZED TABLE priced FRESHNESS = INTERVAL '1' SECOND AS\n"
                   "SELECT * FROM events WHERE v > (SELECT count(*) FROM things WHERE cat = 'red') AND k IN (SELECT k FROM things);\n");
@@ -105,7 +43,7 @@ static void one_reference_read_twice(void **state) {
 static void computed_keys_survive_a_restart(void **state) {
     (void)state;
     struct world world, *w = &world;
-    world_init(w, "CREATE MATERIALIZED TABLE known FRESHNESS = INTERVAL '1' SECOND AS\n"
+    shop_init(w, "CREATE MATERIALIZED TABLE known FRESHNESS = INTERVAL '1' SECOND AS\n"
                   "SELECT id, v FROM events e WHERE EXISTS (SELECT 1 FROM things t WHERE t.k = e.v);\n");
     put(w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"v\":3,\"ts\":\"2026-01-01 00:00:00\"}\n", "a");
     run(w);
@@ -122,7 +60,7 @@ static void verify_knows_who_is_behind(void **state) {
     struct world world, *w = &world;
     bool did;
     uint64_t got;
-    world_init(w, "CREATE MATERIALIZED TABLE by_key FRESHNESS = INTERVAL '1' SECOND AS SELECT k, count(*) AS n FROM events GROUP BY k;\n"
+    shop_init(w, "CREATE MATERIALIZED TABLE by_key FRESHNESS = INTERVAL '1' SECOND AS SELECT k, count(*) AS n FROM events GROUP BY k;\n"
                   "CREATE MATERIALIZED TABLE by_count FRESHNESS = INTERVAL '1' HOUR AS SELECT n, count(*) AS m FROM by_key GROUP BY n;\n");
     put(w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"ts\":\"2026-01-01 00:00:00\"}\n", "a");
     run(w);
@@ -139,7 +77,7 @@ static void verify_knows_who_is_behind(void **state) {
 static void verify_knows_what_is_closed(void **state) {
     (void)state;
     struct world world, *w = &world;
-    world_init(w, "CREATE MATERIALIZED TABLE closed FRESHNESS = INTERVAL '1' SECOND EMIT ON WINDOW CLOSE AS\n"
+    shop_init(w, "CREATE MATERIALIZED TABLE closed FRESHNESS = INTERVAL '1' SECOND EMIT ON WINDOW CLOSE AS\n"
                   "SELECT window_start, count(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' MINUTE) GROUP BY window_start;\n");
     put(w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"ts\":\"2026-01-01 00:00:00\"}\n", "a");
     run(w);
@@ -156,7 +94,7 @@ static void withheld_rows_are_told(void **state) {
     struct world world, *w = &world;
     struct leat_buffer report = {0};
     uint64_t differing;
-    world_init(w, "CREATE MATERIALIZED TABLE numbers FRESHNESS = INTERVAL '1' SECOND AS\n"
+    shop_init(w, "CREATE MATERIALIZED TABLE numbers FRESHNESS = INTERVAL '1' SECOND AS\n"
                   "SELECT k, CAST(m AS INTEGER) AS m FROM (SELECT k, max(id) AS m FROM events GROUP BY k);\n");
     put(w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"ts\":\"2026-01-01 00:00:00\"}\n{\"id\":\"1\",\"k\":2,\"ts\":\"2026-01-01 00:00:00\"}\n", "a");
     OK(leat_engine_run_once(w->engine, false, false, oops));
@@ -172,7 +110,7 @@ static void a_start_without_news_keeps_the_state(void **state) {
     (void)state;
     struct world world, *w = &world;
     struct leat_buffer status = {0};
-    world_init(w, "CREATE MATERIALIZED TABLE sums FRESHNESS = INTERVAL '1' SECOND AS SELECT k, sum(v) AS v FROM events GROUP BY k;\n");
+    shop_init(w, "CREATE MATERIALIZED TABLE sums FRESHNESS = INTERVAL '1' SECOND AS SELECT k, sum(v) AS v FROM events GROUP BY k;\n");
     put(w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"v\":2,\"ts\":\"2026-01-01 00:00:00\"}\n", "a");
     run(w);
     for (int i = 0; i < 3; i++) {
@@ -187,23 +125,11 @@ static void a_start_without_news_keeps_the_state(void **state) {
     world_deinit(w);
 }
 
-static void expect_status(struct world *w, const char *part) {
-    struct leat_buffer status = {0};
-    OK(leat_engine_status(w->engine, &status, oops));
-    char *flat = status.data;
-    size_t n = 0;
-    for (const char *at = flat; *at; at++)
-        if (*at != '\n' && *at != ' ') flat[n++] = *at;
-    flat[n] = 0;
-    if (!strstr(flat, part)) fail_msg("status lacks %s:\n%s", part, flat);
-    leat_buffer_deinit(&status);
-}
-
 /* A scheduled and a full table: of what bronze held at the run, what is undecodable and what the table's expressions fail on. */
 static void runs_have_a_row_balance(void **state) {
     (void)state;
     struct world world, *w = &world;
-    world_init(w, "CREATE MATERIALIZED TABLE nightly SCHEDULE CRON '0 2 * * *' AS SELECT k, sum(v) AS v FROM events GROUP BY k;\n"
+    shop_init(w, "CREATE MATERIALIZED TABLE nightly SCHEDULE CRON '0 2 * * *' AS SELECT k, sum(v) AS v FROM events GROUP BY k;\n"
                   "CREATE MATERIALIZED TABLE numbers SCHEDULE CRON '0 2 * * *' AS SELECT k, CAST(id AS INTEGER) AS n FROM events;\n"
                   "CREATE MATERIALIZED TABLE newest FRESHNESS = INTERVAL '1' SECOND AS SELECT * FROM events ORDER BY ts LIMIT 3;\n");
     put(w, "in/events.ndjson", "{\"id\":\"1\",\"k\":1,\"v\":1,\"ts\":\"2026-01-01 00:00:00\"}\nbroken\n{\"id\":\"x\",\"k\":2,\"v\":1,\"ts\":\"2026-01-01 00:00:00\"}\n", "a");
@@ -259,7 +185,7 @@ static void event(struct world *w, const char *id, int v, const char *time) {
 
 /* In a minute that is over: late. */
 static void with_one_late(struct world *w, const char *tables) {
-    world_init(w, tables);
+    shop_init(w, tables);
     event(w, "a", 1, "00:00:10");
     run(w);
     event(w, "b", 2, "00:05:00");

@@ -18,3 +18,5 @@ CREATE SOURCE s17 (a INTEGER) WITH (connector = 'file', path = '', encoding = 'l
 CREATE SOURCE s18 (a INTEGER) WITH (connector = 'file', path = 'x.json', properties.batch.size = 3);
 CREATE SOURCE s19 (a INTEGER) WITH (connector = 'file', path = 'x.csv', encoding = 'UTF-16');
 CREATE SOURCE s20 (a INTEGER) WITH (connector = 'file', path = 'x.csv', encoding = 'utf-16', refresh = '1 minute');
+CREATE SOURCE s21 (a INTEGER, t TIMESTAMP) WITH (connector = 'file', path = 'x.json', idle_timeout = INTERVAL '1' MINUTE);
+CREATE SOURCE s22 (a INTEGER, t TIMESTAMP, WATERMARK FOR t AS t) WITH (connector = 'file', path = 'x.json', idle_timout = 0);
