@@ -65,6 +65,40 @@ static void the_real_table(void **state) {
     free(b);
 }
 
+/* Large writes go another way to the disk than small ones; the file must not show it, wherever in a page each begins. */
+static void large_writes_join_small_ones(void **state) {
+    (void)state;
+    struct leat_io *io = leat_io_real();
+    static const size_t sizes[] = {5, 1 << 18, 4091, 4096 * 100, (3 << 20) + 13, 10, 700001, (1 << 20) - 1, 1 << 21};
+    char *dir = scratch_dir(scratch, "large"), *path = leat_asprintf("%s/a", dir);
+    struct leat_buffer expected = {0}, found = {0};
+    struct leat_file *file;
+    OK(io->ops->open(io, path, LEAT_OPEN_CREATE, &file, oops));
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        size_t from = expected.length;
+        OK(leat_buffer_reserve(&expected, sizes[i], oops));
+        expected.length += sizes[i];
+        for (size_t k = from; k < expected.length; k++)
+            expected.data[k] = (char)(k * 2654435761u >> 16);
+        OK(io->ops->write(file, expected.data + from, sizes[i], oops));
+        if (i == 4) { /* goes on after what is cut, in another handle */
+            expected.length -= 1000;
+            OK(io->ops->truncate(file, expected.length, oops));
+            io->ops->close(file);
+            OK(io->ops->open(io, path, LEAT_OPEN_APPEND, &file, oops));
+        }
+    }
+    OK(io->ops->sync(file, oops));
+    io->ops->close(file);
+    OK(leat_io_read_all(io, path, SIZE_MAX / 4, &found, oops));
+    assert_int_equal(found.length, expected.length);
+    assert_int_equal(memcmp(found.data, expected.data, found.length), 0);
+    leat_buffer_deinit(&expected);
+    leat_buffer_deinit(&found);
+    free(path);
+    free(dir);
+}
+
 static void helpers(void **state) {
     (void)state;
     struct leat_io *io = leat_io_real();
@@ -263,6 +297,7 @@ static int clean(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_real_table),
+        cmocka_unit_test(large_writes_join_small_ones),
         cmocka_unit_test(helpers),
         cmocka_unit_test(adopting_checks_links_and_unlinks),
         cmocka_unit_test(writing_durably_is_all_or_nothing),
