@@ -65,30 +65,69 @@ out:
     return st;
 }
 
-static void gather_chunk(struct leat_src *src, const struct leat_chunk *chunk, struct leat_changes *batch) {
-    size_t from = leat_chunk_row(chunk, leat_cursor_get(&src->bronzed, chunk->partition));
-    size_t n = chunk->rows.row_count - from, at = batch->row_count, declared = src->def->schema.field_count;
-    leat_changes_reserve(batch, batch->row_count + n);
-    for (size_t c = 0; c < declared; c++) leat_gather_borrowed(batch, c, batch->row_count, &chunk->rows, c, NULL, from, n);
-    int32_t *partition = (int32_t *)batch->columns[declared].data + at;
-    int64_t *offset = (int64_t *)batch->columns[declared + 1].data + at;
-    int64_t *arrival = (int64_t *)batch->columns[declared + 2].data + at;
-    int64_t *identity = (int64_t *)batch->columns[declared + 3].data + at;
-    int32_t *version = (int32_t *)batch->columns[declared + 4].data + at;
-    struct leat_string *payload = (struct leat_string *)batch->columns[declared + 5].data + at;
-    for (size_t i = 0; i < n; i++) {
-        partition[i] = (int32_t)chunk->partition;
-        offset[i] = (int64_t)chunk->offsets[from + i];
-        arrival[i] = chunk->arrival_us;
-        version[i] = DECODE_VERSION;
-        identity[i] = chunk->identities ? (int64_t)chunk->identities[from + i] : 0;
-        payload[i] = chunk->raw ? chunk->raw[from + i] : (struct leat_string){0};
+/* What a flush archives: per chunk a batch that borrows the chunk's columns, with the archive's own beside them. */
+struct archive {
+    struct leat_changes *batches;
+    size_t count, rows_max;
+    int32_t *versions; /* rows_max times DECODE_VERSION */
+    void *nulls;       /* rows_max zeros of the widest type: values, and validity, of columns that are all NULL */
+    struct leat_arena arena;
+};
+
+/* Where `raw` holds nothing, the columns lose nothing: no payload is kept. */
+static uint64_t *valid_payloads(struct leat_arena *arena, const struct leat_string *raw, size_t n) {
+    size_t bytes = (n + 63) / 64 * sizeof(uint64_t);
+    uint64_t *valid = leat_arena_alloc(arena, bytes);
+    memset(valid, 0, bytes);
+    for (size_t i = 0; i < n; i++)
+        if (raw[i].length) valid[i / 64] |= (uint64_t)1 << (i % 64);
+    return valid;
+}
+
+static void set_column(struct leat_changes *batch, size_t column, void *data, uint64_t *valid) {
+    batch->columns[column] = (struct leat_column){batch->schema->fields[column].type, data, valid};
+}
+
+static void archive_chunk(struct leat_src *src, const struct leat_chunk *chunk, size_t from, struct archive *a) {
+    struct leat_changes *batch = &a->batches[a->count++];
+    size_t n = chunk->rows.row_count - from, c = 0;
+    *batch = (struct leat_changes){.schema = &src->bronze_schema, .row_count = n, .capacity = n};
+    batch->columns = leat_arena_alloc(&a->arena, src->bronze_schema.field_count * sizeof *batch->columns);
+    for (; c < src->def->schema.field_count; c++) {
+        const struct leat_column *column = &chunk->rows.columns[c];
+        set_column(batch, c, (char *)column->data + from * leat_type_size(column->type), leat_valid_from(&a->arena, column, from, n));
     }
+    int32_t *partitions = leat_arena_alloc(&a->arena, n * sizeof *partitions);
+    int64_t *arrivals = leat_arena_alloc(&a->arena, n * sizeof *arrivals);
     for (size_t i = 0; i < n; i++) {
-        if (!chunk->identities) leat_set_null(batch, declared + 3, at + i);
-        if (!chunk->raw || chunk->raw[from + i].length == 0) leat_set_null(batch, declared + 5, at + i);
+        partitions[i] = (int32_t)chunk->partition;
+        arrivals[i] = chunk->arrival_us;
     }
-    batch->row_count += n;
+    set_column(batch, c++, partitions, NULL);
+    set_column(batch, c++, chunk->offsets + from, NULL);
+    set_column(batch, c++, arrivals, NULL);
+    set_column(batch, c++, chunk->identities ? chunk->identities + from : a->nulls, chunk->identities ? NULL : a->nulls);
+    set_column(batch, c++, a->versions, NULL);
+    set_column(batch, c++, chunk->raw ? chunk->raw + from : a->nulls,
+               chunk->raw ? valid_payloads(&a->arena, chunk->raw + from, n) : a->nulls);
+}
+
+static void archive_init(const struct leat_src *src, struct archive *a) {
+    size_t chunks = 0;
+    *a = (struct archive){0};
+    for (const struct leat_chunk *c = src->first; c; c = c->next, chunks++)
+        if (c->rows.row_count > a->rows_max) a->rows_max = c->rows.row_count;
+    a->batches = leat_alloc(chunks * sizeof *a->batches);
+    a->versions = leat_alloc(a->rows_max * sizeof *a->versions);
+    a->nulls = leat_alloc((a->rows_max + 64) * sizeof(struct leat_string));
+    for (size_t i = 0; i < a->rows_max; i++) a->versions[i] = DECODE_VERSION;
+}
+
+static void archive_deinit(struct archive *a) {
+    free(a->batches);
+    free(a->versions);
+    free(a->nulls);
+    leat_arena_deinit(&a->arena);
 }
 
 static void gather_dead(struct leat_src *src, const struct leat_chunk *chunk, struct leat_changes *batch) {
@@ -114,7 +153,8 @@ uint64_t leat_bronze_waiting(const struct leat_src *src) {
 }
 
 static enum leat_status append_batch(struct leat_src *src, struct leat_delta *table, const char *kind,
-                                     const struct leat_changes *batch, const struct leat_cursors *ends, struct leat_error *err) {
+                                     const struct leat_changes *batches, size_t batch_count, const struct leat_cursors *ends,
+                                     struct leat_error *err) {
     struct leat_engine *engine = src->engine;
     struct leat_delta_txn *txns = leat_alloc((ends->count + 1) * sizeof *txns);
     char *input = leat_asprintf("%s:%s", kind, src->def->name);
@@ -130,7 +170,7 @@ static enum leat_status append_batch(struct leat_src *src, struct leat_delta *ta
     leat_put(&sql, "SELECT * EXCLUDE (__row, __w) FROM leat_input(");
     leat_put_sql_string(&sql, input);
     leat_put(&sql, ")");
-    leat_conn_bind(engine->batch_conn, input, batch);
+    leat_conn_bind_all(engine->batch_conn, input, batches, batch_count);
     struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier.data, .txns = txns, .txn_count = ends->count};
     enum leat_status st = leat_delta_append(table, sql.data, &info, NULL, err);
     leat_conn_bind(engine->batch_conn, input, NULL);
@@ -146,28 +186,29 @@ static enum leat_status append_batch(struct leat_src *src, struct leat_delta *ta
 
 enum leat_status leat_bronze_flush(struct leat_src *src, struct leat_error *err) {
     enum leat_status st = LEAT_OK;
-    struct leat_changes batch, dead;
+    struct leat_changes dead;
+    struct archive archive;
     struct leat_cursors touched = {0};
     int64_t cpu = leat_usage_cpu_us();
     if (leat_bronze_waiting(src) == 0) return LEAT_OK;
-    leat_changes_init(&batch, &src->bronze_schema);
+    archive_init(src, &archive);
     leat_changes_init(&dead, &src->dead_schema);
     for (const struct leat_chunk *c = src->first; c; c = c->next) {
         if (c->to <= leat_cursor_get(&src->bronzed, c->partition)) continue;
-        gather_chunk(src, c, &batch);
+        archive_chunk(src, c, leat_chunk_row(c, leat_cursor_get(&src->bronzed, c->partition)), &archive);
         gather_dead(src, c, &dead);
         leat_cursor_set(&touched, c->partition, c->to);
     }
-    if (dead.row_count && (st = append_batch(src, src->dead, "dead", &dead, &touched, err)) != LEAT_OK) goto out;
+    if (dead.row_count && (st = append_batch(src, src->dead, "dead", &dead, 1, &touched, err)) != LEAT_OK) goto out;
     for (size_t i = 0; i < touched.count; i++) leat_cursor_set(&src->deaded, touched.items[i].partition, touched.items[i].next);
-    if ((st = append_batch(src, src->bronze, "bronze", &batch, &touched, err)) != LEAT_OK) goto out;
+    if ((st = append_batch(src, src->bronze, "bronze", archive.batches, archive.count, &touched, err)) != LEAT_OK) goto out;
     for (size_t i = 0; i < touched.count; i++) leat_cursor_set(&src->bronzed, touched.items[i].partition, touched.items[i].next);
     if (leat_setting_int(src->engine->project, "compact_files"))
         st = leat_delta_compact(src->bronze, 128u << 20, NULL, err);
 out:
     leat_phase_end(src->engine, LEAT_PHASE_BRONZE, cpu);
     leat_cursors_free(&touched);
-    leat_changes_deinit(&batch);
+    archive_deinit(&archive);
     leat_changes_deinit(&dead);
     return st;
 }

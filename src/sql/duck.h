@@ -87,6 +87,8 @@ enum leat_status leat_conn_exact_sums(struct leat_conn *, const char *sql, char 
  * one become invalid). The bound batch is borrowed until the next bind; strings in it must be valid UTF-8. */
 enum leat_status leat_conn_input(struct leat_conn *, const char *name, const struct leat_schema *, bool named, struct leat_error *) LEAT_MUST;
 void leat_conn_bind(struct leat_conn *, const char *name, const struct leat_changes *batch); /* NULL: empty */
+/* Several batches of the schema as one input, in order; the array is borrowed too. */
+void leat_conn_bind_all(struct leat_conn *, const char *name, const struct leat_changes *batches, size_t count);
 
 /* Prepares once; runs many times. `out` is appended to (its schema must have the stage's types; checked); strings are
  * copied into out->strings. A result column named __w becomes the weight instead of a column.

@@ -69,9 +69,9 @@ static void input_bind(duckdb_bind_info info) {
     duckdb_bind_set_bind_data(info, slot, release_bound);
 }
 
-/* One scan: the position and the wanted columns. */
+/* One scan: the position (batch, row in it, row of all) and the wanted columns. */
 struct scan {
-    size_t at, column_count;
+    size_t batch, at, row, column_count;
     size_t columns[];
 };
 
@@ -111,12 +111,16 @@ static void give_column(duckdb_vector vector, const struct leat_column *column, 
 static void input_scan(duckdb_function_info info, duckdb_data_chunk output) {
     const struct leat_slot *slot = duckdb_function_get_bind_data(info);
     struct scan *scan = duckdb_function_get_init_data(info);
-    const struct leat_changes *batch = slot->batch;
     if (slot->retired) {
         duckdb_function_set_error(info, "an input of this statement was declared anew: prepare the statement again");
         return;
     }
-    size_t n = batch && batch->row_count > scan->at ? batch->row_count - scan->at : 0;
+    while (scan->batch < slot->batch_count && scan->at == slot->batches[scan->batch].row_count) {
+        scan->batch++;
+        scan->at = 0;
+    }
+    const struct leat_changes *batch = scan->batch < slot->batch_count ? &slot->batches[scan->batch] : NULL;
+    size_t n = batch ? batch->row_count - scan->at : 0;
     if (n > duckdb_vector_size()) n = duckdb_vector_size();
     for (size_t i = 0; n && i < scan->column_count; i++) {
         duckdb_vector vector = duckdb_data_chunk_get_vector(output, i);
@@ -124,11 +128,12 @@ static void input_scan(duckdb_function_info info, duckdb_data_chunk output) {
         if (column < field_count)
             give_column(vector, &batch->columns[column], scan->at, n);
         else if (column == field_count)
-            give_rows(duckdb_vector_get_data(vector), scan->at, n);
+            give_rows(duckdb_vector_get_data(vector), scan->row, n);
         else if (column == field_count + 1)
             give_weights(duckdb_vector_get_data(vector), batch, scan->at, n);
     }
     scan->at += n;
+    scan->row += n;
     duckdb_data_chunk_set_size(output, n);
 }
 
@@ -199,7 +204,7 @@ enum leat_status leat_conn_input(struct leat_conn *c, const char *name, const st
         i++;
     if (i < c->slot_count) {
         c->slots[i]->retired = true;
-        c->slots[i]->batch = NULL;
+        c->slots[i]->batch_count = 0;
         leat_slot_release(c->slots[i]);
     } else {
         c->slots = leat_realloc(c->slots, (c->slot_count + 1) * sizeof(struct leat_slot *));
@@ -211,6 +216,12 @@ enum leat_status leat_conn_input(struct leat_conn *c, const char *name, const st
 }
 
 void leat_conn_bind(struct leat_conn *c, const char *name, const struct leat_changes *batch) {
+    leat_conn_bind_all(c, name, batch, batch ? 1 : 0);
+}
+
+void leat_conn_bind_all(struct leat_conn *c, const char *name, const struct leat_changes *batches, size_t count) {
     struct leat_slot *slot = find_slot(c, name);
-    if (slot) slot->batch = batch;
+    if (!slot) return;
+    slot->batches = batches;
+    slot->batch_count = count;
 }

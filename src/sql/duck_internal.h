@@ -15,7 +15,8 @@ struct leat_slot {
     struct leat_schema schema;
     bool named, retired;
     atomic_int references;
-    const struct leat_changes *batch; /* borrowed; NULL: no rows */
+    const struct leat_changes *batches; /* borrowed */
+    size_t batch_count;
 };
 
 struct leat_duck {

@@ -295,3 +295,14 @@ void leat_changes_view(struct leat_changes *view, struct leat_column *columns, c
     }
     view->weights = c->weights ? c->weights + from : NULL;
 }
+
+uint64_t *leat_valid_from(struct leat_arena *arena, const struct leat_column *column, size_t from, size_t n) {
+    if (!column->valid) return NULL;
+    if (from % 64 == 0) return column->valid + from / 64;
+    size_t words = (n + 63) / 64, shift = from % 64, in_words = (from + n + 63) / 64 - from / 64;
+    const uint64_t *in = column->valid + from / 64;
+    uint64_t *valid = leat_arena_alloc(arena, words * sizeof *valid);
+    for (size_t i = 0; i < words; i++)
+        valid[i] = in[i] >> shift | (i + 1 < in_words ? in[i + 1] << (64 - shift) : 0);
+    return valid;
+}

@@ -54,5 +54,8 @@ void leat_changes_truncate(struct leat_changes *c, size_t row_count);
 /* Makes *view the rows from..from+n of c without copying; from is a multiple of 64. columns: c's field_count, the caller's
  * storage. The view is valid while c is unchanged and is never deinitialised. */
 void leat_changes_view(struct leat_changes *view, struct leat_column *columns, const struct leat_changes *c, size_t from, size_t n);
+/* Validity of rows from..from+n of a column of at least so many rows, from anywhere: the column's own words or, moved, the arena's. NULL:
+ * none is NULL. */
+uint64_t *leat_valid_from(struct leat_arena *, const struct leat_column *, size_t from, size_t n);
 
 #endif

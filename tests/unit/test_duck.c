@@ -321,6 +321,40 @@ static void test_stage_weights_and_rows(void **state) {
     leat_duck_close(d);
 }
 
+/* Batches bound together read as one input: NULLs, row numbers and empty ones included. */
+static void test_batches_read_as_one(void **state) {
+    (void)state;
+    static const size_t sizes[] = {0, 5000, 0, 1, 2048, 77, 0};
+    enum { COUNT = sizeof sizes / sizeof *sizes };
+    struct leat_duck *d = open_duck(LEAT_DUCK_BATCH);
+    struct leat_conn *c = open_conn(d);
+    struct leat_schema schema = {0};
+    struct leat_changes batches[COUNT];
+    int64_t next = 0;
+    leat_schema_add(&schema, "v", (struct leat_type){LEAT_BIGINT, 0, 0}, false);
+    for (size_t b = 0; b < COUNT; b++) {
+        leat_changes_init(&batches[b], &schema);
+        leat_changes_reserve(&batches[b], sizes[b]);
+        batches[b].row_count = sizes[b];
+        for (size_t i = 0; i < sizes[b]; i++, next++) {
+            ((int64_t *)batches[b].columns[0].data)[i] = next;
+            if (next % 7 == 0) leat_set_null(&batches[b], 0, i);
+        }
+    }
+    OK(leat_conn_input(c, "in", &schema, true, &err));
+    leat_conn_bind_all(c, "in", batches, COUNT);
+    expect_text(c, "SELECT count(*) FROM leat_input('in')", "7126");
+    expect_text(c, "SELECT count(*) FROM leat_input('in') WHERE (v IS NULL) <> (__row % 7 = 0)", "0");
+    expect_text(c, "SELECT count(*) FROM leat_input('in') WHERE v <> __row", "0");
+    leat_conn_bind(c, "in", NULL);
+    expect_text(c, "SELECT count(*) FROM leat_input('in')", "0");
+    for (size_t b = 0; b < COUNT; b++)
+        leat_changes_deinit(&batches[b]);
+    leat_schema_deinit(&schema);
+    leat_conn_close(c);
+    leat_duck_close(d);
+}
+
 static void test_bad_statements(void **state) {
     (void)state;
     struct leat_duck *d = open_duck(LEAT_DUCK_STEP);
@@ -780,6 +814,7 @@ int main(void) {
         cmocka_unit_test(test_query_and_text),
         cmocka_unit_test(test_types_round_trip),
         cmocka_unit_test(test_stage_weights_and_rows),
+        cmocka_unit_test(test_batches_read_as_one),
         cmocka_unit_test(test_bad_statements),
         cmocka_unit_test(test_error_classes),
         cmocka_unit_test(test_fatal_errors),

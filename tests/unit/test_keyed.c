@@ -179,12 +179,34 @@ static void rows_round_trip(void **state) {
     leat_schema_deinit(&schema);
 }
 
+static void validity_from_anywhere(void **state) {
+    (void)state;
+    enum { ROWS = 1000 };
+    uint64_t words[(ROWS + 63) / 64];
+    struct leat_column column = {.valid = words};
+    struct leat_random random;
+    leat_random_seed(&random, 11);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        words[i] = leat_random_next(&random);
+    for (int round = 0; round < 2000; round++) {
+        struct leat_arena arena = {0};
+        size_t from = (size_t)leat_random_below(&random, ROWS), n = (size_t)leat_random_below(&random, ROWS - from + 1);
+        const uint64_t *valid = leat_valid_from(&arena, &column, from, n);
+        for (size_t i = 0; i < n; i++)
+            assert_int_equal(valid[i / 64] >> (i % 64) & 1, words[(from + i) / 64] >> ((from + i) % 64) & 1);
+        leat_arena_deinit(&arena);
+    }
+    column.valid = NULL;
+    assert_null(leat_valid_from(&(struct leat_arena){0}, &column, 3, 5));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(table_against_model),
         cmocka_unit_test(dirty_entries),
         cmocka_unit_test(heap_reuses),
         cmocka_unit_test(rows_round_trip),
+        cmocka_unit_test(validity_from_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
