@@ -8,7 +8,7 @@ import duckdb
 events, products, out = sys.argv[1:4]
 COLUMNS = ("{event_id:'VARCHAR',order_id:'BIGINT',customer_id:'BIGINT',product_id:'INTEGER',quantity:'INTEGER',"
            "amount:'DECIMAL(18,2)',status:'VARCHAR',event_time:'TIMESTAMP'}")
-PARQUET = "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
+PARQUET = "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, PARQUET_VERSION V2, DICTIONARY_SIZE_LIMIT 4096)"
 db = duckdb.connect()
 db.execute("SET threads = 1; SET preserve_insertion_order = false; SET enable_progress_bar = false")
 db.execute(f"CREATE TABLE bronze AS FROM read_json('{events}', format='newline_delimited', columns={COLUMNS}, ignore_errors=true)")

@@ -79,7 +79,9 @@ enum leat_status leat_delta_write_data(struct leat_delta *d, const char *storage
     char *scratch = leat_asprintf("%s/%s%s", d->scratch_dir, uuid, split ? "" : ".parquet"); /* split: a folder */
     leat_putf(&sql, "COPY (%s) TO ", storage_sql);
     leat_put_sql_string(&sql, scratch);
-    leat_put(&sql, " (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, RETURN_STATS");
+    leat_put(&sql, " (");
+    leat_put_parquet_options(&d->schema, &sql);
+    leat_put(&sql, ", RETURN_STATS");
     if (split)
         leat_putf(&sql, ", ROW_GROUP_SIZE %" PRId64 ", ROW_GROUPS_PER_FILE %d", d->row_group_rows,
                   LEAT_DELTA_SPLIT_ROW_GROUPS);

@@ -128,7 +128,9 @@ static void put_copy(struct leat_buffer *sql, const struct leat_schema *schema, 
     leat_put_sql_string(sql, input_name);
     leat_put(sql, ")) TO ");
     leat_put_sql_string(sql, path);
-    leat_put(sql, " (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)");
+    leat_put(sql, " (");
+    leat_put_parquet_options(schema, sql);
+    leat_put(sql, ")");
 }
 
 /* Writes one file with the rows of the batch and lists it in `files`. */
