@@ -350,7 +350,9 @@ enum leat_status leat_batch_run(struct leat_engine *engine, struct leat_gtable *
     int64_t start = leat_engine_now(engine), cpu = leat_usage_cpu_us(), bytes = 0;
     uint64_t inputs = inputs_fingerprint(engine, table);
     struct leat_error failure = {0};
-    enum leat_status st = run_with_dead(engine, table, &failure);
+    enum leat_status st = leat_engine_parallel(engine, true, &failure), narrowed;
+    if (st == LEAT_OK) st = run_with_dead(engine, table, &failure);
+    if ((narrowed = leat_engine_parallel(engine, false, err)) != LEAT_OK) return narrowed;
     table->last_cpu_us = leat_usage_cpu_us() - cpu;
     leat_phase_end(engine, LEAT_PHASE_BATCH, cpu);
     table->last_run_us = start;

@@ -302,6 +302,10 @@ enum leat_status leat_batch_views(struct leat_engine *, struct leat_conn *, cons
 enum leat_status leat_batch_run(struct leat_engine *, struct leat_gtable *, struct leat_error *) LEAT_MUST;
 int64_t leat_batch_next_due(struct leat_engine *, struct leat_gtable *);
 
+/* open.c */
+/* Many threads for DuckDB's scans (batch runs, recovery), or one: beside a single writer the others only spin. */
+enum leat_status leat_engine_parallel(struct leat_engine *, bool parallel, struct leat_error *) LEAT_MUST;
+
 int64_t leat_engine_now(struct leat_engine *); /* monotone wall clock */
 enum leat_status leat_engine_journal(struct leat_engine *, json_t *record, struct leat_error *) LEAT_MUST; /* steals record; appends and syncs */
 

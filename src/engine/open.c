@@ -63,13 +63,22 @@ out:
     return st;
 }
 
+static int scan_threads(const struct leat_engine *engine) {
+    int threads = (int)leat_setting_int(engine->project, "threads");
+    return threads ? threads : leat_usage_processors();
+}
+
+enum leat_status leat_engine_parallel(struct leat_engine *engine, bool parallel, struct leat_error *err) {
+    if (!engine->own_batch || scan_threads(engine) == 1) return LEAT_OK;
+    return leat_conn_set_threads(engine->batch_conn, parallel ? scan_threads(engine) : 1, err);
+}
+
 static enum leat_status open_duck(struct leat_engine *engine, const struct leat_engine_options *options, struct leat_error *err) {
     const char *zone = leat_setting_text(engine->project, "time_zone");
-    int threads = (int)leat_setting_int(engine->project, "threads");
     struct leat_duck_options step = {.use = LEAT_DUCK_STEP, .threads = 1, .time_zone = zone};
     struct leat_duck_options plan = {.use = LEAT_DUCK_PLAN, .threads = 1, .time_zone = zone};
     struct leat_duck_options batch = {.use = LEAT_DUCK_BATCH,
-                                      .threads = threads ? threads : leat_usage_processors(),
+                                      .threads = scan_threads(engine),
                                       .memory_limit_bytes = (uint64_t)leat_setting_int(engine->project, "memory_limit"),
                                       .temp_dir = engine->scratch_dir,
                                       .time_zone = zone};
@@ -151,7 +160,8 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
     for (size_t t = 0; t < engine->project->table_count; t++)
         if ((st = leat_table_open_delta(engine, &engine->tables[t], err)) != LEAT_OK) goto out;
     close_plan_duck(engine); /* plans are made; what planning took is given back */
-    if (!engine->read_only) st = leat_engine_recover(engine, err);
+    if (engine->read_only) goto out;
+    if ((st = leat_engine_recover(engine, err)) == LEAT_OK) st = leat_engine_parallel(engine, false, err);
 out:
     if (st != LEAT_OK) {
         leat_engine_close(engine);

@@ -91,12 +91,9 @@ static enum leat_status verify_table(struct leat_engine *engine, struct leat_gta
     return st == LEAT_OK ? st : leat_prepend(err, "verify \"%s\"", table->def->name);
 }
 
-enum leat_status leat_engine_verify(struct leat_engine *engine, const char *name, size_t max_rows, struct leat_buffer *out,
-                                    uint64_t *differing, struct leat_error *err) {
+static enum leat_status verify_tables(struct leat_engine *engine, const char *name, size_t max_rows, struct leat_buffer *out,
+                                      uint64_t *differing, struct leat_error *err) {
     struct leat_object_ref ref;
-    enum leat_status st = leat_engine_flush(engine, false, err);
-    *differing = 0;
-    if (st != LEAT_OK) return st;
     if (name && (!leat_project_find(engine->project, name, &ref) || ref.kind != LEAT_OBJECT_TABLE))
         return leat_fail(err, LEAT_NOT_FOUND, "there is no materialized table \"%s\"", name);
     for (size_t t = 0; t < engine->project->table_count; t++) {
@@ -106,7 +103,19 @@ enum leat_status leat_engine_verify(struct leat_engine *engine, const char *name
             leat_putf(out, "%s: never run\n", table->def->name);
             continue;
         }
-        if ((st = verify_table(engine, table, max_rows, out, differing, err)) != LEAT_OK) return st;
+        enum leat_status st = verify_table(engine, table, max_rows, out, differing, err);
+        if (st != LEAT_OK) return st;
     }
     return LEAT_OK;
+}
+
+enum leat_status leat_engine_verify(struct leat_engine *engine, const char *name, size_t max_rows, struct leat_buffer *out,
+                                    uint64_t *differing, struct leat_error *err) {
+    struct leat_error ignored;
+    enum leat_status st = leat_engine_flush(engine, false, err), narrowed;
+    *differing = 0;
+    if (st == LEAT_OK) st = leat_engine_parallel(engine, true, err);
+    if (st == LEAT_OK) st = verify_tables(engine, name, max_rows, out, differing, err);
+    narrowed = leat_engine_parallel(engine, false, st == LEAT_OK ? err : &ignored);
+    return st == LEAT_OK ? narrowed : st;
 }

@@ -252,3 +252,7 @@ void leat_conn_set_clock(struct leat_conn *c, int64_t now_us) {
     c->clock_set = true;
     c->clock_us = now_us;
 }
+
+enum leat_status leat_conn_set_threads(struct leat_conn *c, int threads, struct leat_error *err) {
+    return leat_conn_execf(c, err, "SET GLOBAL threads = %d", threads);
+}

@@ -41,6 +41,8 @@ void leat_duck_close(struct leat_duck *);
 const char *leat_duck_version(void);
 enum leat_status leat_conn_open(struct leat_duck *, struct leat_conn **out, struct leat_error *) LEAT_MUST;
 void leat_conn_close(struct leat_conn *);
+/* Threads of the connection's whole instance from its next statement on. */
+enum leat_status leat_conn_set_threads(struct leat_conn *, int threads, struct leat_error *) LEAT_MUST;
 
 /* Runs one or more statements, results dropped. Errors: SQL with DuckDB's text (bad_data set for conversion, out of
  * range, invalid input, division: errors a row can cause); fatal set on FATAL/INTERNAL. */
