@@ -6,11 +6,14 @@
 #include <string.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #define INPUT_BYTES (256 * LEAT_KIB)
 #define SKIP_BYTES (64 * LEAT_KIB)
 #define BOMB_FREE_BYTES (16 * LEAT_MIB)
 #define ZSTD_WINDOW_LOG_MAX 27 /* 128 MiB */
+/* Known when all that it covers was given. */
+#define WRONG_CHECKSUM "the checksum is wrong, so that records before it may not be as they were written"
 
 struct leat_content {
     struct leat_io *io;
@@ -28,6 +31,8 @@ struct leat_content {
     z_stream gzip;
     bool gzip_open;
     ZSTD_DStream *zstd;
+    size_t zstd_wants; /* input bytes to its next block's end */
+    bool zstd_waits;   /* has perhaps more output than it had room for */
 };
 
 static enum leat_compression told_by(const unsigned char *head, size_t n) {
@@ -166,21 +171,32 @@ static enum leat_status inflate_some(struct leat_content *c, char *out, size_t w
     *end = result == Z_STREAM_END;
     if (result == Z_OK || result == Z_STREAM_END || result == Z_BUF_ERROR) return LEAT_OK;
     c->position += *got;
-    fail_data(c, result == Z_MEM_ERROR ? LEAT_NO_MEMORY : LEAT_CORRUPT, c->gzip.msg ? c->gzip.msg : "damaged gzip data",
-              err);
+    const char *what = c->gzip.msg ? c->gzip.msg : "damaged gzip data";
+    if (strcmp(what, "incorrect data check") == 0 || strcmp(what, "incorrect length check") == 0) what = WRONG_CHECKSUM;
+    fail_data(c, result == Z_MEM_ERROR ? LEAT_NO_MEMORY : LEAT_CORRUPT, what, err);
     c->position -= *got;
     return result == Z_MEM_ERROR ? LEAT_NO_MEMORY : LEAT_CORRUPT;
 }
 
+/* A call that fails keeps back all that it decoded, so each gets one block at most, and none while output waits: what was
+ * decoded before the damage is given, wherever reads fell. */
 static enum leat_status unzstd_some(struct leat_content *c, char *out, size_t want, size_t *got, bool *end,
                                     struct leat_error *err) {
-    ZSTD_inBuffer input = {.src = c->input, .size = c->input_length, .pos = c->input_at};
+    size_t most = c->zstd_waits ? 0 : c->zstd_wants, left = c->input_length - c->input_at;
+    ZSTD_inBuffer input = {.src = c->input + c->input_at, .size = most < left ? most : left};
     ZSTD_outBuffer output = {.dst = out, .size = want};
     size_t result = ZSTD_decompressStream(c->zstd, &output, &input);
     *got = output.pos;
-    c->input_at = input.pos;
+    c->input_at += input.pos;
+    if (ZSTD_isError(result))
+        return fail_data(c, LEAT_CORRUPT,
+                         ZSTD_getErrorCode(result) == ZSTD_error_checksum_wrong ? WRONG_CHECKSUM
+                                                                                : ZSTD_getErrorName(result),
+                         err);
+    c->zstd_waits = output.pos == want;
+    c->zstd_wants = result;
     *end = result == 0;
-    return ZSTD_isError(result) ? fail_data(c, LEAT_CORRUPT, ZSTD_getErrorName(result), err) : LEAT_OK;
+    return LEAT_OK;
 }
 
 static enum leat_status check_bomb(struct leat_content *c, struct leat_error *err) {
@@ -204,7 +220,8 @@ static enum leat_status read_compressed(struct leat_content *c, char *out, size_
             else {
                 status = c->input_at == c->input_length ? refill(c, err) : LEAT_OK;
                 more = c->input_at < c->input_length;
-                if (status == LEAT_OK && more) ZSTD_DCtx_reset(c->zstd, ZSTD_reset_session_only);
+                c->zstd_wants = ZSTD_initDStream(c->zstd);
+                c->zstd_waits = false;
             }
             if (status != LEAT_OK || !more) return status;
             c->in_member = c->any_member = true;

@@ -629,6 +629,45 @@ static void test_compressed_growth_and_repair(void **state) {
     free(lines);
 }
 
+/* A damaged frame or member: what came before the damage is given, the same however reads fall. */
+static void test_damage_is_found_at_one_place(void **state) {
+    (void)state;
+    size_t length, room = 4 << 20;
+    char *lines = many_lines(20000, &length), *packed = malloc(room);
+    for (int kind = 0; kind < 4; kind++) {
+        bool is_zstd = kind < 2, in_the_middle = kind & 1;
+        size_t n = length;
+        if (is_zstd) {
+            ZSTD_CCtx *cctx = ZSTD_createCCtx();
+            ZSTD_CCtx_setParameter(cctx, ZSTD_c_checksumFlag, 1);
+            n = ZSTD_compress2(cctx, packed, room, lines, length);
+            assert_false(ZSTD_isError(n));
+            ZSTD_freeCCtx(cctx);
+        } else
+            n = gzip(lines, length, packed, room);
+        packed[in_the_middle ? n / 2 : n - (is_zstd ? 1 : 5)] ^= 0x5A;
+        size_t first = 0;
+        for (size_t max = 4 << 20; max >= 1000; max /= 60) {
+            struct fixture *f = make("*", LEAT_FORMAT_JSON);
+            f->max_bytes = max;
+            put(f, "a.z", packed, n, LEAT_OPEN_TRUNCATE);
+            open_source(f);
+            poll_all(f);
+            assert_int_equal(f->damaged, 1);
+            if (!first) first = f->count;
+            assert_int_equal(f->count, first);
+            if (!in_the_middle) {
+                assert_int_equal(f->count, 20000);
+                assert_non_null(strstr(f->damage, "the checksum is wrong"));
+            }
+            destroy(f);
+        }
+        assert_true(first > 100);
+    }
+    free(packed);
+    free(lines);
+}
+
 static void test_bomb(void **state) {
     (void)state;
     size_t length = 64 << 20;
@@ -873,6 +912,7 @@ int main(void) {
         cmocka_unit_test(test_resume_everywhere),
         cmocka_unit_test(test_random_content),
         cmocka_unit_test(test_compressed_growth_and_repair),
+        cmocka_unit_test(test_damage_is_found_at_one_place),
         cmocka_unit_test(test_bomb),
         cmocka_unit_test(test_long_lines),
         cmocka_unit_test(test_long_csv_record_is_rejected),
