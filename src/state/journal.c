@@ -18,9 +18,10 @@
  *   - damage, CORRUPT, if T lies before the end of the first line plus head_bytes, or if a valid line marked ' ' starts
  * after T: it was written after an fsync of everything before it;
  *   - else the torn tail of the last write (pages reach the disk in any order, so later '+' lines of that write may
- * look whole): never acknowledged, cut off at T. Then the file and the directory are fsynced before anybody acts on
- * what was read: a process that died between write and fsync leaves records in the page cache that a power cut would
- * still take away. */
+ * look whole): never acknowledged, left out.
+ * Then what was read is written to a new file that takes the old one's name, before anybody acts on it. An fsync of the
+ * old one would not do: its end may be in the page cache alone, and where an fsync of it failed before, the next one
+ * reports success without writing it. */
 #include "state/journal.h"
 
 #include <inttypes.h>
@@ -231,19 +232,15 @@ static enum leat_status open_existing(struct leat_journal *j, LEAT_JOURNAL_VISIT
     size_t kept = 0;
     enum leat_status status =
         leat_io_read_all(io, j->path, LEAT_JOURNAL_FILE_BYTES_MAX + LEAT_JOURNAL_RECORD_BYTES_MAX, &content, err);
-    if (status == LEAT_OK) status = io->ops->open(io, j->path, LEAT_OPEN_APPEND, &j->file, err);
-    if (status == LEAT_OK) status = io->ops->sync(j->file, err);
-    if (status == LEAT_OK) status = io->ops->sync_dir(io, j->dir, err);
     if (status == LEAT_OK) status = replay(j, &content, visit, context, &kept, err);
     if (status != LEAT_OK) goto out;
     j->durable_bytes = kept;
     j->cut_bytes = content.length - kept;
-    if (j->cut_bytes > 0) {
+    if (j->cut_bytes > 0)
         leat_log(j->env, LEAT_LOG_WARN, "journal: cut %" PRIu64 " torn bytes, never acknowledged, off %s", j->cut_bytes,
                  j->path);
-        status = io->ops->truncate(j->file, kept, err);
-        if (status == LEAT_OK) status = io->ops->sync(j->file, err);
-    }
+    status = leat_io_write_durable(io, j->path, content.data, kept, true, err);
+    if (status == LEAT_OK) status = io->ops->open(io, j->path, LEAT_OPEN_APPEND, &j->file, err);
 out:
     leat_buffer_deinit(&content);
     return status;

@@ -433,6 +433,40 @@ static void what_an_opening_showed_is_durable(void **state) {
         free(owned[i]);
 }
 
+/* After a failed fsync the kernel shows what it will not write, and reports success from then on: the next process must
+ * not rely on that file. */
+static void a_file_is_not_used_after_its_failed_sync(void **state) {
+    (void)state;
+    char *root = scratch_dir(scratch, "root"), *dir = leat_asprintf("%s/j", root);
+    char *image = leat_asprintf("%s/image", scratch), *image_dir = leat_asprintf("%s/j", image);
+    struct leat_sim_disk *disk;
+    struct leat_env env;
+    struct leat_journal *j;
+    struct leat_error err = {0};
+    struct leat_buffer before = {0}, after = {0};
+    OK(leat_sim_disk_open(root, &disk, oops));
+    env_init(&env, leat_sim_disk_io(disk));
+    OK(leat_journal_open(&env, dir, NULL, NULL, &j, oops));
+    add_letter(j, 'a');
+    OK(leat_journal_sync(j, oops));
+    add_letter(j, 'b');
+    leat_sim_disk_fail(disk, LEAT_SIM_SYNC, 1, EIO);
+    assert_int_equal(leat_journal_sync(j, &err), LEAT_IO);
+    assert_true(err.fatal);
+    leat_journal_close(j);
+    recover(leat_sim_disk_io(disk), dir, &before, "in the next process");
+    assert_int_equal(leat_sim_disk_used_after_failed_sync(disk), 0);
+    OK(leat_sim_disk_image(disk, leat_sim_disk_op_count(disk), LEAT_SIM_LOSE_ALL, image, oops));
+    recover(NULL, image_dir, &after, "after a power cut then");
+    assert_string_equal(after.data, before.data);
+    leat_sim_disk_close(disk);
+    leat_buffer_deinit(&before);
+    leat_buffer_deinit(&after);
+    char *owned[] = {root, dir, image, image_dir};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+        free(owned[i]);
+}
+
 static void a_full_disk_is_retried(void **state) {
     (void)state;
     char *root = scratch_dir(scratch, "root"), *dir = leat_asprintf("%s/j", root);
@@ -482,7 +516,7 @@ int main(void) {
         cmocka_unit_test(records_come_back_in_order),     cmocka_unit_test(bad_records_are_refused),
         cmocka_unit_test(damage_is_torn_tail_or_corrupt), cmocka_unit_test(every_crash_leaves_a_prefix),
         cmocka_unit_test(every_failing_call_is_survived), cmocka_unit_test(what_an_opening_showed_is_durable),
-        cmocka_unit_test(a_full_disk_is_retried),
+        cmocka_unit_test(a_full_disk_is_retried),         cmocka_unit_test(a_file_is_not_used_after_its_failed_sync),
     };
     return cmocka_run_group_tests(tests, make, clean);
 }
