@@ -310,7 +310,8 @@ static enum leat_status read_slice(struct leat_src *src, uint32_t partition, uin
     chunk->rows.row_count = n;
     chunk->offsets = leat_alloc((n + 1) * sizeof *chunk->offsets);
     if (n) memcpy(chunk->offsets, result.rows.columns[declared].data, n * sizeof *chunk->offsets);
-    if (n) chunk->arrival_us = ((const int64_t *)result.rows.columns[declared + 1].data)[n - 1];
+    chunk->arrivals = leat_alloc((n + 1) * sizeof *chunk->arrivals);
+    if (n) memcpy(chunk->arrivals, result.rows.columns[declared + 1].data, n * sizeof *chunk->arrivals);
     if (src->def->event_time >= 0) {
         const struct leat_column *times = &chunk->rows.columns[src->def->event_time];
         for (size_t i = 0; i < n; i++)

@@ -54,11 +54,16 @@ void leat_chunk_free(struct leat_chunk *chunk) {
     leat_changes_deinit(&chunk->rows);
     free(chunk->payload);
     free(chunk->offsets);
+    free(chunk->arrivals);
     free(chunk->identities);
     free(chunk->raw);
     free(chunk->dead);
     leat_arena_deinit(&chunk->arena);
     free(chunk);
+}
+
+int64_t leat_chunk_arrival(const struct leat_chunk *chunk, size_t row) {
+    return chunk->arrivals ? chunk->arrivals[row] : chunk->arrival_us;
 }
 
 size_t leat_chunk_row(const struct leat_chunk *chunk, uint64_t offset) {

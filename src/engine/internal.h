@@ -32,6 +32,7 @@ struct leat_chunk {
     uint32_t partition;
     uint64_t from, to;           /* records [from, to) */
     int64_t arrival_us;
+    int64_t *arrivals;           /* per row, of a chunk read back from bronze; NULL: all are arrival_us */
     int64_t max_event_us;        /* INT64_MIN: none */
     char *payload;               /* owned copy of the block's bytes, or NULL */
     struct leat_changes rows;    /* the source's declared columns */
@@ -182,6 +183,7 @@ struct leat_engine {
 /* chunk.c */
 void leat_chunk_free(struct leat_chunk *);
 size_t leat_chunk_row(const struct leat_chunk *, uint64_t offset); /* the first at or past it: rows are in offset order */
+int64_t leat_chunk_arrival(const struct leat_chunk *, size_t row);
 uint64_t leat_cursor_get(const struct leat_cursors *, uint32_t partition); /* 0 when unknown */
 void leat_cursor_set(struct leat_cursors *, uint32_t partition, uint64_t next);
 void leat_cursors_copy(struct leat_cursors *to, const struct leat_cursors *from);

@@ -182,28 +182,12 @@ static void note_unjournaled_runs(struct leat_engine *engine) {
     }
 }
 
-/* After a failed fsync the kernel may show bytes that it will never write, and a later fsync of them says nothing. What was
- * read is therefore written anew before anything is built on it. */
-static enum leat_status rewrite_journal(struct leat_engine *engine, const json_t *records, struct leat_error *err) {
-    size_t n = json_array_size(records);
-    struct leat_journal_record *texts = leat_alloc((n + 1) * sizeof *texts);
-    for (size_t i = 0; i < n; i++) {
-        texts[i].json = json_dumps(json_array_get(records, i), JSON_COMPACT);
-        texts[i].length = strlen(texts[i].json);
-    }
-    enum leat_status st = leat_journal_rotate(engine->journal, texts, n, err);
-    for (size_t i = 0; i < n; i++) free((char *)texts[i].json);
-    free(texts);
-    return st;
-}
-
 enum leat_status leat_engine_recover(struct leat_engine *engine, struct leat_error *err) {
     struct replay replay = {json_array()};
     char *dir = leat_asprintf("%s/journal", engine->work_dir);
     bool usable = false;
     enum leat_status st = leat_journal_open(engine->env, dir, collect, &replay, &engine->journal, err);
     if (st != LEAT_OK) goto out;
-    if (json_array_size(replay.records) > 1 && (st = rewrite_journal(engine, replay.records, err)) != LEAT_OK) goto out;
     json_t *head = json_array_get(replay.records, 0);
     leat_engine_load_classes(engine, head);
     if ((st = leat_groups_arrange(engine, err)) != LEAT_OK) goto out;

@@ -157,7 +157,7 @@ static void copy_source_column(const struct leat_src *src, struct leat_changes *
         if (what == PARTITION)
             ((int32_t *)out->columns[to].data)[at + i] = (int32_t)chunk->partition;
         else
-            ((int64_t *)out->columns[to].data)[at + i] = what == OFFSET ? (int64_t)chunk->offsets[row] : chunk->arrival_us;
+            ((int64_t *)out->columns[to].data)[at + i] = what == OFFSET ? (int64_t)chunk->offsets[row] : leat_chunk_arrival(chunk, row);
     }
 }
 
@@ -173,7 +173,7 @@ static void add_late(struct leat_group *g, struct leat_gnode *node, const struct
         ((int32_t *)late->columns[1].data)[at] = (int32_t)range->chunk->partition;
         ((int64_t *)late->columns[2].data)[at] = (int64_t)range->chunk->offsets[row];
         ((int64_t *)late->columns[3].data)[at] = ((const int64_t *)range->chunk->rows.columns[src->def->event_time].data)[row];
-        ((int64_t *)late->columns[4].data)[at] = range->chunk->arrival_us;
+        ((int64_t *)late->columns[4].data)[at] = leat_chunk_arrival(range->chunk, row);
         ((int64_t *)late->columns[5].data)[at] = cut_us;
         ((int64_t *)late->columns[6].data)[at] = (int64_t)step;
     }

@@ -54,6 +54,30 @@ static void computed_keys_survive_a_restart(void **state) {
     world_deinit(w);
 }
 
+/* The log keeps the newest records; those before come back from bronze, each with the arrival it had. */
+static void a_rebuild_keeps_arrival_times(void **state) {
+    (void)state;
+    enum { WIDTH = 20000 };
+    struct world world, *w = &world;
+    char *wide = malloc(WIDTH + 1);
+    memset(wide, 'x', WIDTH);
+    wide[WIDTH] = '\0';
+    world_init(w, "CREATE SOURCE timed (id INTEGER) INCLUDE timestamp WITH (connector = 'file', path = 'in/timed.ndjson', format = 'json');\n"
+                  "SET segment_size = 16384;\nSET checkpoint_records = 1;\n"
+                  "CREATE MATERIALIZED TABLE arrived FRESHNESS = INTERVAL '1' SECOND AS SELECT * FROM timed;\n");
+    for (int i = 0; i < 8; i++) {
+        char *line = leat_asprintf("{\"id\":%d,\"wide\":\"%s\"}\n", i, wide);
+        put(w, "in/timed.ndjson", line, "a");
+        free(line);
+        run(w);
+    }
+    put(w, "project.sql", "CREATE MATERIALIZED TABLE counted FRESHNESS = INTERVAL '1' SECOND AS SELECT count(*) AS n FROM timed;\n", "a");
+    reopen(w);
+    run(w);
+    world_deinit(w);
+    free(wide);
+}
+
 /* The slower group has not yet taken what the faster one has published. */
 static void verify_knows_who_is_behind(void **state) {
     (void)state;
@@ -282,6 +306,7 @@ static void a_rebuild_goes_on_where_it_was(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_reference_read_twice),   cmocka_unit_test(computed_keys_survive_a_restart),
+        cmocka_unit_test(a_rebuild_keeps_arrival_times),
         cmocka_unit_test(verify_knows_who_is_behind), cmocka_unit_test(verify_knows_what_is_closed),
         cmocka_unit_test(withheld_rows_are_told),     cmocka_unit_test(a_start_without_news_keeps_the_state),
         cmocka_unit_test(runs_have_a_row_balance),
