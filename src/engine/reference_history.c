@@ -66,7 +66,8 @@ static enum leat_status check_columns(struct leat_reference *r, struct leat_erro
 enum leat_status leat_reference_load(struct leat_reference *r, struct leat_error *err) {
     struct leat_buffer sql = {0};
     int64_t version = 0;
-    enum leat_status status = leat_delta_snapshot(r->env, r->batch, r->table_dir, -1, &r->opened, err);
+    enum leat_status status = leat_delta_settle(r->env, r->table_dir, err);
+    if (!status) status = leat_delta_snapshot(r->env, r->batch, r->table_dir, -1, &r->opened, err);
     if (status || r->opened.version < 0) return status;
     if ((status = check_columns(r, err))) return status;
     leat_put(&sql, "SELECT coalesce(max(_version), 0) FROM (");

@@ -28,6 +28,9 @@ struct leat_delta_snapshot {
     int64_t commit_timestamp_ms;
     char *frontier_json;       /* of the newest commitInfo that has one ("leat.frontier"), or NULL */
 };
+/* Versions of a process that died between link and fsync are made durable, so that nothing is built on what a power cut
+ * would still take away. For whoever writes what depends on the versions; a missing table is OK. */
+enum leat_status leat_delta_settle(struct leat_env *, const char *table_dir, struct leat_error *) LEAT_MUST;
 /* Replays the log into its state at `version` (-1: newest). Missing table: version -1, OK.
  * Errors: NOT_FOUND version gone or not yet; CORRUPT a gap or bad JSON; UNSUPPORTED a reader feature. */
 enum leat_status leat_delta_snapshot(struct leat_env *, struct leat_conn *batch, const char *table_dir, int64_t version,

@@ -361,6 +361,7 @@ enum leat_status leat_delta_open(struct leat_env *env, struct leat_conn *batch, 
     leat_delta_state_init(&d->state);
     enum leat_status status = leat_io_mkdirs(env->io, log_dir, err);
     if (status == LEAT_OK) status = leat_io_mkdirs(env->io, scratch_dir, err);
+    if (status == LEAT_OK) status = leat_delta_settle(env, table_dir, err);
     if (status == LEAT_OK)
         status = leat_delta_replay(env, batch, table_dir, -1, &d->state, &d->checkpoint_version, err);
     if (status == LEAT_OK && d->state.snapshot.version < 0) {

@@ -457,6 +457,13 @@ enum leat_status leat_delta_replay(struct leat_env *env, struct leat_conn *conn,
     return status;
 }
 
+enum leat_status leat_delta_settle(struct leat_env *env, const char *table_dir, struct leat_error *err) {
+    char *log_dir = leat_asprintf("%s/" LEAT_DELTA_LOG_DIR, table_dir);
+    enum leat_status status = env->io->ops->sync_dir(env->io, log_dir, err);
+    free(log_dir);
+    return status == LEAT_NOT_FOUND ? LEAT_OK : status;
+}
+
 enum leat_status leat_delta_snapshot(struct leat_env *env, struct leat_conn *batch, const char *table_dir,
                                      int64_t version, struct leat_delta_snapshot *out, struct leat_error *err) {
     struct leat_delta_state state;
