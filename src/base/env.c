@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
@@ -41,17 +42,18 @@ static void real_sleep_until(struct leat_clock *clock, int64_t deadline_us) {
 }
 
 void leat_clock_wait(struct leat_clock *clock, int64_t deadline_us, const int *fds, int count) {
-    struct pollfd wait[16];
     if (clock->sleep_until != real_sleep_until || count == 0) {
         clock->sleep_until(clock, deadline_us);
         return;
     }
     int64_t left_us = deadline_us - read_clock_us(CLOCK_MONOTONIC);
     if (left_us <= 0) return;
+    struct pollfd *wait = leat_alloc((size_t)count * sizeof *wait);
     for (int i = 0; i < count; i++)
         wait[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
     struct timespec timeout = {.tv_sec = left_us / 1000000, .tv_nsec = (left_us % 1000000) * 1000};
     ppoll(wait, (nfds_t)count, &timeout, NULL);
+    free(wait);
 }
 
 struct leat_clock *leat_clock_real(void) {

@@ -14,7 +14,7 @@ struct leat_clock {
     void *context; /* real clock: NULL or const int *, a wake fd (a pipe's end, an eventfd) that sleep_until also polls */
 };
 struct leat_clock *leat_clock_real(void);
-/* sleep_until that also ends when one of the descriptors is readable (real clock; others just sleep). count <= 16. */
+/* sleep_until that also ends when one of the descriptors is readable (real clock; others just sleep). */
 void leat_clock_wait(struct leat_clock *, int64_t deadline_us, const int *fds, int count);
 /* Virtual: starts at the given wall time; sleep_until jumps. (sim/clock.h gives more.) */
 void leat_clock_virtual_init(struct leat_clock *, int64_t *now_us_storage);

@@ -227,8 +227,7 @@ static void give_back_memory(struct leat_engine *engine) {
 static void sleep_until_due(struct leat_engine *engine, bool got_input) {
     struct leat_clock *clock = engine->env->clock;
     int64_t now = leat_engine_now(engine), due = next_due(engine), shortest = INT64_MAX;
-    int fds[16];
-    int fd_count = 0;
+    int *fds = leat_alloc((engine->project->source_count + 1) * sizeof *fds), fd_count = 0;
     for (int k = 0; k < engine->group_count; k++) shortest = earlier(shortest, engine->groups[k]->freshness_us);
     for (size_t s = 0; s < engine->project->source_count; s++) {
         struct leat_src *src = &engine->sources[s];
@@ -236,18 +235,20 @@ static void sleep_until_due(struct leat_engine *engine, bool got_input) {
         int64_t wait = src->connector->ops->next_poll_us(src->connector);
         int fd = src->connector->ops->wake_fd(src->connector);
         if (wait >= 0) due = earlier(due, now + (shortest == INT64_MAX ? wait : earlier(wait, shortest / 2)));
-        if (fd >= 0 && fd_count < 16) fds[fd_count++] = fd;
+        if (fd >= 0) fds[fd_count++] = fd;
     }
     /* Under load, rest until the next step may be due instead of waking for every write. */
     if (got_input && shortest != INT64_MAX) due = earlier(due, now + shortest * 4 / 5);
     int64_t left = due == INT64_MAX ? 3600 * (int64_t)1000000 : due - now;
-    if (left <= 0) return;
+    if (left <= 0) goto out;
     if (got_input) engine->trimmed = false;
     if (!got_input && !engine->trimmed && left > 500000) {
         give_back_memory(engine);
         engine->trimmed = true;
     }
     leat_clock_wait(clock, clock->monotonic_us(clock) + left, got_input ? NULL : fds, got_input ? 0 : fd_count);
+out:
+    free(fds);
 }
 
 enum leat_status leat_engine_run(struct leat_engine *engine, const volatile int *stop, struct leat_error *err) {

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <pthread.h>
+#include <unistd.h>
 
 #include "engine_world.h"
 #include "sql/duck.h"
@@ -76,6 +78,41 @@ static void a_rebuild_keeps_arrival_times(void **state) {
     run(w);
     world_deinit(w);
     free(wide);
+}
+
+static volatile int stop;
+
+static void *stop_by_the_last_source(void *context) {
+    struct world *w = context;
+    usleep(300000); /* the engine is asleep then, or the test shows nothing */
+    stop = 1;
+    put(w, "in19/a.ndjson", "{\"id\":1}\n", "a");
+    return NULL;
+}
+
+/* Each source's descriptor ends the sleep, however many there are. (If one does not, this does not end.) */
+static void every_source_wakes(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    pthread_t thread;
+    world_init(w, "");
+    put(w, "project.sql", "CREATE MATERIALIZED TABLE counted FRESHNESS = INTERVAL '1' SECOND AS SELECT count(*) AS n FROM many19;\n", "w");
+    for (int i = 0; i < 20; i++) {
+        char *source = leat_asprintf("CREATE SOURCE many%d (id INTEGER) WITH (connector = 'file', path = 'in%d/*.ndjson', format = 'json');\n", i, i);
+        char *folder = leat_asprintf("%s/in%d", w->project, i);
+        OK(leat_io_mkdirs(w->env.io, folder, oops));
+        put(w, "project.sql", source, "a");
+        free(source);
+        free(folder);
+    }
+    w->env.clock = leat_clock_real();
+    reopen(w);
+    stop = 0;
+    assert_int_equal(pthread_create(&thread, NULL, stop_by_the_last_source, w), 0);
+    OK(leat_engine_run(w->engine, &stop, oops));
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    expect_equal(w);
+    world_deinit(w);
 }
 
 /* The slower group has not yet taken what the faster one has published. */
@@ -307,6 +344,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_reference_read_twice),   cmocka_unit_test(computed_keys_survive_a_restart),
         cmocka_unit_test(a_rebuild_keeps_arrival_times),
+        cmocka_unit_test(every_source_wakes),
         cmocka_unit_test(verify_knows_who_is_behind), cmocka_unit_test(verify_knows_what_is_closed),
         cmocka_unit_test(withheld_rows_are_told),     cmocka_unit_test(a_start_without_news_keeps_the_state),
         cmocka_unit_test(runs_have_a_row_balance),
