@@ -348,7 +348,7 @@ const char *leat_value_reason(enum leat_value_status status, struct leat_type ty
     case LEAT_VALUE_LOSSY:
         return "";
     case LEAT_VALUE_SYNTAX:
-        return leat_arena_printf(arena, "is not a %s", name);
+        return leat_arena_printf(arena, "is not %s %s", strchr("AEIO", name[0]) ? "an" : "a", name);
     case LEAT_VALUE_RANGE:
         return leat_arena_printf(arena, "is out of range for %s", name);
     case LEAT_VALUE_FRACTION:
