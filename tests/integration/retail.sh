@@ -2,6 +2,7 @@
 # The retail example twice over the same order lines: (a) as nightly batch, (b) with every table at one second, lines shuffled
 # by up to two hours, 3 % of them delivered twice, half of them fed before and half after a product's description changes, in
 # steps of at most 5000 lines. Row for row the same, nothing lost, no table recomputed whole. Usage: retail.sh LEAT FOLDER
+# [real|generated]
 set -eu
 leat=$(readlink -f "$1") work=$2
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -13,10 +14,10 @@ work=$(cd "$work" && pwd)
 fail() { echo "FAILED: $*"; exit 1; }
 
 data=$root/../shared/data/online-retail
-if [ -d "$data" ]; then
+if [ "${3:-real}" = real ] && [ -d "$data" ]; then
     data=$(cd "$data" && pwd)
 else
-    echo "SKIPPED: the real order lines (../shared/data/online-retail) are not here; generated ones instead"
+    [ "${3:-real}" = generated ] || echo "SKIPPED: the real order lines (../shared/data/online-retail) are not here; generated ones instead"
     data=$work/generated
     "$example/generate-lines" >"$data/all.csv"
     for half in 1 2; do # both with the header
