@@ -106,6 +106,13 @@ static enum leat_status m_rename(struct leat_io *io, const char *from, const cha
     f->path = leat_strdup(to);
     return LEAT_OK;
 }
+static enum leat_status m_link(struct leat_io *io, const char *from, const char *to, struct leat_error *err) {
+    struct memory_file *f = memory_find(from);
+    (void)io;
+    if (!f) return leat_fail(err, LEAT_NOT_FOUND, "%s", from);
+    if (memory_find(to)) return leat_fail(err, LEAT_EXISTS, "%s", to);
+    return leat_buffer_add(&memory_make(to)->bytes, f->bytes.data, f->bytes.length, err);
+}
 static enum leat_status m_path(struct leat_io *io, const char *path, struct leat_error *err) {
     (void)io, (void)path, (void)err;
     return LEAT_OK;
@@ -133,6 +140,7 @@ static struct leat_io *memory_io(void) {
         .sync = m_sync,
         .close = m_close,
         .stat = m_stat,
+        .link = m_link,
         .rename = m_rename,
         .unlink = m_unlink,
         .mkdir = m_path,
