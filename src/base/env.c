@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,27 +33,23 @@ static int64_t real_monotonic_us(struct leat_clock *clock) {
 }
 
 static void real_sleep_until(struct leat_clock *clock, int64_t deadline_us) {
-    const int *wake_fd = clock->context;
-    struct pollfd wait = {.fd = wake_fd ? *wake_fd : -1, .events = POLLIN};
-    int64_t left_us = deadline_us - read_clock_us(CLOCK_MONOTONIC);
-    if (left_us <= 0) return;
-    struct timespec timeout = {.tv_sec = left_us / 1000000, .tv_nsec = (left_us % 1000000) * 1000};
-    /* A negative fd is ignored: then this sleeps. A signal ends it with EINTR, which is the point. */
-    ppoll(&wait, 1, &timeout, NULL);
+    leat_clock_wait(clock, deadline_us, NULL, 0);
 }
 
 void leat_clock_wait(struct leat_clock *clock, int64_t deadline_us, const int *fds, int count) {
-    if (clock->sleep_until != real_sleep_until || count == 0) {
+    if (clock->sleep_until != real_sleep_until) {
         clock->sleep_until(clock, deadline_us);
         return;
     }
+    const int *wake_fd = clock->context;
     int64_t left_us = deadline_us - read_clock_us(CLOCK_MONOTONIC);
     if (left_us <= 0) return;
-    struct pollfd *wait = leat_alloc((size_t)count * sizeof *wait);
+    struct pollfd *wait = leat_alloc(((size_t)count + 1) * sizeof *wait);
+    wait[0] = (struct pollfd){.fd = wake_fd ? *wake_fd : -1, .events = POLLIN}; /* a negative one is ignored */
     for (int i = 0; i < count; i++)
-        wait[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+        wait[i + 1] = (struct pollfd){.fd = fds[i], .events = POLLIN};
     struct timespec timeout = {.tv_sec = left_us / 1000000, .tv_nsec = (left_us % 1000000) * 1000};
-    ppoll(wait, (nfds_t)count, &timeout, NULL);
+    ppoll(wait, (nfds_t)count + 1, &timeout, NULL); /* a signal ends it too */
     free(wait);
 }
 
@@ -60,6 +57,24 @@ struct leat_clock *leat_clock_real(void) {
     static struct leat_clock clock = {
         .now_us = real_now_us, .monotonic_us = real_monotonic_us, .sleep_until = real_sleep_until};
     return &clock;
+}
+
+static int alarm_fd = -1;
+
+struct leat_clock *leat_clock_with_alarm(void) {
+    static struct leat_clock clock;
+    if (alarm_fd < 0) alarm_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    clock = *leat_clock_real();
+    clock.context = &alarm_fd;
+    return &clock;
+}
+
+void leat_clock_alarm(void) {
+    int saved = errno;
+    uint64_t one = 1;
+    if (write(alarm_fd, &one, sizeof one) < 0) {
+    } /* full or not open: the signal itself ends a sleep that has begun */
+    errno = saved;
 }
 
 static int64_t virtual_now_us(struct leat_clock *clock) {

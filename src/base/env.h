@@ -14,6 +14,10 @@ struct leat_clock {
     void *context; /* real clock: NULL or const int *, a wake fd (a pipe's end, an eventfd) that sleep_until also polls */
 };
 struct leat_clock *leat_clock_real(void);
+/* The real clock; from the first leat_clock_alarm on, which a signal handler may call, all its sleeps end at once. (A flag
+ * alone does not do: a signal between looking at it and sleeping would wait for the sleep's end.) */
+struct leat_clock *leat_clock_with_alarm(void);
+void leat_clock_alarm(void);
 /* sleep_until that also ends when one of the descriptors is readable (real clock; others just sleep). */
 void leat_clock_wait(struct leat_clock *, int64_t deadline_us, const int *fds, int count);
 /* Virtual: starts at the given wall time; sleep_until jumps. (sim/clock.h gives more.) */

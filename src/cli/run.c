@@ -19,6 +19,7 @@ static volatile int stop;
 static void on_signal(int signal_number) {
     (void)signal_number;
     stop = 1;
+    leat_clock_alarm();
 }
 
 static void on_progress(void *context, uint64_t records) {
@@ -33,6 +34,7 @@ static int run(struct leat_cli *cli) {
     struct leat_error err = {0};
     uint64_t total = 0;
     struct sigaction action;
+    cli->env.clock = leat_clock_with_alarm();
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal; /* no SA_RESTART: a sleep ends at once */
     sigaction(SIGINT, &action, NULL);

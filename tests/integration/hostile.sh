@@ -94,7 +94,7 @@ query "SELECT reason FROM orders__dead WHERE _offset = 2" "not valid JSON at byt
 query "SELECT reason FROM orders__dead WHERE _offset = 3" "ts is further ahead of its arrival than max_future allows"
 query "SELECT reason FROM orders__dead WHERE _offset = 4" 'column "id" is NOT NULL, but the record does not have it'
 query "SELECT reason FROM orders__dead WHERE _offset = 6" "column \"v\": value 'five' is not an INTEGER"
-query "SELECT count(*) FROM orders__dead" "7"
+query "SELECT count(*) FROM orders__dead" "6"
 query "SELECT reason FROM sheets__dead" 'column "v" is NOT NULL, but the header has no "v"'
 query "SELECT n || ' ' || v FROM good_sum" "5 15"
 query "SELECT string_agg(category || ' ' || v, ', ' ORDER BY category) FROM by_category" "books 1, toys 6"
@@ -150,7 +150,7 @@ run 2 chek
 says "leat: unknown command 'chek'; did you mean 'check'?" out.txt
 run 2 run --onse --project shop
 says "leat run: unknown option --onse; did you mean --once?" out.txt
-run 3 check --project nowhere
+run 2 check --project nowhere
 says "leat: there is no folder nowhere; a project is a folder of .sql files" out.txt
 
 echo "== a full disk"

@@ -180,6 +180,15 @@ static void the_real_clock_wakes_early_when_asked(void **state) {
     clock.sleep_until(&clock, clock.monotonic_us(&clock) + 3600000000);
     close(ends[0]);
     close(ends[1]);
+    /* So does an alarm that went off before, also with descriptors to wait for. */
+    struct leat_clock *alarmed = leat_clock_with_alarm();
+    int never_readable[2];
+    assert_int_equal(pipe(never_readable), 0);
+    leat_clock_alarm();
+    leat_clock_wait(alarmed, alarmed->monotonic_us(alarmed) + 3600000000, never_readable, 1);
+    alarmed->sleep_until(alarmed, alarmed->monotonic_us(alarmed) + 3600000000);
+    close(never_readable[0]);
+    close(never_readable[1]);
     /* A signal does too. */
     struct sigaction act = {.sa_handler = nothing}, old;
     sigaction(SIGALRM, &act, &old);
