@@ -64,7 +64,7 @@ static void a_rebuild_keeps_arrival_times(void **state) {
     char *wide = malloc(WIDTH + 1);
     memset(wide, 'x', WIDTH);
     wide[WIDTH] = '\0';
-    world_init(w, "CREATE SOURCE timed (id INTEGER) INCLUDE timestamp WITH (connector = 'file', path = 'in/timed.ndjson', format = 'json');\n"
+    shop_init(w, "CREATE SOURCE timed (id INTEGER) INCLUDE timestamp WITH (connector = 'file', path = 'in/timed.ndjson', format = 'json');\n"
                   "SET segment_size = 16384;\nSET checkpoint_records = 1;\n"
                   "CREATE MATERIALIZED TABLE arrived FRESHNESS = INTERVAL '1' SECOND AS SELECT * FROM timed;\n");
     for (int i = 0; i < 8; i++) {
@@ -95,14 +95,14 @@ static void every_source_wakes(void **state) {
     (void)state;
     struct world world, *w = &world;
     pthread_t thread;
-    world_init(w, "");
-    put(w, "project.sql", "CREATE MATERIALIZED TABLE counted FRESHNESS = INTERVAL '1' SECOND AS SELECT count(*) AS n FROM many19;\n", "w");
+    struct leat_buffer sources = {0};
+    for (int i = 0; i < 20; i++)
+        leat_putf(&sources, "CREATE SOURCE many%d (id INTEGER) WITH (connector = 'file', path = 'in%d/*.ndjson', format = 'json');\n", i, i);
+    world_init(w, sources.data, "CREATE MATERIALIZED TABLE counted FRESHNESS = INTERVAL '1' SECOND AS SELECT count(*) AS n FROM many19;\n");
+    leat_buffer_deinit(&sources);
     for (int i = 0; i < 20; i++) {
-        char *source = leat_asprintf("CREATE SOURCE many%d (id INTEGER) WITH (connector = 'file', path = 'in%d/*.ndjson', format = 'json');\n", i, i);
         char *folder = leat_asprintf("%s/in%d", w->project, i);
         OK(leat_io_mkdirs(w->env.io, folder, oops));
-        put(w, "project.sql", source, "a");
-        free(source);
         free(folder);
     }
     w->env.clock = leat_clock_real();
