@@ -42,3 +42,13 @@ WRAP_CALL(void *, duckdb_aggregate_function_get_extra_info, (duckdb_function_inf
 WRAP_CALL(void *, duckdb_scalar_function_get_extra_info, (duckdb_function_info i), (i))
 WRAP_CALL(void *, duckdb_scalar_function_get_bind_data, (duckdb_function_info i), (i))
 WRAP_CALL(idx_t, duckdb_data_chunk_get_size, (duckdb_data_chunk c), (c))
+
+/* The last thing a scan does. */
+#define WRAP_LAST(name, parameters, arguments)                                                                                         \
+    void __real_##name parameters;                                                                                                     \
+    void __wrap_##name parameters;                                                                                                     \
+    void __wrap_##name parameters {                                                                                                    \
+        __real_##name arguments;                                                                                                       \
+        __tsan_release(&ended);                                                                                                        \
+    }
+WRAP_LAST(duckdb_data_chunk_set_size, (duckdb_data_chunk c, idx_t n), (c, n))
