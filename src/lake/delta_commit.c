@@ -253,14 +253,15 @@ static enum leat_status create(struct leat_delta *d, const struct leat_delta_opt
     struct leat_buffer schema = {0}, text = {0}, configuration = {0};
     struct leat_delta_commit empty = {.info = &(struct leat_delta_commit_info){.operation = "CREATE TABLE"},
                                       .blind_append = true};
-    static char *ntz[] = {"timestampNtz"};
+    /* Writer 2's invariants (NOT NULL columns) must be named beside other features; else Spark refuses to read. */
+    static char *reader[] = {"timestampNtz"}, *writer[] = {"timestampNtz", "appendOnly", "invariants"};
     struct leat_delta_protocol protocol = {.reader = 1, .writer = 2};
     char id[37], commit_id[37];
     enum leat_status status = leat_delta_schema_json(options->schema, &schema, err);
     if (status != LEAT_OK) goto out;
     for (size_t i = 0; i < options->schema->field_count; i++)
         if (options->schema->fields[i].type.kind == LEAT_TIMESTAMP)
-            protocol = (struct leat_delta_protocol){3, 7, ntz, ntz, 1, 1};
+            protocol = (struct leat_delta_protocol){3, 7, reader, writer, 1, 3};
     leat_random_uuid(&d->env->random, id);
     leat_random_uuid(&d->env->random, commit_id);
     leat_put(&configuration, "{\"delta.deletedFileRetentionDuration\":\"interval 1 days\"");
