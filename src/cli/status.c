@@ -58,6 +58,15 @@ static void print_balance(const json_t *t) {
                json_is_true(json_object_get(b, "exact")) ? "" : "   NOT EXACT");
 }
 
+static void print_violations(const json_t *t) {
+    const char *name;
+    json_t *rows;
+    json_object_foreach(json_object_get(t, "violations"), name, rows)
+        if (json_integer_value(rows))
+            printf("       constraint %s: %lld row%s violate%s it\n", name, (long long)json_integer_value(rows), plural(json_integer_value(rows)),
+                   json_integer_value(rows) == 1 ? "s" : "");
+}
+
 static void print_table(struct leat_cli *cli, const json_t *t) {
     struct leat_buffer text = {0};
     json_int_t files = number(t, "files");
@@ -73,6 +82,7 @@ static void print_table(struct leat_cli *cli, const json_t *t) {
     }
     puts("");
     print_balance(t);
+    print_violations(t);
     leat_buffer_reset(&text);
     leat_put_size(&text, number(t, "bytes"));
     printf("       %s (class %lld), version %lld, %s in %lld file%s\n", json_string_value(json_object_get(t, "kept")),

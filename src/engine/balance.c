@@ -31,6 +31,9 @@ void leat_balance_load_frontier(const struct leat_engine *engine, struct leat_gt
     const char *text = leat_delta_current(table->delta)->frontier_json;
     json_t *frontier = text ? json_loads(text, 0, NULL) : NULL;
     leat_balance_load(engine, json_object_get(frontier, "balance"), table->balance);
+    for (size_t i = 0; i < table->def->constraint_count; i++)
+        table->violating[i] =
+            json_integer_value(json_object_get(json_object_get(frontier, "violations"), table->def->constraints[i].name));
     json_decref(frontier);
 }
 

@@ -68,7 +68,7 @@ static void put_reference(const struct leat_engine *engine, size_t index, const 
     leat_reference_select(reference, version, sql);
 }
 
-static void put_waiting_rows(const char *input, const struct leat_schema *schema, const char *which, struct leat_buffer *sql) {
+void leat_put_changed_rows(const char *input, const struct leat_schema *schema, const char *which, struct leat_buffer *sql) {
     leat_put(sql, "SELECT ");
     for (size_t i = 0; i < schema->field_count; i++) {
         if (i) leat_put(sql, ", ");
@@ -88,9 +88,9 @@ static enum leat_status put_table_before(struct leat_engine *engine, const struc
     enum leat_status st = leat_conn_input(engine->batch_conn, input, &table->plan->schema, true, err);
     leat_conn_bind(engine->batch_conn, input, waiting);
     leat_putf(sql, "(%s UNION ALL ", content.data);
-    put_waiting_rows(input, &table->plan->schema, "<", sql);
+    leat_put_changed_rows(input, &table->plan->schema, "<", sql);
     leat_put(sql, ") EXCEPT ALL ");
-    put_waiting_rows(input, &table->plan->schema, ">", sql);
+    leat_put_changed_rows(input, &table->plan->schema, ">", sql);
     leat_buffer_deinit(&content);
     free(input);
     return st;
@@ -186,8 +186,8 @@ enum leat_status leat_engine_sql_views(struct leat_engine *engine, struct leat_c
     enum leat_status st = leat_batch_views(engine, conn, NULL, NULL, err);
     for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++) {
         struct leat_gtable *table = &engine->tables[t];
-        const struct leat_side *sides[2] = {&table->late, &table->dead};
-        for (int i = 0; i < 2 && st == LEAT_OK; i++) {
+        const struct leat_side *sides[3] = {&table->late, &table->dead, &table->quarantine};
+        for (int i = 0; i < 3 && st == LEAT_OK; i++) {
             if (!sides[i]->delta) continue;
             char *name = leat_asprintf("%s%s", table->def->name, sides[i]->suffix);
             leat_buffer_reset(&sql);
@@ -254,21 +254,92 @@ static int64_t snapshot_rows(const struct leat_delta_snapshot *snapshot, int64_t
     return rows;
 }
 
+/* ---- constraints ------------------------------------------------------------------------------------ */
+
+#define CHECKED "temp.__leat_checked" /* what the run's checked query gave */
+
+/* Computes the checked query once; how many of its rows violate each constraint. A violated FAIL UPDATE is an error. */
+static enum leat_status check_rows(struct leat_engine *engine, const struct leat_gtable *table, int64_t *violating, struct leat_error *err) {
+    struct leat_result result = {0};
+    struct leat_buffer sql = {0};
+    leat_putf(&sql, "CREATE OR REPLACE TEMP TABLE __leat_checked AS %s", table->plan->checked_sql);
+    enum leat_status st = leat_conn_exec(engine->batch_conn, sql.data, err);
+    if (st == LEAT_OK) {
+        leat_buffer_reset(&sql);
+        leat_plan_put_violations(table->def, CHECKED, &sql);
+        st = leat_conn_query(engine->batch_conn, sql.data, &result, err);
+    }
+    for (size_t i = 0; st == LEAT_OK && i < table->def->constraint_count; i++)
+        violating[i] = ((const int64_t *)result.rows.columns[i].data)[0];
+    char *why = st == LEAT_OK ? leat_table_violation_text(table, violating) : NULL;
+    if (why) st = leat_fail(err, LEAT_INVALID, "%s", why);
+    free(why);
+    leat_result_deinit(&result);
+    leat_buffer_deinit(&sql);
+    return st;
+}
+
+/* Before the table: a crash between the two leaves a run that is due again. */
+static enum leat_status write_quarantine(struct leat_gtable *table, const struct leat_delta_commit_info *run,
+                                         struct leat_error *err) {
+    struct leat_side *side = &table->quarantine;
+    if (!side->delta) return LEAT_OK;
+    struct leat_delta_txn txn = {run->txns[0].app_id, leat_delta_current(side->delta)->version + 1};
+    struct leat_delta_commit_info info = *run;
+    info.txns = &txn;
+    char *sql = leat_plan_checked_rows(table->plan, table->def, CHECKED, true);
+    enum leat_status st = leat_delta_overwrite(side->delta, sql, &info, NULL, err);
+    free(sql);
+    return st;
+}
+
+static enum leat_status write_table(struct leat_gtable *table, const struct leat_delta_commit_info *info,
+                                    struct leat_error *err) {
+    if (!table->plan->checked_sql) return leat_delta_overwrite(table->delta, table->plan->completed_sql, info, NULL, err);
+    enum leat_status st = write_quarantine(table, info, err);
+    if (st != LEAT_OK) return st;
+    char *sql = leat_plan_checked_rows(table->plan, table->def, CHECKED, false);
+    st = leat_delta_overwrite(table->delta, sql, info, NULL, err);
+    free(sql);
+    return st;
+}
+
+static json_t *run_facts(const struct leat_engine *engine, const struct leat_gtable *table, const struct leat_balance *balance,
+                         const int64_t *violating) {
+    json_t *facts = json_pack("{s:o}", "balance", leat_balance_json(engine, balance)), *violations = json_object();
+    for (size_t i = 0; i < table->def->constraint_count; i++)
+        json_object_set_new(violations, table->def->constraints[i].name, json_integer(violating[i]));
+    if (table->def->constraint_count) json_object_set(facts, "violations", violations);
+    json_decref(violations);
+    return facts;
+}
+
 static enum leat_status run_sql(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
     struct leat_buffer frontier = {0};
     char *app_id = leat_table_app_id(engine, table);
     struct leat_balance *balance = leat_alloc((engine->project->source_count + 1) * sizeof *balance);
+    int64_t *violating = leat_alloc((table->def->constraint_count + 1) * sizeof *violating);
     struct leat_delta_txn txn = {app_id, (int64_t)table->runs + 1};
     struct leat_delta_commit_info info = {.operation = "WRITE", .txns = &txn, .txn_count = 1};
+    json_t *facts = NULL;
     enum leat_status st;
     leat_conn_set_clock(engine->batch_conn, engine->clock_us);
     if ((st = leat_batch_views(engine, engine->batch_conn, table, NULL, err)) != LEAT_OK) goto out;
     if ((st = leat_balance_count(engine, table, balance, err)) != LEAT_OK) goto out;
-    leat_frontier_json(engine, NULL, balance, &frontier);
+    if (table->plan->checked_sql && (st = check_rows(engine, table, violating, err)) != LEAT_OK) goto out;
+    facts = run_facts(engine, table, balance, violating);
+    leat_frontier_json(engine, NULL, facts, &frontier);
     info.frontier_json = frontier.data;
-    if ((st = leat_delta_overwrite(table->delta, table->plan->completed_sql, &info, NULL, err)) != LEAT_OK) goto out;
+    if ((st = write_table(table, &info, err)) != LEAT_OK) goto out;
     memcpy(table->balance, balance, engine->project->source_count * sizeof *balance);
+    memcpy(table->violating, violating, table->def->constraint_count * sizeof *violating);
 out:
+    if (table->plan->checked_sql) {
+        struct leat_error ignored;
+        if (leat_conn_exec(engine->batch_conn, "DROP TABLE IF EXISTS " CHECKED, &ignored) != LEAT_OK) leat_log(engine->env, LEAT_LOG_WARN, "%s", ignored.text);
+    }
+    json_decref(facts);
+    free(violating);
     free(app_id);
     free(balance);
     leat_buffer_deinit(&frontier);

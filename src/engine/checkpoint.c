@@ -4,7 +4,7 @@
 #include "base/usage.h"
 #include "engine/internal.h"
 
-/* Every operator with state, named by its group, its signature, and the lateness and late class it was made for. */
+/* Every operator with state, named by its group, its signature, and the lateness, late class and cut set it was made for. */
 static struct leat_checkpoint_node *collect_nodes(struct leat_engine *engine, size_t *count) {
     struct leat_checkpoint_node *nodes = NULL;
     *count = 0;
@@ -14,9 +14,9 @@ static struct leat_checkpoint_node *collect_nodes(struct leat_engine *engine, si
             struct leat_gnode *gnode = &g->nodes[i];
             if (!gnode->node || leat_node_state_parts(gnode->node) == 0) continue;
             nodes = leat_realloc(nodes, (*count + 1) * sizeof *nodes);
-            nodes[*count] = leat_node_checkpoint(gnode->node, leat_asprintf("%lld/%lld/%d/%s", (long long)g->freshness_us,
+            nodes[*count] = leat_node_checkpoint(gnode->node, leat_asprintf("%lld/%lld/%d/%d/%s", (long long)g->freshness_us,
                                                                             (long long)gnode->lateness_us, gnode->late_class,
-                                                                            gnode->op->signature));
+                                                                            gnode->cut_set, gnode->op->signature));
             (*count)++;
         }
     }

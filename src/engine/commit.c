@@ -13,6 +13,32 @@ char *leat_table_app_id(const struct leat_engine *engine, const struct leat_gtab
     return leat_asprintf(table->batch ? "%s/%s/run" : "%s/%s", engine->incarnation, table->def->name);
 }
 
+const struct leat_node *leat_table_constrain(const struct leat_gtable *table) {
+    return table->group && table->constrain >= 0 ? table->group->nodes[table->constrain].node : NULL;
+}
+
+const struct leat_changes *leat_table_held(const struct leat_gtable *table) {
+    const struct leat_node *node = leat_table_constrain(table);
+    return node ? leat_node_held(node) : NULL;
+}
+
+int64_t leat_table_violating(const struct leat_gtable *table, size_t constraint) {
+    const struct leat_node *node = leat_table_constrain(table);
+    return node ? leat_node_violating(node, constraint) : table->violating ? table->violating[constraint] : 0;
+}
+
+char *leat_table_violation_text(const struct leat_gtable *table, const int64_t *violating) {
+    for (size_t i = 0; i < table->def->constraint_count; i++) {
+        const struct leat_constraint *constraint = &table->def->constraints[i];
+        int64_t rows = violating ? violating[i] : leat_table_violating(table, i);
+        if (constraint->action != LEAT_ON_FAIL_UPDATE || rows <= 0) continue;
+        return leat_asprintf("CONSTRAINT %s ON VIOLATION FAIL UPDATE: %lld row%s violate%s EXPECT (%s); the table stays at its last version "
+                             "until none does",
+                             constraint->name, (long long)rows, rows == 1 ? "" : "s", rows == 1 ? "s" : "", constraint->expression);
+    }
+    return NULL;
+}
+
 static enum leat_status open_side(struct leat_engine *engine, const struct leat_gtable *table, struct leat_side *side,
                                   struct leat_error *err) {
     char *dir = leat_asprintf("%s/%s%s", engine->lake_dir, table->def->name, side->suffix);
@@ -65,7 +91,14 @@ enum leat_status leat_table_open_delta(struct leat_engine *engine, struct leat_g
     leat_schema_add(&table->dead.schema, "reason", T_VARCHAR, false);
     leat_schema_add(&table->dead.schema, "step", T_BIGINT, false);
     if ((st = open_side(engine, table, &table->dead, err)) != LEAT_OK) goto out;
+    if (leat_table_quarantines(table->def)) {
+        table->quarantine.suffix = "__quarantine";
+        leat_schema_copy(&table->quarantine.schema, &table->plan->schema);
+        leat_schema_add(&table->quarantine.schema, "_constraint", T_VARCHAR, false);
+        if ((st = open_side(engine, table, &table->quarantine, err)) != LEAT_OK) goto out;
+    }
     if (table->batch) {
+        table->violating = leat_alloc((table->def->constraint_count + 1) * sizeof *table->violating);
         leat_balance_load_frontier(engine, table);
         goto out;
     }
@@ -103,8 +136,7 @@ static void expand_copies(struct leat_changes *c) {
     leat_changes_deinit(&out);
 }
 
-void leat_frontier_json(struct leat_engine *engine, const struct leat_group *group, const struct leat_balance *balance,
-                        struct leat_buffer *out) {
+void leat_frontier_json(struct leat_engine *engine, const struct leat_group *group, const json_t *run, struct leat_buffer *out) {
     json_t *frontier = json_object(), *sources = json_object(), *references = json_object();
     json_object_set_new(frontier, "step", json_integer((json_int_t)engine->step));
     for (size_t s = 0; s < engine->project->source_count; s++) {
@@ -123,7 +155,7 @@ void leat_frontier_json(struct leat_engine *engine, const struct leat_group *gro
                             json_integer(leat_delta_current(engine->tables[t].delta)->version));
     json_object_set_new(frontier, "tables", versions);
     json_object_set_new(frontier, "clock", json_integer(engine->clock_us));
-    if (balance) json_object_set_new(frontier, "balance", leat_balance_json(engine, balance));
+    if (run) json_object_update(frontier, (json_t *)run);
     char *text = json_dumps(frontier, JSON_COMPACT);
     leat_put(out, text);
     free(text);
@@ -169,6 +201,54 @@ static bool has_retraction(const struct leat_changes *c) {
     return false;
 }
 
+/* Changes of any sign onto a table: the last row of a key wins nothing, whole rows go and come. */
+static enum leat_status commit_changes(struct leat_engine *engine, struct leat_delta *delta, const char *name, struct leat_changes *changes,
+                                       bool *overwrite, struct leat_delta_commit_info *info, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
+    if (has_retraction(changes)) leat_changes_consolidate(changes);
+    expand_copies(changes);
+    info->operation = "WRITE";
+    if (*overwrite) {
+        if ((st = write_rows(engine, delta, name, changes, true, info, err)) == LEAT_OK) *overwrite = false;
+    } else if (changes->row_count && has_retraction(changes)) {
+        info->operation = "MERGE";
+        st = leat_delta_apply(delta, changes, NULL, 0, info, NULL, err);
+    } else if (changes->row_count) {
+        st = write_rows(engine, delta, name, changes, false, info, err);
+    }
+    if (st == LEAT_OK) leat_changes_reset(changes);
+    return st;
+}
+
+static enum leat_status commit_quarantine(struct leat_engine *engine, struct leat_gtable *table, struct leat_delta_commit_info *info,
+                                          struct leat_error *err) {
+    struct leat_side *side = &table->quarantine;
+    if (!side->delta || (!side->pending.row_count && !side->overwrite)) return LEAT_OK;
+    char *name = leat_asprintf("%s%s", table->def->name, side->suffix);
+    enum leat_status st = commit_changes(engine, side->delta, name, &side->pending, &side->overwrite, info, err);
+    if (st == LEAT_OK) side->committed_step = engine->step;
+    free(name);
+    return st;
+}
+
+bool leat_table_waits(const struct leat_gtable *table) {
+    if (!table->overwrite || !table->group) return false;
+    if (leat_table_held(table)) return true;
+    for (size_t i = 0; i < table->plan->input_count; i++)
+        if (table->plan->inputs[i] >> 24 == LEAT_OBJECT_TABLE &&
+            leat_table_waits(&table->group->engine->tables[table->plan->inputs[i] & 0xffffff]))
+            return true;
+    return false;
+}
+
+uint64_t leat_table_pending(const struct leat_gtable *table) {
+    uint64_t rows = 0, sides = 0;
+    if (table->batch) return 0;
+    sides = table->late.pending.row_count + table->dead.pending.row_count;
+    rows = table->pending.row_count + table->quarantine.pending.row_count + (table->overwrite && table->group->started);
+    return leat_table_waits(table) ? sides : rows + sides;
+}
+
 static enum leat_status commit_table(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
     enum leat_status st;
     struct leat_buffer frontier = {0};
@@ -178,18 +258,9 @@ static enum leat_status commit_table(struct leat_engine *engine, struct leat_gta
     struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier.data, .txns = &txn, .txn_count = 1};
     if ((st = commit_side(engine, table, &table->late, &info, err)) != LEAT_OK) goto out;
     if ((st = commit_side(engine, table, &table->dead, &info, err)) != LEAT_OK) goto out;
-    if (has_retraction(&table->pending)) leat_changes_consolidate(&table->pending);
-    expand_copies(&table->pending);
-    if (table->overwrite) {
-        if ((st = write_rows(engine, table->delta, table->def->name, &table->pending, true, &info, err)) != LEAT_OK) goto out;
-        table->overwrite = false;
-    } else if (table->pending.row_count && has_retraction(&table->pending)) {
-        info.operation = "MERGE";
-        if ((st = leat_delta_apply(table->delta, &table->pending, NULL, 0, &info, NULL, err)) != LEAT_OK) goto out;
-    } else if (table->pending.row_count) {
-        if ((st = write_rows(engine, table->delta, table->def->name, &table->pending, false, &info, err)) != LEAT_OK) goto out;
-    }
-    leat_changes_reset(&table->pending);
+    if (leat_table_waits(table)) goto out;
+    if ((st = commit_quarantine(engine, table, &info, err)) != LEAT_OK) goto out;
+    if ((st = commit_changes(engine, table->delta, table->def->name, &table->pending, &table->overwrite, &info, err)) != LEAT_OK) goto out;
     table->committed_step = engine->step;
     if (leat_setting_int(engine->project, "compact_files")) st = leat_delta_compact(table->delta, 128u << 20, NULL, err);
 out:
@@ -228,8 +299,7 @@ enum leat_status leat_tables_commit(struct leat_engine *engine, struct leat_erro
     leat_frontier_json(engine, NULL, NULL, &frontier);
     for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++) {
         struct leat_gtable *table = &engine->tables[t];
-        if (table->batch || !table->group->started) continue;
-        if (!table->overwrite && !table->pending.row_count && !table->late.pending.row_count && !table->dead.pending.row_count) continue;
+        if (table->batch || !table->group->started || !leat_table_pending(table)) continue;
         any = true;
         st = commit_table(engine, table, err);
     }

@@ -46,7 +46,7 @@ enum leat_status leat_engine_verify(struct leat_engine *, const char *table, siz
 /* Called now and then during run_once with the records just read. */
 void leat_engine_on_progress(struct leat_engine *, void (*progress)(void *, uint64_t records), void *context);
 const char *leat_engine_lake_dir(const struct leat_engine *);
-uint64_t leat_engine_failed_runs(const struct leat_engine *); /* batch tables whose last run failed */
+uint64_t leat_engine_failed_runs(const struct leat_engine *); /* tables whose last run failed, or held back by FAIL UPDATE */
 /* Status as JSON. */
 enum leat_status leat_engine_status(struct leat_engine *, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
 /* A connection on which every source (its bronze), reference, table, <table>__late and <source>__dead is a view at one frontier. */

@@ -145,6 +145,8 @@ static void add_table(struct leat_group *g, struct leat_gtable *table) {
     }
     table->group = g;
     table->root = where[plan->op_count - 1];
+    table->constrain = plan->constrain >= 0 ? where[plan->constrain] : -1;
+    table->quarantine_root = plan->quarantine >= 0 ? where[plan->quarantine] : -1;
     g->tables = leat_realloc(g->tables, (size_t)(g->table_count + 1) * sizeof *g->tables);
     g->tables[g->table_count++] = table;
     free(where);

@@ -89,6 +89,7 @@ struct leat_gtable {
     struct leat_plan *plan;
     struct leat_group *group;           /* NULL: scheduled or full */
     int root;                           /* gnode */
+    int constrain, quarantine_root;     /* gnodes; -1: none */
 
     struct leat_delta *delta;
     struct leat_changes pending;        /* since the last Delta commit */
@@ -97,6 +98,9 @@ struct leat_gtable {
     struct leat_side late, dead;        /* t__late; t__dead: rows whose expressions failed */
     struct leat_late_set *late_sets;    /* per source: what t__late holds, while history is read; NULL: not loaded */
     int late_class;                     /* tables of one class share operators */
+    struct leat_side quarantine;        /* t__quarantine; delta NULL without a constraint that says QUARANTINE */
+    int64_t *violating;                 /* batch: per constraint, rows that violate it in the last run */
+    bool held;                          /* its violations are told */
     uint64_t changes_out, withheld;
     struct leat_balance *balance;       /* per source of the project */
     /* batch */
@@ -260,11 +264,22 @@ enum leat_status leat_group_replay(struct leat_group *, const json_t *record, st
 
 /* commit.c */
 enum leat_status leat_table_open_delta(struct leat_engine *, struct leat_gtable *, struct leat_error *) LEAT_MUST;
+/* The node that counts violations, and what it holds back (FAIL UPDATE); NULL: none. */
+const struct leat_node *leat_table_constrain(const struct leat_gtable *);
+const struct leat_changes *leat_table_held(const struct leat_gtable *);
+/* Rows that violate the constraint, continuous or in the last run. */
+int64_t leat_table_violating(const struct leat_gtable *, size_t constraint);
+/* Why the table stays at its version; malloc'd, NULL: no constraint that says FAIL UPDATE is violated. */
+char *leat_table_violation_text(const struct leat_gtable *, const int64_t *violating);
 char *leat_table_app_id(const struct leat_engine *, const struct leat_gtable *); /* of its Delta txn; owned by the caller */
 enum leat_status leat_tables_commit(struct leat_engine *, struct leat_error *) LEAT_MUST;
 enum leat_status leat_engine_checkpoint(struct leat_engine *, struct leat_error *) LEAT_MUST;
-/* What a commit reflects: of a group's tables, or (NULL) of a batch run over the lake as it is, with its row balance (else NULL). */
-void leat_frontier_json(struct leat_engine *, const struct leat_group *, const struct leat_balance *, struct leat_buffer *out);
+/* What a commit reflects: of a group's tables, or (NULL) of a batch run over the lake as it is, with what is known of the
+ * run (balance, violations; else NULL). */
+void leat_frontier_json(struct leat_engine *, const struct leat_group *, const json_t *run, struct leat_buffer *out);
+/* Made anew, but not to be shown before a violated FAIL UPDATE, of the table or of one it reads, is over: the former content stays. */
+bool leat_table_waits(const struct leat_gtable *);
+uint64_t leat_table_pending(const struct leat_gtable *); /* rows that the next commit takes */
 
 /* balance.c */
 json_t *leat_balance_json(const struct leat_engine *, const struct leat_balance *);                 /* per source; new reference */
@@ -301,6 +316,8 @@ void leat_history_add(struct leat_engine *, json_t *run); /* keeps a reference *
 /* Views of everything `reader` may read: at its group's frontier; with `frontier` (what a Delta commit recorded) as of then; else newest.
  * reader NULL: everything, nothing excluded. */
 enum leat_status leat_batch_views(struct leat_engine *, struct leat_conn *, const struct leat_gtable *reader, const json_t *frontier, struct leat_error *) LEAT_MUST;
+/* SQL text: the rows of a bound input whose weight is `which` ("<", ">") 0, as often as it says. */
+void leat_put_changed_rows(const char *input, const struct leat_schema *, const char *which, struct leat_buffer *sql);
 enum leat_status leat_batch_run(struct leat_engine *, struct leat_gtable *, struct leat_error *) LEAT_MUST;
 int64_t leat_batch_next_due(struct leat_engine *, struct leat_gtable *);
 

@@ -54,11 +54,7 @@ enum leat_status leat_engine_step(struct leat_engine *engine, bool all, bool *di
 
 static uint64_t pending_rows(const struct leat_engine *engine) {
     uint64_t rows = 0;
-    for (size_t t = 0; t < engine->project->table_count; t++) {
-        const struct leat_gtable *table = &engine->tables[t];
-        if (!table->batch) rows += table->pending.row_count + table->late.pending.row_count + table->dead.pending.row_count;
-        if (!table->batch && table->overwrite && table->group->started) rows++;
-    }
+    for (size_t t = 0; t < engine->project->table_count; t++) rows += leat_table_pending(&engine->tables[t]);
     return rows;
 }
 
@@ -218,6 +214,7 @@ static void give_back_memory(struct leat_engine *engine) {
         shrink(&engine->tables[t].pending);
         shrink(&engine->tables[t].late.pending);
         shrink(&engine->tables[t].dead.pending);
+        shrink(&engine->tables[t].quarantine.pending);
     }
     leat_memory_trim();
 }

@@ -181,6 +181,8 @@ static void table_close(struct leat_gtable *table, size_t source_count) {
     if (table->delta) leat_delta_close(table->delta);
     side_close(&table->late);
     side_close(&table->dead);
+    side_close(&table->quarantine);
+    free(table->violating);
     if (table->pending.schema) leat_changes_deinit(&table->pending);
     if (table->plan) leat_plan_free(table->plan);
     for (size_t s = 0; table->late_sets && s < source_count; s++) free(table->late_sets[s].items);
@@ -237,7 +239,7 @@ void leat_engine_on_progress(struct leat_engine *engine, void (*progress)(void *
 
 uint64_t leat_engine_failed_runs(const struct leat_engine *engine) {
     uint64_t failed = 0;
-    for (size_t t = 0; t < engine->project->table_count; t++) failed += engine->tables[t].failures > 0;
+    for (size_t t = 0; t < engine->project->table_count; t++) failed += engine->tables[t].failures > 0 || leat_table_held(&engine->tables[t]);
     return failed;
 }
 

@@ -83,6 +83,9 @@ static void mark_overwrites(struct leat_engine *engine) {
         struct leat_gtable *table = &engine->tables[t];
         if (table->batch) continue;
         table->overwrite = table->committed_step <= engine->reset_step;
+        struct leat_side *quarantine = &table->quarantine;
+        if (quarantine->delta)
+            quarantine->overwrite = quarantine->committed_step <= engine->reset_step && leat_delta_current(quarantine->delta)->file_count > 0;
         table->dead.overwrite = table->dead.committed_step <= engine->reset_step && leat_delta_current(table->dead.delta)->file_count > 0;
     }
 }

@@ -26,6 +26,13 @@ static json_t *balance_json(const struct leat_engine *engine, const struct leat_
     return all;
 }
 
+static json_t *violations_json(const struct leat_gtable *table) {
+    json_t *all = json_object();
+    for (size_t i = 0; i < table->def->constraint_count; i++)
+        json_object_set_new(all, table->def->constraints[i].name, json_integer(leat_table_violating(table, i)));
+    return all;
+}
+
 static json_t *table_json(struct leat_engine *engine, struct leat_gtable *table) {
     const struct leat_delta_snapshot *snapshot = leat_delta_current(table->delta);
     int64_t rows = 0, bytes = 0;
@@ -37,7 +44,15 @@ static json_t *table_json(struct leat_engine *engine, struct leat_gtable *table)
                              table->plan->incremental_class, "rows", (json_int_t)rows, "bytes", (json_int_t)bytes, "files",
                              (json_int_t)snapshot->file_count, "version", (json_int_t)snapshot->version, "balance",
                              balance_json(engine, table));
+    if (table->def->constraint_count) json_object_set_new(json, "violations", violations_json(table));
+    int64_t quarantined = 0;
+    for (size_t i = 0; table->quarantine.delta && i < leat_delta_current(table->quarantine.delta)->file_count; i++)
+        quarantined += leat_delta_current(table->quarantine.delta)->files[i].row_count;
+    if (table->quarantine.delta) json_object_set_new(json, "quarantined", json_integer(quarantined));
     if (table->group) {
+        char *why = leat_table_held(table) ? leat_table_violation_text(table, NULL) : NULL;
+        if (why) json_object_set_new(json, "error", json_string(why));
+        free(why);
         json_object_set_new(json, "freshness_us", json_integer(table->group->freshness_us));
         json_object_set_new(json, "steps", json_integer((json_int_t)table->group->steps));
         json_object_set_new(json, "rows_touched", json_integer((json_int_t)table->group->rows_touched));

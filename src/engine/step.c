@@ -443,10 +443,30 @@ static enum leat_status run_nodes(struct leat_group *g, const struct step_input 
     return st;
 }
 
+/* FAIL UPDATE: once when it begins and once when it is over. */
+static void tell_violations(struct leat_gtable *table) {
+    bool held = leat_table_held(table) != NULL;
+    struct leat_env *env = table->group->engine->env;
+    if (held == table->held) return;
+    table->held = held;
+    if (held) {
+        char *why = leat_table_violation_text(table, NULL);
+        leat_log(env, LEAT_LOG_ERROR, "table %s: %s", table->def->name, why);
+        free(why);
+    } else {
+        leat_log(env, LEAT_LOG_INFO, "table %s: nothing violates FAIL UPDATE any more; it goes on", table->def->name);
+    }
+}
+
 static void publish(struct leat_group *g, uint64_t step) {
     for (int t = 0; t < g->table_count; t++) {
         struct leat_gtable *table = g->tables[t];
         const struct leat_changes *changes = g->nodes[table->root].result;
+        tell_violations(table);
+        if (table->quarantine_root >= 0 && g->nodes[table->quarantine_root].result && step > table->quarantine.committed_step) {
+            const struct leat_changes *rows = g->nodes[table->quarantine_root].result;
+            leat_changes_append(&table->quarantine.pending, rows, NULL, rows->row_count, 1);
+        }
         if (!changes) continue;
         if (step > table->committed_step) leat_changes_append(&table->pending, changes, NULL, changes->row_count, 1);
         table->changes_out += changes->row_count;

@@ -339,6 +339,7 @@ bool leat_compile_node(struct leat_compile *c, const json_t *node, struct leat_r
 static void reset_plan(struct leat_compile *c) {
     struct leat_plan *old = c->plan;
     c->plan = leat_alloc(sizeof *c->plan);
+    c->plan->constrain = c->plan->quarantine = -1;
     if (old) {
         c->plan->schema = old->schema;
         c->plan->completed_sql = old->completed_sql;
@@ -383,9 +384,9 @@ static bool compile_root(struct leat_compile *c, const json_t *document, int *ro
     const json_t *plan = leat_json_at(document, "plans", 0);
     if (leat_json_count(document, "plans") != 1) return leat_compile_refuse(c, "a query that is not one statement");
     if (!leat_compile_node(c, plan, &rel) || !leat_rel_flush(c, &rel)) return false;
-    if (rel.count != c->plan->schema.field_count)
-        return leat_compile_refuse(c, "DuckDB's plan gives %zu columns instead of %zu", rel.count,
-                                   c->plan->schema.field_count);
+    size_t expected = c->plan->schema.field_count + c->table->constraint_count;
+    if (rel.count != expected)
+        return leat_compile_refuse(c, "DuckDB's plan gives %zu columns instead of %zu", rel.count, expected);
     *root = rel.op;
     return true;
 }
@@ -458,6 +459,10 @@ static enum leat_status compile_plan(struct leat_compile *c, const char *plannin
         goto out;
     }
     if (c->table->emit_on_window_close && (status = close_windows(c, root, err))) goto out;
+    if (!leat_constraints_emit(c, &root)) {
+        status = give_up(c, c->why, err);
+        goto out;
+    }
     leat_emit_prune(c->plan, root);
     leat_emit_sign(c);
     root_names(c, (int)c->plan->op_count - 1);
@@ -510,6 +515,8 @@ static enum leat_status check_names(const struct leat_table *table, const struct
         if (leat_schema_find(schema, table->primary_key[i]) < 0)
             return leat_fail(err, LEAT_INVALID, "PRIMARY KEY names \"%s\", which the query does not give",
                              table->primary_key[i]);
+    if (leat_table_quarantines(table) && leat_schema_find(schema, "_constraint") >= 0)
+        return leat_fail(err, LEAT_INVALID, "column \"_constraint\": %s__quarantine has a column of its own of this name; use AS", table->name);
     return LEAT_OK;
 }
 
@@ -526,40 +533,6 @@ static enum leat_status describe_query(struct leat_conn *conn, const struct leat
     return status;
 }
 
-/* Is the text one expression and nothing else? */
-static enum leat_status check_constraint(struct leat_conn *conn, const struct leat_constraint *constraint,
-                                         struct leat_error *err) {
-    char *sql = leat_asprintf("SELECT (%s\n)", constraint->expression);
-    int ignored;
-    enum leat_status status = leat_complete_check(conn, sql, &ignored, err);
-    free(sql);
-    return status ? leat_prepend(err, "CONSTRAINT %s", constraint->name) : LEAT_OK;
-}
-
-/* CONSTRAINT n EXPECT (e) ON VIOLATION DROP ROW: as CHECK in SQL, NULL passes. */
-static enum leat_status add_constraints(struct leat_conn *conn, const struct leat_table *table, char **sql,
-                                        struct leat_error *err) {
-    struct leat_buffer out = {0};
-    if (table->constraint_count == 0) return LEAT_OK;
-    for (size_t i = 0; i < table->constraint_count; i++) {
-        enum leat_status status = check_constraint(conn, &table->constraints[i], err);
-        if (status) return status;
-    }
-    for (size_t i = 0; i < table->constraint_count; i++)
-        if (table->constraints[i].action != LEAT_ON_DROP_ROW)
-            return leat_fail(err, LEAT_UNSUPPORTED,
-                             "CONSTRAINT %s: ON VIOLATION %s is not in this version; use DROP ROW, or a second table "
-                             "of the violating rows",
-                             table->constraints[i].name,
-                             table->constraints[i].action == LEAT_ON_QUARANTINE ? "QUARANTINE" : "FAIL UPDATE");
-    leat_putf(&out, "SELECT * FROM (%s\n) WHERE", *sql);
-    for (size_t i = 0; i < table->constraint_count; i++)
-        leat_putf(&out, "%s ((%s\n) IS DISTINCT FROM false)", i ? " AND" : "", table->constraints[i].expression);
-    free(*sql);
-    *sql = out.data;
-    return LEAT_OK;
-}
-
 enum leat_status leat_plan_compile(struct leat_conn *plan_conn, const struct leat_project *project,
                                    const struct leat_table *table, struct leat_plan **out, int *error_offset,
                                    struct leat_error *err) {
@@ -572,7 +545,7 @@ enum leat_status leat_plan_compile(struct leat_conn *plan_conn, const struct lea
     reset_plan(&c);
     enum leat_status status = describe_query(plan_conn, table, &c.plan->schema, error_offset, err);
     if (!status) status = check_names(table, &c.plan->schema, err);
-    if (!status) status = add_constraints(plan_conn, table, &sql, err);
+    if (!status) status = leat_constraints_add(plan_conn, table, &sql, err);
     if (!status) status = leat_complete(plan_conn, sql, &planning, &c.plan->completed_sql, error_offset, err);
     if (!status) {
         for (size_t i = 0; i < table->input_count; i++)
@@ -581,6 +554,7 @@ enum leat_status leat_plan_compile(struct leat_conn *plan_conn, const struct lea
     }
     if (table->constraint_count && *error_offset >= 0) *error_offset = -1; /* a place in the wrapped text */
     if (!status) {
+        leat_constraints_complete(table, c.plan);
         *out = c.plan;
         c.plan = NULL;
     }

@@ -112,6 +112,11 @@ void leat_rel_writer(struct leat_compile *c, const struct leat_rel *rel, struct 
 bool leat_rel_is_unique(const struct leat_compile *c, const struct leat_rel *rel, const struct leat_rel_column *columns,
                         size_t count);
 
+/* constraints.c */
+enum leat_status leat_constraints_add(struct leat_conn *, const struct leat_table *, char **sql, struct leat_error *) LEAT_MUST; /* the checked query */
+bool leat_constraints_emit(struct leat_compile *c, int *root);
+void leat_constraints_complete(const struct leat_table *, struct leat_plan *); /* completed_sql becomes checked_sql */
+
 /* emit.c: operators. The new operator's index. */
 int leat_emit(struct leat_compile *c, enum leat_op_kind kind, int left, int right);
 void leat_emit_column(struct leat_op *op, const char *name, struct leat_type type, bool not_null);

@@ -62,6 +62,8 @@ void leat_plan_free(struct leat_plan *plan) {
     leat_schema_deinit(&plan->schema);
     free(plan->full_reason);
     free(plan->completed_sql);
+    free(plan->checked_sql);
+    free(plan->quarantine_sql);
     free(plan->inputs);
     free(plan);
 }
@@ -97,7 +99,7 @@ static void put_map(const struct leat_op *op, struct leat_buffer *out) {
 static char *make_signature(struct leat_compile *c, const struct leat_op *op) {
     static const char *const names[] = {"source",    "reference", "table", "map",       "distinct_on",
                                         "aggregate", "lookup",    "join",  "recompute", "union",
-                                        "top_n"};
+                                        "top_n", "constrain"};
     struct leat_buffer out = {0};
     leat_put(&out, names[op->kind]);
     put_object(c, op, &out);
@@ -118,6 +120,8 @@ static char *make_signature(struct leat_compile *c, const struct leat_op *op) {
     if (op->close_key >= 0) leat_putf(&out, " close %d", op->close_key);
     if (op->kind == LEAT_OP_LOOKUP || op->kind == LEAT_OP_JOIN) leat_putf(&out, " join %d", (int)op->join);
     if (op->static_right) leat_put(&out, " static");
+    for (size_t i = 0; i < op->constraint_count; i++)
+        leat_putf(&out, " constraint %s %d", op->constraints[i].name, (int)op->constraints[i].action);
     if (op->sql) leat_putf(&out, " [%s]", op->sql);
     for (size_t i = 0; i < op->schema.field_count; i++) {
         char type[32];
@@ -172,6 +176,7 @@ void leat_emit_prune(struct leat_plan *plan, int root) {
     int *moved = leat_alloc(plan->op_count * sizeof *moved);
     size_t count = 0;
     mark_needed(plan, root, needed);
+    if (plan->quarantine >= 0) mark_needed(plan, plan->quarantine, needed);
     for (size_t i = 0; i < plan->op_count; i++) {
         struct leat_op *op = &plan->ops[i];
         if (!needed[i]) {
@@ -184,6 +189,8 @@ void leat_emit_prune(struct leat_plan *plan, int root) {
         plan->ops[count++] = *op;
     }
     plan->op_count = count;
+    if (plan->constrain >= 0) plan->constrain = moved[plan->constrain];
+    if (plan->quarantine >= 0) plan->quarantine = moved[plan->quarantine];
     free(needed);
     free(moved);
 }

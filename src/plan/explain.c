@@ -8,7 +8,8 @@
 
 static const char *const kind_names[] = {"SOURCE",    "REFERENCE", "TABLE", "MAP",       "DISTINCT ON",
                                          "AGGREGATE", "LOOKUP",    "JOIN",  "RECOMPUTE", "UNION ALL",
-                                         "TOP N"};
+                                         "TOP N", "CONSTRAIN"};
+static const char *const violation_names[] = {"drop row", "quarantine", "fail update"};
 static const char *const join_names[] = {"inner", "left", "semi", "anti"};
 static const char *const agg_formats[] = {
     "count(*)", "count(%s)",       "count(DISTINCT %s)", "sum(%s)",      "avg(%s)",    "min(%s)",
@@ -144,6 +145,10 @@ static void put_detail(const struct leat_project *project, const struct leat_pla
         if (op->key_count) leat_put(out, " by ");
         put_keys(plan, op, out);
         break;
+    case LEAT_OP_CONSTRAIN:
+        for (size_t i = 0; i < op->constraint_count; i++)
+            leat_putf(out, "%s%s %s", i ? ", " : "", op->constraints[i].name, violation_names[op->constraints[i].action]);
+        break;
     case LEAT_OP_UNION:
         break;
     }
@@ -219,6 +224,7 @@ static void explain_text(const struct leat_project *project, const struct leat_t
         free(seen);
     }
     leat_putf(out, "batch and oracle run\n  %s\n", plan->completed_sql);
+    if (plan->quarantine_sql) leat_putf(out, "%s__quarantine has\n  %s\n", table->name, plan->quarantine_sql);
 }
 
 static void set_text(json_t *object, const char *key, const char *text) {

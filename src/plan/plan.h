@@ -30,6 +30,8 @@ enum leat_op_kind {
     LEAT_OP_RECOMPUTE,
     LEAT_OP_UNION,       /* UNION ALL, same types */
     LEAT_OP_TOP_N,       /* class 6: of each key the rows at the places (skip, skip + take] of a total order */
+    /* Counts the rows that violate constraints, and holds all changes back while a row violates one that says FAIL UPDATE. */
+    LEAT_OP_CONSTRAIN,
 };
 enum leat_agg_kind {
     LEAT_AGG_COUNT_STAR, LEAT_AGG_COUNT, LEAT_AGG_COUNT_DISTINCT, LEAT_AGG_SUM, LEAT_AGG_AVG,
@@ -90,15 +92,21 @@ struct leat_op {
     int close_key;
     bool static_right;                  /* LOOKUP: the reference is read once, before the first row: left rows need not be kept */
     enum leat_join_kind join;           /* LOOKUP, JOIN; output: left columns then (INNER, LEFT) right columns */
+    /* CONSTRAIN: one a constraint; the last columns are BOOLEAN: does the row violate it? Borrowed from the project. */
+    const struct leat_constraint *constraints; size_t constraint_count;
     char *sql;                          /* RECOMPUTE: over leat_input('in') (and leat_input('right')), gives the output */
 };
 struct leat_plan {
     struct leat_op *ops; size_t op_count; /* topological; the last is the root */
+    int constrain, quarantine;          /* the CONSTRAIN operator; the one whose rows t__quarantine has; -1: none */
     struct leat_schema schema;          /* of the table: output names and types */
     int incremental_class;              /* the highest of the ops; 7: full recompute only */
     char *full_reason;                  /* class 7: why */
     char *completed_sql;                /* ties completed, constraints applied: what batch and oracle run, over the names
                                          * of sources, tables and views (leat_complete gives a view's) */
+    /* With constraints: the query with a column more for each, whether the row violates it; and, where one says QUARANTINE, the rows of
+     * t__quarantine (the table's columns and _constraint). Else NULL. */
+    char *checked_sql, *quarantine_sql;
     int *inputs; size_t input_count;    /* distinct objects read, views resolved: encoded kind<<24|index */
     bool has_cut;                       /* windowed: late records exist for this table */
 };
@@ -114,6 +122,11 @@ enum leat_status leat_plan_declare_table(struct leat_conn *plan_conn, const stru
  *          where they are impossible; INVALID: names of the result */
 enum leat_status leat_plan_compile(struct leat_conn *plan_conn, const struct leat_project *, const struct leat_table *,
                                    struct leat_plan **out, int *error_offset, struct leat_error *) LEAT_MUST;
+bool leat_table_quarantines(const struct leat_table *);
+/* The table's rows (or those of its quarantine) among the rows of `from`, which has the columns of checked_sql; malloc'd. */
+char *leat_plan_checked_rows(const struct leat_plan *, const struct leat_table *, const char *from, bool quarantine);
+/* One row: how many of them violate each constraint. */
+void leat_plan_put_violations(const struct leat_table *, const char *from, struct leat_buffer *sql);
 /* Can a row make a MAP's filter or expressions raise? */
 bool leat_map_can_fail(const struct leat_op *map);
 /* Appends the condition, over c0.., that holds for just the rows for which the filter, or past the filter an expression, raises. */

@@ -35,6 +35,6 @@ struct leat_node {
 
 struct leat_node_kind { const struct leat_node_ops *ops; size_t size_bytes; };
 extern const struct leat_node_kind leat_node_pass, leat_node_map, leat_node_distinct, leat_node_aggregate, leat_node_join,
-    leat_node_recompute, leat_node_topn;
+    leat_node_recompute, leat_node_topn, leat_node_constrain;
 
 #endif

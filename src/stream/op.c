@@ -22,7 +22,7 @@ static const struct leat_node_kind *const kinds[] = {
     [LEAT_OP_DISTINCT_ON] = &leat_node_distinct, [LEAT_OP_AGGREGATE] = &leat_node_aggregate,
     [LEAT_OP_LOOKUP] = &leat_node_join,          [LEAT_OP_JOIN] = &leat_node_join,
     [LEAT_OP_RECOMPUTE] = &leat_node_recompute,  [LEAT_OP_UNION] = &leat_node_pass,
-    [LEAT_OP_TOP_N] = &leat_node_topn,
+    [LEAT_OP_TOP_N] = &leat_node_topn,           [LEAT_OP_CONSTRAIN] = &leat_node_constrain,
 };
 
 /* Are two schemas the same types in the same order? */

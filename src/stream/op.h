@@ -31,6 +31,9 @@ enum leat_status leat_node_step(struct leat_node *, const struct leat_step_conte
 const struct leat_failed_row *leat_node_failed(const struct leat_node *, size_t *count);
 /* AGGREGATE, RECOMPUTE: keys withheld because an aggregate cannot be represented (overflow) or the recomputation raises: number now. */
 uint64_t leat_node_withheld(const struct leat_node *);
+/* CONSTRAIN: rows that violate the constraint now, in what came in; and the changes held back, NULL when it does not hold. */
+int64_t leat_node_violating(const struct leat_node *, size_t constraint);
+const struct leat_changes *leat_node_held(const struct leat_node *);
 /* True if a step with no input but this cut would change output or free state (timer steps). */
 bool leat_node_due(const struct leat_node *, int64_t cut_us);
 void leat_node_stats(const struct leat_node *, struct leat_node_stats *out);

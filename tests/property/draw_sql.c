@@ -377,10 +377,14 @@ static char *draw_statement(struct leat_random *r, size_t t, struct relation *re
     static const char *const FRESHNESS[] = {"'1' SECOND", "'1' SECOND", "'1' SECOND", "'7' SECOND"};
     struct leat_buffer b = {0};
     leat_putf(&b, "CREATE MATERIALIZED TABLE t%zu", t);
-    if (prop_chance(r, 8)) {
-        leat_put(&b, " (CONSTRAINT fit EXPECT (");
-        put_predicate(r, rel, &b);
-        leat_put(&b, ") ON VIOLATION DROP ROW)");
+    if (prop_chance(r, 15)) {
+        static const char *const ACTIONS[] = {"DROP ROW", "QUARANTINE", "DROP ROW", "QUARANTINE", "FAIL UPDATE"};
+        for (unsigned i = 0, n = prop_chance(r, 40) ? 2 : 1; i < n; i++) {
+            leat_putf(&b, i ? ", CONSTRAINT fit%u EXPECT (" : " (CONSTRAINT fit%u EXPECT (", i);
+            put_predicate(r, rel, &b);
+            leat_putf(&b, ") ON VIOLATION %s", ACTIONS[prop_below(r, 5)]);
+        }
+        leat_put(&b, ")");
     }
     leat_putf(&b, "\nFRESHNESS = INTERVAL %s", FRESHNESS[prop_below(r, 4)]);
     if (rel->windowed && has_column(rel, "window_start") && prop_chance(r, 40)) leat_put(&b, " ALLOW LATENESS INTERVAL '2' MINUTE");

@@ -21,7 +21,10 @@ static const char TABLES[] =
     "SELECT window_start, count(*) AS n FROM (SELECT window_start FROM TUMBLE(a, ts, INTERVAL '1' MINUTE) UNION ALL\n"
     "SELECT window_start FROM TUMBLE(b, ts, INTERVAL '1' MINUTE)) GROUP BY window_start;\n"
     "CREATE MATERIALIZED TABLE alone FRESHNESS = INTERVAL '1' SECOND AS\n"
-    "SELECT window_start, count(*) AS n FROM TUMBLE(a, ts, INTERVAL '1' MINUTE) GROUP BY window_start;\n";
+    "SELECT window_start, count(*) AS n FROM TUMBLE(a, ts, INTERVAL '1' MINUTE) GROUP BY window_start;\n"
+    "CREATE MATERIALIZED TABLE beside FRESHNESS = INTERVAL '1' SECOND AS\n" /* the operator of alone, with another cut */
+    "SELECT window_start, count(*) AS n FROM TUMBLE(a, ts, INTERVAL '1' MINUTE) GROUP BY window_start UNION ALL\n"
+    "SELECT window_start, count(*) AS n FROM TUMBLE(b, ts, INTERVAL '1' MINUTE) GROUP BY window_start;\n";
 
 static void add(struct world *w, char source, const char *time) {
     char name[32], line[96];
