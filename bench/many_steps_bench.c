@@ -77,7 +77,7 @@ int main(int argc, char **argv) {
     struct leat_duck_options duck_options = {.use = LEAT_DUCK_BATCH, .threads = 1};
     struct leat_delta_snapshot snapshot = {0};
     struct leat_schema schema = {0};
-    struct leat_buffer many = {0}, one = {0}, options = {0};
+    struct leat_buffer many = {0}, one = {0}, parquet = {0};
     char dir[700];
     snprintf(dir, sizeof dir, "%s/lake/archive", argv[1]);
     need(leat_duck_open(&duck_options, &duck, &err), &err);
@@ -85,8 +85,8 @@ int main(int argc, char **argv) {
     need(leat_delta_snapshot(&env, conn, dir, -1, &snapshot, &err), &err);
     need(leat_delta_snapshot_schema(&snapshot, &schema, &err), &err);
     leat_delta_select(dir, &snapshot, &schema, NULL, &many);
-    leat_put_parquet_options(&schema, &options);
-    need(leat_conn_execf(conn, &err, "COPY (%s) TO '%s/one.parquet' (%s)", many.data, argv[1], options.data), &err);
+    leat_put_parquet_options(&schema, &parquet);
+    need(leat_conn_execf(conn, &err, "COPY (%s) TO '%s/one.parquet' (%s)", many.data, argv[1], parquet.data), &err);
     leat_putf(&one, "SELECT * FROM read_parquet('%s/one.parquet')", argv[1]);
     double of_many = scan_cpu(conn, many.data, &err), of_one = scan_cpu(conn, one.data, &err);
     printf("%.3f %zu %d version %lld\n", of_many / of_one, snapshot.file_count, SECONDS * ROWS, (long long)snapshot.version);

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #define SMALL_BYTES ((uint64_t)16 << 20)
-#define SMALL_ROW_GROUPS 4 /* 1 where rows are updated */
+#define SMALL_ROW_GROUPS 4 /* where rows are updated: what is not large */
 #define BYTES_PER_ROW 32   /* where the log does not tell a file's rows */
 #define CHAIN_MIN 5        /* files joined at once in a small table, where each file weighs in a scan */
 #define CHAIN_FACTOR 3     /* the next file of a chain has at most so many times the rows of those before it */
@@ -106,7 +106,8 @@ enum leat_status leat_delta_compact(struct leat_delta *d, uint64_t target_bytes,
     size_t *small = leat_alloc(snapshot->file_count * sizeof *small),
            *medium = leat_alloc(snapshot->file_count * sizeof *medium);
     size_t small_count = 0, medium_count = 0, from = 0, *chosen = small;
-    uint64_t live_rows = 0, small_rows = (uint64_t)d->row_group_rows * (d->is_updated ? 1 : SMALL_ROW_GROUPS);
+    uint64_t live_rows = 0, group_rows = (uint64_t)d->row_group_rows,
+             small_rows = d->is_updated ? group_rows / LEAT_DELTA_LARGE_PART : group_rows * SMALL_ROW_GROUPS;
     for (size_t i = 0; i < snapshot->file_count; i++) {
         const struct leat_delta_file *f = &snapshot->files[i];
         live_rows += rows_of(f);

@@ -4,8 +4,8 @@
  * tables that are updated again and again, large files are kept apart by ranges of one column (the key's first):
  *   - The rows to add, and the rests of small files, are loose: they may go anywhere.
  *   - Large files are taken in order of their lows. Neighbours are rewritten together as a group up to a size, each
- * group with the loose rows that fall between its low and the low of the next large file; loose rows in no group's
- *     interval make a file of their own.
+ * group with the loose rows that fall into its range, short of the next large file's low; loose rows in no group's
+ *     interval make a file of their own. So keys that only grow leave what was written alone.
  *   - Large files whose ranges overlap too much are all one group. A group that is much larger than a file should be
  *     is sorted and split.
  * Up to SINGLE_MAX in all, everything goes into one file. Wrong or missing statistics cost speed, never rows: each
@@ -16,9 +16,8 @@
 #include <stdlib.h>
 
 /* In row groups */
-#define SINGLE_MAX 2
+#define SINGLE_MAX 1
 #define SPLIT_ABOVE 4
-#define LARGE_PART 4 /* a file of a quarter of a row group is large */
 #define GROUPS_MAX 16
 
 struct part {
@@ -29,9 +28,9 @@ struct part {
 struct group {
     size_t from, to; /* parts */
     int64_t rows;
-    bool has_end;
-    struct leat_delta_bound start; /* borrowed texts; low only */
-    struct leat_delta_bound end;
+    const struct leat_delta_bound *start; /* its low */
+    const struct leat_delta_bound *last;  /* its high, the highest of the parts' */
+    const struct leat_delta_bound *end;   /* its low, that of the next large file; NULL: none */
 };
 struct rewrite {
     struct leat_delta_plan *p;
@@ -61,6 +60,11 @@ static int compare_lows(const struct leat_delta_bound *a, const struct leat_delt
     return a->low < b->low ? -1 : a->low > b->low;
 }
 
+static int compare_highs(const struct leat_delta_bound *a, const struct leat_delta_bound *b) {
+    if (a->is_text) return strcmp(a->high_text, b->high_text);
+    return a->high < b->high ? -1 : a->high > b->high;
+}
+
 /* Large parts by low, loose ones last. */
 static int compare_parts(const void *a, const void *b) {
     const struct part *x = a, *y = b;
@@ -71,7 +75,7 @@ static int compare_parts(const void *a, const void *b) {
 
 /* The range of a large file's cluster column; NULL: unknown, or the file is small. */
 static const struct leat_delta_bound *large_bound(struct leat_delta *d, size_t index, int64_t rows) {
-    if (d->cluster_column < 0 || rows < d->row_group_rows / LARGE_PART) return NULL;
+    if (d->cluster_column < 0 || rows < d->row_group_rows / LEAT_DELTA_LARGE_PART) return NULL;
     const struct leat_delta_bound *bound = &leat_delta_bounds_of(d, index)->columns[d->cluster_column];
     return bound->has_range ? bound : NULL;
 }
@@ -108,8 +112,7 @@ static bool is_overlapping(const struct rewrite *w) {
         total += w->parts[i].rows;
         if (highest && (b->is_text ? strcmp(b->low_text, highest->high_text) < 0 : b->low < highest->high))
             overlapping += w->parts[i].rows;
-        if (!highest || (b->is_text ? strcmp(b->high_text, highest->high_text) > 0 : b->high > highest->high))
-            highest = b;
+        if (!highest || compare_highs(b, highest) > 0) highest = b;
     }
     return overlapping > total / 2;
 }
@@ -141,16 +144,14 @@ static void make_groups(struct rewrite *w) {
         bool tie = g && compare_lows(w->parts[i - 1].bound, w->parts[i].bound) == 0;
         if (!g || (g->rows >= target && w->group_count < GROUPS_MAX && !tie)) {
             g = &w->groups[w->group_count++];
-            *g = (struct group){.from = i, .start = *w->parts[i].bound};
+            *g = (struct group){.from = i, .start = w->parts[i].bound, .last = w->parts[i].bound};
         }
+        if (compare_highs(w->parts[i].bound, g->last) > 0) g->last = w->parts[i].bound;
         g->to = i + 1;
         g->rows += w->parts[i].rows;
     }
-    for (size_t i = 0; i < w->group_count; i++) {
-        const struct leat_delta_bound *end = next_low(w->p->d, w->parts[w->groups[i].to - 1].bound);
-        w->groups[i].has_end = end != NULL;
-        if (end) w->groups[i].end = *end;
-    }
+    for (size_t i = 0; i < w->group_count; i++)
+        w->groups[i].end = next_low(w->p->d, w->parts[w->groups[i].to - 1].bound);
 }
 
 /* ---- SQL ---- */
@@ -186,24 +187,30 @@ static void put_rest(const struct rewrite *w, size_t from, size_t to, const char
     free(files);
 }
 
-static void put_bound(const struct leat_delta *d, const struct leat_delta_bound *b, struct leat_buffer *sql) {
+/* " AND <cluster column> <op> <bound>" */
+static void put_comparison(const struct leat_delta *d, const char *op, const char *text, int64_t value,
+                           struct leat_buffer *sql) {
+    const struct leat_field *f = &d->schema.fields[d->cluster_column];
     char type[32];
-    leat_type_print(d->schema.fields[d->cluster_column].type, type);
-    switch (d->schema.fields[d->cluster_column].type.kind) {
+    leat_type_print(f->type, type);
+    leat_put(sql, " AND ");
+    leat_put_sql_name(sql, f->name);
+    leat_putf(sql, " %s ", op);
+    switch (f->type.kind) {
     case LEAT_VARCHAR:
-        leat_put_sql_string(sql, b->low_text);
+        leat_put_sql_string(sql, text);
         break;
     case LEAT_DATE:
-        leat_putf(sql, "(DATE '1970-01-01' + (%" PRId64 ")::INTEGER)", b->low);
+        leat_putf(sql, "(DATE '1970-01-01' + (%" PRId64 ")::INTEGER)", value);
         break;
     case LEAT_TIMESTAMP:
-        leat_putf(sql, "make_timestamp(%" PRId64 ")", b->low);
+        leat_putf(sql, "make_timestamp(%" PRId64 ")", value);
         break;
     case LEAT_TIMESTAMPTZ:
-        leat_putf(sql, "make_timestamptz(%" PRId64 ")", b->low);
+        leat_putf(sql, "make_timestamptz(%" PRId64 ")", value);
         break;
     default:
-        leat_putf(sql, "CAST(%" PRId64 " AS %s)", b->low, type);
+        leat_putf(sql, "CAST(%" PRId64 " AS %s)", value, type);
         break;
     }
 }
@@ -212,17 +219,10 @@ static void put_bound(const struct leat_delta *d, const struct leat_delta_bound 
 static void put_interval(const struct rewrite *w, size_t group, struct leat_buffer *sql) {
     const struct leat_delta *d = w->p->d;
     const struct group *g = &w->groups[group];
-    const char *name = d->schema.fields[d->cluster_column].name;
-    leat_put(sql, "(");
-    leat_put_sql_name(sql, name);
-    leat_put(sql, " >= ");
-    put_bound(d, &g->start, sql);
-    if (g->has_end) {
-        leat_put(sql, " AND ");
-        leat_put_sql_name(sql, name);
-        leat_put(sql, " < ");
-        put_bound(d, &g->end, sql);
-    }
+    leat_put(sql, "(true");
+    put_comparison(d, ">=", g->start->low_text, g->start->low, sql);
+    put_comparison(d, "<=", g->last->high_text, g->last->high, sql);
+    if (g->end) put_comparison(d, "<", g->end->low_text, g->end->low, sql);
     leat_put(sql, ")");
 }
 

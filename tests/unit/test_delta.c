@@ -249,6 +249,52 @@ static void test_keyed(void **state) {
     leat_schema_deinit(&schema);
 }
 
+/* Rows in the table's files that version `version` does not have. */
+static int64_t rows_written_since(struct fixture *f, struct leat_delta *d, int64_t version) {
+    const struct leat_delta_snapshot *now = leat_delta_current(d);
+    struct leat_delta_snapshot before;
+    int64_t rows = 0;
+    must(f, leat_delta_snapshot(&f->env, f->conn, f->table, version, &before, &f->err));
+    for (size_t i = 0; i < now->file_count; i++) {
+        bool old = false;
+        for (size_t k = 0; k < before.file_count; k++)
+            old |= strcmp(before.files[k].path, now->files[i].path) == 0;
+        if (!old) rows += now->files[i].row_count;
+    }
+    leat_delta_snapshot_deinit(&before);
+    return rows;
+}
+
+/* Keys that only grow, updated while they are young: what a commit writes must not grow with the table. */
+static void test_growing_keys_leave_old_files(void **state) {
+    struct fixture *f = *state;
+    enum { GROUP = 1000, STEPS = 30, NEW = 900 };
+    struct leat_schema schema;
+    simple_schema(&schema);
+    struct leat_delta_options options = {.name = "a table", .schema = &schema, .primary_key = "id"};
+    struct leat_delta *d = NULL;
+    must(f, leat_delta_open(&f->env, f->conn, f->table, f->scratch, &options, &d, &f->err));
+    d->row_group_rows = GROUP;
+    run(f, "CREATE TEMP TABLE grown (id BIGINT, status VARCHAR)");
+    for (int step = 0; step < STEPS; step++) {
+        int from = step * NEW, young = from < 200 ? 0 : from - 200;
+        int64_t version = leat_delta_current(d)->version;
+        char *sql = leat_asprintf("SELECT range + %d AS id, 's' AS status, 1 AS __w FROM range(%d) UNION ALL "
+                                  "SELECT id, status, -1 FROM grown WHERE id >= %d AND id %% 7 = 0 UNION ALL "
+                                  "SELECT id, 't%d', 1 FROM grown WHERE id >= %d AND id %% 7 = 0",
+                                  from, NEW, young, step, young);
+        must(f, apply_sql(f, d, sql, 0));
+        run(f, "UPDATE grown SET status = 't%d' WHERE id >= %d AND id %% 7 = 0", step, young);
+        run(f, "INSERT INTO grown SELECT range + %d, 's' FROM range(%d)", from, NEW);
+        must(f, leat_delta_compact(d, 0, NULL, &f->err));
+        assert_true(rows_written_since(f, d, version) <= 3 * GROUP);
+        free(sql);
+    }
+    check_equal(f, &schema, "grown");
+    leat_delta_close(d);
+    leat_schema_deinit(&schema);
+}
+
 static void test_not_null(void **state) {
     struct fixture *f = *state;
     struct leat_schema schema;
@@ -465,6 +511,7 @@ static void test_foreign_files(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_up, fixture_down)
     const struct CMUnitTest tests[] = {
+        TEST(test_growing_keys_leave_old_files),
         TEST(test_model),      TEST(test_model_of_groups), TEST(test_keyed),          TEST(test_not_null),
         TEST(test_txn),        TEST(test_two_writers),     TEST(test_open_conflicts), TEST(test_time_travel),
         TEST(test_compaction), TEST(test_foreign_files),
