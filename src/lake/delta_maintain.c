@@ -3,15 +3,15 @@
  * Compaction is meant to be asked for often and to answer quickly. A small file costs a reader more to open than to
  * read: small files are joined as soon as five to eight of them have like sizes (each at most CHAIN_FACTOR times what
  * the smaller ones of the chain add up to). Simulated over 3,600 commits of 100 rows that leaves 5 files on average, 10
- * at most, and writes each row 8 times. Larger files, up to half the target, wait until together they make one file of
- * the target's size, so their rows are rewritten once; in a table whose rows are updated they stay, since an update
- * rewrites whole files. */
+ * at most, and writes each row 8 times. Files of 8 MB or four row groups up cost a scan nothing, only the log an entry: they
+ * wait until there are many, then as many as make a file of the target's size are joined, so their rows are rewritten
+ * once; in a table whose rows are updated they stay, since an update rewrites whole files. */
 #include "lake/delta_internal.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define SMALL_BYTES ((uint64_t)16 << 20)
+#define SMALL_BYTES ((uint64_t)8 << 20)
 #define SMALL_ROW_GROUPS 4 /* where rows are updated: what is not large */
 #define BYTES_PER_ROW 32   /* where the log does not tell a file's rows */
 #define CHAIN_MIN 5        /* files joined at once in a small table, where each file weighs in a scan */
@@ -19,7 +19,7 @@
 #define CHAIN_MAX 8        /* and in a large one */
 #define ROWS_PER_CHAINED_FILE 65536
 #define FILES_MAX 1000      /* joined in one go */
-#define MEDIUM_COUNT_MAX 64 /* joined although they do not fill a file */
+#define MEDIUM_COUNT_MAX 64 /* then some are joined */
 #define DEFAULT_TARGET_BYTES ((uint64_t)128 << 20)
 
 /* ---- compaction ---- */
@@ -56,9 +56,10 @@ static size_t choose_medium(const struct leat_delta_file *files, const size_t *o
                             uint64_t target_bytes) {
     uint64_t sum = 0;
     size_t n = 0;
-    while (n < count && n < FILES_MAX && sum < target_bytes)
+    if (count < MEDIUM_COUNT_MAX) return 0;
+    while (n < count && sum < target_bytes)
         sum += files[order[n++]].size_bytes;
-    return n > 1 && (sum >= target_bytes || n >= MEDIUM_COUNT_MAX) ? n : 0;
+    return n > 1 ? n : 0;
 }
 
 static enum leat_status join_files(struct leat_delta *d, const size_t *indexes, size_t count, bool *done,

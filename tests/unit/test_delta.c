@@ -447,6 +447,28 @@ static void test_compaction(void **state) {
     leat_schema_deinit(&schema);
 }
 
+/* Files that a scan reads as fast as one are left alone until there are many. */
+static void test_medium_files_wait(void **state) {
+    struct fixture *f = *state;
+    struct leat_schema schema;
+    bool done = false;
+    simple_schema(&schema);
+    struct leat_delta_options options = {.name = "a table", .schema = &schema};
+    struct leat_delta *d = NULL;
+    must(f, leat_delta_open(&f->env, f->conn, f->table, f->scratch, &options, &d, &f->err));
+    d->row_group_rows = 100;
+    for (int i = 0; i < 64; i++) {
+        assert_false(done);
+        append(f, d, "SELECT range AS id, 'x' AS status FROM range(450)");
+        must(f, leat_delta_compact(d, 0, &done, &f->err));
+    }
+    assert_true(done);
+    assert_int_equal(leat_delta_current(d)->file_count, 1);
+    assert_int_equal(leat_delta_current(d)->files[0].row_count, 64 * 450);
+    leat_delta_close(d);
+    leat_schema_deinit(&schema);
+}
+
 /* Another engine appends files that lack a column, have one more, in another order, or hold times as INT96. */
 static void test_foreign_files(void **state) {
     struct fixture *f = *state;
@@ -514,6 +536,7 @@ int main(void) {
         TEST(test_growing_keys_leave_old_files),
         TEST(test_model),      TEST(test_model_of_groups), TEST(test_keyed),          TEST(test_not_null),
         TEST(test_txn),        TEST(test_two_writers),     TEST(test_open_conflicts), TEST(test_time_travel),
+        TEST(test_medium_files_wait),
         TEST(test_compaction), TEST(test_foreign_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
