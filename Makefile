@@ -9,7 +9,7 @@ help:
 	@echo "make test-peers  tests against independent readers (delta-rs, DuckDB, Spark)"
 	@echo "make bench       figures beside their peers, build/bench.json"
 	@echo "make soak        the long versions of the tests"
-	@echo "make asan|tsan   the unit tests under sanitizers;  make fuzz  each fuzz target for a minute"
+	@echo "make asan|tsan   all tests under sanitizers, the long ones shortened;  make fuzz  each fuzz target for a minute"
 
 bootstrap:
 	@scripts/bootstrap
