@@ -119,7 +119,7 @@ static double run(const char *name, struct leat_op *op, int children, struct lea
 }
 
 static void add(struct leat_op *op, const char *name, enum leat_kind kind, uint8_t width, uint8_t scale) {
-    leat_schema_add(&op->schema, name, (struct leat_type){.kind = kind, .width = width, .scale = scale}, false);
+    leat_schema_add(&op->schema, name, (struct leat_type){.kind = (uint8_t)kind, .width = width, .scale = scale}, false);
 }
 
 static struct leat_agg aggs4[] = {

@@ -112,8 +112,8 @@ static void test_bounds(void **state) {
                                       "{",
                                       "{\"minValues\":5}",
                                       "{\"minValues\":{\"i\":\"x\"},\"maxValues\":{\"i\":null}}",
-                                      "{\"minValues\":{\"i\":1.5,\"t\":\"2020\",\"d\":\"2020-1-1\"},\"maxValues\":{"
-                                      "\"i\":1.5,\"t\":\"\",\"d\":\"\"}}"};
+                                      ("{\"minValues\":{\"i\":1.5,\"t\":\"2020\",\"d\":\"2020-1-1\"},\"maxValues\":{"
+                                       "\"i\":1.5,\"t\":\"\",\"d\":\"\"}}")};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         b = leat_delta_bounds_parse(&s, bad[i]);
         assert_int_equal(b->row_count, -1);
