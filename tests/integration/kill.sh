@@ -59,9 +59,13 @@ checkpoints() {
     done
     return 0
 }
-journaled() { # has the journal grown since the marker?
-    local file
-    for file in "$shop"/.leat/journal/*; do [ "$file" -nt "$work/marker" ] && return 0; done
+journaled() { # has a step been journaled since the marker? (An opening writes the file anew.)
+    local file step
+    for file in "$shop"/.leat/journal/*; do
+        [ "$file" -nt "$work/marker" ] || continue
+        step=$(highest)
+        [ "${step:-0}" -gt "$step_before" ] && return 0
+    done
     return 1
 }
 RANDOM=$seed
@@ -69,19 +73,23 @@ killed=0 total_commits=0 total_checkpoints=0 first_step=0 idle=0
 while [ $killed -lt "$kills" ]; do
     commits; before=$count
     checkpoints; checkpoint_before=$newest
+    step_before=$(highest)
+    step_before=${step_before:-0}
     : >"$work/marker"
     "$leat" run --project "$shop" --max-step-rows 150 2>>"$work/log.txt" &
     pid=$!
     feed $fed $per_kill &
     feeding=$!
     fed=$((fed + per_kill))
-    goal=$((RANDOM % 4)) waited=0
-    while kill -0 $pid 2>/dev/null && [ $waited -lt 3000 ]; do
+    goal=$((RANDOM % 4)) waited=0 first=0
+    while kill -0 $pid 2>/dev/null && [ $waited -lt 12000 ]; do
         pause 0.01
         waited=$((waited + 1))
-        [ $waited -gt 250 ] && journaled && break # no such thing was due
+        # No such thing was due: what is long, the first step says, for a slow machine takes long for that too.
+        [ $first = 0 ] && journaled && first=$waited
+        [ $first -gt 0 ] && [ $waited -gt $((250 + 3 * first)) ] && break
         case $goal in
-        0) journaled && break ;;
+        0) [ $first -gt 0 ] && break ;;
         1) commits; [ "$count" -gt "$before" ] && break ;;
         2) commits; [ "$count" -gt $((before + 6)) ] && break ;;
         3) checkpoints; [ "$newest" != "$checkpoint_before" ] && break ;;
