@@ -12,6 +12,7 @@
 #define SKIP_BYTES (64 * LEAT_KIB)
 #define BOMB_FREE_BYTES (16 * LEAT_MIB)
 #define ZSTD_WINDOW_LOG_MAX 27 /* 128 MiB */
+#define ZSTD_BLOCK_HEAD ((size_t)3)
 /* Known when all that it covers was given. */
 #define WRONG_CHECKSUM "the checksum is wrong, so that records before it may not be as they were written"
 
@@ -31,7 +32,7 @@ struct leat_content {
     z_stream gzip;
     bool gzip_open;
     ZSTD_DStream *zstd;
-    size_t zstd_wants; /* input bytes to its next block's end */
+    size_t zstd_wants; /* input bytes to its next block's end and the head behind it */
     bool zstd_waits;   /* has perhaps more output than it had room for */
 };
 
@@ -178,11 +179,12 @@ static enum leat_status inflate_some(struct leat_content *c, char *out, size_t w
     return result == Z_MEM_ERROR ? LEAT_NO_MEMORY : LEAT_CORRUPT;
 }
 
-/* A call that fails keeps back all that it decoded, so each gets one block at most, and none while output waits: what was
- * decoded before the damage is given, wherever reads fell. */
+/* A call that fails keeps back all that it decoded, so each gets one block at most, without the next one's head, and none
+ * while output waits: what was decoded before the damage is given, wherever reads fell. */
 static enum leat_status unzstd_some(struct leat_content *c, char *out, size_t want, size_t *got, bool *end,
                                     struct leat_error *err) {
-    size_t most = c->zstd_waits ? 0 : c->zstd_wants, left = c->input_length - c->input_at;
+    size_t most = c->zstd_waits ? 0 : c->zstd_wants > ZSTD_BLOCK_HEAD ? c->zstd_wants - ZSTD_BLOCK_HEAD : c->zstd_wants;
+    size_t left = c->input_length - c->input_at;
     ZSTD_inBuffer input = {.src = c->input + c->input_at, .size = most < left ? most : left};
     ZSTD_outBuffer output = {.dst = out, .size = want};
     size_t result = ZSTD_decompressStream(c->zstd, &output, &input);
