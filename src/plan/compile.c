@@ -361,14 +361,17 @@ static enum leat_status close_windows(struct leat_compile *c, int root, struct l
     if (op->time_count == 0)
         return leat_fail(err, LEAT_INVALID,
                          "EMIT ON WINDOW CLOSE needs a column in the result that says when a window closes: "
-                         "group by window_start of TUMBLE over a source with WATERMARK, and select it");
+                         "group by window_start of TUMBLE or HOP, or window_end of SESSION, over a source with WATERMARK, and select it");
     while (op->kind == LEAT_OP_MAP)
         op = &c->plan->ops[op->children[0]];
     if (op->kind != LEAT_OP_AGGREGATE || op->time_count == 0)
         return leat_fail(
             err, LEAT_INVALID,
             "EMIT ON WINDOW CLOSE needs a GROUP BY of window_start as the last step of the query, with only row-wise "
-            "expressions and HAVING after it");
+            "expressions and HAVING after it%s",
+            op->kind == LEAT_OP_RECOMPUTE
+                ? "; over rows that can be taken back, such as SESSION's, of count, sum, avg and count(DISTINCT) alone"
+                : "");
     op->close_key = op->times[0].column;
     op->append_only = true;
     free(op->why);

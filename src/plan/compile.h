@@ -17,6 +17,7 @@ struct leat_rel_column {
     bool has_time; /* follows event time: value + span_us > cut for every change still to come */
     int64_t span_us;
     int time_object;
+    bool session_time;     /* it did, with this span, before window functions that partition by other columns */
     const char *time_lost; /* it did follow event time, until this; NULL */
     bool unusable;         /* a nested column that did not survive an unnest beside it */
     int reference_key;     /* >= 0: carries that primary key column of the reference below, unchanged or widened; -1 */

@@ -1,5 +1,6 @@
 /* WINDOW: recomputed by DuckDB for the partitions that changed (class 6). */
 #include <stdlib.h>
+#include <string.h>
 
 #include "plan/compile.h"
 #include "plan/functions.h"
@@ -251,12 +252,29 @@ static bool emit_window(struct leat_compile *c, struct windowing *w, const uint1
     return true;
 }
 
+/* Which columns follow event time below the window functions: SESSION's end does so above them too. */
+static struct leat_rel_column *remember_times(struct leat_compile *c, const struct leat_rel *rel) {
+    struct leat_rel_column *before = leat_arena_alloc(&c->arena, (rel->count + 1) * sizeof *before);
+    memcpy(before, rel->columns, rel->count * sizeof *before);
+    return before;
+}
+
+static void keep_session_times(const struct leat_rel_column *before, size_t count, struct leat_rel *out) {
+    for (size_t i = 0; i < count; i++) {
+        if (out->columns[i].has_time || !(before[i].has_time || before[i].session_time)) continue;
+        out->columns[i].session_time = true;
+        out->columns[i].span_us = before[i].span_us;
+        out->columns[i].time_object = before[i].time_object;
+    }
+}
+
 bool leat_compile_window(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     struct windowing w = {.node = node, .window_count = leat_json_count(node, "expressions")};
     uint16_t *keys;
     size_t key_count;
     if (!leat_compile_node(c, leat_json_at(node, "children", 0), &w.rel)) return false;
     w.visible = w.rel.count;
+    const struct leat_rel_column *before = remember_times(c, &w.rel);
     if (!common_partitions(c, &w, &keys, &key_count)) return false;
     if (key_count == 0)
         return leat_compile_refuse(
@@ -265,6 +283,7 @@ bool leat_compile_window(struct leat_compile *c, const json_t *node, struct leat
     if (!leat_rel_flush(c, &w.rel)) return false;
     leat_rel_writer(c, &w.rel, &w.writer);
     bool ok = write_windows(c, &w) && emit_window(c, &w, keys, key_count, out);
+    if (ok) keep_session_times(before, w.visible, out);
     leat_buffer_deinit(&w.sql);
     return ok;
 }

@@ -100,6 +100,24 @@ static bool find_time(struct leat_compile *c, const struct leat_rel *in, const j
         c->tumbled[out->time_object] = true;
         return true;
     }
+    if (strcasecmp(name, "leat_hop") == 0) {
+        if (!find_time(c, in, left, out) || !leat_bound_int_constant(leat_json_at(e, "children", 2), &shift) ||
+            shift <= 0)
+            return false;
+        out->span_us += shift - 1;
+        c->tumbled[out->time_object] = true;
+        return true;
+    }
+    if (strcasecmp(name, "leat_session_end") == 0) {
+        /* A change at time t touches sessions that end at t or later: the last row of a session is at most the gap
+         * before it. */
+        if (!leat_bound_is_ref(right, &ref) || ref >= in->count || !in->columns[ref].session_time) return false;
+        *out = in->columns[ref];
+        out->has_time = true;
+        out->session_time = false;
+        c->tumbled[out->time_object] = true;
+        return true;
+    }
     if (strcmp(name, "+") == 0 && interval_us(right, zoned, &shift) && find_time(c, in, left, out)) {
         out->span_us -= shift;
         return true;

@@ -8,11 +8,13 @@
  * TUMBLE(name, column, INTERVAL 'n' unit [, TIMESTAMP 'origin']) [alias] becomes
  *   (SELECT *, leat_tumble(column, width, origin) AS window_start,
  *    leat_tumble(column, width, origin) + to_microseconds(width) AS window_end FROM name) alias
- * (with * less window_start and window_end where the relation may have them), and the map keeps for every byte of the result the place that it came from. */
+ * (with * less window_start and window_end where the relation may have them), HOP the same over size / slide copies of each row, SESSION
+ * window functions that find where gaps are; and the map keeps for every byte of the result the place that it came from. */
 #include "project/parse.h"
 #include "schedule/civil.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,19 +146,31 @@ static const char *const after_relation[] = {
     "LATERAL", "FOR",  NULL,
 };
 
-/* ---- TUMBLE ---- */
+/* ---- TUMBLE, HOP, SESSION ---- */
 
-struct tumble {
+enum window_kind { WINDOW_TUMBLE, WINDOW_HOP, WINDOW_SESSION, WINDOW_KINDS };
+static const struct {
+    const char *name, *form;
+} window_kinds[WINDOW_KINDS] = {
+    {"TUMBLE", "TUMBLE(relation, time_column, INTERVAL '1' MINUTE [, TIMESTAMP 'origin'])"},
+    {"HOP", "HOP(relation, time_column, INTERVAL 'slide' MINUTE, INTERVAL 'size' MINUTE [, TIMESTAMP 'origin'])"},
+    {"SESSION", "SESSION(relation, time_column, [PARTITION BY column, ...,] INTERVAL '30' MINUTE)"},
+};
+#define HOP_WINDOWS_MAX 10000 /* copies of each row */
+
+struct windowing {
+    enum window_kind kind;
     size_t word, name, column, close; /* tokens */
-    int64_t width_us, origin_us;
+    size_t keys, key_count;           /* SESSION: names at every second token from `keys` */
+    int64_t width_us, slide_us, origin_us; /* SESSION: width is the gap */
 };
 
-static bool tumble_origin(struct leat_parser *p, int64_t *out) {
+static bool window_origin(struct leat_parser *p, const struct windowing *t, int64_t *out) {
     size_t at = p->at;
     bool typed = leat_parser_accept(p, "TIMESTAMP") || leat_parser_accept(p, "DATE");
     if (!typed) {
-        leat_parser_error(p, at, "for example TIMESTAMP '2024-01-01 06:00:00'",
-                          "the origin of TUMBLE must be a TIMESTAMP literal");
+        leat_parser_error(p, at, "for example TIMESTAMP '2024-01-01 06:00:00'", "the origin of %s must be a TIMESTAMP literal",
+                          window_kinds[t->kind].name);
         return false;
     }
     char *text = leat_parser_string(p, "a point in time such as '2024-01-01 06:00:00'");
@@ -169,33 +183,87 @@ static bool tumble_origin(struct leat_parser *p, int64_t *out) {
     return ok;
 }
 
-/* The arguments; p->at is behind the `(`, and behind the `)` on success. */
-static bool parse_tumble(struct walk *w, struct tumble *t) {
-    static const char *const form = "TUMBLE(relation, time_column, INTERVAL '1' MINUTE [, TIMESTAMP 'origin'])";
+/* A name and the comma behind it. */
+static bool window_name(struct walk *w, const struct windowing *t, const char *which, const char *what, size_t *out) {
     struct leat_parser *p = w->p;
-    t->name = p->at;
-    if (!is_name(w, p->at) || !(is_operator_at(w, p->at + 1, ","))) {
-        leat_parser_error(p, p->at, form, "the first argument of TUMBLE must be the name of a relation");
-        return false;
+    *out = p->at;
+    if (is_name(w, p->at) && is_operator_at(w, p->at + 1, ",")) {
+        p->at += 2;
+        return true;
     }
-    p->at += 2;
-    t->column = p->at;
-    if (!is_name(w, p->at) || !(is_operator_at(w, p->at + 1, ","))) {
-        leat_parser_error(p, p->at, form, "the second argument of TUMBLE must be a column's name");
-        return false;
-    }
-    p->at += 2;
+    leat_parser_error(p, p->at, window_kinds[t->kind].form, "the %s argument of %s must be %s", which, window_kinds[t->kind].name, what);
+    return false;
+}
+
+static bool window_interval(struct walk *w, const struct windowing *t, const char *which, const char *what, int64_t *out) {
+    struct leat_parser *p = w->p;
+    char text[64];
     if (!leat_parser_is(p, "INTERVAL")) {
-        leat_parser_error(p, p->at, form, "the third argument of TUMBLE must be an INTERVAL");
+        leat_parser_error(p, p->at, window_kinds[t->kind].form, "the %s argument of %s must be an INTERVAL", which,
+                          window_kinds[t->kind].name);
         return false;
     }
-    if (!leat_parser_interval(p, "the width of TUMBLE", true, &t->width_us))
+    snprintf(text, sizeof text, "the %s of %s", what, window_kinds[t->kind].name);
+    return leat_parser_interval(p, text, true, out);
+}
+
+/* PARTITION BY a, b, */
+static bool session_keys(struct walk *w, struct windowing *t) {
+    struct leat_parser *p = w->p;
+    if (!leat_parser_is(p, "PARTITION"))
+        return true;
+    p->at++;
+    if (!leat_parser_expect(p, "BY"))
         return false;
-    if (leat_parser_accept_operator(p, ",") && !tumble_origin(p, &t->origin_us))
+    t->keys = p->at;
+    do {
+        size_t ignored;
+        if (!window_name(w, t, "PARTITION BY", "columns' names", &ignored))
+            return false;
+        t->key_count++;
+    } while (!leat_parser_is(p, "INTERVAL"));
+    return true;
+}
+
+/* Slide and size; a row stands in size / slide windows. */
+static bool hop_intervals(struct walk *w, struct windowing *t) {
+    struct leat_parser *p = w->p;
+    if (!window_interval(w, t, "third", "slide", &t->slide_us))
+        return false;
+    if (!leat_parser_accept_operator(p, ",")) {
+        leat_parser_error(p, p->at, window_kinds[t->kind].form, "HOP needs a slide and a size");
+        return false;
+    }
+    size_t at = p->at;
+    if (!window_interval(w, t, "fourth", "size", &t->width_us))
+        return false;
+    if (t->width_us % t->slide_us) {
+        leat_parser_error(p, at, "make the size 2, 3, ... times the slide", "the size of HOP must be a multiple of its slide");
+        return false;
+    }
+    if (t->width_us / t->slide_us > HOP_WINDOWS_MAX) {
+        leat_parser_error(p, at, "make the slide longer", "HOP would put every row into %" PRId64 " windows; at most %d are possible",
+                          t->width_us / t->slide_us, HOP_WINDOWS_MAX);
+        return false;
+    }
+    return true;
+}
+
+/* The arguments; p->at is behind the `(`, and behind the `)` on success. */
+static bool parse_window(struct walk *w, struct windowing *t) {
+    struct leat_parser *p = w->p;
+    if (!window_name(w, t, "first", "the name of a relation", &t->name) ||
+        !window_name(w, t, "second", "a column's name", &t->column))
+        return false;
+    if (t->kind == WINDOW_SESSION ? !session_keys(w, t) || !window_interval(w, t, "last", "gap", &t->width_us)
+        : t->kind == WINDOW_HOP   ? !hop_intervals(w, t)
+                                  : !window_interval(w, t, "third", "width", &t->width_us))
+        return false;
+    if (t->kind != WINDOW_SESSION && leat_parser_accept_operator(p, ",") && !window_origin(p, t, &t->origin_us))
         return false;
     t->close = p->at;
     if (!leat_parser_is_operator(p, ")")) {
-        leat_parser_error(p, p->at, form, "these arguments of TUMBLE cannot be understood");
+        leat_parser_error(p, p->at, window_kinds[t->kind].form, "these arguments of %s cannot be understood", window_kinds[t->kind].name);
         return false;
     }
     p->at++;
@@ -204,7 +272,7 @@ static bool parse_tumble(struct walk *w, struct tumble *t) {
 
 /* A window over windows: the inner window's columns must not stand beside the new ones, for DuckDB would silently take the
  * first of two columns of one name. */
-static const char other_columns[] = "COLUMNS(lambda c: lower(c) NOT IN ('window_start', 'window_end'))";
+static const char other_columns[] = "COLUMNS(lambda c: lower(c) NOT IN ('window_start', 'window_end', '__hop', '__first', '__last'))";
 
 static bool may_have_window(const struct walk *w, size_t name_token) {
     char *name = leat_token_value(&w->p->tokens, name_token);
@@ -215,20 +283,102 @@ static bool may_have_window(const struct walk *w, size_t name_token) {
     return found;
 }
 
-static void write_tumble(struct walk *w, const struct tumble *t) {
-    char text[128];
-    copy_up_to(w, token_at(w, t->word)->offset);
-    put_written(w, t->word, "(SELECT ");
+static void put_format(struct walk *w, size_t token, const char *format, ...) LEAT_PRINTF(3, 4);
+static void put_format(struct walk *w, size_t token, const char *format, ...) {
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    put_written(w, token, text);
+}
+
+static void write_tumble(struct walk *w, const struct windowing *t) {
     put_written(w, t->word, may_have_window(w, t->name) ? other_columns : "*");
     put_written(w, t->word, ", leat_tumble(");
     put_token(w, t->column);
-    snprintf(text, sizeof text, ", %" PRId64 ", %" PRId64 ") AS window_start, leat_tumble(", t->width_us, t->origin_us);
-    put_written(w, t->word, text);
+    put_format(w, t->word, ", %" PRId64 ", %" PRId64 ") AS window_start, leat_tumble(", t->width_us, t->origin_us);
     put_token(w, t->column);
-    snprintf(text, sizeof text, ", %" PRId64 ", %" PRId64 ") + to_microseconds(%" PRId64 ") AS window_end FROM ", t->width_us,
-             t->origin_us, t->width_us);
-    put_written(w, t->word, text);
+    put_format(w, t->word, ", %" PRId64 ", %" PRId64 ") + to_microseconds(%" PRId64 ") AS window_end FROM ", t->width_us, t->origin_us,
+               t->width_us);
     put_token(w, t->name);
+}
+
+/* One copy of the row for each of its windows; one without time stands in one without time, as in TUMBLE. */
+static void write_hop(struct walk *w, const struct windowing *t) {
+    put_written(w, t->word, may_have_window(w, t->name) ? other_columns : "* EXCLUDE (__hop)");
+    for (int end = 0; end < 2; end++) {
+        put_written(w, t->word, ", leat_hop(");
+        put_token(w, t->column);
+        put_format(w, t->word, ", %" PRId64 ", %" PRId64 ", %" PRId64 ", __hop)", t->slide_us, t->width_us, t->origin_us);
+        if (end)
+            put_format(w, t->word, " + to_microseconds(%" PRId64 ")", t->width_us);
+        put_written(w, t->word, end ? " AS window_end" : " AS window_start");
+    }
+    put_written(w, t->word, " FROM (SELECT *, unnest(range(CASE WHEN ");
+    put_token(w, t->column);
+    put_format(w, t->word, " IS NULL THEN 1 ELSE %" PRId64 " END)) AS __hop FROM ", t->width_us / t->slide_us);
+    put_token(w, t->name);
+    put_written(w, t->close, ")");
+}
+
+static void put_session_over(struct walk *w, const struct windowing *t, const char *rest) {
+    put_written(w, t->word, " OVER (");
+    for (size_t i = 0; i < t->key_count; i++) {
+        put_written(w, t->word, i ? ", " : "PARTITION BY ");
+        put_token(w, t->keys + 2 * i);
+    }
+    put_written(w, t->word, t->key_count ? " ORDER BY " : "ORDER BY ");
+    put_token(w, t->column);
+    put_format(w, t->word, "%s)", rest);
+}
+
+/* CASE WHEN the neighbour is no more than the gap away THEN NULL ELSE the time END */
+static void put_session_edge(struct walk *w, const struct windowing *t, bool last) {
+    put_written(w, t->word, last ? ", CASE WHEN epoch_us(lead(" : ", CASE WHEN epoch_us(");
+    put_token(w, t->column);
+    put_written(w, t->word, ")");
+    if (last) {
+        put_session_over(w, t, "");
+        put_written(w, t->word, ") - epoch_us(");
+    } else {
+        put_written(w, t->word, " - epoch_us(lag(");
+    }
+    put_token(w, t->column);
+    put_written(w, t->word, ")");
+    if (!last) {
+        put_session_over(w, t, "");
+        put_written(w, t->word, ")");
+    }
+    put_format(w, t->word, " <= %" PRId64 " THEN NULL ELSE ", t->width_us);
+    put_token(w, t->column);
+    put_written(w, t->word, last ? " END AS __last" : " END AS __first");
+}
+
+/* The first time of a session is the latest first one up to the row, the last time the earliest last one from it on. */
+static void write_session(struct walk *w, const struct windowing *t) {
+    put_written(w, t->word, may_have_window(w, t->name) ? other_columns : "* EXCLUDE (__first, __last)");
+    put_written(w, t->word, ", CASE WHEN ");
+    put_token(w, t->column);
+    put_written(w, t->word, " IS NULL THEN NULL ELSE max(__first)");
+    put_session_over(w, t, "");
+    put_written(w, t->word, " END AS window_start, leat_session_end(min(__last)");
+    put_session_over(w, t, " RANGE BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING");
+    put_format(w, t->word, " + to_microseconds(%" PRId64 "), ", t->width_us);
+    put_token(w, t->column);
+    put_written(w, t->word, ") AS window_end FROM (SELECT *");
+    put_session_edge(w, t, false);
+    put_session_edge(w, t, true);
+    put_written(w, t->word, " FROM ");
+    put_token(w, t->name);
+    put_written(w, t->close, ")");
+}
+
+static void write_window(struct walk *w, const struct windowing *t) {
+    static void (*const write[WINDOW_KINDS])(struct walk *, const struct windowing *) = {write_tumble, write_hop, write_session};
+    copy_up_to(w, token_at(w, t->word)->offset);
+    put_written(w, t->word, "(SELECT ");
+    write[t->kind](w, t);
     put_written(w, t->close, ")");
     size_t next = t->close + 1;
     bool alias = leat_parser_is_at(w->p, next, "AS") || (is_name(w, next) && !is_one_of(w->p, next, after_relation));
@@ -237,6 +387,14 @@ static void write_tumble(struct walk *w, const struct tumble *t) {
         put_token(w, t->name);
     }
     w->copied_to = token_at(w, t->close)->offset + token_at(w, t->close)->length;
+}
+
+/* A call at `token` in FROM that is a window over a relation; WINDOW_KINDS: another. */
+static enum window_kind window_kind_at(const struct walk *w, size_t token) {
+    int kind = 0;
+    while (kind < WINDOW_KINDS && !(is_operator_at(w, token + 1, "(") && leat_parser_is_at(w->p, token, window_kinds[kind].name)))
+        kind++;
+    return (enum window_kind)kind;
 }
 
 /* ---- the walk ---- */
@@ -254,20 +412,16 @@ static void walk_relation(struct walk *w) {
              "a query cannot read a file by its path");
     } else if (leat_parser_is_at(p, at, "LATERAL")) {
         f->expect = true;
-    } else if (call && leat_parser_is_at(p, at, "TUMBLE")) {
-        struct tumble t = {.word = at};
+    } else if (window_kind_at(w, at) != WINDOW_KINDS) {
+        struct windowing t = {.kind = window_kind_at(w, at), .word = at};
         p->at++;
-        if (parse_tumble(w, &t)) {
+        if (parse_window(w, &t)) {
             add_reference(w, t.name, t.column);
-            write_tumble(w, &t);
+            write_window(w, &t);
         } else {
             w->ok = false;
             p->at = at + 1;
         }
-    } else if (call && (leat_parser_is_at(p, at, "HOP") || leat_parser_is_at(p, at, "SESSION"))) {
-        fail(w, at, "this version has TUMBLE(relation, time_column, INTERVAL ...)",
-             leat_parser_is_at(p, at, "HOP") ? "this version of leat does not run HOP windows"
-                                             : "this version of leat does not run SESSION windows");
     } else if (is_operator_at(w, at + 1, ":") && is_name(w, at)) {
         p->at++; /* alias: relation */
         f->expect = true;
@@ -397,14 +551,32 @@ static void walk_word(struct walk *w) {
         fail(w, at, "leave it out: every key is kept", "this version of leat does not run a de-duplication horizon (WITHIN)");
     } else if (leat_parser_is_at(p, at, "EMIT") && leat_parser_is_at(p, at + 1, "ON")) {
         fail(w, at, "write it before AS or at the end of the statement", "EMIT ON WINDOW CLOSE cannot stand inside a query");
-    } else if (is_operator_at(w, at + 1, "(") && leat_parser_is_at(p, at, "TUMBLE")) {
-        fail(w, at, "write FROM TUMBLE(relation, time_column, INTERVAL ...)", "TUMBLE is a relation and stands in FROM");
+    } else if (window_kind_at(w, at) != WINDOW_KINDS) {
+        char message[64], hint[160];
+        snprintf(message, sizeof message, "%s is a relation and stands in FROM", window_kinds[window_kind_at(w, at)].name);
+        snprintf(hint, sizeof hint, "write FROM %s", window_kinds[window_kind_at(w, at)].form);
+        fail(w, at, hint, message);
     }
+}
+
+/* What HOP and SESSION become says more about a value than its arguments do: only they may write it. */
+static bool is_own_call(const struct walk *w, size_t token) {
+    static const char *const own[] = {"leat_hop", "leat_session_end"};
+    if (!is_name(w, token) || !is_operator_at(w, token + 1, "("))
+        return false;
+    char *name = leat_token_value(&w->p->tokens, token);
+    bool found = false;
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        found |= strcasecmp(name, own[i]) == 0;
+    free(name);
+    return found;
 }
 
 static void walk_token(struct walk *w) {
     struct leat_parser *p = w->p;
     struct frame *f = &w->frames[w->depth];
+    if (is_own_call(w, p->at))
+        fail(w, p->at, "write FROM HOP(...) or FROM SESSION(...)", "this function is leat's own");
     if (f->in_with && walk_with(w))
         return;
     char c = token_at(w, p->at)->kind == LEAT_TOKEN_OPERATOR ? p->tokens.text[token_at(w, p->at)->offset] : 0;

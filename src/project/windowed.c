@@ -1,4 +1,4 @@
-/* Which relations may have columns window_start and window_end: those whose statement says one of these words or TUMBLE, and
+/* Which relations may have columns window_start and window_end: those whose statement says one of these words, TUMBLE, HOP or SESSION, and
  * those whose statement names one of the former. Found by words alone, before statements are parsed (a relation may be used
  * before the file that makes it is read); a relation too many costs nothing. */
 #include "project/parse.h"
@@ -29,14 +29,14 @@ static char *relation_name(const struct leat_tokens *tokens, const struct leat_s
 }
 
 static void collect_words(const struct leat_tokens *tokens, const struct leat_statement *statement, struct statement_words *out) {
-    static const char *const signs[] = {"window_start", "window_end", "TUMBLE"};
+    static const char *const signs[] = {"window_start", "window_end", "TUMBLE", "HOP", "SESSION"};
     out->words = leat_alloc(statement->count * sizeof *out->words);
     for (size_t i = statement->first; i < statement->first + statement->count; i++) {
         enum leat_token_kind kind = tokens->items[i].kind;
         if (kind != LEAT_TOKEN_WORD && kind != LEAT_TOKEN_QUOTED)
             continue;
         char *word = leat_token_value(tokens, i);
-        for (size_t k = 0; k < 3; k++)
+        for (size_t k = 0; k < sizeof signs / sizeof *signs; k++)
             out->windowed |= strcasecmp(word, signs[k]) == 0;
         out->words[out->count++] = word;
     }

@@ -6,6 +6,8 @@
  * integer_division=false, default_collation binary, preserve_insertion_order=false for BATCH, and registers
  * leat's functions:
  *   leat_tumble(TIMESTAMP|TIMESTAMPTZ|DATE, width_us BIGINT, origin_us BIGINT) -> window start (floor, also before 1970)
+ *   leat_hop(time, slide_us, size_us, origin_us, n BIGINT) -> start of the n-th window before the last that holds the time
+ *   leat_session_end(end, time) -> end (NULL without a time): SESSION's, known to the planner
  *   leat_sum/leat_avg(DOUBLE): exact and independent of order (base/exact_sum.h), also with DISTINCT, FILTER and OVER. DuckDB's
  *     own sum and avg (mean) over FLOAT, DOUBLE and UHUGEINT depend on the order of rows, and its C interface cannot replace
  *     them: leat_conn_exact_sums renames the calls in a query. Over integers and decimals sum and avg are order-independent, but

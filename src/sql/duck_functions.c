@@ -113,11 +113,81 @@ static duckdb_scalar_function tumble_overload(duckdb_type time) {
     return f;
 }
 
-static bool register_tumble(duckdb_connection connection) {
+/* ---- leat_hop(time, slide_us, size_us, origin_us, n): the start of the n-th window before the last that holds the
+ * time */
+
+static void hop_chunk(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output) {
+    bool dates = duckdb_scalar_function_get_extra_info(info) != NULL;
+    size_t n = duckdb_data_chunk_get_size(input);
+    const void *times = duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, 0));
+    const int64_t *slides = duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, 1));
+    const int64_t *origins = duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, 3));
+    const int64_t *numbers = duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, 4));
+    int64_t *out = duckdb_vector_get_data(output);
+    const uint64_t *valid = merge_validity(input, output, n);
+    for (size_t i = 0; i < n; i++) {
+        if (valid && !(valid[i >> 6] >> (i & 63) & 1)) continue;
+        int64_t t = dates ? time_of_date(((const int32_t *)times)[i]) : ((const int64_t *)times)[i], start;
+        if (slides[i] <= 0) {
+            duckdb_scalar_function_set_error(info, "leat_hop: the slide of a window must be positive");
+            return;
+        }
+        if (t == INFINITE_TIMESTAMP || t == -INFINITE_TIMESTAMP) {
+            out[i] = t;
+            continue;
+        }
+        bool known = t != INT64_MIN && tumble(t, slides[i], 1.0 / (double)slides[i], origins[i], &start);
+        leat_i128 wide = known ? (leat_i128)start - (leat_i128)numbers[i] * slides[i] : 0;
+        if (!known || wide < FIRST_TIMESTAMP) {
+            duckdb_scalar_function_set_error(info, "leat_hop: the window starts before the first timestamp");
+            return;
+        }
+        out[i] = (int64_t)wide;
+    }
+}
+
+static duckdb_scalar_function hop_overload(duckdb_type time) {
+    duckdb_scalar_function f = tumble_overload(time);
+    duckdb_logical_type integer = duckdb_create_logical_type(DUCKDB_TYPE_BIGINT);
+    duckdb_scalar_function_set_name(f, "leat_hop");
+    duckdb_scalar_function_add_parameter(f, integer);
+    duckdb_scalar_function_add_parameter(f, integer);
+    duckdb_scalar_function_set_function(f, hop_chunk);
+    duckdb_destroy_logical_type(&integer);
+    return f;
+}
+
+/* ---- leat_session_end(end, time): the end; NULL where the row has no time. Tells the planner what the value is. */
+
+static void session_end_chunk(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output) {
+    size_t n = duckdb_data_chunk_get_size(input);
+    (void)info;
+    memcpy(duckdb_vector_get_data(output), duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, 0)),
+           n * sizeof(int64_t));
+    merge_validity(input, output, n);
+}
+
+static duckdb_scalar_function session_end_overload(duckdb_type time) {
+    bool dates = time == DUCKDB_TYPE_DATE;
+    duckdb_scalar_function f = duckdb_create_scalar_function();
+    duckdb_logical_type argument = duckdb_create_logical_type(time);
+    duckdb_logical_type result = duckdb_create_logical_type(dates ? DUCKDB_TYPE_TIMESTAMP : time);
+    duckdb_scalar_function_set_name(f, "leat_session_end");
+    duckdb_scalar_function_add_parameter(f, result);
+    duckdb_scalar_function_add_parameter(f, argument);
+    duckdb_scalar_function_set_return_type(f, result);
+    duckdb_scalar_function_set_function(f, session_end_chunk);
+    duckdb_destroy_logical_type(&argument);
+    duckdb_destroy_logical_type(&result);
+    return f;
+}
+
+static bool register_windows(duckdb_connection connection, const char *name,
+                             duckdb_scalar_function (*overload)(duckdb_type)) {
     static const duckdb_type times[] = {DUCKDB_TYPE_TIMESTAMP, DUCKDB_TYPE_TIMESTAMP_TZ, DUCKDB_TYPE_DATE};
-    duckdb_scalar_function_set set = duckdb_create_scalar_function_set("leat_tumble");
+    duckdb_scalar_function_set set = duckdb_create_scalar_function_set(name);
     for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
-        duckdb_scalar_function f = tumble_overload(times[i]);
+        duckdb_scalar_function f = overload(times[i]);
         duckdb_add_scalar_function_to_set(set, f);
         duckdb_destroy_scalar_function(&f);
     }
@@ -287,8 +357,10 @@ static bool register_sum(duckdb_connection connection, const char *name, bool av
 
 enum leat_status leat_duck_register_functions(struct leat_duck *d, duckdb_connection connection,
                                               struct leat_error *err) {
-    if (!register_tumble(connection) || !register_now(d, connection) || !register_sum(connection, "leat_sum", false) ||
-        !register_sum(connection, "leat_avg", true))
+    if (!register_windows(connection, "leat_tumble", tumble_overload) ||
+        !register_windows(connection, "leat_hop", hop_overload) ||
+        !register_windows(connection, "leat_session_end", session_end_overload) || !register_now(d, connection) ||
+        !register_sum(connection, "leat_sum", false) || !register_sum(connection, "leat_avg", true))
         return leat_fail(err, LEAT_SQL, "DuckDB refuses leat's functions");
     return register_clock_macros(connection, err);
 }

@@ -71,7 +71,7 @@ static struct relation source_relation(struct leat_random *r) {
     struct relation rel = {0};
     add(&rel, "id", STR); add(&rel, "k", INT); add(&rel, "s", STR); add(&rel, "v", INT); add(&rel, "d", DEC); add(&rel, "f", DBL);
     add(&rel, "b", BOOL); add(&rel, "w", DEC); add(&rel, "ts", TIME);
-    switch (prop_below(r, 4)) {
+    switch (prop_below(r, 5)) {
     case 0: rel.sql = leat_strdup("SELECT * FROM events"); break;
     case 1: rel.sql = leat_strdup("SELECT DISTINCT ON (id) * FROM events"); break;
     case 2: {
@@ -82,9 +82,22 @@ static struct relation source_relation(struct leat_random *r) {
         rel.sql = b.data;
         break;
     }
+    case 3:
+        if (prop_chance(r, 40)) {
+            rel.sql = leat_asprintf("SELECT * FROM SESSION(events, ts, PARTITION BY %s, INTERVAL '%d' SECOND)", prop_chance(r, 70) ? "k" : "s, b",
+                                    (int)(1 + prop_below(r, 40)));
+            add(&rel, "window_start", TIME);
+            add(&rel, "window_end", TIME);
+            rel.changing = true;
+            break;
+        } /* fallthrough */
     default: {
         int width = (int)(1 + prop_below(r, 5));
-        rel.sql = leat_asprintf("SELECT * FROM TUMBLE(events, ts, INTERVAL '%d' MINUTE)", width);
+        if (prop_chance(r, 40))
+            rel.sql = leat_asprintf("SELECT * FROM HOP(events, ts, INTERVAL '%d' SECOND, INTERVAL '%d' SECOND)", width * 20,
+                                    width * 20 * (int)(1 + prop_below(r, 3)));
+        else
+            rel.sql = leat_asprintf("SELECT * FROM TUMBLE(events, ts, INTERVAL '%d' MINUTE)", width);
         add(&rel, "window_start", TIME);
         rel.windowed = true;
     }

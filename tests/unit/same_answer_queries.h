@@ -80,6 +80,13 @@ static const struct {
          "ORDER BY event_id, event_time) GROUP BY ALL"},
     {"", "SELECT window_start, status, count(*) AS n FROM TUMBLE(deduped, event_time, INTERVAL '1' MINUTE) GROUP BY ALL"},
     {"EMIT ON WINDOW CLOSE", "SELECT window_start, count(*) AS n, sum(amount) AS s FROM TUMBLE(deduped, event_time, INTERVAL '2' MINUTE) GROUP BY ALL"},
+    {"", "SELECT window_start, status, count(*) AS n, sum(amount) AS s FROM HOP(orders, event_time, INTERVAL '1' MINUTE, INTERVAL '3' MINUTE) GROUP BY ALL"},
+    {"", "SELECT window_start, window_end, order_id FROM HOP(deduped, event_time, INTERVAL '2' MINUTE, INTERVAL '4' MINUTE, TIMESTAMP '2026-01-01 00:00:30')"},
+    {"EMIT ON WINDOW CLOSE", "SELECT window_end, count(*) AS n FROM HOP(orders, event_time, INTERVAL '30' SECOND, INTERVAL '2' MINUTE) GROUP BY ALL"},
+    {"", "SELECT window_start, window_end, customer_id, count(*) AS n, sum(amount) AS s FROM SESSION(orders, event_time, PARTITION BY customer_id, INTERVAL '1' MINUTE) GROUP BY ALL"},
+    {"", "SELECT * FROM SESSION(paid, event_time, PARTITION BY customer_id, status, INTERVAL '20' SECOND)"},
+    {"EMIT ON WINDOW CLOSE", "SELECT window_start, window_end, customer_id, count(*) AS n FROM SESSION(orders, event_time, PARTITION BY customer_id, INTERVAL '1' MINUTE) GROUP BY ALL"},
+    {"EMIT ON WINDOW CLOSE", "SELECT window_end, status, sum(amount) AS n FROM SESSION(deduped, event_time, PARTITION BY status, INTERVAL '30' SECOND) GROUP BY ALL"},
     {"", "SELECT window_start, order_id, row_number() OVER (PARTITION BY window_start ORDER BY amount) AS r FROM TUMBLE(paid, event_time, INTERVAL '1' MINUTE)"},
     {"ALLOW LATENESS INTERVAL '1' SECOND", "SELECT order_id, status FROM orders"},
     /* look-ups */

@@ -22,3 +22,13 @@ CREATE MATERIALIZED TABLE newest_first FRESHNESS = INTERVAL '5' SECOND
 AS SELECT window_start, count(*) AS n
    FROM (SELECT DISTINCT ON (event_id) *, leat_tumble(event_time, 60000000, 0) AS window_start FROM orders
          ORDER BY event_id, event_time DESC) GROUP BY ALL;
+CREATE MATERIALIZED TABLE sliding FRESHNESS = INTERVAL '5' SECOND
+AS SELECT window_start, count(*) AS n FROM HOP(orders, event_time, INTERVAL '1' MINUTE, INTERVAL '5' MINUTE) GROUP BY ALL;
+CREATE MATERIALIZED TABLE visits FRESHNESS = INTERVAL '5' SECOND EMIT ON WINDOW CLOSE
+AS SELECT window_start, window_end, customer_id, count(*) AS n
+   FROM SESSION(once, event_time, PARTITION BY customer_id, INTERVAL '30' MINUTE) GROUP BY ALL;
+CREATE MATERIALIZED TABLE nobodys FRESHNESS = INTERVAL '5' SECOND
+AS SELECT window_start, count(*) AS n FROM SESSION(orders, event_time, INTERVAL '30' MINUTE) GROUP BY ALL;
+CREATE MATERIALIZED TABLE starts FRESHNESS = INTERVAL '5' SECOND EMIT ON WINDOW CLOSE
+AS SELECT window_start, customer_id, count(*) AS n
+   FROM SESSION(orders, event_time, PARTITION BY customer_id, INTERVAL '30' MINUTE) GROUP BY ALL;
