@@ -6,7 +6,7 @@
 #include "engine/internal.h"
 #include "plan/complete.h"
 
-static enum leat_status declare_view(struct leat_engine *engine, size_t index, struct leat_error *err) {
+static enum leat_status declare_view(struct leat_engine *engine, size_t index, struct leat_place *place, struct leat_error *err) {
     const struct leat_view *view = &engine->project->views[index];
     char *planning = NULL;
     int offset = -1;
@@ -14,15 +14,15 @@ static enum leat_status declare_view(struct leat_engine *engine, size_t index, s
     free(planning);
     if (st == LEAT_OK) st = leat_plan_declare_view(engine->plan_conn, view, err);
     if (st == LEAT_OK) return st;
-    struct leat_place place = offset >= 0 ? leat_sql_place(&view->map, &view->sql_place, (size_t)offset) : view->place;
-    return leat_prepend(err, "%s:%d:%d: view \"%s\"", place.file, place.line, place.column, view->name);
+    *place = offset >= 0 ? leat_sql_place(&view->map, &view->sql_place, (size_t)offset) : view->place;
+    return leat_prepend(err, "view \"%s\"", view->name);
 }
 
-static enum leat_status declare(struct leat_engine *engine, struct leat_object_ref ref, struct leat_error *err) {
+static enum leat_status declare(struct leat_engine *engine, struct leat_object_ref ref, struct leat_place *place, struct leat_error *err) {
     const struct leat_project *project = engine->project;
     switch (ref.kind) {
     case LEAT_OBJECT_SOURCE: return leat_plan_declare_source(engine->plan_conn, &project->sources[ref.index], err);
-    case LEAT_OBJECT_VIEW: return declare_view(engine, ref.index, err);
+    case LEAT_OBJECT_VIEW: return declare_view(engine, ref.index, place, err);
     case LEAT_OBJECT_TABLE:
         return leat_plan_declare_table(engine->plan_conn, &project->tables[ref.index], engine->tables[ref.index].plan, err);
     }
@@ -36,16 +36,15 @@ static bool reads_batch_table(const struct leat_engine *engine, const struct lea
     return false;
 }
 
-static enum leat_status compile_table(struct leat_engine *engine, size_t index, struct leat_error *err) {
+static enum leat_status compile_table(struct leat_engine *engine, size_t index, struct leat_place *place, struct leat_error *err) {
     struct leat_gtable *table = &engine->tables[index];
     int offset = -1;
     table->def = &engine->project->tables[index];
     table->index = (int)index;
     enum leat_status st = leat_plan_compile(engine->plan_conn, engine->project, table->def, &table->plan, &offset, err);
     if (st != LEAT_OK) {
-        struct leat_place place = offset >= 0 ? leat_sql_place(&table->def->map, &table->def->sql_place, (size_t)offset)
-                                              : table->def->place;
-        return leat_prepend(err, "%s:%d:%d: table \"%s\"", place.file, place.line, place.column, table->def->name);
+        *place = offset >= 0 ? leat_sql_place(&table->def->map, &table->def->sql_place, (size_t)offset) : table->def->place;
+        return leat_prepend(err, "table \"%s\"", table->def->name);
     }
     table->batch = table->def->cron || table->plan->incremental_class == 7 || reads_batch_table(engine, table->plan);
     table->balance = leat_alloc(engine->project->source_count * sizeof *table->balance);
@@ -193,15 +192,42 @@ enum leat_status leat_group_reset_nodes(struct leat_group *g, struct leat_error 
     return LEAT_OK;
 }
 
-enum leat_status leat_groups_build(struct leat_engine *engine, struct leat_error *err) {
+static bool reads_one_of(const struct leat_project *project, struct leat_object_ref ref, const struct leat_object_ref *others, size_t count) {
+    const struct leat_object_ref *inputs = ref.kind == LEAT_OBJECT_VIEW ? project->views[ref.index].inputs : project->tables[ref.index].inputs;
+    size_t n = ref.kind == LEAT_OBJECT_VIEW ? project->views[ref.index].input_count : project->tables[ref.index].input_count;
+    for (size_t i = 0; ref.kind != LEAT_OBJECT_SOURCE && i < n; i++)
+        for (size_t k = 0; k < count; k++)
+            if (inputs[i].kind == others[k].kind && inputs[i].index == others[k].index) return true;
+    return false;
+}
+
+enum leat_status leat_groups_build(struct leat_engine *engine, struct leat_diagnostics *diags, struct leat_error *err) {
     const struct leat_project *project = engine->project;
-    enum leat_status st;
+    struct leat_object_ref *broken = leat_alloc((project->order_count + 1) * sizeof *broken);
+    size_t broken_count = 0;
+    enum leat_status st = LEAT_OK;
     for (size_t i = 0; i < project->order_count; i++) {
         struct leat_object_ref ref = project->order[i];
-        if (ref.kind == LEAT_OBJECT_TABLE && (st = compile_table(engine, ref.index, err)) != LEAT_OK) return st;
-        if ((st = declare(engine, ref, err)) != LEAT_OK) return st;
+        struct leat_place place = {0};
+        if (reads_one_of(project, ref, broken, broken_count)) { /* nothing can be said of it */
+            broken[broken_count++] = ref;
+            continue;
+        }
+        st = ref.kind == LEAT_OBJECT_TABLE ? compile_table(engine, ref.index, &place, err) : LEAT_OK;
+        if (st == LEAT_OK) st = declare(engine, ref, &place, err);
+        if (st == LEAT_OK) continue;
+        bool finding = place.file && (st == LEAT_SQL || st == LEAT_INVALID || st == LEAT_UNSUPPORTED);
+        if (!finding || !diags) {
+            if (place.file) leat_prepend(err, "%s:%d:%d", place.file, place.line, place.column);
+            break;
+        }
+        leat_diagnose(diags, place, false, NULL, "%s", err->text);
+        broken[broken_count++] = ref;
+        st = LEAT_OK;
     }
-    return LEAT_OK;
+    free(broken);
+    if (st == LEAT_OK && broken_count) st = leat_fail(err, LEAT_INVALID, "the project has errors");
+    return st;
 }
 
 enum leat_status leat_groups_arrange(struct leat_engine *engine, struct leat_error *err) {

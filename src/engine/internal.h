@@ -231,7 +231,8 @@ void leat_group_set_history(struct leat_group *, const json_t *state);
 bool leat_group_in_history(const struct leat_group *, int source); /* some of what is there is still to be read */
 
 /* group.c */
-enum leat_status leat_groups_build(struct leat_engine *, struct leat_error *) LEAT_MUST; /* compiles the tables */
+/* Compiles the tables. With diags all that cannot be compiled are listed there (INVALID); else the first one is the error. */
+enum leat_status leat_groups_build(struct leat_engine *, struct leat_diagnostics *diags, struct leat_error *) LEAT_MUST;
 enum leat_status leat_groups_arrange(struct leat_engine *, struct leat_error *) LEAT_MUST; /* makes the groups, empty */
 void leat_groups_free(struct leat_engine *);
 void leat_group_free(struct leat_group *);

@@ -149,7 +149,7 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
     if (st != LEAT_OK) goto out;
     if ((st = open_duck(engine, options, err)) != LEAT_OK) goto out;
     engine->created_us = leat_engine_now(engine);
-    if ((st = leat_groups_build(engine, err)) != LEAT_OK) {
+    if ((st = leat_groups_build(engine, options->compile_only ? diags : NULL, err)) != LEAT_OK) {
         struct leat_error other;
         if (st == LEAT_SQL && !options->compile_only && leat_project_check_queries(engine->project, diags, &other) != LEAT_OK) *err = other;
         goto out;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "engine/engine.h"
 #include "project/project.h"
 
 #define CASES LEAT_SOURCE_DIR "/tests/golden/check"
@@ -123,6 +124,17 @@ static bool same_as_file(const char *dir, const char *name, const struct leat_bu
     return same;
 }
 
+/* What only planning finds, as `leat check` goes on to. */
+static void check_plans(const char *dir, struct leat_diagnostics *diags) {
+    struct leat_engine_options options = {.project_dir = dir, .read_only = true, .compile_only = true};
+    struct leat_engine *engine;
+    struct leat_error err = {0};
+    if (leat_engine_open(&env, &options, diags, &engine, &err) == LEAT_OK)
+        leat_engine_close(engine);
+    else if (leat_diagnostics_errors(diags) == 0)
+        fail_msg("%s: %s", dir, err.text);
+}
+
 static bool run_case(const char *name, bool update) {
     char *dir = leat_asprintf("%s/%s", CASES, name), *project_file = leat_asprintf("%s/expected_project.txt", dir);
     struct leat_project *project = NULL;
@@ -133,6 +145,10 @@ static bool run_case(const char *name, bool update) {
         fail_msg("%s: %s", name, err.text);
     if (leat_diagnostics_errors(&diags) == 0 && leat_project_check_queries(project, &diags, &err) != LEAT_OK)
         fail_msg("%s: %s", name, err.text);
+    if (leat_diagnostics_errors(&diags) == 0) {
+        leat_diagnostics_deinit(&diags);
+        check_plans(dir, &diags);
+    }
     leat_diagnostics_print(&diags, &findings);
     bool same = same_as_file(dir, "expected.txt", &findings, update);
     if (findings.data && strstr(findings.data, "sesame")) {
