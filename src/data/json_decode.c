@@ -3,9 +3,10 @@
  * Records of one source look alike: after the value of one key stand the same bytes up to the next value, such as
  * `,"status":"`. Each key (and the record's start) remembers the two likeliest such texts and the column that each
  * leads to, so that a comparison of at most 32 bytes replaces looking for the comma, white space, the key, the colon
- * and the opening quote. A text that is not remembered is read the slow way and then remembered; the second candidate
- * becomes the first after three hits. Values have a fast path per kind of column that takes the usual spelling only;
- * everything else goes to slow_value, which takes any.
+ * and the opening quote. Keys that are no column are remembered the same way, up to UNKNOWN_KEYS of them. A text that
+ * is not remembered is read the slow way and then remembered; the second candidate becomes the first after three hits.
+ * Values have a fast path per kind of column that takes the usual spelling only; everything else goes to slow_value,
+ * which takes any.
  *
  * Reading beyond the record: the byte after it is a control character, which no pattern of a fast path crosses
  * unnoticed: after each remembered text the place is compared with the record's end. */
@@ -16,7 +17,8 @@
 
 #include <stdlib.h>
 
-enum { NEXT_END = -1, NEXT_UNKNOWN = -2, PROMOTE_AFTER_HITS = 3, CANDIDATES = 2 };
+/* NEXT_UNKNOWN - k: unknown key k. */
+enum { NEXT_END = -1, NEXT_UNKNOWN = -2, PROMOTE_AFTER_HITS = 3, CANDIDATES = 2, UNKNOWN_KEYS = 32 };
 
 /* What stands between a value and the next. */
 struct transition {
@@ -43,8 +45,13 @@ struct field {
 struct leat_json_decoder {
     size_t field_count;
     struct field *fields;
-    struct transition (*after)[CANDIDATES]; /* [0] start, [1 + column], [field_count + 1] an unknown key */
-    uint64_t *seen;                         /* per column: the last record that had it */
+    struct transition (*after)[CANDIDATES]; /* [0] start, [1 + column], [1 + field_count + k] unknown key k */
+    struct unknown_key {
+        char *name;
+        size_t length;
+    } unknown[UNKNOWN_KEYS]; /* k = UNKNOWN_KEYS: any other */
+    size_t unknown_count;
+    uint64_t *seen; /* per column: the last record that had it */
     uint64_t record;
     size_t seen_count; /* columns the current record has */
     char date[10];     /* the last date of a timestamp, and what it means */
@@ -96,8 +103,8 @@ enum leat_status leat_json_open(struct leat_decoder *d, struct leat_error *err) 
             f->limit = leat_powers_of_10[type.width];
         }
     }
-    j->after = leat_alloc((n + 2) * sizeof *j->after);
-    for (size_t i = 0; i < n + 2; i++)
+    j->after = leat_alloc((n + 2 + UNKNOWN_KEYS) * sizeof *j->after);
+    for (size_t i = 0; i < n + 2 + UNKNOWN_KEYS; i++)
         for (size_t k = 0; k < CANDIDATES; k++) { /* 0xFF is in no JSON text, so that this never matches */
             j->after[i][k].bytes[0] = 0xff;
             j->after[i][k].mask = 1;
@@ -108,6 +115,8 @@ enum leat_status leat_json_open(struct leat_decoder *d, struct leat_error *err) 
 
 void leat_json_close(struct leat_json_decoder *j) {
     if (!j) return;
+    for (size_t k = 0; k < j->unknown_count; k++)
+        free(j->unknown[k].name);
     free(j->fields);
     free(j->after);
     free(j->seen);
@@ -275,6 +284,24 @@ static inline const char *fast_value(struct leat_json_decoder *j, const struct f
     return NULL;
 }
 
+/* Past a number or the rest of a string that nobody wants. */
+static inline const char *fast_skip(const char *p, bool quoted) {
+    bool high = false;
+    uint64_t ignored;
+    if (quoted) {
+        p = leat_scan_string(p, &high);
+        return *p == '"' ? p + 1 : NULL;
+    }
+    p = leat_scan_digits(p + (*p == '-'), &ignored);
+    if (p && *p == '.') {
+        const char *point = p++;
+        while (*p >= '0' && *p <= '9')
+            p++;
+        if (p == point + 1) return NULL;
+    }
+    return p && (*p | 0x20) != 'e' ? p : NULL;
+}
+
 /* ---- the slow paths ---- */
 
 /* The record being decoded. */
@@ -376,6 +403,17 @@ static const char *expected(struct row *r, const char *at, const char *what) {
     return NULL;
 }
 
+static int32_t unknown_key(struct leat_json_decoder *j, const char *name, size_t length) {
+    for (size_t k = 0; k < j->unknown_count; k++)
+        if (j->unknown[k].length == length && !memcmp(j->unknown[k].name, name, length))
+            return NEXT_UNKNOWN - (int32_t)k;
+    if (j->unknown_count == UNKNOWN_KEYS || length > LEAT_PATTERN_BYTES) return NEXT_UNKNOWN - UNKNOWN_KEYS;
+    char *copy = leat_alloc(length + 1);
+    memcpy(copy, name, length);
+    j->unknown[j->unknown_count] = (struct unknown_key){copy, length};
+    return NEXT_UNKNOWN - (int32_t)j->unknown_count++;
+}
+
 /* Reads `{` or `,` or `}`, and the key and the colon, the slow way, and remembers it. False: r->fault. */
 static bool slow_transition(struct row *r, size_t state, const char *p, struct step *out) {
     struct leat_json_decoder *j = r->d->json;
@@ -407,8 +445,8 @@ static bool slow_transition(struct row *r, size_t state, const char *p, struct s
     p = leat_json_space(p + 1, end);
     if (p >= end) return expected(r, p, "the record ends where a value was expected");
     int column = leat_decoder_find(r->d, key, key_length);
-    out->next = column < 0 ? NEXT_UNKNOWN : column;
-    out->quoted = column >= 0 && *p == '"' && j->fields[column].takes_quote;
+    out->next = column < 0 ? unknown_key(j, key, key_length) : column;
+    out->quoted = *p == '"' && (column < 0 || j->fields[column].takes_quote);
     out->value = p + out->quoted;
     remember(j, state, start, (size_t)(out->value - start), out->quoted, out->next);
     return true;
@@ -443,9 +481,12 @@ static inline const char *decode_object(struct row *r) {
         if (step.next < 0) {
             if (step.next == NEXT_END) return p;
             r->lossy = true;
-            state = j->field_count + 1;
-            p = leat_json_skip(leat_json_space(p, end), end, 1, &r->fault);
-            if (!p) return NULL;
+            state = j->field_count + 1 + (size_t)(NEXT_UNKNOWN - step.next);
+            const char *skipped = fast_skip(p, step.quoted);
+            if (LEAT_UNLIKELY(!skipped))
+                skipped = leat_json_skip(leat_json_space(p - step.quoted, end), end, 1, &r->fault);
+            if (LEAT_UNLIKELY(!skipped)) return NULL;
+            p = skipped;
             continue;
         }
         size_t column = (size_t)step.next;

@@ -166,6 +166,33 @@ static void json_orders(void **state) {
     close_source(&f);
 }
 
+/* Keys that are no columns: more of them than are remembered, values of every spelling, in changing order and behind
+ * one another. What the records before taught must not change what a record means. */
+static void json_unknown_keys(void **state) {
+    (void)state;
+    static const char *const values[] = {"1",        "-0.5",       "12345678901234567890123", "1.5e-3",
+                                         "\"text\"", "\"a\\\"b\"", "{\"id\":[1,{}]}",         "[]",
+                                         "true",     "null"};
+    static const char *const bad[] = {"01", "1.", "-", ".5", "1e", "\"open", "\"\\x\"", "tru", "{", ""};
+    struct fixture f;
+    open_source(&f, LEAT_FORMAT_JSON, "id BIGINT!; name VARCHAR", NULL);
+    enum { VALUES = sizeof values / sizeof *values, ROUNDS = 400 };
+    for (int64_t i = 0; i < ROUNDS; i++) {
+        char text[512];
+        const char *a = values[i % VALUES], *b = values[i / VALUES % VALUES];
+        snprintf(text, sizeof text, "{\"u%lld\":%s, \"u%lld\":%s,\"id\":%lld,\"ud\":%s,\"name\":\"n%lld\",\"u1\":%s}",
+                 (long long)(i % 3), a, (long long)(i % 50), b, (long long)i, a, (long long)i, b);
+        decode(&f, text);
+        if (f.reject_count) fail_msg("%s rejected: %s", text, f.rejects[0].reason);
+        assert_int_equal(int_at(&f, 0, 0), i);
+        assert_int_equal(atoi(string_at(&f, 1, 0) + 1), i);
+        assert_int_equal(f.lossy[0], 1);
+        snprintf(text, sizeof text, "{\"id\":1,\"u1\":%s,\"name\":\"x\"}", bad[i % (int)(sizeof bad / sizeof *bad)]);
+        check_reject(&f, text, "not valid JSON");
+    }
+    close_source(&f);
+}
+
 static void json_strings(void **state) {
     (void)state;
     struct fixture f;
@@ -723,6 +750,7 @@ static void real_order_lines_as_duckdb_reads_them(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_orders),
+        cmocka_unit_test(json_unknown_keys),
         cmocka_unit_test(json_strings),
         cmocka_unit_test(json_syntax),
         cmocka_unit_test(json_numbers),
