@@ -5,6 +5,7 @@ Every comparison runs both sides on the same data and cores in this one run and 
 Usage: bench.py --leat PROGRAM --out FILE [--events N] [--only NAME,...]
 """
 import argparse
+import decimal
 import json
 import os
 import resource
@@ -210,6 +211,8 @@ def aggregate_per_core():
     theirs = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     count = int(ours[0])
     print(f"  leat: {ours}; DuckDB: {theirs}")
+    if ours[2:4] != theirs[1:3] or int(ours[4]) != round(decimal.Decimal(theirs[3]) * 100):
+        sys.exit("json_to_aggregate_per_core: groups, orders or revenue differ")
     figure("json_to_aggregate_per_core", count / float(ours[1]), "events/CPU s", "higher", "DuckDB read_json, one thread",
            duckdb.__version__, count / float(theirs[0]))
 

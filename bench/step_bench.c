@@ -1,5 +1,6 @@
 /* From JSON bytes in memory through the compiled operators of one table: what a step costs without log, bronze and commits.
- * step_bench PROJECT EVENTS.ndjson PRODUCTS.csv TABLE  prints: events, CPU seconds, groups, orders, revenue. */
+ * step_bench PROJECT EVENTS.ndjson PRODUCTS.csv TABLE  prints: events, CPU seconds, the table's groups, orders, revenue (in
+ * cents); then the keys and bytes of DISTINCT ON's state and how many rows were read again. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 #include "plan/plan.h"
 #include "stream/op.h"
 
-enum { STEP_RECORDS = 50000 };
+enum { STEP_RECORDS = 50000, COLUMNS_MAX = 64 };
 
 static void need(enum leat_status st, const struct leat_error *err) {
     if (st == LEAT_OK) return;
@@ -22,6 +23,21 @@ struct bench {
     struct leat_plan *plan;
     struct leat_node **nodes;
     struct leat_changes *outs;
+    const struct leat_source *source; /* the events, and what rows read again are decoded with */
+    struct leat_decoder *again;
+    const struct leat_buffer *events;
+    uint64_t fetched;
+    int64_t groups, orders, revenue; /* of the table, from its changes */
+};
+/* A decoded step: where its records begin in the file is their place. */
+struct decoded {
+    struct leat_changes rows;
+    uint64_t base;
+    const uint32_t *starts, *records;
+};
+struct fetch {
+    struct bench *bench;
+    int op;
 };
 
 static struct leat_plan *compile(struct leat_project *project, const char *table_name, struct leat_error *err) {
@@ -42,14 +58,59 @@ static struct leat_plan *compile(struct leat_project *project, const char *table
     return plan;
 }
 
-/* Columns of a decoded batch as an operator wants them, borrowed. */
-static void project_columns(const struct leat_op *op, const struct leat_changes *from, struct leat_changes *to) {
-    for (size_t c = 0; c < op->column_count; c++) to->columns[c] = from->columns[op->columns[c]];
-    to->row_count = from->row_count;
+static void put_places(const struct decoded *d, leat_i128 *to) {
+    for (size_t i = 0; i < d->rows.row_count; i++) to[i] = (leat_i128)(d->base + d->starts[d->records[i]]);
 }
 
-static void step(struct bench *b, const struct leat_changes *decoded, const int *object_of, size_t count, struct leat_error *err) {
-    struct leat_step_context context = {.cut_us = INT64_MIN};
+/* Columns of a decoded batch as an operator wants them, borrowed. */
+static void project_columns(const struct leat_op *op, const struct decoded *from, struct leat_changes *to) {
+    static leat_i128 places[STEP_RECORDS];
+    for (size_t c = 0; c < op->column_count; c++) {
+        if (op->columns[c] == LEAT_COLUMN_PLACE) {
+            put_places(from, places);
+            to->columns[c].data = places;
+        } else {
+            to->columns[c] = from->rows.columns[op->columns[c]];
+        }
+    }
+    to->row_count = from->rows.row_count;
+}
+
+/* Rows of an operator's input read again from the text of the events: one record each. */
+static enum leat_status fetch_rows(void *context, const leat_i128 *places, size_t n, struct leat_changes *out, struct leat_error *err) {
+    struct fetch *f = context;
+    const struct leat_op *ops = f->bench->plan->ops;
+    struct leat_node *maps[16];
+    size_t map_count = 0;
+    int at = ops[f->op].children[0];
+    for (; ops[at].kind == LEAT_OP_MAP; at = ops[at].children[0]) maps[15 - map_count++] = f->bench->nodes[at];
+    struct decoded one = {0};
+    uint32_t start, end, record, count;
+    one.starts = &start;
+    one.records = &record;
+    f->bench->fetched += n;
+    enum leat_status status = LEAT_OK;
+    leat_changes_init(&one.rows, &f->bench->source->schema);
+    for (size_t i = 0; i < n && status == LEAT_OK; i++) {
+        const struct leat_reject *rejects;
+        size_t reject_count;
+        one.base = (uint64_t)places[i];
+        const char *text = f->bench->events->data + one.base;
+        leat_split_records(f->bench->source->format, text, f->bench->events->length - one.base, true, &start, &end, 1, &count);
+        struct leat_block block = {.record_count = 1, .payload = text, .starts = &start, .ends = &end, .payload_bytes = end};
+        leat_changes_reset(&one.rows);
+        status = leat_decode(f->bench->again, &block, 0, 1, &one.rows, &record, NULL, &rejects, &reject_count, err);
+        struct leat_column columns[COLUMNS_MAX] = {0};
+        struct leat_changes view = {.schema = &ops[at].schema, .columns = columns};
+        for (size_t c = 0; c < ops[at].schema.field_count; c++) columns[c].type = ops[at].schema.fields[c].type;
+        project_columns(&ops[at], &one, &view);
+        if (status == LEAT_OK) status = leat_nodes_pass(maps + 16 - map_count, map_count, &(struct leat_step_context){0}, &view, out, err);
+    }
+    leat_changes_deinit(&one.rows);
+    return status;
+}
+
+static void step(struct bench *b, const struct decoded *decoded, const int *object_of, size_t count, struct leat_error *err) {
     for (size_t i = 0; i < b->plan->op_count; i++) {
         const struct leat_op *op = &b->plan->ops[i];
         struct leat_changes *out = &b->outs[i];
@@ -63,20 +124,37 @@ static void step(struct bench *b, const struct leat_changes *decoded, const int 
         leat_changes_reset(out);
         for (int c = 0; c < op->child_count; c++)
             if (b->outs[op->children[c]].row_count) inputs[c] = &b->outs[op->children[c]];
+        struct fetch fetch = {.bench = b, .op = (int)i};
+        struct leat_step_context context = {.cut_us = INT64_MIN, .fetch = fetch_rows, .fetch_context = &fetch};
         need(leat_node_step(b->nodes[i], &context, inputs, out, err), err);
     }
 }
 
+/* The table's changes: one row a group. */
+static void count_changes(struct bench *b) {
+    const struct leat_changes *changes = &b->outs[b->plan->op_count - 1];
+    const int64_t *orders = changes->columns[leat_schema_find(&b->plan->schema, "orders")].data;
+    const leat_i128 *revenue = changes->columns[leat_schema_find(&b->plan->schema, "revenue")].data;
+    for (size_t i = 0; i < changes->row_count; i++) {
+        int32_t weight = leat_weight(changes, i);
+        b->groups += weight;
+        b->orders += weight * orders[i];
+        b->revenue += weight * (int64_t)revenue[i];
+    }
+}
+
 static void decode_text(const struct leat_source *source, struct leat_decoder *decoder, const char *text, size_t n, const char *header,
-                        struct leat_changes *out, uint32_t *starts, uint32_t *ends, uint32_t *records, size_t *used, uint32_t *count,
+                        struct decoded *out, uint32_t *starts, uint32_t *ends, uint32_t *records, size_t *used, uint32_t *count,
                         struct leat_error *err) {
     const struct leat_reject *rejects;
     size_t reject_count;
     *used = leat_split_records(source->format, text, n, true, starts, ends, STEP_RECORDS, count);
     struct leat_block block = {.record_count = *count, .payload = text, .starts = starts, .ends = ends, .payload_bytes = *used,
                                .header = header, .header_length = header ? strlen(header) : 0};
-    leat_changes_reset(out);
-    need(leat_decode(decoder, &block, 0, *count, out, records, NULL, &rejects, &reject_count, err), err);
+    leat_changes_reset(&out->rows);
+    out->starts = starts;
+    out->records = records;
+    need(leat_decode(decoder, &block, 0, *count, &out->rows, records, NULL, &rejects, &reject_count, err), err);
 }
 
 int main(int argc, char **argv) {
@@ -120,9 +198,12 @@ int main(int argc, char **argv) {
     need(leat_decoder_open(source, &decoder, &err), &err);
     need(leat_decoder_open(reference, &reference_decoder, &err), &err);
     uint32_t *starts = leat_alloc(STEP_RECORDS * 4), *ends = leat_alloc(STEP_RECORDS * 4), *records = leat_alloc(STEP_RECORDS * 4);
-    struct leat_changes batch, catalogue;
-    leat_changes_init(&batch, &source->schema);
-    leat_changes_init(&catalogue, &reference->schema);
+    struct decoded batch = {0}, catalogue = {0};
+    leat_changes_init(&batch.rows, &source->schema);
+    leat_changes_init(&catalogue.rows, &reference->schema);
+    b.source = source;
+    b.events = &events;
+    need(leat_decoder_open(source, &b.again, &err), &err);
     char *newline = strchr(products.data, '\n');
     *newline = 0;
     size_t used;
@@ -135,16 +216,19 @@ int main(int argc, char **argv) {
     uint64_t total = 0;
     for (size_t at = 0; at < events.length;) {
         decode_text(source, decoder, events.data + at, events.length - at, NULL, &batch, starts, ends, records, &used, &count, &err);
+        batch.base = at;
         at += used;
         total += count;
         step(&b, &batch, &objects[0], 1, &err);
+        count_changes(&b);
     }
     printf("%llu %.6f", (unsigned long long)total, (double)(leat_usage_cpu_us() - cpu) / 1e6);
+    printf(" %lld %lld %lld", (long long)b.groups, (long long)b.orders, (long long)b.revenue);
     for (size_t i = 0; i < b.plan->op_count; i++) {
         struct leat_node_stats stats = {0};
-        if (!b.nodes[i]) continue;
+        if (b.plan->ops[i].kind != LEAT_OP_DISTINCT_ON) continue;
         leat_node_stats(b.nodes[i], &stats);
-        if (b.plan->ops[i].kind == LEAT_OP_AGGREGATE) printf(" %llu", (unsigned long long)stats.state_keys);
+        printf(" %llu %llu %llu", (unsigned long long)stats.state_keys, (unsigned long long)stats.state_bytes, (unsigned long long)b.fetched);
     }
     puts("");
     return 0;

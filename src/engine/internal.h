@@ -256,7 +256,14 @@ void leat_cut_sets_free(struct leat_group *);
 json_t *leat_cut_sets_json(const struct leat_group *);
 void leat_cut_sets_load(struct leat_group *, const json_t *);
 
+/* fetch.c: rows of an operator's input read again by place (leat_step_context.fetch); context: struct leat_fetch */
+struct leat_fetch { struct leat_group *group; int node; };
+enum leat_status leat_fetch_rows(void *context, const leat_i128 *places, size_t n, struct leat_changes *out, struct leat_error *) LEAT_MUST;
+
 /* step.c */
+/* A SOURCE op's columns of rows of a chunk (rows[], NULL: first_row ...), put at `at` of out, which has room; strings stay the chunk's. */
+void leat_source_rows(const struct leat_src *, const struct leat_op *source, const struct leat_chunk *, const uint32_t *rows, size_t first_row,
+                      size_t n, struct leat_changes *out, size_t at);
 int64_t leat_group_cut(const struct leat_group *, int node); /* of its last step; INT64_MIN: none yet, INT64_MAX: past everything */
 bool leat_group_has_input(struct leat_group *);
 enum leat_status leat_group_step(struct leat_group *, bool *did, struct leat_error *) LEAT_MUST;

@@ -134,30 +134,38 @@ static int64_t range_max_event(const struct leat_src *src, const struct chunk_ra
 
 /* ---- inputs of nodes -------------------------------------------------------------------------------- */
 
-static void copy_source_column(const struct leat_src *src, struct leat_changes *out, size_t to, uint16_t column,
-                               const struct chunk_range *range, const uint32_t *rows, size_t n) {
-    const struct leat_source *def = src->def;
-    const struct leat_chunk *chunk = range->chunk;
-    size_t declared = def->schema.field_count, at = out->row_count;
-    if (column < declared) {
-        if (rows)
-            leat_gather_borrowed(out, to, out->row_count, &chunk->rows, column, rows, 0, n);
-        else
-            leat_gather_borrowed(out, to, out->row_count, &chunk->rows, column, NULL, range->from_row, n);
+/* What is not in the record itself: the columns of INCLUDE, the place. */
+static void fill_included(const struct leat_source *def, const struct leat_chunk *chunk, uint16_t column, const uint32_t *rows,
+                          size_t first_row, size_t n, struct leat_column *to, size_t at) {
+    size_t extra = column - def->schema.field_count;
+    if (column == LEAT_COLUMN_PLACE) {
+        for (size_t i = 0; i < n; i++) {
+            leat_i128 place = (leat_i128)chunk->partition << 64 | chunk->offsets[rows ? rows[i] : first_row + i];
+            memcpy((char *)to->data + (at + i) * sizeof place, &place, sizeof place);
+        }
         return;
     }
-    size_t extra = column - declared;
     enum { PARTITION, OFFSET, TIMESTAMP } what = TIMESTAMP;
     if (def->include_partition && extra-- == 0)
         what = PARTITION;
     else if (def->include_offset && extra-- == 0)
         what = OFFSET;
     for (size_t i = 0; i < n; i++) {
-        size_t row = rows ? rows[i] : range->from_row + i;
+        size_t row = rows ? rows[i] : first_row + i;
         if (what == PARTITION)
-            ((int32_t *)out->columns[to].data)[at + i] = (int32_t)chunk->partition;
+            ((int32_t *)to->data)[at + i] = (int32_t)chunk->partition;
         else
-            ((int64_t *)out->columns[to].data)[at + i] = what == OFFSET ? (int64_t)chunk->offsets[row] : leat_chunk_arrival(chunk, row);
+            ((int64_t *)to->data)[at + i] = what == OFFSET ? (int64_t)chunk->offsets[row] : leat_chunk_arrival(chunk, row);
+    }
+}
+
+void leat_source_rows(const struct leat_src *src, const struct leat_op *op, const struct leat_chunk *chunk, const uint32_t *rows,
+                      size_t first_row, size_t n, struct leat_changes *out, size_t at) {
+    for (size_t c = 0; c < op->column_count; c++) {
+        if (op->columns[c] < src->def->schema.field_count)
+            leat_gather_borrowed(out, c, at, &chunk->rows, op->columns[c], rows, first_row, n);
+        else
+            fill_included(src->def, chunk, op->columns[c], rows, first_row, n, &out->columns[c], at);
     }
 }
 
@@ -229,11 +237,21 @@ static uint32_t *on_time_rows(struct leat_group *g, struct leat_gnode *node, con
     return rows;
 }
 
-static bool can_view(const struct leat_src *src, const struct leat_gnode *node, const struct chunk_range *range) {
-    if (range->from_row != 0) return false;
-    for (size_t i = 0; i < node->op->column_count; i++)
-        if (node->op->columns[i] >= src->def->schema.field_count) return false;
-    return true;
+/* The range's columns as they stand in the chunk; what is not there is made in node->out. */
+static void view_range(const struct leat_src *src, struct leat_gnode *node, const struct chunk_range *range, size_t n) {
+    for (size_t c = 0; c < node->op->column_count; c++) {
+        uint16_t column = node->op->columns[c];
+        if (column < src->def->schema.field_count) {
+            node->view.columns[c] = range->chunk->rows.columns[column];
+        } else {
+            leat_changes_reserve(&node->out, n);
+            fill_included(src->def, range->chunk, column, NULL, 0, n, &node->out.columns[c], 0);
+            node->view.columns[c].data = node->out.columns[c].data;
+        }
+        node->view.columns[c].type = node->op->schema.fields[c].type;
+    }
+    node->view.row_count = n;
+    node->result = &node->view;
 }
 
 static void source_changes(struct leat_group *g, struct leat_gnode *node, const struct step_input *in, int64_t cut_us) {
@@ -251,17 +269,11 @@ static void source_changes(struct leat_group *g, struct leat_gnode *node, const 
         size_t n;
         uint32_t *rows = on_time_rows(g, node, &ranges[r], cut_us, in->step, &n);
         count_balance(g, node, &ranges[r], ranges[r].to_row - ranges[r].from_row - n);
-        if (count == 1 && !rows && can_view(src, node, &ranges[r])) {
-            for (size_t c = 0; c < node->op->column_count; c++) {
-                node->view.columns[c] = ranges[r].chunk->rows.columns[node->op->columns[c]];
-                node->view.columns[c].type = node->op->schema.fields[c].type;
-            }
-            node->view.row_count = n;
-            node->result = &node->view;
+        if (count == 1 && !rows && ranges[r].from_row == 0) {
+            view_range(src, node, &ranges[r], n);
         } else if (n) {
             leat_changes_reserve(&node->out, node->out.row_count + n);
-            for (size_t c = 0; c < node->op->column_count; c++)
-                copy_source_column(src, &node->out, c, node->op->columns[c], &ranges[r], rows, n);
+            leat_source_rows(src, node->op, ranges[r].chunk, rows, ranges[r].from_row, n, &node->out, node->out.row_count);
             node->out.row_count += n;
         }
         free(rows);
@@ -429,7 +441,8 @@ static enum leat_status run_nodes(struct leat_group *g, const struct step_input 
             if (node->children[c] >= 0) inputs[c] = g->nodes[node->children[c]].result;
         int64_t cut = cuts[i] == CUT_NONE ? INT64_MIN : cuts[i];
         if (!inputs[0] && !inputs[1] && g->started && !leat_node_due(node->node, cut)) continue;
-        struct leat_step_context context = {.clock_us = in->clock_us, .cut_us = cut};
+        struct leat_fetch fetch = {.group = g, .node = i};
+        struct leat_step_context context = {.clock_us = in->clock_us, .cut_us = cut, .fetch = leat_fetch_rows, .fetch_context = &fetch};
         st = leat_node_step(node->node, &context, inputs, &node->out, err);
         if (st != LEAT_OK) break;
         if (node->out.row_count) node->result = &node->out;

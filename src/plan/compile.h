@@ -131,6 +131,9 @@ void leat_emit_sign(struct leat_compile *c);
 /* Drops operators that the root does not need; the root is the last afterwards. */
 void leat_emit_prune(struct leat_plan *plan, int root);
 
+/* places.c: DISTINCT ONs that need not keep their rows. Before the signatures are final. */
+void leat_plan_places(struct leat_plan *plan, const struct leat_project *project);
+
 /* check.c: has DuckDB describe every SQL text of the plan and compares the types; a column of another type gets a cast.
  */
 enum leat_status leat_plan_check(struct leat_conn *conn, struct leat_plan *plan, struct leat_error *err) LEAT_MUST;

@@ -115,6 +115,7 @@ static char *make_signature(struct leat_compile *c, const struct leat_op *op) {
         const struct leat_agg *a = &op->aggs[i];
         leat_putf(&out, " agg %d(%d,%d,%d)", (int)a->kind, a->argument, a->by, a->filter);
     }
+    if (op->by_place) leat_put(&out, " by place");
     if (op->global) leat_put(&out, " global");
     if (op->evict) leat_put(&out, " evict");
     if (op->close_key >= 0) leat_putf(&out, " close %d", op->close_key);

@@ -6,7 +6,8 @@
  * plan/expression.c  bound expressions -> SQL          plan/emit.c        operators, signatures, sharing
  * plan/complete*.c   ties completed (rule 8)           plan/check.c       every written text described and compared
  * plan/functions.c   the allow-list (rule 7)           plan/explain.c     EXPLAIN
- * plan/lineage.c     where a column comes from         plan/declare.c     the planner's world */
+ * plan/lineage.c     where a column comes from         plan/declare.c     the planner's world
+ * plan/places.c      de-duplication by place of the record */
 #ifndef LEAT_PLAN_PLAN_H
 #define LEAT_PLAN_PLAN_H
 
@@ -58,6 +59,7 @@ enum leat_join_kind { LEAT_JOIN_INNER, LEAT_JOIN_LEFT, LEAT_JOIN_SEMI, LEAT_JOIN
  * That rests on late records being kept out, and on a reference without refresh giving all its rows in the first step. */
 struct leat_time_column { uint16_t column; int64_t span_us; int object; /* the source's index */ };
 
+#define LEAT_COLUMN_PLACE UINT16_MAX
 struct leat_op {
     enum leat_op_kind kind;
     int children[2]; int child_count;   /* indexes in plan->ops, always smaller than this op's own */
@@ -70,7 +72,8 @@ struct leat_op {
     char *state_bound;                  /* what bounds the state, or why nothing does; NULL: no state */
     /* SOURCE, REFERENCE, TABLE */
     int object;                         /* index of the source or table in the project */
-    uint16_t *columns; size_t column_count; /* which columns of the row schema or of the table, in output order */
+    /* Which columns of the row schema or of the table, in output order; SOURCE: LEAT_COLUMN_PLACE is the record's place (by_place below). */
+    uint16_t *columns; size_t column_count;
     bool cut_applies;                   /* SOURCE: records before the cut are late for this table */
     /* MAP */
     char *filter; bool filter_can_fail; /* NULL: none */
@@ -82,6 +85,9 @@ struct leat_op {
     int64_t skip, take;                             /* TOP_N; copies of a row have places one after the other */
     bool forgets;                                   /* TOP_N: the input takes nothing back: rows past the last place never come back */
     bool ranked;                                    /* TOP_N: the place is the last column, BIGINT */
+    /* DISTINCT_ON: the input has one more column, the last: the place of the row's record (HUGEINT, partition << 64 | offset).
+     * The same record gives the same row whenever it is read, so places may be remembered instead of rows. */
+    bool by_place;
     struct leat_agg *aggs; size_t agg_count;        /* AGGREGATE; output: keys then aggs */
     bool global;                        /* AGGREGATE without GROUP BY: one row always */
     /* AGGREGATE: groups with v + span_us <= cut for one of `times` are final and may be dropped; the input may take rows

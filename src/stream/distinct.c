@@ -1,9 +1,16 @@
 /* DISTINCT_ON: the first row of each key in a total order. The input is append-only.
  *
- * Per key the hot table holds the key's fingerprint, the hash of the winning row's whole content and a pointer to that
- * row, encoded. A row delivered again (same key, same content) costs one probe; only a different row of a known key is
- * compared, and only a new or smaller row is stored. Nothing is ever forgotten: without a horizon every key is kept
- * (rule 18). */
+ * Per key the hot table holds the key's fingerprint, a hash of what the winning row says besides, and where that row
+ * is: by place   the record it came from (partition and offset): 16 bytes. Where the same source record gives the same
+ * row again (op->by_place), and de-duplication is meant, a different row of a known key is rare kept       the row
+ * itself, encoded, in the heap A row delivered again (same key, same content) costs one probe. A different row of a key
+ * known by place makes the step fetch the winner (context->fetch), all such keys of a step at once; from then on that
+ * key's row is kept, so that a key is fetched once however often it conflicts. When conflicts turn out to be common,
+ * rows of new keys are kept at once. Which of the two it is never shows in the result. Nothing is ever forgotten:
+ * without a horizon every key is kept (rule 18).
+ *
+ * Checkpoint: part 0 the keys known by place, the last part the rows that are kept; a key moves from the one to the
+ * other only, so a row of the last part is always the newer one. */
 #include "stream/node.h"
 
 #define XXH_INLINE_ALL
@@ -12,21 +19,29 @@
 #include <stdlib.h>
 
 #include "state/heap.h"
-#include "state/row.h"
 #include "state/keyed.h"
+#include "state/row.h"
 
-enum { CHUNK_ROWS = 1024 };
+enum { CHUNK_ROWS = 1024, KEPT = LEAT_ENTRY_USER, FETCHING = LEAT_ENTRY_USER << 1 };
+/* A place in 64 bits; a record beyond has its row kept. */
+enum { PARTITION_BITS = 24, OFFSET_BITS = 40 };
+/* Rows of new keys are kept once there were more conflicts than this and a share of all rows. */
+enum { CONFLICTS_FEW = 256, CONFLICT_SHARE = 64 };
 
 struct winner {
-    struct leat_hash128 content; /* of the encoded row */
-    uint8_t *row;
-    uint32_t touched; /* with the entry's epoch that of the step: its place in touched */
-    uint32_t padding;
+    uint64_t content; /* hash of the columns that are not keys */
+    uint64_t
+        at; /* the place; KEPT: pointer to the encoded row; with the entry's epoch that of the step: index in touched */
 };
 /* A key whose winner changed in this step. */
 struct touched_key {
     uint8_t *old;  /* the winner before the step; NULL: the key is new */
     uint32_t from; /* row of the step's batch that wins now */
+    uint32_t entry;
+};
+/* A different row of a key known by place. */
+struct challenge {
+    uint32_t entry, row;
 };
 struct distinct_node {
     struct leat_node base;
@@ -35,21 +50,47 @@ struct distinct_node {
     struct leat_row_block block;
     struct leat_heap heap;
     struct leat_changes stored; /* one decoded winner, to compare with */
+    struct leat_schema place_schema;
+    uint16_t *content_columns; /* the columns that are no keys */
+    size_t content_count;
+    uint64_t rows_seen, conflicts, kept_count;
     uint32_t epoch;
     struct touched_key *touched;
     size_t touched_count, touched_capacity;
+    struct challenge *challenges;
+    size_t challenge_count, challenge_capacity;
 };
+
+static bool is_key(const struct leat_op *op, size_t column) {
+    for (size_t k = 0; k < op->key_count; k++)
+        if (op->keys[k] == column) return true;
+    return false;
+}
+
+static void describe_places(struct leat_schema *s) {
+    const struct leat_type bigint = {.kind = LEAT_BIGINT}, integer = {.kind = LEAT_INTEGER};
+    leat_schema_add(s, "key_low", bigint, true);
+    leat_schema_add(s, "key_high", bigint, true);
+    leat_schema_add(s, "content", bigint, true);
+    leat_schema_add(s, "_partition", integer, true);
+    leat_schema_add(s, "_offset", bigint, true);
+}
 
 static enum leat_status distinct_open(struct leat_node *node, struct leat_conn *conn, struct leat_error *err) {
     struct distinct_node *d = (struct distinct_node *)node;
     const struct leat_schema *in = node->inputs[0];
+    size_t columns = node->op->schema.field_count;
     (void)conn;
-    if (in->field_count != node->op->schema.field_count)
-        return leat_fail(err, LEAT_INVALID, "operator %d: DISTINCT ON gives %zu columns of %zu", node->id,
-                         node->op->schema.field_count, in->field_count);
+    if (in->field_count < columns || (node->op->by_place && in->field_count == columns))
+        return leat_fail(err, LEAT_INVALID, "operator %d: DISTINCT ON gives %zu columns of %zu", node->id, columns,
+                         in->field_count);
     leat_keyed_init(&d->table, sizeof(struct winner));
-    leat_row_codec_init(&d->codec, in, NULL, in->field_count);
-    leat_changes_init(&d->stored, in);
+    leat_row_codec_init(&d->codec, in, NULL, columns);
+    leat_changes_init(&d->stored, &node->op->schema);
+    describe_places(&d->place_schema);
+    d->content_columns = leat_alloc((columns + 1) * sizeof *d->content_columns);
+    for (size_t i = 0; i < columns; i++)
+        if (!is_key(node->op, i)) d->content_columns[d->content_count++] = (uint16_t)i;
     return LEAT_OK;
 }
 
@@ -59,9 +100,110 @@ static void distinct_close(struct leat_node *node) {
     leat_row_codec_deinit(&d->codec);
     leat_heap_deinit(&d->heap);
     if (d->stored.schema) leat_changes_deinit(&d->stored);
+    leat_schema_deinit(&d->place_schema);
     leat_row_block_deinit(&d->block);
+    free(d->content_columns);
     free(d->touched);
+    free(d->challenges);
 }
+
+/* ---- what a row says besides its key: 64 bits. A round is a bijection of the value and of what came before, so rows
+ * that differ in one value of up to eight bytes always differ in the hash. */
+
+static inline uint64_t fold(uint64_t h, uint64_t value) {
+    const uint64_t a = 0x9E3779B185EBCA87ull, b = 0xC2B2AE3D27D4EB4Full, c = 0x85EBCA77C2B2AE63ull;
+    value *= b;
+    h ^= (value << 31 | value >> 33) * a;
+    return (h << 27 | h >> 37) * a + c;
+}
+
+static const uint64_t null_mark = 0x27D4EB2F165667C5ull;
+
+#define FOLD_ALL(ctype)                                                                                                \
+    for (size_t i = 0; i < n; i++)                                                                                     \
+    out[i] = fold(out[i], (uint64_t)((const ctype *)data)[i])
+
+static void fold_column(const struct leat_column *column, size_t from, size_t n, uint64_t *out) {
+    size_t size = leat_type_size(column->type);
+    const void *data = (const char *)column->data + from * size;
+    for (size_t i = 0; column->valid && i < n; i++) /* the value under a NULL is zero */
+        if (leat_is_null(column, from + i)) out[i] ^= null_mark;
+    if (leat_type_is_string(column->type)) {
+        const struct leat_string *s = data;
+        for (size_t i = 0; i < n; i++)
+            out[i] = fold(out[i], XXH3_64bits(leat_string_data(&s[i]), s[i].length));
+        return;
+    }
+    switch (size) {
+    case 1:
+        FOLD_ALL(uint8_t);
+        break;
+    case 2:
+        FOLD_ALL(uint16_t);
+        break;
+    case 4:
+        FOLD_ALL(uint32_t);
+        break;
+    case 8:
+        FOLD_ALL(uint64_t);
+        break;
+    default:
+        for (size_t i = 0; i < n; i++)
+            out[i] = fold(fold(out[i], ((const uint64_t *)data)[2 * i]), ((const uint64_t *)data)[2 * i + 1]);
+        break;
+    }
+}
+
+static void hash_contents(const struct distinct_node *d, const struct leat_changes *c, size_t from, size_t n,
+                          uint64_t *out) {
+    memset(out, 0, n * sizeof *out);
+    for (size_t k = 0; k < d->content_count; k++)
+        fold_column(&c->columns[d->content_columns[k]], from, n, out);
+}
+
+/* ---- places */
+
+static leat_i128 place_at(const struct distinct_node *d, const struct leat_changes *in, size_t row) {
+    leat_i128 place;
+    memcpy(&place, (const char *)in->columns[d->base.op->schema.field_count].data + row * sizeof place, sizeof place);
+    return place;
+}
+
+/* False: it does not fit. */
+static bool pack_place(leat_i128 place, uint64_t *out) {
+    uint64_t partition = (uint64_t)(place >> 64), offset = (uint64_t)place;
+    *out = partition << OFFSET_BITS | offset;
+    return partition >> PARTITION_BITS == 0 && offset >> OFFSET_BITS == 0;
+}
+static uint64_t partition_of(uint64_t packed) {
+    return packed >> OFFSET_BITS;
+}
+static uint64_t offset_of(uint64_t packed) {
+    return packed & ((1ull << OFFSET_BITS) - 1);
+}
+
+/* ---- rows that are kept */
+
+static uint8_t *kept_row(const struct winner *w) {
+    return (uint8_t *)(uintptr_t)w->at;
+}
+
+static void free_row(struct distinct_node *d, uint8_t *row) {
+    leat_heap_free(&d->heap, row, leat_row_stored_size(&d->codec, row));
+}
+
+/* The entry keeps row i of the block. */
+static void keep(struct distinct_node *d, struct leat_entry *e, size_t i) {
+    struct winner *w = leat_entry_payload(e);
+    size_t size = d->block.starts[i + 1] - d->block.starts[i];
+    uint8_t *row = leat_heap_alloc(&d->heap, size);
+    memcpy(row, d->block.bytes + d->block.starts[i], size);
+    w->at = (uintptr_t)row;
+    if (!(e->flags & KEPT)) d->kept_count++;
+    e->flags = (e->flags & ~(uint32_t)FETCHING) | KEPT;
+}
+
+/* ---- the step */
 
 /* Is row a of x before row b of y in the op's order? */
 static bool comes_before(const struct leat_op *op, const struct leat_changes *x, size_t a, const struct leat_changes *y,
@@ -77,34 +219,30 @@ static bool comes_before(const struct leat_op *op, const struct leat_changes *x,
     return false;
 }
 
-/* The key's winner is now row `from` of the step's batch, encoded in row i of the block. */
-static void win(struct distinct_node *d, uint32_t index, uint32_t from, size_t i, const struct leat_hash128 *content) {
-    struct leat_entry *e = leat_keyed_at(&d->table, index);
+/* The key's winner is now row `from` of the step's batch. */
+static inline void win(struct distinct_node *d, struct leat_entry *e, uint32_t index, uint32_t from, uint64_t content) {
     struct winner *w = leat_entry_payload(e);
-    size_t size = d->block.starts[i + 1] - d->block.starts[i];
-    if (e->epoch != d->epoch) {
-        if (d->touched_count == d->touched_capacity) {
-            d->touched_capacity = d->touched_capacity ? d->touched_capacity * 2 : 256;
-            d->touched = leat_realloc(d->touched, d->touched_capacity * sizeof *d->touched);
-        }
-        e->epoch = d->epoch;
-        w->touched = (uint32_t)d->touched_count;
-        d->touched[d->touched_count++].old = w->row;
-        leat_keyed_mark_dirty(&d->table, e, index);
-    } else {
-        leat_heap_free(&d->heap, w->row, leat_row_stored_size(&d->codec, w->row));
+    w->content = content;
+    if (e->epoch == d->epoch) {
+        d->touched[w->at].from = from;
+        return;
     }
-    d->touched[w->touched].from = from;
-    w->content = *content;
-    w->row = leat_heap_alloc(&d->heap, size);
-    memcpy(w->row, d->block.bytes + d->block.starts[i], size);
+    if (d->touched_count == d->touched_capacity) {
+        d->touched_capacity = d->touched_capacity ? d->touched_capacity * 2 : 256;
+        d->touched = leat_realloc(d->touched, d->touched_capacity * sizeof *d->touched);
+    }
+    d->touched[d->touched_count] =
+        (struct touched_key){.old = e->flags & KEPT ? kept_row(w) : NULL, .from = from, .entry = index};
+    e->epoch = d->epoch;
+    w->at = d->touched_count++;
+    leat_keyed_mark_dirty(&d->table, e, index);
 }
 
-/* Does the row come before the winner of its key? */
-static bool beats(struct distinct_node *d, const struct leat_entry *e, const struct winner *w,
-                  const struct leat_changes *in, uint32_t row) {
-    if (e->epoch == d->epoch) return comes_before(d->base.op, in, row, in, d->touched[w->touched].from);
-    const uint8_t *rows[1] = {w->row};
+/* Does the row come before the winner of its key, which is of this step or kept? */
+static bool beats(struct distinct_node *d, const struct leat_entry *e, const struct leat_changes *in, uint32_t row) {
+    const struct winner *w = leat_entry_payload((struct leat_entry *)(uintptr_t)e);
+    if (e->epoch == d->epoch) return comes_before(d->base.op, in, row, in, d->touched[w->at].from);
+    const uint8_t *rows[1] = {kept_row(w)};
     leat_changes_truncate(&d->stored, 0);
     leat_changes_reset(&d->stored);
     leat_changes_reserve(&d->stored, 1);
@@ -113,42 +251,113 @@ static bool beats(struct distinct_node *d, const struct leat_entry *e, const str
     return comes_before(d->base.op, in, row, &d->stored, 0);
 }
 
-static void hash_block(const struct leat_row_block *block, size_t n, struct leat_hash128 *out) {
-    for (size_t i = 0; i < n; i++) {
-        XXH128_hash_t h = XXH3_128bits(block->bytes + block->starts[i], block->starts[i + 1] - block->starts[i]);
-        out[i] = (struct leat_hash128){.low = h.low64, .high = h.high64};
+static void postpone(struct distinct_node *d, uint32_t entry, uint32_t row) {
+    if (d->challenge_count == d->challenge_capacity) {
+        d->challenge_capacity = d->challenge_capacity ? d->challenge_capacity * 2 : 64;
+        d->challenges = leat_realloc(d->challenges, d->challenge_capacity * sizeof *d->challenges);
     }
+    d->challenges[d->challenge_count++] = (struct challenge){entry, row};
 }
 
 static void take_chunk(struct distinct_node *d, const struct leat_changes *in, size_t from, size_t n) {
-    struct leat_hash128 keys[CHUNK_ROWS], contents[CHUNK_ROWS];
+    struct leat_hash128 keys[CHUNK_ROWS];
+    uint64_t contents[CHUNK_ROWS];
     uint32_t entries[CHUNK_ROWS];
     leat_key_hash(in, from, n, d->base.op->keys, d->base.op->key_count, keys);
-    leat_row_encode(&d->codec, in, NULL, from, n, &d->block);
-    hash_block(&d->block, n, contents);
+    hash_contents(d, in, from, n, contents);
     leat_keyed_upsert(&d->table, keys, n, entries);
     for (size_t i = 0; i < n; i++) {
         struct leat_entry *e = leat_keyed_at(&d->table, entries[i]);
-        struct winner *w = leat_entry_payload(e);
+        uint32_t row = (uint32_t)(from + i);
         if (e->flags & LEAT_ENTRY_NEW) {
             e->flags &= ~(uint32_t)LEAT_ENTRY_NEW;
-        } else {
-            if (w->content.low == contents[i].low && w->content.high == contents[i].high) continue;
-            if (!beats(d, e, w, in, (uint32_t)(from + i))) continue;
+            win(d, e, entries[i], row, contents[i]);
+            continue;
         }
-        win(d, entries[i], (uint32_t)(from + i), i, &contents[i]);
+        if (((const struct winner *)leat_entry_payload(e))->content == contents[i]) continue;
+        d->conflicts++;
+        if (e->epoch != d->epoch && !(e->flags & KEPT))
+            postpone(d, entries[i], row);
+        else if (beats(d, e, in, row))
+            win(d, e, entries[i], row, contents[i]);
     }
 }
 
-/* Gives the winners that lost as -1, the new ones as +1. */
-static void settle(struct distinct_node *d, const struct leat_changes *in, struct leat_changes *out) {
+/* ---- conflicts with winners known by place */
+
+/* Is the row that was fetched the one the entry stands for? */
+static enum leat_status check_fetched(struct distinct_node *d, const struct leat_entry *e,
+                                      const struct leat_changes *rows, size_t row, struct leat_error *err) {
+    const struct winner *w = leat_entry_payload((struct leat_entry *)(uintptr_t)e);
+    struct leat_hash128 key;
+    uint64_t content;
+    leat_key_hash(rows, row, 1, d->base.op->keys, d->base.op->key_count, &key);
+    hash_contents(d, rows, row, 1, &content);
+    if (key.low == e->key.low && key.high == e->key.high && content == w->content) return LEAT_OK;
+    return leat_fail(err, LEAT_CORRUPT,
+                     "operator %d: the record at offset %llu of partition %llu, read again, is not the row it was: "
+                     "rebuild the table from bronze",
+                     d->base.id, (unsigned long long)offset_of(w->at), (unsigned long long)partition_of(w->at));
+}
+
+/* Fetches the winners of the challenged keys and keeps them. */
+static enum leat_status fetch_winners(struct distinct_node *d, const struct leat_step_context *context,
+                                      struct leat_error *err) {
+    uint32_t *entries = leat_alloc(d->challenge_count * sizeof *entries);
+    leat_i128 *places = leat_alloc(d->challenge_count * sizeof *places);
+    struct leat_changes rows;
+    size_t count = 0;
+    for (size_t i = 0; i < d->challenge_count; i++) {
+        struct leat_entry *e = leat_keyed_at(&d->table, d->challenges[i].entry);
+        const struct winner *w = leat_entry_payload(e);
+        if (e->flags & FETCHING) continue;
+        e->flags |= FETCHING;
+        entries[count] = d->challenges[i].entry;
+        places[count++] = (leat_i128)partition_of(w->at) << 64 | offset_of(w->at);
+    }
+    leat_changes_init(&rows, d->base.inputs[0]);
+    enum leat_status status =
+        context && context->fetch
+            ? context->fetch(context->fetch_context, places, count, &rows, err)
+            : leat_fail(err, LEAT_INVALID, "operator %d: nothing can fetch the rows it knows by place", d->base.id);
+    if (status == LEAT_OK && rows.row_count != count)
+        status = leat_fail(err, LEAT_CORRUPT, "operator %d: %zu rows were fetched by place, %zu came", d->base.id,
+                           count, rows.row_count);
+    for (size_t i = 0; i < count && status == LEAT_OK; i++)
+        status = check_fetched(d, leat_keyed_at(&d->table, entries[i]), &rows, i, err);
+    if (status == LEAT_OK) leat_row_encode(&d->codec, &rows, NULL, 0, count, &d->block);
+    for (size_t i = 0; i < count && status == LEAT_OK; i++)
+        keep(d, leat_keyed_at(&d->table, entries[i]), i);
+    leat_changes_deinit(&rows);
+    free(entries);
+    free(places);
+    return status;
+}
+
+static enum leat_status settle_challenges(struct distinct_node *d, const struct leat_step_context *context,
+                                          const struct leat_changes *in, struct leat_error *err) {
+    if (!d->challenge_count) return LEAT_OK;
+    enum leat_status status = fetch_winners(d, context, err);
+    for (size_t i = 0; i < d->challenge_count && status == LEAT_OK; i++) {
+        struct challenge c = d->challenges[i];
+        struct leat_entry *e = leat_keyed_at(&d->table, c.entry);
+        uint64_t content;
+        if (!beats(d, e, in, c.row)) continue;
+        hash_contents(d, in, c.row, 1, &content);
+        win(d, e, c.entry, c.row, content);
+    }
+    d->challenge_count = 0;
+    return status;
+}
+
+/* ---- the step's end */
+
+/* Winners that lost: given as -1, and forgotten. */
+static void give_losers(struct distinct_node *d, struct leat_changes *out) {
     size_t lost = 0, at = out->row_count;
     const uint8_t **old = leat_alloc((d->touched_count + 1) * sizeof *old);
-    uint32_t *rows = leat_alloc((d->touched_count + 1) * sizeof *rows);
-    for (size_t i = 0; i < d->touched_count; i++) {
-        rows[i] = d->touched[i].from;
+    for (size_t i = 0; i < d->touched_count; i++)
         if (d->touched[i].old) old[lost++] = d->touched[i].old;
-    }
     if (lost) {
         leat_changes_need_weights(out);
         leat_changes_reserve(out, at + lost);
@@ -156,19 +365,53 @@ static void settle(struct distinct_node *d, const struct leat_changes *in, struc
         for (size_t i = 0; i < lost; i++)
             out->weights[at + i] = -1;
         out->row_count += lost;
-        at += lost;
     }
     for (size_t i = 0; i < lost; i++)
-        leat_heap_free(&d->heap, (void *)(uintptr_t)old[i], leat_row_stored_size(&d->codec, old[i]));
-    leat_changes_reserve(out, at + d->touched_count);
-    for (size_t i = 0; i < out->schema->field_count; i++)
-        leat_gather_borrowed(out, i, at, in, i, rows, 0, d->touched_count);
-    out->row_count += d->touched_count;
-    if (out->weights) /* an input row may stand for several copies; the result has it once */
-        for (size_t i = 0; i < d->touched_count; i++)
-            out->weights[at + i] = 1;
-    free(rows);
+        free_row(d, (uint8_t *)(uintptr_t)old[i]);
     free(old);
+}
+
+static void give_winners(const struct distinct_node *d, const struct leat_changes *in, const uint32_t *rows,
+                         struct leat_changes *out) {
+    size_t at = out->row_count, n = d->touched_count;
+    bool all = n == in->row_count; /* then they are in order: each row is its own key's only one */
+    leat_changes_reserve(out, at + n);
+    for (size_t i = 0; i < out->schema->field_count; i++)
+        leat_gather_borrowed(out, i, at, in, i, all ? NULL : rows, 0, n);
+    out->row_count += n;
+    if (out->weights) /* an input row may stand for several copies; the result has it once */
+        for (size_t i = 0; i < n; i++)
+            out->weights[at + i] = 1;
+}
+
+/* Remembers the winners among touched[first..first+n): by place or as rows. */
+static void remember_winners(struct distinct_node *d, const struct leat_changes *in, size_t first, size_t n,
+                             bool keep_new) {
+    uint32_t rows[CHUNK_ROWS], kept[CHUNK_ROWS];
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct touched_key *t = &d->touched[first + i];
+        struct winner *w = leat_entry_payload(leat_keyed_at(&d->table, t->entry));
+        if (!keep_new && !t->old && pack_place(place_at(d, in, t->from), &w->at)) continue;
+        rows[count] = t->from;
+        kept[count++] = t->entry;
+    }
+    if (!count) return;
+    leat_row_encode(&d->codec, in, rows, 0, count, &d->block);
+    for (size_t i = 0; i < count; i++)
+        keep(d, leat_keyed_at(&d->table, kept[i]), i);
+}
+
+static void settle(struct distinct_node *d, const struct leat_changes *in, struct leat_changes *out) {
+    bool keep_new = !d->base.op->by_place || d->conflicts > CONFLICTS_FEW + d->rows_seen / CONFLICT_SHARE;
+    uint32_t *rows = leat_realloc(NULL, (d->touched_count + 1) * sizeof *rows);
+    for (size_t i = 0; i < d->touched_count; i++)
+        rows[i] = d->touched[i].from;
+    give_losers(d, out);
+    give_winners(d, in, rows, out);
+    for (size_t i = 0; i < d->touched_count; i += CHUNK_ROWS)
+        remember_winners(d, in, i, d->touched_count - i < CHUNK_ROWS ? d->touched_count - i : CHUNK_ROWS, keep_new);
+    free(rows);
 }
 
 static enum leat_status distinct_step(struct leat_node *node, const struct leat_step_context *context,
@@ -176,7 +419,6 @@ static enum leat_status distinct_step(struct leat_node *node, const struct leat_
                                       struct leat_error *err) {
     struct distinct_node *d = (struct distinct_node *)node;
     const struct leat_changes *in = inputs[0];
-    (void)context;
     if (!in) return LEAT_OK;
     if (in->weights)
         for (size_t i = 0; i < in->row_count; i++)
@@ -185,10 +427,13 @@ static enum leat_status distinct_step(struct leat_node *node, const struct leat_
                     err, LEAT_INVALID,
                     "operator %d: DISTINCT ON was given a row with weight %d: its input must be append-only", node->id,
                     (int)in->weights[i]);
-    d->touched_count = 0;
+    d->touched_count = d->challenge_count = 0;
     d->epoch++;
+    d->rows_seen += in->row_count;
     for (size_t from = 0; from < in->row_count; from += CHUNK_ROWS)
         take_chunk(d, in, from, in->row_count - from < CHUNK_ROWS ? in->row_count - from : CHUNK_ROWS);
+    enum leat_status status = settle_challenges(d, context, in, err);
+    if (status) return status;
     node->stats.keys_touched += d->touched_count;
     settle(d, in, out);
     return LEAT_OK;
@@ -200,32 +445,61 @@ static void distinct_stats(const struct leat_node *node, struct leat_node_stats 
     out->state_bytes = leat_keyed_bytes(&d->table) + d->heap.reserved_bytes;
 }
 
+/* ---- checkpoints */
+
 static size_t distinct_parts(const struct leat_node *node) {
-    (void)node;
-    return 1;
+    return node->op->by_place ? 2 : 1;
+}
+
+static bool is_places(const struct leat_node *node, size_t part) {
+    return node->op->by_place && part == 0;
 }
 
 static const struct leat_schema *distinct_part_schema(const struct leat_node *node, size_t part) {
-    (void)part;
-    return &node->op->schema;
+    return is_places(node, part) ? &((const struct distinct_node *)node)->place_schema : &node->op->schema;
+}
+
+static void save_places(struct distinct_node *d, const uint32_t *entries, size_t n, struct leat_changes *out) {
+    size_t at = out->row_count;
+    uint64_t *low = (uint64_t *)out->columns[0].data + at, *high = (uint64_t *)out->columns[1].data + at,
+             *content = (uint64_t *)out->columns[2].data + at, *offset = (uint64_t *)out->columns[4].data + at;
+    uint32_t *partition = (uint32_t *)out->columns[3].data + at;
+    for (size_t i = 0; i < n; i++) {
+        struct leat_entry *e = leat_keyed_at(&d->table, entries[i]);
+        const struct winner *w = leat_entry_payload(e);
+        low[i] = e->key.low;
+        high[i] = e->key.high;
+        content[i] = w->content;
+        partition[i] = (uint32_t)partition_of(w->at);
+        offset[i] = offset_of(w->at);
+    }
 }
 
 static enum leat_status distinct_save(struct leat_node *node, size_t part, bool only_dirty, uint64_t *cursor,
                                       size_t max_rows, struct leat_changes *out, struct leat_error *err) {
     struct distinct_node *d = (struct distinct_node *)node;
-    const uint8_t **rows = leat_alloc((max_rows + 1) * sizeof *rows);
+    uint32_t *entries = leat_realloc(NULL, (max_rows + 1) * sizeof *entries), index;
+    const uint8_t **rows = leat_realloc(NULL, (max_rows + 1) * sizeof *rows);
     size_t n = 0, at = out->row_count;
-    uint32_t index;
-    (void)part, (void)err;
-    while (n < max_rows && leat_keyed_next(&d->table, only_dirty, cursor, &index))
-        rows[n++] = ((const struct winner *)leat_entry_payload(leat_keyed_at(&d->table, index)))->row;
+    bool places = is_places(node, part);
+    (void)err;
+    while (n < max_rows && leat_keyed_next(&d->table, only_dirty, cursor, &index)) {
+        struct leat_entry *e = leat_keyed_at(&d->table, index);
+        if (places == ((e->flags & KEPT) != 0)) continue;
+        if (!places) rows[n] = kept_row(leat_entry_payload(e));
+        entries[n++] = index;
+    }
     leat_changes_reserve(out, at + n);
-    leat_row_read(&d->codec, rows, n, out, 0, at);
+    if (places)
+        save_places(d, entries, n, out);
+    else
+        leat_row_read(&d->codec, rows, n, out, 0, at);
     if (out->weights)
         for (size_t i = 0; i < n; i++)
             out->weights[at + i] = 1;
     out->row_count += n;
     free(rows);
+    free(entries);
     return n ? LEAT_OK : LEAT_END;
 }
 
@@ -234,36 +508,60 @@ static void distinct_clean(struct leat_node *node) {
 }
 
 static uint64_t distinct_part_rows(const struct leat_node *node, size_t part) {
-    (void)part;
-    return ((const struct distinct_node *)node)->table.count;
+    const struct distinct_node *d = (const struct distinct_node *)node;
+    return is_places(node, part) ? d->table.count - d->kept_count : d->kept_count;
 }
 
 static void distinct_load_hint(struct leat_node *node, size_t part, uint64_t rows) {
+    struct distinct_node *d = (struct distinct_node *)node;
     (void)part;
-    leat_keyed_reserve(&((struct distinct_node *)node)->table, rows);
+    leat_keyed_reserve(&d->table, d->table.count + rows);
+}
+
+static void load_places(struct distinct_node *d, const struct leat_changes *rows, size_t from, size_t n) {
+    const uint64_t *low = rows->columns[0].data, *high = rows->columns[1].data, *content = rows->columns[2].data,
+                   *offset = rows->columns[4].data;
+    const uint32_t *partition = rows->columns[3].data;
+    struct leat_hash128 keys[CHUNK_ROWS] = {0};
+    uint32_t entries[CHUNK_ROWS];
+    for (size_t i = 0; i < n; i++)
+        keys[i] = (struct leat_hash128){.low = low[from + i], .high = high[from + i]};
+    leat_keyed_upsert(&d->table, keys, n, entries);
+    for (size_t i = 0; i < n; i++) {
+        struct leat_entry *e = leat_keyed_at(&d->table, entries[i]);
+        struct winner *w = leat_entry_payload(e);
+        if (e->flags & KEPT) continue;
+        w->content = content[from + i];
+        w->at = (uint64_t)partition[from + i] << OFFSET_BITS | offset[from + i];
+        e->flags = LEAT_ENTRY_LIVE | LEAT_ENTRY_SAVED;
+    }
+}
+
+static void load_rows(struct distinct_node *d, const struct leat_changes *rows, size_t from, size_t n) {
+    struct leat_hash128 keys[CHUNK_ROWS];
+    uint64_t contents[CHUNK_ROWS];
+    uint32_t entries[CHUNK_ROWS];
+    leat_key_hash(rows, from, n, d->base.op->keys, d->base.op->key_count, keys);
+    hash_contents(d, rows, from, n, contents);
+    leat_row_encode(&d->codec, rows, NULL, from, n, &d->block);
+    leat_keyed_upsert(&d->table, keys, n, entries);
+    for (size_t i = 0; i < n; i++) {
+        struct leat_entry *e = leat_keyed_at(&d->table, entries[i]);
+        struct winner *w = leat_entry_payload(e);
+        if (e->flags & KEPT) free_row(d, kept_row(w));
+        w->content = contents[i];
+        keep(d, e, i);
+        e->flags = LEAT_ENTRY_LIVE | LEAT_ENTRY_SAVED | KEPT;
+    }
 }
 
 static enum leat_status distinct_load(struct leat_node *node, size_t part, const struct leat_changes *rows,
                                       struct leat_error *err) {
     struct distinct_node *d = (struct distinct_node *)node;
-    struct leat_hash128 keys[CHUNK_ROWS], contents[CHUNK_ROWS];
-    uint32_t entries[CHUNK_ROWS];
-    (void)part, (void)err;
+    (void)err;
     for (size_t from = 0; from < rows->row_count; from += CHUNK_ROWS) {
         size_t n = rows->row_count - from < CHUNK_ROWS ? rows->row_count - from : CHUNK_ROWS;
-        leat_key_hash(rows, from, n, node->op->keys, node->op->key_count, keys);
-        leat_row_encode(&d->codec, rows, NULL, from, n, &d->block);
-        hash_block(&d->block, n, contents);
-        leat_keyed_upsert(&d->table, keys, n, entries);
-        for (size_t i = 0; i < n; i++) {
-            struct leat_entry *e = leat_keyed_at(&d->table, entries[i]);
-            struct winner *w = leat_entry_payload(e);
-            size_t size = d->block.starts[i + 1] - d->block.starts[i];
-            if (w->row) leat_heap_free(&d->heap, w->row, leat_row_stored_size(&d->codec, w->row));
-            *w = (struct winner){.content = contents[i], .row = leat_heap_alloc(&d->heap, size)};
-            memcpy(w->row, d->block.bytes + d->block.starts[i], size);
-            e->flags = LEAT_ENTRY_LIVE | LEAT_ENTRY_SAVED;
-        }
+        (is_places(node, part) ? load_places : load_rows)(d, rows, from, n);
     }
     return LEAT_OK;
 }

@@ -87,6 +87,24 @@ enum leat_status leat_node_step(struct leat_node *node, const struct leat_step_c
     return status;
 }
 
+enum leat_status leat_nodes_pass(struct leat_node *const *nodes, size_t count, const struct leat_step_context *context,
+                                 const struct leat_changes *rows, struct leat_changes *out, struct leat_error *err) {
+    struct leat_changes *between = leat_alloc((count + 1) * sizeof *between);
+    enum leat_status status = LEAT_OK;
+    size_t made = 0;
+    while (made < count && status == LEAT_OK) {
+        const struct leat_changes *inputs[2] = {rows, NULL};
+        leat_changes_init(&between[made], &nodes[made]->op->schema);
+        status = nodes[made]->ops->step(nodes[made], context, inputs, &between[made], err);
+        rows = &between[made++];
+    }
+    if (status == LEAT_OK) leat_changes_append(out, rows, NULL, rows->row_count, 1);
+    while (made)
+        leat_changes_deinit(&between[--made]);
+    free(between);
+    return status;
+}
+
 const struct leat_failed_row *leat_node_failed(const struct leat_node *node, size_t *count) {
     *count = 0;
     return node->ops->failed ? node->ops->failed(node, count) : NULL;

@@ -11,6 +11,10 @@ struct leat_node;
 struct leat_step_context {
     int64_t clock_us;           /* the step's one reading */
     int64_t cut_us;             /* INT64_MIN: none; event times before it are closed for this table group */
+    /* For operators that are by_place: appends to `out` (the schema of the node's input) the rows that the records at these places
+     * give, in the order of `places`, strings copied. Such records were admitted in an earlier step and are not judged again. */
+    enum leat_status (*fetch)(void *fetch_context, const leat_i128 *places, size_t n, struct leat_changes *out, struct leat_error *);
+    void *fetch_context;
 };
 /* A row that a MAP's expression rejected: the input row is left out of the output and reported here. */
 struct leat_failed_row { uint32_t row; char *message; };
@@ -27,6 +31,9 @@ void leat_node_close(struct leat_node *);
  * valid as long as both the inputs and out are. MAP: rows whose expressions raise are left out and listed. */
 enum leat_status leat_node_step(struct leat_node *, const struct leat_step_context *, const struct leat_changes *const inputs[2],
                                 struct leat_changes *out, struct leat_error *) LEAT_MUST;
+/* Runs rows through stateless nodes, the lowest first, outside the count of the step: appends what the last gives to `out`, strings copied. */
+enum leat_status leat_nodes_pass(struct leat_node *const *nodes, size_t count, const struct leat_step_context *, const struct leat_changes *rows,
+                                 struct leat_changes *out, struct leat_error *) LEAT_MUST;
 /* MAP only: rows of input 0 that failed in the last step; borrowed until the next step. */
 const struct leat_failed_row *leat_node_failed(const struct leat_node *, size_t *count);
 /* AGGREGATE, RECOMPUTE: keys withheld because an aggregate cannot be represented (overflow) or the recomputation raises: number now. */

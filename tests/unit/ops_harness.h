@@ -251,7 +251,51 @@ struct rig {
     struct leat_changes saved[4];
     bool has_saved;
     int64_t cut_us;
+    /* op->by_place: the step with places, and every record so far, from which the node fetches */
+    struct leat_schema placed;
+    struct leat_changes batch, records;
+    uint64_t fetched;
 };
+
+/* Record k's place; some do not fit 64 bits. */
+static inline leat_i128 place_of(uint64_t k) {
+    uint64_t partition = k % 7 == 6 ? 1u << 25 : k % 3, offset = k % 5 == 4 ? k + (1ull << 41) : k;
+    return (leat_i128)partition << 64 | offset;
+}
+
+static inline enum leat_status rig_fetch(void *context, const leat_i128 *places, size_t n, struct leat_changes *out,
+                                         struct leat_error *err) {
+    struct rig *r = context;
+    (void)err;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t k = (uint32_t)((uint64_t)places[i] & ((1ull << 41) - 1));
+        assert_true(k < r->records.row_count && place_of(k) == places[i]);
+        leat_changes_append(out, &r->records, &k, 1, 1);
+    }
+    for (size_t i = 0; out->weights && i < out->row_count; i++)
+        out->weights[i] = 1;
+    r->fetched += n;
+    return LEAT_OK;
+}
+
+/* r->step[0] and, now and then, records of before once more, each with its place. */
+static inline const struct leat_changes *rig_placed(struct rig *r) {
+    size_t n = r->step[0].row_count, again = r->records.row_count && r->records.row_count % 3 == 0 ? 4 : 0;
+    leat_changes_reset(&r->batch);
+    leat_changes_reserve(&r->batch, n + again);
+    for (size_t c = 0; c < COLUMN_COUNT; c++) {
+        leat_gather(&r->batch, c, 0, &r->step[0], c, NULL, 0, n);
+        for (size_t i = 0; i < again; i++) {
+            uint32_t pick = (uint32_t)(r->records.row_count * (i + 1) / 5);
+            leat_gather(&r->batch, c, n + i, &r->records, c, &pick, 0, 1);
+        }
+    }
+    r->batch.row_count = n + again;
+    for (size_t i = 0; i < n + again; i++)
+        ((leat_i128 *)r->batch.columns[COLUMN_COUNT].data)[i] = place_of(r->records.row_count + i);
+    leat_changes_append(&r->records, &r->batch, NULL, n + again, 1);
+    return &r->batch;
+}
 
 static inline void rig_open_node(struct rig *r) {
     OK(leat_node_open(r->conn, r->op, r->inputs, r->next_id++, &r->node, oops));
@@ -268,6 +312,13 @@ static inline void rig_init(struct rig *r, struct leat_op *op, int children) {
         if (i < children) r->inputs[i] = &r->input;
         leat_changes_init(&r->all[i], &r->input);
         leat_changes_init(&r->step[i], &r->input);
+    }
+    if (op->by_place) {
+        leat_schema_copy(&r->placed, &r->input);
+        leat_schema_add(&r->placed, "__place", (struct leat_type){.kind = LEAT_HUGEINT}, true);
+        leat_changes_init(&r->batch, &r->placed);
+        leat_changes_init(&r->records, &r->placed);
+        r->inputs[0] = &r->placed;
     }
     OK(leat_conn_input(r->conn, "left", &r->input, false, oops));
     OK(leat_conn_input(r->conn, "right", &r->input, false, oops));
@@ -288,6 +339,11 @@ static inline void rig_deinit(struct rig *r) {
     for (int i = 0; i < 2; i++) {
         leat_changes_deinit(&r->all[i]);
         leat_changes_deinit(&r->step[i]);
+    }
+    if (r->op->by_place) {
+        leat_changes_deinit(&r->batch);
+        leat_changes_deinit(&r->records);
+        leat_schema_deinit(&r->placed);
     }
     leat_changes_deinit(&r->out);
     leat_changes_deinit(&r->total);
@@ -336,8 +392,8 @@ static inline void rig_reload(struct rig *r) {
 
 /* One step with what is in r->step; the output goes to r->out and r->total. */
 static inline void rig_step(struct rig *r) {
-    struct leat_step_context context = {.cut_us = r->cut_us};
-    const struct leat_changes *inputs[2] = {&r->step[0], r->op->child_count > 1 ? &r->step[1] : NULL};
+    struct leat_step_context context = {.cut_us = r->cut_us, .fetch = rig_fetch, .fetch_context = r};
+    const struct leat_changes *inputs[2] = {r->op->by_place ? rig_placed(r) : &r->step[0], r->op->child_count > 1 ? &r->step[1] : NULL};
     leat_changes_reset(&r->out);
     OK(leat_node_step(r->node, &context, inputs, &r->out, oops));
     leat_changes_append(&r->total, &r->out, NULL, r->out.row_count, 1);

@@ -123,11 +123,15 @@ static void aggregate_state(void **state) {
 }
 
 static void distinct_state(void **state) {
-    (void)state;
     static uint16_t keys[] = {C_KEY};
     static struct leat_order orders[COLUMN_COUNT];
-    struct leat_op op = {
-        .kind = LEAT_OP_DISTINCT_ON, .keys = keys, .key_count = 1, .orders = orders, .order_count = COLUMN_COUNT};
+    bool by_place = *state != NULL;
+    struct leat_op op = {.kind = LEAT_OP_DISTINCT_ON,
+                         .by_place = by_place,
+                         .keys = keys,
+                         .key_count = 1,
+                         .orders = orders,
+                         .order_count = COLUMN_COUNT};
     struct generator g = {.keys = 60, .variety = 12, .null_percent = 8};
     struct leat_buffer sql = {0};
     struct rig r;
@@ -234,9 +238,11 @@ static void refusals(void **state) {
 }
 
 int main(void) {
+    static bool by_place = true;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(aggregate_state),
         cmocka_unit_test(distinct_state),
+        cmocka_unit_test_prestate(distinct_state, &by_place),
         cmocka_unit_test(join_state),
         cmocka_unit_test(refusals),
     };

@@ -366,8 +366,9 @@ static void distinct_on(void **state) {
         orders[i + 1] = (struct leat_order){.column = i};
         leat_putf(&sql, ", c%d NULLS LAST", i);
     }
-    for (uint64_t seed = 0; seed < 4; seed++) {
+    for (uint64_t seed = 0; seed < 8; seed++) {
         struct leat_op op = {.kind = LEAT_OP_DISTINCT_ON,
+                             .by_place = seed >= 4,
                              .keys = keys,
                              .key_count = 2,
                              .orders = orders,
@@ -375,12 +376,13 @@ static void distinct_on(void **state) {
         struct generator g = make_generator(seed);
         struct rig r;
         g.variety = seed % 2 ? 2 : 50;
-        g.hostile = seed == 3;
-        g.keys = seed < 2 ? 5 : 40;
+        g.hostile = seed % 4 == 3;
+        g.keys = seed % 4 < 2 ? 5 : 40;
         for (size_t i = 0; i < COLUMN_COUNT; i++)
             add_input_field(&op, i);
         rig_init(&r, &op, 1);
         rig_run(&r, &g, sql.data, 60, false, "DISTINCT ON");
+        assert_int_equal(r.fetched > 0, op.by_place);
         rig_deinit(&r);
     }
     leat_buffer_deinit(&sql);
@@ -429,6 +431,120 @@ static void top_n(void **state) {
         leat_buffer_deinit(&sql);
     }
     leat_buffer_deinit(&by);
+}
+
+/* ---- DISTINCT_ON by place: (key, big) with the smallest big first; one key a row of `keys`, its place counted up. */
+
+static void placed_op(struct leat_op *op, bool by_place) {
+    static uint16_t key[] = {C_KEY};
+    static struct leat_order order[] = {{.column = C_BIG}};
+    *op = (struct leat_op){.kind = LEAT_OP_DISTINCT_ON,
+                           .by_place = by_place,
+                           .keys = key,
+                           .key_count = 1,
+                           .orders = order,
+                           .order_count = 1};
+    for (size_t i = 0; i < COLUMN_COUNT; i++)
+        add_input_field(op, i);
+}
+
+enum { ANY_NUMBER = 1 << 30 };
+/* A step with one row a pair (key, big); checks the sum of weight * big in the output. */
+static void placed_step(struct rig *r, const int (*pairs)[2], size_t n, size_t rows_out, int64_t sum_out,
+                        uint64_t fetched) {
+    leat_changes_reset(&r->step[0]);
+    leat_changes_reserve(&r->step[0], n);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t c = 0; c < COLUMN_COUNT; c++)
+            leat_set_null(&r->step[0], c, i);
+        r->step[0].columns[C_KEY].valid[i >> 6] |= 1ull << (i & 63);
+        r->step[0].columns[C_BIG].valid[i >> 6] |= 1ull << (i & 63);
+        ((int32_t *)r->step[0].columns[C_KEY].data)[i] = pairs[i][0];
+        ((int64_t *)r->step[0].columns[C_BIG].data)[i] = pairs[i][1];
+    }
+    r->step[0].row_count = n;
+    rig_step(r);
+    int64_t sum = 0;
+    if (fetched != ANY_NUMBER) assert_int_equal(r->fetched, fetched);
+    for (size_t i = 0; i < r->out.row_count; i++)
+        sum += leat_weight(&r->out, i) * ((const int64_t *)r->out.columns[C_BIG].data)[i];
+    assert_int_equal(r->out.row_count, rows_out);
+    assert_int_equal(sum, sum_out);
+}
+#define PLACED(rows_out, sum_out, fetched, ...)                                                                        \
+    placed_step(&r, (const int[][2]){__VA_ARGS__}, sizeof((const int[][2]){__VA_ARGS__}) / sizeof(int[2]), rows_out,   \
+                sum_out, fetched)
+
+static void conflicts_fetch_each_key_once(void **state) {
+    (void)state;
+    struct leat_op op;
+    struct rig r;
+    struct leat_schema schemas[4] = {0};
+    placed_op(&op, true);
+    rig_init(&r, &op, 1);
+    PLACED(3, 5 + 6 + 7, 0, {1, 5}, {2, 6}, {3, 7}, {1, 5}, {1, 9}); /* within a step nothing is fetched */
+    PLACED(0, 0, 0, {1, 5}, {2, 6});                                 /* delivered again */
+    PLACED(2, -1, 1, {1, 8}, {1, 4}, {1, 6});                        /* three challengers, one fetch */
+    PLACED(0, 0, 1, {1, 5});                                         /* from now on its row is kept */
+    PLACED(2, -1, 1, {1, 3});
+    rig_save(&r, true, schemas);
+    PLACED(0, 0, 2, {2, 8}); /* the winner stays, and is kept */
+    rig_save(&r, false, schemas);
+    rig_reload(&r);
+    PLACED(0, 0, 2, {1, 3}, {3, 7});
+    PLACED(2, -1, 2, {1, 2}); /* kept rows are in the checkpoint */
+    PLACED(4, -2, 4, {3, 6}, {2, 5});
+    PLACED(2, -1, 4, {2, 4});
+    rig_save(&r, false, schemas);
+    rig_reload(&r);
+    PLACED(6, -3, 4, {1, 1}, {2, 3}, {3, 5});
+    PLACED(1, 1, 4, {4, 1});
+    rig_drop_saved(&r);
+    for (int i = 0; i < 4; i++)
+        leat_schema_deinit(&schemas[i]);
+    rig_deinit(&r);
+}
+
+/* Where different rows of a key are common, rows of new keys are kept and nothing is fetched any more. */
+static void common_conflicts_keep_rows(void **state) {
+    (void)state;
+    struct leat_op op;
+    struct rig r;
+    placed_op(&op, true);
+    rig_init(&r, &op, 1);
+    uint64_t fetched = 0;
+    for (int key = 0; key < 600; key++) {
+        PLACED(1, 10, ANY_NUMBER, {key, 10});
+        PLACED(2, -1, ANY_NUMBER, {key, 9});
+        if (key == 300) fetched = r.fetched;
+    }
+    assert_in_range(fetched, 50, 300);
+    assert_int_equal(r.fetched, fetched);
+    rig_deinit(&r);
+}
+
+static enum leat_status fetch_another(void *context, const leat_i128 *places, size_t n, struct leat_changes *out,
+                                      struct leat_error *err) {
+    enum leat_status status = rig_fetch(context, places, n, out, err);
+    ((int64_t *)out->columns[C_BIG].data)[0]++;
+    return status;
+}
+
+/* A record that gives another row than it did must not go unnoticed. */
+static void fetched_rows_are_checked(void **state) {
+    (void)state;
+    struct leat_op op;
+    struct rig r;
+    placed_op(&op, true);
+    rig_init(&r, &op, 1);
+    PLACED(1, 5, 0, {1, 5});
+    const struct leat_changes *inputs[2] = {&r.batch, NULL};
+    struct leat_error error = {0};
+    ((int64_t *)r.batch.columns[C_BIG].data)[0] = 4;
+    struct leat_step_context context = {.cut_us = INT64_MIN, .fetch = fetch_another, .fetch_context = &r};
+    assert_int_equal(leat_node_step(r.node, &context, inputs, &r.out, &error), LEAT_CORRUPT);
+    assert_non_null(strstr(error.text, "offset 0 of partition 0"));
+    rig_deinit(&r);
 }
 
 /* ---- joins */
@@ -763,6 +879,9 @@ int main(void) {
         cmocka_unit_test(lookup_of_static_right),
         cmocka_unit_test(global_row_at_once),
         cmocka_unit_test(distinct_on),
+        cmocka_unit_test(conflicts_fetch_each_key_once),
+        cmocka_unit_test(common_conflicts_keep_rows),
+        cmocka_unit_test(fetched_rows_are_checked),
         cmocka_unit_test(top_n),
         cmocka_unit_test(joins),
         cmocka_unit_test(cross_product),
