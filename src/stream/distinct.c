@@ -26,7 +26,7 @@ enum { CHUNK_ROWS = 1024, KEPT = LEAT_ENTRY_USER, FETCHING = LEAT_ENTRY_USER << 
 /* A place in 64 bits; a record beyond has its row kept. */
 enum { PARTITION_BITS = 24, OFFSET_BITS = 40 };
 /* Rows of new keys are kept once there were more conflicts than this and a share of all rows. */
-enum { CONFLICTS_FEW = 256, CONFLICT_SHARE = 64 };
+enum { CONFLICTS_FEW = 256, CONFLICT_SHARE = 512 };
 
 struct winner {
     uint64_t content; /* hash of the columns that are not keys */
