@@ -45,6 +45,26 @@ void *leat_alloc_state(size_t size_bytes) {
     return block;
 }
 
+/* More is mapped than asked for, so that the block can begin at a huge page; what is before and behind is given back. */
+void *leat_reserve(size_t room_bytes) {
+    size_t mapped = room_bytes + 2 * LEAT_HUGE_PAGE_BYTES;
+    char *start = mapped < room_bytes ? MAP_FAILED
+                                      : mmap(NULL, mapped, PROT_READ | PROT_WRITE,
+                                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (start == MAP_FAILED) die("out of address space", room_bytes);
+    size_t before = LEAT_HUGE_PAGE_BYTES - (uintptr_t)start % LEAT_HUGE_PAGE_BYTES;
+    char *block = start + before;
+    size_t after = mapped - before - room_bytes;
+    (void)munmap(start, before);
+    if (after) (void)munmap(block + room_bytes, after);
+    (void)madvise(block, room_bytes, MADV_HUGEPAGE);
+    return block;
+}
+
+void leat_unreserve(void *block, size_t room_bytes) {
+    if (block) (void)munmap(block, room_bytes);
+}
+
 char *leat_strdup(const char *text) {
     return leat_strndup(text, strlen(text));
 }

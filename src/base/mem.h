@@ -14,6 +14,10 @@ void *leat_realloc(void *block, size_t size_bytes); /* aborts when out of memory
  * that is read at random and grows for ever costs a tenth of the page faults that way. Aborts when out of memory. */
 #define LEAT_HUGE_PAGE_BYTES ((size_t)2 << 20)
 void *leat_alloc_state(size_t size_bytes);
+/* Zeroed memory that is to grow in place: address space of room_bytes at once, pages (huge ones) only when they are touched. Aborts
+ * when there is none. Freed by leat_unreserve with the same size. */
+void *leat_reserve(size_t room_bytes);
+void leat_unreserve(void *block, size_t room_bytes);
 void leat_memory_trim(void); /* gives free memory back to the system; for when there is nothing to do */
 char *leat_strdup(const char *text);
 char *leat_strndup(const char *text, size_t length);

@@ -127,7 +127,11 @@ static size_t put_key(unsigned char *out, const struct leat_changes *c, size_t r
         if (leat_type_is_string(column->type)) {
             const struct leat_string *s = string_at(column, row);
             memcpy(out, &s->length, 4);
-            memcpy(out + 4, leat_string_data(s), s->length);
+            if (s->length <=
+                LEAT_STRING_INLINE) /* of constant size; there is room, and what is too much is overwritten */
+                memcpy(out + 4, s->u.inlined, LEAT_STRING_INLINE);
+            else
+                memcpy(out + 4, s->u.pointer.data, s->length);
             out += 4 + (size_t)s->length;
         } else {
             out += put_fixed(out, column, row);
@@ -186,10 +190,25 @@ static bool is_plain(struct leat_type t) {
     return t.kind != LEAT_FLOAT && t.kind != LEAT_DOUBLE && t.kind != LEAT_INTERVAL && !leat_type_is_string(t);
 }
 
+/* One string column: its bytes as they are; NULL under another seed. */
+static void hash_strings(const struct leat_column *column, size_t from, size_t n, struct leat_hash128 *out) {
+    const struct leat_string *s = (const struct leat_string *)column->data + from;
+    for (size_t i = 0; i < n; i++)
+        out[i] = hash_bytes(leat_string_data(&s[i]), s[i].length);
+    if (!column->valid) return;
+    XXH128_hash_t h = XXH3_128bits_withSeed("", 0, 1);
+    for (size_t i = 0; i < n; i++)
+        if (leat_is_null(column, from + i)) out[i] = (struct leat_hash128){.low = h.low64, .high = h.high64};
+}
+
 void leat_key_hash(const struct leat_changes *c, size_t from, size_t n, const uint16_t *columns, size_t count,
                    struct leat_hash128 *out) {
     if (count == 1 && is_plain(c->columns[columns[0]].type)) {
         hash_plain(&c->columns[columns[0]], from, n, out);
+        return;
+    }
+    if (count == 1 && leat_type_is_string(c->columns[columns[0]].type)) {
+        hash_strings(&c->columns[columns[0]], from, n, out);
         return;
     }
     unsigned char stack[STACK_KEY_BYTES], *key = stack;

@@ -11,8 +11,8 @@
 enum leat_status leat_key_encode(const struct leat_changes *c, size_t row, const uint16_t *columns, size_t count,
                                  struct leat_buffer *out, struct leat_error *err) LEAT_MUST;
 struct leat_hash128 { uint64_t low, high; };
-/* 128-bit XXH3 of the canonical encoding for rows [from, from+n), without materialising it where the
- * key is one fixed-width column. Rows with equal keys get equal hashes. out: n entries. */
+/* 128-bit XXH3 of the canonical key of rows [from, from+n): of its encoding, or of the bytes where the key is one string column.
+ * Equal keys of equal types get equal hashes. Checkpoints hold them. out: n entries. */
 void leat_key_hash(const struct leat_changes *c, size_t from, size_t n, const uint16_t *columns, size_t count, struct leat_hash128 *out);
 /* Are the keys of two rows equal? The column lists have the same types pairwise. */
 bool leat_key_equal(const struct leat_changes *a, size_t row_a, const uint16_t *columns_a,

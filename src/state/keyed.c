@@ -1,14 +1,18 @@
 /* Keyed hash table. See keyed.h.
  *
  * A slot holds 32 bits of the key's hash (the tag) and the entry's index. The home slot is the tag's upper bits, so
- * that the table can grow, and close the gap of a removed key, from the slots alone without touching an entry; growing
- * reads and writes both arrays almost in order. Load at most 0.6. */
+ * that the table can grow, and close the gap of a removed key, from the slots alone without touching an entry. Growing
+ * is done in place, almost in order: fresh memory is what costs most in a table that only grows. Load at most 0.6. */
 #include "state/keyed.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 enum { MIN_SLOT_BITS = 6, SLAB_BYTES = 1 << 18, PROBE_CHUNK = 256, CACHE_LINE = 64, MAX_PREFETCH_LINES = 4 };
+/* Address space for slots: so many times what they need when it is reserved. */
+enum { SLOT_ROOM = 16 };
+/* Slots at the table's start that growing sets aside, since they may stand before the end of their cluster. */
+enum { GROW_PREFIX = 1024 };
 
 static uint32_t tag_of(const struct leat_hash128 *key) {
     return (uint32_t)(key->low >> 32);
@@ -41,12 +45,19 @@ void leat_keyed_init(struct leat_keyed *t, size_t payload_bytes) {
     t->slots = leat_alloc(sizeof *t->slots << t->slot_bits);
 }
 
+static void free_slots(struct leat_keyed *t) {
+    if (t->slot_room_bytes)
+        leat_unreserve(t->slots, t->slot_room_bytes);
+    else
+        free(t->slots);
+}
+
 void leat_keyed_deinit(struct leat_keyed *t) {
     for (size_t i = 0; i < t->region_count; i++)
         free(t->regions[i]);
     free(t->regions);
     free(t->slabs);
-    free(t->slots);
+    free_slots(t);
     free(t->free);
     free(t->dirty);
     *t = (struct leat_keyed){0};
@@ -59,15 +70,60 @@ static void place(struct leat_keyed *t, uint64_t slot) {
     t->slots[at] = slot;
 }
 
+/* Makes room for the slots of 2^bits; what is new is zero. */
+static void extend_slots(struct leat_keyed *t, unsigned bits) {
+    size_t old_bytes = sizeof *t->slots << t->slot_bits, bytes = sizeof *t->slots << bits;
+    if (bytes < LEAT_HUGE_PAGE_BYTES) {
+        t->slots = leat_realloc(t->slots, bytes);
+        memset((char *)t->slots + old_bytes, 0, bytes - old_bytes);
+    } else if (bytes > t->slot_room_bytes) {
+        size_t room = bytes * SLOT_ROOM;
+        uint64_t *slots = leat_reserve(room);
+        memcpy(slots, t->slots, old_bytes);
+        free_slots(t);
+        t->slots = slots;
+        t->slot_room_bytes = room;
+    }
+}
+
+struct slot_list {
+    uint64_t *slots;
+    size_t count, capacity;
+};
+
+static void set_aside(struct slot_list *list, uint64_t slot) {
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity ? list->capacity * 2 : GROW_PREFIX;
+        list->slots = leat_realloc(list->slots, list->capacity * sizeof *list->slots);
+    }
+    list->slots[list->count++] = slot;
+}
+
+/* A slot's new home is at least twice its old one. So, from the last slot down, each finds its new place behind those
+ * that still stand at their old one; the few for which that does not hold (near the start, or far behind their home)
+ * wait. */
 static void grow_slots(struct leat_keyed *t, unsigned bits) {
-    uint64_t *old = t->slots;
-    size_t old_count = (size_t)1 << t->slot_bits;
-    t->slots = leat_alloc_state(sizeof *t->slots << bits);
-    memset(t->slots, 0, sizeof *t->slots << bits);
+    size_t old_count = (size_t)1 << t->slot_bits, prefix = old_count < GROW_PREFIX ? old_count : GROW_PREFIX;
+    struct slot_list waiting = {0};
+    extend_slots(t, bits);
     t->slot_bits = bits;
-    for (size_t i = 0; i < old_count; i++)
-        if (old[i]) place(t, old[i]);
-    free(old);
+    if (!t->count) return;
+    for (size_t i = 0; i < prefix; i++) {
+        if (t->slots[i]) set_aside(&waiting, t->slots[i]);
+        t->slots[i] = 0;
+    }
+    for (size_t i = old_count; i-- > prefix;) {
+        uint64_t slot = t->slots[i];
+        if (!slot) continue;
+        t->slots[i] = 0;
+        if (home_of(t, slot_tag(slot)) >= i)
+            place(t, slot);
+        else
+            set_aside(&waiting, slot);
+    }
+    for (size_t i = 0; i < waiting.count; i++)
+        place(t, waiting.slots[i]);
+    free(waiting.slots);
 }
 
 void leat_keyed_reserve(struct leat_keyed *t, size_t count) {

@@ -27,6 +27,7 @@ struct leat_entry {
 
 struct leat_keyed {
     uint64_t *slots; /* tag << 32 | entry index + 1; 0: empty */
+    size_t slot_room_bytes; /* reserved (leat_reserve); 0: slots are on the heap */
     unsigned slot_bits;
     unsigned slab_shift;
     size_t entry_bytes;

@@ -5,7 +5,7 @@
  * row again (op->by_place), and de-duplication is meant, a different row of a known key is rare kept       the row
  * itself, encoded, in the heap A row delivered again (same key, same content) costs one probe. A different row of a key
  * known by place makes the step fetch the winner (context->fetch), all such keys of a step at once; from then on that
- * key's row is kept, so that a key is fetched once however often it conflicts. When conflicts turn out to be common,
+ * key's row is kept, so that a key is fetched once however often it conflicts. When that turns out to be common,
  * rows of new keys are kept at once. Which of the two it is never shows in the result. Nothing is ever forgotten:
  * without a horizon every key is kept (rule 18).
  *
@@ -25,8 +25,8 @@
 enum { CHUNK_ROWS = 1024, KEPT = LEAT_ENTRY_USER, FETCHING = LEAT_ENTRY_USER << 1 };
 /* A place in 64 bits; a record beyond has its row kept. */
 enum { PARTITION_BITS = 24, OFFSET_BITS = 40 };
-/* Rows of new keys are kept once there were more conflicts than this and a share of all rows. */
-enum { CONFLICTS_FEW = 256, CONFLICT_SHARE = 512 };
+/* Rows of new keys are kept once more rows than this and a share of all had to be fetched. */
+enum { FETCHES_FEW = 256, FETCH_SHARE = 512 };
 
 struct winner {
     uint64_t content; /* hash of the columns that are not keys */
@@ -53,7 +53,7 @@ struct distinct_node {
     struct leat_schema place_schema;
     uint16_t *content_columns; /* the columns that are no keys */
     size_t content_count;
-    uint64_t rows_seen, conflicts, kept_count;
+    uint64_t rows_seen, rows_fetched, kept_count;
     uint32_t epoch;
     struct touched_key *touched;
     size_t touched_count, touched_capacity;
@@ -275,7 +275,6 @@ static void take_chunk(struct distinct_node *d, const struct leat_changes *in, s
             continue;
         }
         if (((const struct winner *)leat_entry_payload(e))->content == contents[i]) continue;
-        d->conflicts++;
         if (e->epoch != d->epoch && !(e->flags & KEPT))
             postpone(d, entries[i], row);
         else if (beats(d, e, in, row))
@@ -315,6 +314,7 @@ static enum leat_status fetch_winners(struct distinct_node *d, const struct leat
         entries[count] = d->challenges[i].entry;
         places[count++] = (leat_i128)partition_of(w->at) << 64 | offset_of(w->at);
     }
+    d->rows_fetched += count;
     leat_changes_init(&rows, d->base.inputs[0]);
     enum leat_status status =
         context && context->fetch
@@ -403,7 +403,7 @@ static void remember_winners(struct distinct_node *d, const struct leat_changes 
 }
 
 static void settle(struct distinct_node *d, const struct leat_changes *in, struct leat_changes *out) {
-    bool keep_new = !d->base.op->by_place || d->conflicts > CONFLICTS_FEW + d->rows_seen / CONFLICT_SHARE;
+    bool keep_new = !d->base.op->by_place || d->rows_fetched > FETCHES_FEW + d->rows_seen / FETCH_SHARE;
     uint32_t *rows = leat_realloc(NULL, (d->touched_count + 1) * sizeof *rows);
     for (size_t i = 0; i < d->touched_count; i++)
         rows[i] = d->touched[i].from;

@@ -70,6 +70,34 @@ static void table_against_model(void **state) {
     }
 }
 
+/* Growing in place, far past the size where slots are reserved, and with clusters: at the start, the end (they wrap)
+ * and the middle. Every key is found after every growth. */
+static void growing_keeps_every_key(void **state) {
+    (void)state;
+    enum { KEYS = 400000, BATCH = 1000 };
+    for (int shape = 0; shape < 4; shape++) {
+        struct leat_keyed t;
+        static struct leat_hash128 keys[KEYS];
+        static uint32_t entries[KEYS], found[KEYS];
+        leat_keyed_init(&t, 8);
+        for (uint64_t i = 0; i < KEYS; i++) {
+            keys[i] = key_of(i, false);
+            if (shape && i < 4000)
+                keys[i].low = (shape == 1 ? 0 : shape == 2 ? UINT64_MAX : 0x7654321000000000ull) - i % 3;
+        }
+        for (size_t i = 0; i < KEYS; i += BATCH) {
+            unsigned bits = t.slot_bits;
+            leat_keyed_upsert(&t, keys + i, BATCH, entries + i);
+            if (t.slot_bits == bits && i + BATCH < KEYS) continue;
+            leat_keyed_find(&t, keys, i + BATCH, found);
+            assert_memory_equal(found, entries, (i + BATCH) * sizeof *found);
+        }
+        assert_int_equal(t.count, KEYS);
+        assert_true(t.slot_room_bytes > 0);
+        leat_keyed_deinit(&t);
+    }
+}
+
 static void dirty_entries(void **state) {
     (void)state;
     struct leat_keyed t;
@@ -202,9 +230,8 @@ static void validity_from_anywhere(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(table_against_model),
-        cmocka_unit_test(dirty_entries),
-        cmocka_unit_test(heap_reuses),
+        cmocka_unit_test(table_against_model), cmocka_unit_test(growing_keeps_every_key),
+        cmocka_unit_test(dirty_entries),       cmocka_unit_test(heap_reuses),
         cmocka_unit_test(rows_round_trip),
         cmocka_unit_test(validity_from_anywhere),
     };

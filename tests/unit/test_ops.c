@@ -513,13 +513,13 @@ static void common_conflicts_keep_rows(void **state) {
     placed_op(&op, true);
     rig_init(&r, &op, 1);
     uint64_t fetched = 0;
-    for (int key = 0; key < 600; key++) {
+    for (int key = 0; key < 900; key++) {
         PLACED(1, 10, ANY_NUMBER, {key, 10});
         PLACED(2, -1, ANY_NUMBER, {key, 9});
-        if (key == 300) fetched = r.fetched;
+        if (key == 600) fetched = r.fetched;
     }
-    assert_in_range(fetched, 50, 300);
-    assert_int_equal(r.fetched, fetched);
+    assert_in_range(fetched, 256, 300);
+    assert_in_range(r.fetched, fetched, fetched + 5);
     rig_deinit(&r);
 }
 
