@@ -41,23 +41,27 @@ void *leat_alloc_state(size_t size_bytes) {
     size_t whole = (size_bytes + LEAT_HUGE_PAGE_BYTES - 1) / LEAT_HUGE_PAGE_BYTES * LEAT_HUGE_PAGE_BYTES;
     void *block = whole < size_bytes ? NULL : aligned_alloc(LEAT_HUGE_PAGE_BYTES, whole);
     if (!block) die("out of memory", size_bytes);
-    (void)madvise(block, whole, MADV_HUGEPAGE); /* a wish: without it the pages are small ones */
     return block;
 }
 
-/* More is mapped than asked for, so that the block can begin at a huge page; what is before and behind is given back. */
+void leat_state_settled(void *block, size_t size_bytes) {
+    size_t whole = size_bytes / LEAT_HUGE_PAGE_BYTES * LEAT_HUGE_PAGE_BYTES;
+    if (whole) (void)madvise(block, whole, MADV_HUGEPAGE); /* a wish */
+}
+
+/* More is mapped than asked for, so that the block can begin at a huge page; what is before and behind is given back.
+ */
 void *leat_reserve(size_t room_bytes) {
     size_t mapped = room_bytes + 2 * LEAT_HUGE_PAGE_BYTES;
-    char *start = mapped < room_bytes ? MAP_FAILED
-                                      : mmap(NULL, mapped, PROT_READ | PROT_WRITE,
-                                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *start = mapped < room_bytes
+                      ? MAP_FAILED
+                      : mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (start == MAP_FAILED) die("out of address space", room_bytes);
     size_t before = LEAT_HUGE_PAGE_BYTES - (uintptr_t)start % LEAT_HUGE_PAGE_BYTES;
     char *block = start + before;
     size_t after = mapped - before - room_bytes;
     (void)munmap(start, before);
     if (after) (void)munmap(block + room_bytes, after);
-    (void)madvise(block, room_bytes, MADV_HUGEPAGE);
     return block;
 }
 
@@ -302,7 +306,6 @@ void leat_arena_deinit(struct leat_arena *a) {
     a->used_bytes = 0;
 }
 
-void leat_memory_trim(void)
-{
+void leat_memory_trim(void) {
     malloc_trim(0);
 }

@@ -10,11 +10,14 @@
 
 void *leat_alloc(size_t size_bytes);               /* zeroed; aborts when out of memory */
 void *leat_realloc(void *block, size_t size_bytes); /* aborts when out of memory */
-/* Not zeroed, freed by free(). Asks for huge pages where it is large enough for them (LEAT_HUGE_PAGE_BYTES): state
- * that is read at random and grows for ever costs a tenth of the page faults that way. Aborts when out of memory. */
+/* State that is read at random and grows for ever. Not zeroed, freed by free(); aligned to huge pages where it is large enough
+ * for them (LEAT_HUGE_PAGE_BYTES). Filled with small pages first: a huge page that a virtual machine never had before is five times as
+ * dear per byte. leat_state_settled says that the block is full and will be read: the kernel may then join its pages, in the
+ * background. Aborts when out of memory. */
 #define LEAT_HUGE_PAGE_BYTES ((size_t)2 << 20)
 void *leat_alloc_state(size_t size_bytes);
-/* Zeroed memory that is to grow in place: address space of room_bytes at once, pages (huge ones) only when they are touched. Aborts
+void leat_state_settled(void *block, size_t size_bytes);
+/* Zeroed state memory that is to grow in place: address space of room_bytes at once, pages only when they are touched. Aborts
  * when there is none. Freed by leat_unreserve with the same size. */
 void *leat_reserve(size_t room_bytes);
 void leat_unreserve(void *block, size_t room_bytes);

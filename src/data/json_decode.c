@@ -292,7 +292,14 @@ static inline const char *fast_skip(const char *p, bool quoted) {
         p = leat_scan_string(p, &high);
         return *p == '"' ? p + 1 : NULL;
     }
-    p = leat_scan_digits(p + (*p == '-'), &ignored);
+    p += *p == '-';
+    uint64_t stop = leat_nondigits(leat_load_u64(p));
+    if (LEAT_UNLIKELY(!stop))
+        p = leat_scan_digits(p, &ignored);
+    else if (LEAT_UNLIKELY(stop & 0x80 || (*p == '0' && !(stop & 0x8000))))
+        return NULL; /* no digit, or more behind a zero */
+    else
+        p += __builtin_ctzll(stop) / 8;
     if (p && *p == '.') {
         const char *point = p++;
         while (*p >= '0' && *p <= '9')

@@ -100,7 +100,7 @@ static const uint64_t leat_powers_of_10[] = {1ull,
                                              1000000000000000000ull};
 
 /* Reads 1 to 18 digits at p; returns where they end, or NULL when there are none, more, or a needless leading 0. */
-static inline const char *leat_scan_digits(const char *p, uint64_t *out) {
+static inline __attribute__((always_inline)) const char *leat_scan_digits(const char *p, uint64_t *out) {
     uint64_t v = leat_load_u64(p), stop = leat_nondigits(v);
     if (LEAT_LIKELY(stop)) {
         unsigned bits = (unsigned)__builtin_ctzll(stop) & ~7u;

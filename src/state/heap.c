@@ -47,6 +47,8 @@ static void free_large(struct leat_heap *h, void *memory, size_t size) {
 static void new_region(struct leat_heap *h) {
     if (!h->region_bytes) h->region_bytes = FIRST_REGION_BYTES;
     struct leat_heap_region *region = leat_alloc_state(h->region_bytes);
+    if (h->regions) leat_state_settled(h->regions, h->filling_bytes);
+    h->filling_bytes = h->region_bytes;
     region->next = h->regions;
     h->regions = region;
     h->bump = (char *)region + REGION_HEADER_BYTES;

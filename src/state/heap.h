@@ -12,7 +12,7 @@ struct leat_heap {
     void *free[LEAT_HEAP_SMALL / 8 + 1];
     struct leat_heap_region { struct leat_heap_region *next; } *regions;
     char *bump;
-    size_t bump_left, region_bytes;
+    size_t bump_left, region_bytes, filling_bytes; /* of the next region; of the one being filled */
     struct leat_heap_large *large;
     uint64_t reserved_bytes; /* taken from the system */
 };

@@ -124,6 +124,7 @@ static void grow_slots(struct leat_keyed *t, unsigned bits) {
     for (size_t i = 0; i < waiting.count; i++)
         place(t, waiting.slots[i]);
     free(waiting.slots);
+    if (t->slot_room_bytes) leat_state_settled(t->slots, sizeof *t->slots << bits);
 }
 
 void leat_keyed_reserve(struct leat_keyed *t, size_t count) {
@@ -147,6 +148,8 @@ static void add_slabs(struct leat_keyed *t) {
         t->regions = leat_realloc(t->regions, t->slab_capacity * sizeof *t->regions);
     }
     char *region = leat_alloc_state(count * slab_bytes);
+    if (t->region_count) leat_state_settled(t->regions[t->region_count - 1], t->region_bytes);
+    t->region_bytes = count * slab_bytes;
     t->regions[t->region_count++] = region;
     for (size_t i = 0; i < count; i++)
         t->slabs[t->slab_count++] = region + i * slab_bytes;

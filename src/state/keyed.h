@@ -34,7 +34,7 @@ struct leat_keyed {
     char **slabs;
     size_t slab_count, slab_capacity;
     char **regions; /* what is freed: several slabs each; room for slab_capacity */
-    size_t region_count;
+    size_t region_count, region_bytes; /* bytes: of the last, which is being filled */
     uint32_t count; /* live entries */
     uint32_t bound; /* indexes ever given are below */
     uint32_t *free; /* indexes to use again */
