@@ -280,13 +280,14 @@ static enum leat_status dead_of_range(struct leat_src *src, struct leat_chunk *c
     return st;
 }
 
-static enum leat_status read_slice(struct leat_src *src, uint32_t partition, uint64_t from, uint64_t to,
+/* only: a condition that picks rows; then the dead records are left out. NULL: the whole range. */
+static enum leat_status read_slice(struct leat_src *src, uint32_t partition, uint64_t from, uint64_t to, const char *only,
                                    struct leat_chunk **out, struct leat_error *err) {
     struct leat_result result = {0};
     struct leat_buffer sql = {0}, columns = {0};
     size_t declared = src->def->schema.field_count;
-    char *where = leat_asprintf("_partition = %u AND _offset >= %llu AND _offset < %llu", partition,
-                                (unsigned long long)from, (unsigned long long)to);
+    char *where = leat_asprintf("_partition = %u AND _offset >= %llu AND _offset < %llu%s%s", partition, (unsigned long long)from,
+                                (unsigned long long)to, only ? " AND " : "", only ? only : "");
     *out = NULL;
     leat_put(&sql, "SELECT ");
     for (size_t i = 0; i < declared; i++) {
@@ -320,7 +321,7 @@ static enum leat_status read_slice(struct leat_src *src, uint32_t partition, uin
     }
     chunk->arena = result.rows.strings; /* the rows' strings move along */
     result.rows.strings = (struct leat_arena){0};
-    if ((st = dead_of_range(src, chunk, err)) != LEAT_OK) {
+    if (!only && (st = dead_of_range(src, chunk, err)) != LEAT_OK) {
         leat_chunk_free(chunk);
         goto out;
     }
@@ -339,9 +340,20 @@ enum leat_status leat_bronze_read(struct leat_src *src, uint32_t partition, uint
     enum { SLICE = 250000 };
     for (uint64_t at = from; at < to; at += SLICE) {
         struct leat_chunk *chunk;
-        enum leat_status st = read_slice(src, partition, at, to - at < SLICE ? to : at + SLICE, &chunk, err);
+        enum leat_status st = read_slice(src, partition, at, to - at < SLICE ? to : at + SLICE, NULL, &chunk, err);
         if (st != LEAT_OK) return st;
         if ((st = visit(context, chunk, err)) != LEAT_OK) return st;
     }
     return LEAT_OK;
+}
+
+enum leat_status leat_bronze_pick(struct leat_src *src, uint32_t partition, const uint64_t *offsets, size_t n, struct leat_chunk **out,
+                                  struct leat_error *err) {
+    struct leat_buffer only = {0};
+    leat_put(&only, "_offset IN (");
+    for (size_t i = 0; i < n; i++) leat_putf(&only, "%s%llu", i ? "," : "", (unsigned long long)offsets[i]);
+    leat_put(&only, ")");
+    enum leat_status st = read_slice(src, partition, offsets[0], offsets[n - 1] + 1, only.data, out, err);
+    leat_buffer_deinit(&only);
+    return st;
 }

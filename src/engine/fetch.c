@@ -6,8 +6,8 @@
 #include "engine/internal.h"
 #include "state/row.h"
 
-/* Records this near to one another are read in one go. */
-enum { GAP_RECORDS = 4096 };
+/* Records of the log this near to one another are read in one go; so many of bronze are named in one query. */
+enum { GAP_RECORDS = 4096, PICK_MAX = 10000 };
 
 struct wanted { uint32_t partition; uint64_t offset; uint32_t index; bool found; };
 struct fetching {
@@ -50,13 +50,6 @@ static void take_from(struct fetching *f, const struct leat_chunk *chunk) {
     }
 }
 
-static enum leat_status visit(void *context, struct leat_chunk *chunk, struct leat_error *err) {
-    (void)err;
-    take_from(context, chunk);
-    leat_chunk_free(chunk);
-    return LEAT_OK;
-}
-
 static enum leat_status read_log(struct fetching *f, uint32_t partition, uint64_t from, uint64_t to, struct leat_error *err) {
     struct leat_log_cursor *cursor;
     struct leat_block block;
@@ -65,26 +58,49 @@ static enum leat_status read_log(struct fetching *f, uint32_t partition, uint64_
     while ((st = leat_log_next(cursor, &block, err)) == LEAT_OK) {
         struct leat_chunk *chunk;
         if ((st = leat_chunk_decode(f->src, &block, &chunk, err)) != LEAT_OK) break;
-        if ((st = visit(f, chunk, err)) != LEAT_OK) break;
+        take_from(f, chunk);
+        leat_chunk_free(chunk);
     }
     leat_log_cursor_close(cursor);
     return st == LEAT_END ? LEAT_OK : st;
 }
 
-/* What is not in memory, in runs of records near to one another. */
+/* How many of wanted[from..], all of one partition, can be read in one go: from the log, near to one another; from bronze, where each read
+ * is a query over many files, as many as one query may name. */
+static size_t run_length(const struct fetching *f, size_t from, bool *log) {
+    const struct wanted *first = &f->wanted[from], *last = first;
+    uint64_t in_log = leat_log_first_offset(f->src->log, first->partition);
+    *log = first->offset >= in_log;
+    for (size_t k = from + 1; k < f->count && f->wanted[k].partition == first->partition && (f->wanted[k].offset >= in_log) == *log; k++) {
+        if (f->wanted[k].found) continue;
+        if (*log ? f->wanted[k].offset - last->offset > GAP_RECORDS : k - from == PICK_MAX) break;
+        last = &f->wanted[k];
+    }
+    return (size_t)(last - first) + 1;
+}
+
+static enum leat_status pick_bronze(struct fetching *f, size_t from, size_t n, struct leat_error *err) {
+    uint64_t *offsets = leat_alloc(n * sizeof *offsets);
+    size_t count = 0;
+    struct leat_chunk *chunk;
+    for (size_t i = from; i < from + n; i++)
+        if (!f->wanted[i].found) offsets[count++] = f->wanted[i].offset;
+    enum leat_status st = leat_bronze_pick(f->src, f->wanted[from].partition, offsets, count, &chunk, err);
+    free(offsets);
+    if (st != LEAT_OK) return st;
+    take_from(f, chunk);
+    leat_chunk_free(chunk);
+    return LEAT_OK;
+}
+
 static enum leat_status read_rest(struct fetching *f, struct leat_error *err) {
     enum leat_status st = LEAT_OK;
     for (size_t i = 0; i < f->count && st == LEAT_OK; i++) {
         const struct wanted *first = &f->wanted[i];
         if (first->found) continue;
-        uint64_t in_log = leat_log_first_offset(f->src->log, first->partition), to = first->offset + 1;
-        bool log = first->offset >= in_log;
-        for (size_t k = i + 1; k < f->count && f->wanted[k].partition == first->partition; k++) {
-            if (f->wanted[k].offset - to > GAP_RECORDS || (f->wanted[k].offset >= in_log) != log) break;
-            to = f->wanted[k].offset + 1;
-        }
-        st = log ? read_log(f, first->partition, first->offset, to, err)
-                 : leat_bronze_read(f->src, first->partition, first->offset, to, visit, f, err);
+        bool log;
+        size_t n = run_length(f, i, &log);
+        st = log ? read_log(f, first->partition, first->offset, f->wanted[i + n - 1].offset + 1, err) : pick_bronze(f, i, n, err);
         if (st == LEAT_OK && !first->found)
             st = leat_fail(err, LEAT_CORRUPT,
                            "source \"%s\": the record at offset %llu of partition %u, which the state refers to, is neither in memory nor in "

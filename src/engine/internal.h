@@ -230,6 +230,9 @@ void leat_late_settle(struct leat_group *); /* forgets the sets when history is 
 void leat_group_set_history(struct leat_group *, const json_t *state);
 bool leat_group_in_history(const struct leat_group *, int source); /* some of what is there is still to be read */
 
+/* The rows at n offsets (ascending, n > 0) of a partition, those that bronze has, as one chunk; without its dead records. */
+enum leat_status leat_bronze_pick(struct leat_src *, uint32_t partition, const uint64_t *offsets, size_t n, struct leat_chunk **out, struct leat_error *) LEAT_MUST;
+
 /* group.c */
 /* Compiles the tables. With diags all that cannot be compiled are listed there (INVALID); else the first one is the error. */
 enum leat_status leat_groups_build(struct leat_engine *, struct leat_diagnostics *diags, struct leat_error *) LEAT_MUST;
