@@ -79,7 +79,7 @@ static enum leat_status write_buffered(struct leat_file *file, const char *from,
 
 /* Large writes go around the page cache: filling fresh pages of it costs sixteen times the CPU time, and what is written
  * here is rarely read again. Both ways meet at the end of the file, on page bounds, so each page has one owner. */
-enum { DIRECT_BYTES = 1 << 20, DIRECT_MIN_BYTES = 1 << 18, DIRECT_ALIGNMENT = 4096 };
+enum { DIRECT_BYTES = 4 << 20, DIRECT_MIN_BYTES = 1 << 18, DIRECT_ALIGNMENT = 4096 };
 
 static bool set_direct(struct leat_file *file, bool direct) {
     int flags = fcntl(file->fd, F_GETFL);
@@ -108,7 +108,11 @@ static enum leat_status write_direct(struct leat_file *file, const char *from, s
 static enum leat_status real_write(struct leat_file *file, const void *bytes, size_t n, struct leat_error *err) {
     const char *from = bytes;
     struct stat st;
-    if (n < DIRECT_MIN_BYTES || file->buffered) return write_buffered(file, from, n, err);
+    if (n < DIRECT_MIN_BYTES || file->buffered) {
+        free(file->bounce); /* a quiet file keeps no memory for it */
+        file->bounce = NULL;
+        return write_buffered(file, from, n, err);
+    }
     if (fstat(file->fd, &st)) return leat_fail_errno(err, "stat", file->path);
     size_t head = (DIRECT_ALIGNMENT - (size_t)st.st_size % DIRECT_ALIGNMENT) % DIRECT_ALIGNMENT, done;
     size_t whole = (n - head) / DIRECT_ALIGNMENT * DIRECT_ALIGNMENT;

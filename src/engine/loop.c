@@ -65,6 +65,12 @@ static uint64_t bronze_waiting(const struct leat_engine *engine) {
     return rows;
 }
 
+/* So many rows waiting for a commit are reason enough for it: they are held in memory. */
+static uint64_t waiting_rows_max(const struct leat_engine *engine) {
+    enum { ROWS = 500000 };
+    return engine->max_step_rows > ROWS ? engine->max_step_rows : ROWS;
+}
+
 static enum leat_status flush_bronze(struct leat_engine *engine, struct leat_error *err) {
     enum leat_status st;
     for (size_t s = 0; s < engine->project->source_count; s++) {
@@ -116,7 +122,7 @@ static bool checkpoint_pays(const struct leat_engine *engine) {
 /* Commits that are due by time or by size. */
 static enum leat_status flush_due(struct leat_engine *engine, struct leat_error *err) {
     int64_t now = leat_engine_now(engine);
-    uint64_t rows_max = engine->max_step_rows > 500000 ? engine->max_step_rows : 500000;
+    uint64_t rows_max = waiting_rows_max(engine);
     enum leat_status st = LEAT_OK;
     if (checkpoint_due(engine)) {
         /* All groups at one point: what waits between them is empty, so the checkpoint is just their state. */
@@ -139,12 +145,13 @@ static enum leat_status flush_due(struct leat_engine *engine, struct leat_error 
 }
 
 enum leat_status leat_engine_drain(struct leat_engine *engine, struct leat_error *err) {
+    uint64_t rows_max = waiting_rows_max(engine);
     bool did = true;
     while (did) {
         enum leat_status st = leat_engine_step(engine, true, &did, err);
         if (st != LEAT_OK) return st;
-        if (pending_rows(engine) >= 1000000 && (st = leat_tables_commit(engine, err)) != LEAT_OK) return st;
-        if (bronze_waiting(engine) >= 1000000 && (st = flush_bronze(engine, err)) != LEAT_OK) return st;
+        if (pending_rows(engine) >= rows_max && (st = leat_tables_commit(engine, err)) != LEAT_OK) return st;
+        if (bronze_waiting(engine) >= rows_max && (st = flush_bronze(engine, err)) != LEAT_OK) return st;
     }
     return LEAT_OK;
 }
