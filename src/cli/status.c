@@ -49,13 +49,18 @@ static void print_source(const json_t *s) {
     puts(number(s, "records") ? "" : " (nothing read yet: does any file fit its path?)");
 }
 
-static void print_balance(const json_t *t) {
+static void print_balance(struct leat_cli *cli, const json_t *t) {
     const char *source;
     json_t *b;
     json_object_foreach(json_object_get(t, "balance"), source, b)
         printf("       %s: %lld in = %lld admitted + %lld late + %lld dead%s\n", source, (long long)number(b, "in"),
                (long long)number(b, "admitted"), (long long)number(b, "late"), (long long)number(b, "dead"),
                json_is_true(json_object_get(b, "exact")) ? "" : "   NOT EXACT");
+    if (number(t, "restated")) {
+        printf("       restated: %lld record%s that had been late", (long long)number(t, "restated"), plural(number(t, "restated")));
+        put_time(cli, json_object_get(t, "restated_us"), "last");
+        puts("");
+    }
 }
 
 static void print_violations(const json_t *t) {
@@ -81,7 +86,7 @@ static void print_table(struct leat_cli *cli, const json_t *t) {
         put_time(cli, json_object_get(t, "next_run_us"), "next");
     }
     puts("");
-    print_balance(t);
+    print_balance(cli, t);
     print_violations(t);
     leat_buffer_reset(&text);
     leat_put_size(&text, number(t, "bytes"));

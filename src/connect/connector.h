@@ -28,6 +28,14 @@ struct leat_connector_ops {
     int64_t (*next_poll_us)(struct leat_connector *); /* how long idle polling may wait; -1: wake fd only */
     int (*wake_fd)(struct leat_connector *);    /* inotify or -1 */
     void (*close)(struct leat_connector *);
+    /* A lost work folder. describe: appends what maps partitions to the outside, as text that restore puts into an empty state_dir;
+     * revision changes when the text may have. An end in `resume` with records but position 0 means: begin at the start, leave out as
+     * many. lost: how many records of partition 0 came from a former work folder; `seen` is told their identities after open. */
+    uint64_t (*revision)(struct leat_connector *);
+    void (*describe)(struct leat_connector *, struct leat_buffer *out);
+    enum leat_status (*restore)(struct leat_env *, const char *state_dir, const char *text, size_t length, struct leat_error *);
+    uint64_t (*lost)(struct leat_connector *);
+    void (*seen)(struct leat_connector *, uint64_t identity);
 };
 struct leat_connector { const struct leat_connector_ops *ops; };
 extern const struct leat_connector_ops leat_connector_file;

@@ -199,6 +199,7 @@ static enum leat_status file_poll(struct leat_connector *connector, size_t max_b
             continue;
         }
         status = leat_file_read(s, f, max_bytes, out, err);
+        if (status == LEAT_OK && out->record_count == 0) continue; /* left out */
         if (status == LEAT_OK) {
             s->quiet_rounds = 0;
             return LEAT_OK;
@@ -247,6 +248,32 @@ uint64_t leat_connector_file_redelivered(struct leat_connector *connector) {
     return leat_spool_reader_redelivered(self(connector)->spool);
 }
 
+/* ---- a lost work folder ---- */
+
+static uint64_t file_revision(struct leat_connector *connector) {
+    const struct leat_stat *seen = &self(connector)->table.seen;
+    return seen->inode ^ (uint64_t)seen->modified_us << 20 ^ seen->size_bytes;
+}
+
+static void file_describe(struct leat_connector *connector, struct leat_buffer *out) {
+    leat_partitions_print(&self(connector)->table, false, out);
+}
+
+static enum leat_status file_restore(struct leat_env *env, const char *state_dir, const char *text, size_t length, struct leat_error *err) {
+    char *path = leat_asprintf("%s/partitions.json", state_dir);
+    enum leat_status status = leat_io_write_durable(env->io, path, text, length, true, err);
+    free(path);
+    return status;
+}
+
+static uint64_t file_lost(struct leat_connector *connector) {
+    return leat_spool_reader_lost(self(connector)->spool);
+}
+
+static void file_seen(struct leat_connector *connector, uint64_t identity) {
+    leat_spool_reader_seen(self(connector)->spool, identity);
+}
+
 const struct leat_connector_ops leat_connector_file = {
     .name = "file",
     .open = file_open,
@@ -256,4 +283,9 @@ const struct leat_connector_ops leat_connector_file = {
     .next_poll_us = file_next_poll_us,
     .wake_fd = file_wake_fd,
     .close = file_close,
+    .revision = file_revision,
+    .describe = file_describe,
+    .restore = file_restore,
+    .lost = file_lost,
+    .seen = file_seen,
 };

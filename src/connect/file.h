@@ -23,6 +23,7 @@ struct leat_tailed {
     struct leat_stat seen;      /* at the last scan */
     uint64_t high_bytes;        /* largest size seen of this incarnation */
     uint64_t position;          /* content byte after the last record given */
+    uint64_t skip;              /* records before next_record that are still to be passed over */
     uint64_t next_record;       /* its number in the file, the CSV header not counted: the record's offset */
     uint64_t no_newline_before; /* the unfinished line at `position` has no end before this content byte */
     char *header;               /* CSV: the header line, once read */

@@ -175,18 +175,21 @@ static enum leat_status begin_turn(struct leat_file_source *s, struct leat_taile
 
 static enum leat_status give(struct leat_file_source *s, struct leat_tailed *f, const char *payload, uint32_t count,
                              size_t used, struct leat_block *out) {
+    uint32_t passed = f->skip < count ? (uint32_t)f->skip : count;
     advance(s, used);
     f->position = s->buffer_at;
     f->no_newline_before = 0;
+    f->skip -= passed;
+    count -= passed;
     *out = (struct leat_block){
         .partition = f->partition,
         .base_offset = f->next_record,
         .record_count = count,
         .position = f->position,
         .payload = payload,
-        .starts = s->starts,
-        .ends = s->ends,
-        .payload_bytes = count ? s->ends[count - 1] : 0,
+        .starts = s->starts + passed,
+        .ends = s->ends + passed,
+        .payload_bytes = count ? s->ends[passed + count - 1] : 0,
         .header = f->header,
         .header_length = f->header_length,
     };

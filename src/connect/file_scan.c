@@ -48,7 +48,7 @@ static void detach(struct leat_file_source *s, struct leat_tailed *f) {
         s->progress = leat_realloc(s->progress, (s->progress_count + 1) * sizeof *s->progress);
         p = &s->progress[s->progress_count++];
     }
-    *p = (struct leat_log_end){.partition = f->partition, .next_offset = f->next_record, .position = f->position};
+    *p = (struct leat_log_end){.partition = f->partition, .next_offset = f->next_record, .position = f->skip ? 0 : f->position};
     struct leat_tailed kept = {.path = f->path, .full = f->full, .seen = f->seen, .unchecked = true};
     free(f->header);
     *f = kept;
@@ -64,6 +64,7 @@ static void attach(struct leat_file_source *s, struct leat_tailed *f, const stru
     if (p) {
         f->position = p->position;
         f->next_record = p->next_offset;
+        f->skip = p->position ? 0 : p->next_offset;
     }
 }
 
@@ -138,7 +139,7 @@ static enum leat_status is_continued(struct leat_file_source *s, const struct le
         return LEAT_OK;
     }
     bool untouched = f->seen.size_bytes == entry->size_bytes && f->seen.modified_us == entry->modified_us;
-    if (f->seen.inode != entry->inode && !untouched) return LEAT_OK;
+    if (entry->inode && f->seen.inode != entry->inode && !untouched) return LEAT_OK; /* 0: from before a work folder was lost */
     if (f->seen.size_bytes < entry->size_bytes || (live && f->seen.size_bytes < f->high_bytes)) return LEAT_OK;
     *yes = true;
     if (position == 0) return LEAT_OK;

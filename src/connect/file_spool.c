@@ -20,6 +20,7 @@ struct leat_spool_reader {
     uint64_t known_position; /* read up to here before this process: durable without a marker */
     bool whole;              /* the file ends with a marker */
     uint64_t next_offset;    /* records accepted */
+    uint64_t lost;           /* of those: by a former work folder, whose spool is gone */
     uint64_t redelivered;
     struct leat_seen seen;
     struct leat_block_reader reader;
@@ -132,11 +133,38 @@ static enum leat_status rebuild(struct leat_spool_reader *r, const struct leat_l
             leat_seen_add(&r->seen, block.identities[i]);
         records += block.record_count;
     }
-    if (position_of(r) != resume->position || records < resume->next_offset)
+    if (position_of(r) != resume->position || records + r->lost < resume->next_offset)
         return leat_fail(err, LEAT_CORRUPT, "%s: is not the spool that the log was filled from", r->dir);
-    r->redelivered = records - resume->next_offset;
+    r->redelivered = records + r->lost - resume->next_offset;
     r->next_offset = resume->next_offset;
     return LEAT_OK;
+}
+
+/* Accepted records without a place in the spool are a former work folder's: <dir>/lost says how many, for later starts. */
+static enum leat_status read_lost(struct leat_spool_reader *r, const struct leat_log_end *resume, struct leat_error *err) {
+    struct leat_io *io = r->source->env->io;
+    struct leat_buffer text = {0};
+    char *path = leat_asprintf("%s/lost", r->dir);
+    enum leat_status status = LEAT_OK;
+    if (!resume->position && resume->next_offset) {
+        r->lost = r->next_offset = resume->next_offset;
+        leat_putf(&text, "%llu\n", (unsigned long long)r->lost);
+        status = leat_io_write_durable(io, path, text.data, text.length, true, err);
+    } else if (resume->position && leat_io_exists(io, path)) {
+        status = leat_io_read_all(io, path, 32, &text, err);
+        if (status == LEAT_OK) r->lost = strtoull(text.data, NULL, 10);
+    }
+    leat_buffer_deinit(&text);
+    free(path);
+    return status;
+}
+
+uint64_t leat_spool_reader_lost(const struct leat_spool_reader *r) {
+    return r->lost;
+}
+
+void leat_spool_reader_seen(struct leat_spool_reader *r, uint64_t identity) {
+    leat_seen_add(&r->seen, identity);
 }
 
 enum leat_status leat_spool_reader_open(struct leat_file_source *source, const char *state_dir,
@@ -148,6 +176,7 @@ enum leat_status leat_spool_reader_open(struct leat_file_source *source, const c
     r->source = source;
     r->dir = leat_asprintf("%s/feed", state_dir);
     enum leat_status status = leat_io_mkdirs(io, r->dir, err);
+    if (status == LEAT_OK) status = read_lost(r, resume, err);
     if (status == LEAT_OK && resume->position) status = rebuild(r, resume, err);
     if (status != LEAT_OK) {
         leat_spool_reader_close(r);

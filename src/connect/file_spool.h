@@ -16,4 +16,8 @@ enum leat_status leat_spool_reader_poll(struct leat_spool_reader *, struct leat_
                                         struct leat_error *) LEAT_MUST;
 uint64_t leat_spool_reader_redelivered(const struct leat_spool_reader *);
 
+/* Records accepted by a former work folder, and their identities, so that they are not accepted again. */
+uint64_t leat_spool_reader_lost(const struct leat_spool_reader *);
+void leat_spool_reader_seen(struct leat_spool_reader *, uint64_t identity);
+
 #endif

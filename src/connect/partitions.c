@@ -137,20 +137,24 @@ void leat_partitions_unlock(struct leat_partitions *t) {
     t->lock = NULL;
 }
 
-enum leat_status leat_partitions_save(struct leat_partitions *t, struct leat_error *err) {
-    struct leat_buffer text = {0};
-    leat_put(&text, "{\"version\":1,\"partitions\":[");
+void leat_partitions_print(const struct leat_partitions *t, bool stats, struct leat_buffer *out) {
+    leat_put(out, "{\"version\":1,\"partitions\":[");
     for (size_t i = 0; i < t->count; i++) {
         const struct leat_partition *p = &t->items[i];
-        leat_putf(&text, "%s\n{\"number\":%u,\"path\":", i ? "," : "", p->number);
-        leat_put_json_string(&text, p->path, strlen(p->path));
-        leat_putf(&text,
+        leat_putf(out, "%s\n{\"number\":%u,\"path\":", i ? "," : "", p->number);
+        leat_put_json_string(out, p->path, strlen(p->path));
+        leat_putf(out,
                   ",\"inode\":%" PRId64 ",\"size_bytes\":%" PRIu64 ",\"modified_us\":%" PRId64
                   ",\"head_bytes\":%u,\"head_hash\":\"%016" PRIx64 "\",\"damaged\":%s,\"fed\":%s,\"replaced\":%s}",
-                  (int64_t)p->inode, p->size_bytes, p->modified_us, p->head_bytes, p->head_hash,
-                  p->damaged ? "true" : "false", p->fed ? "true" : "false", p->replaced ? "true" : "false");
+                  stats ? (int64_t)p->inode : 0, stats ? p->size_bytes : 0, stats ? p->modified_us : 0, p->head_bytes,
+                  p->head_hash, p->damaged ? "true" : "false", p->fed ? "true" : "false", p->replaced ? "true" : "false");
     }
-    leat_put(&text, "\n]}\n");
+    leat_put(out, "\n]}\n");
+}
+
+enum leat_status leat_partitions_save(struct leat_partitions *t, struct leat_error *err) {
+    struct leat_buffer text = {0};
+    leat_partitions_print(t, true, &text);
     enum leat_status status = leat_io_write_durable(t->env->io, t->path, text.data, text.length, true, err);
     if (status == LEAT_OK) status = t->env->io->ops->stat(t->env->io, t->path, &t->seen, err);
     leat_buffer_deinit(&text);

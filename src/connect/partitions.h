@@ -45,6 +45,8 @@ void leat_partitions_deinit(struct leat_partitions *); /* does not save */
 enum leat_status leat_partitions_lock(struct leat_partitions *, struct leat_error *) LEAT_MUST;
 void leat_partitions_unlock(struct leat_partitions *);
 enum leat_status leat_partitions_refresh(struct leat_partitions *, bool *changed, struct leat_error *) LEAT_MUST;
+/* The table as text. Without `stats` inode, size and time are 0: it then fits a copy of the files, too. */
+void leat_partitions_print(const struct leat_partitions *, bool stats, struct leat_buffer *out);
 enum leat_status leat_partitions_save(struct leat_partitions *,
                                       struct leat_error *) LEAT_MUST;                  /* durable; under the lock */
 struct leat_partition *leat_partitions_get(struct leat_partitions *, uint32_t number); /* NULL: none */

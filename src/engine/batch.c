@@ -20,6 +20,37 @@ static void put_row_columns(const struct leat_source *def, struct leat_buffer *s
     leat_schema_deinit(&row);
 }
 
+/* SELECT from the Delta table in `dir` at a version (-1: newest, which `now` is). */
+static enum leat_status put_version(struct leat_engine *engine, const char *dir, const struct leat_delta *delta, int64_t version,
+                                    const struct leat_schema *schema, const char *where, struct leat_buffer *sql, struct leat_error *err) {
+    const struct leat_delta_snapshot *now = leat_delta_current(delta);
+    if (version < 0 || version == now->version) {
+        leat_delta_select(dir, now, schema, where, sql);
+        return LEAT_OK;
+    }
+    struct leat_delta_snapshot then = {0};
+    enum leat_status st = leat_delta_snapshot(engine->env, engine->batch_conn, dir, version, &then, err);
+    if (st == LEAT_OK) leat_delta_select(dir, &then, schema, where, sql);
+    leat_delta_snapshot_deinit(&then);
+    return st;
+}
+
+enum leat_status leat_side_select(struct leat_engine *engine, const struct leat_gtable *table, const struct leat_side *side, int64_t version,
+                                  const char *where, struct leat_buffer *sql, struct leat_error *err) {
+    char *dir = leat_asprintf("%s/%s%s", engine->lake_dir, table->def->name, side->suffix);
+    enum leat_status st = put_version(engine, dir, side->delta, version, &side->schema, where, sql, err);
+    free(dir);
+    return st;
+}
+
+enum leat_status leat_table_select(struct leat_engine *engine, const struct leat_gtable *table, int64_t version, struct leat_buffer *sql,
+                                   struct leat_error *err) {
+    char *dir = leat_asprintf("%s/%s", engine->lake_dir, table->def->name);
+    enum leat_status st = put_version(engine, dir, table->delta, version, &table->plan->schema, NULL, sql, err);
+    free(dir);
+    return st;
+}
+
 static void put_side_select(const struct leat_engine *engine, const struct leat_gtable *table, const struct leat_side *side,
                             struct leat_buffer *sql) {
     char *dir = leat_asprintf("%s/%s%s", engine->lake_dir, table->def->name, side->suffix);
@@ -99,20 +130,8 @@ static enum leat_status put_table_before(struct leat_engine *engine, const struc
 /* Content of a table, as it is or as it was when the frontier was written. */
 static enum leat_status put_table(struct leat_engine *engine, const struct leat_gtable *table, const json_t *frontier,
                                   struct leat_buffer *sql, struct leat_error *err) {
-    enum leat_status st = LEAT_OK;
-    char *dir = leat_asprintf("%s/%s", engine->lake_dir, table->def->name);
-    const struct leat_delta_snapshot *now = leat_delta_current(table->delta);
     json_t *version = json_object_get(json_object_get(frontier, "tables"), table->def->name);
-    if (version && json_integer_value(version) != now->version) {
-        struct leat_delta_snapshot then = {0};
-        st = leat_delta_snapshot(engine->env, engine->batch_conn, dir, json_integer_value(version), &then, err);
-        if (st == LEAT_OK) leat_delta_select(dir, &then, &table->plan->schema, NULL, sql);
-        leat_delta_snapshot_deinit(&then);
-    } else {
-        leat_delta_select(dir, now, &table->plan->schema, NULL, sql);
-    }
-    free(dir);
-    return st;
+    return leat_table_select(engine, table, version ? json_integer_value(version) : -1, sql, err);
 }
 
 static enum leat_status make_view(struct leat_conn *conn, const char *name, const char *select, struct leat_error *err) {
@@ -186,8 +205,8 @@ enum leat_status leat_engine_sql_views(struct leat_engine *engine, struct leat_c
     enum leat_status st = leat_batch_views(engine, conn, NULL, NULL, err);
     for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++) {
         struct leat_gtable *table = &engine->tables[t];
-        const struct leat_side *sides[3] = {&table->late, &table->dead, &table->quarantine};
-        for (int i = 0; i < 3 && st == LEAT_OK; i++) {
+        const struct leat_side *sides[] = {&table->late, &table->dead, &table->quarantine, &table->audit};
+        for (int i = 0; i < 4 && st == LEAT_OK; i++) {
             if (!sides[i]->delta) continue;
             char *name = leat_asprintf("%s%s", table->def->name, sides[i]->suffix);
             leat_buffer_reset(&sql);
@@ -314,6 +333,15 @@ static json_t *run_facts(const struct leat_engine *engine, const struct leat_gta
     return facts;
 }
 
+/* Rule 3: a run over bronze that somebody deleted from would erase what came of it. */
+static enum leat_status bronze_lacks(const struct leat_engine *engine, size_t s, const struct leat_balance *b, struct leat_error *err) {
+    const char *name = engine->project->sources[s].name;
+    return leat_fail(err, LEAT_CORRUPT,
+                     "bronze of source \"%s\" lacks %llu of %llu records: somebody deleted them. The table stays as it is; to run it again, restore "
+                     "%s/bronze/%s to a version that has them",
+                     name, (unsigned long long)(b->in - b->admitted - b->dead), (unsigned long long)b->in, engine->lake_dir, name);
+}
+
 static enum leat_status run_sql(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
     struct leat_buffer frontier = {0};
     char *app_id = leat_table_app_id(engine, table);
@@ -326,6 +354,9 @@ static enum leat_status run_sql(struct leat_engine *engine, struct leat_gtable *
     leat_conn_set_clock(engine->batch_conn, engine->clock_us);
     if ((st = leat_batch_views(engine, engine->batch_conn, table, NULL, err)) != LEAT_OK) goto out;
     if ((st = leat_balance_count(engine, table, balance, err)) != LEAT_OK) goto out;
+    for (size_t s = 0; s < engine->project->source_count && st == LEAT_OK; s++)
+        if (balance[s].admitted + balance[s].dead < balance[s].in) st = bronze_lacks(engine, s, &balance[s], err);
+    if (st != LEAT_OK) goto out;
     if (table->plan->checked_sql && (st = check_rows(engine, table, violating, err)) != LEAT_OK) goto out;
     facts = run_facts(engine, table, balance, violating);
     leat_frontier_json(engine, NULL, facts, &frontier);

@@ -16,13 +16,16 @@ static void partition_app_id(const struct leat_src *src, uint32_t partition, cha
     snprintf(out, 64, "%s/%u", src->engine->incarnation, partition);
 }
 
-static void cursors_from_txns(struct leat_src *src, const struct leat_delta *table, struct leat_cursors *out) {
+/* Over all incarnations: each goes on where the one before it ended (lost.c). */
+static void cursors_from_txns(const struct leat_delta *table, struct leat_cursors *out) {
+    enum { UUID_LENGTH = 36 };
     const struct leat_delta_snapshot *now = leat_delta_current(table);
-    size_t prefix = strlen(src->engine->incarnation);
     for (size_t i = 0; i < now->txn_count; i++) {
         const char *id = now->txns[i].app_id;
-        if (strncmp(id, src->engine->incarnation, prefix) != 0 || id[prefix] != '/') continue;
-        leat_cursor_set(out, (uint32_t)strtoul(id + prefix + 1, NULL, 10), (uint64_t)now->txns[i].version);
+        uint64_t next = (uint64_t)now->txns[i].version;
+        if (strlen(id) <= UUID_LENGTH || id[UUID_LENGTH] != '/') continue;
+        uint32_t partition = (uint32_t)strtoul(id + UUID_LENGTH + 1, NULL, 10);
+        if (next > leat_cursor_get(out, partition)) leat_cursor_set(out, partition, next);
     }
 }
 
@@ -53,8 +56,8 @@ enum leat_status leat_bronze_open(struct leat_src *src, struct leat_error *err) 
     options.schema = &src->dead_schema;
     if ((st = leat_delta_open(engine->env, engine->batch_conn, dead_dir, engine->scratch_dir, &options, &src->dead, err)) != LEAT_OK)
         goto out;
-    cursors_from_txns(src, src->bronze, &src->bronzed);
-    cursors_from_txns(src, src->dead, &src->deaded);
+    cursors_from_txns(src->bronze, &src->bronzed);
+    cursors_from_txns(src->dead, &src->deaded);
     if ((st = leat_conn_input(engine->batch_conn, bronze_input, &src->bronze_schema, true, err)) != LEAT_OK) goto out;
     st = leat_conn_input(engine->batch_conn, dead_input, &src->dead_schema, true, err);
 out:
@@ -191,6 +194,7 @@ enum leat_status leat_bronze_flush(struct leat_src *src, struct leat_error *err)
     struct leat_cursors touched = {0};
     int64_t cpu = leat_usage_cpu_us();
     if (leat_bronze_waiting(src) == 0) return LEAT_OK;
+    if ((st = leat_src_keep(src, err)) != LEAT_OK) return st;
     archive_init(src, &archive);
     leat_changes_init(&dead, &src->dead_schema);
     for (const struct leat_chunk *c = src->first; c; c = c->next) {
@@ -280,6 +284,14 @@ static enum leat_status dead_of_range(struct leat_src *src, struct leat_chunk *c
     return st;
 }
 
+/* Rule 3: what was deleted from bronze cannot be made anew, and must not be erased from the tables by trying. */
+static enum leat_status check_complete(const struct leat_src *src, const struct leat_chunk *chunk, struct leat_error *err) {
+    uint64_t there = chunk->rows.row_count + chunk->dead_count, wanted = chunk->to - chunk->from;
+    if (there == wanted) return LEAT_OK;
+    return leat_fail(err, LEAT_CORRUPT, LEAT_BRONZE_LACKS, src->def->name, (unsigned long long)(wanted - there), chunk->partition,
+                     (unsigned long long)chunk->from, (unsigned long long)chunk->to, src->engine->lake_dir, src->def->name);
+}
+
 /* only: a condition that picks rows; then the dead records are left out. NULL: the whole range. */
 static enum leat_status read_slice(struct leat_src *src, uint32_t partition, uint64_t from, uint64_t to, const char *only,
                                    struct leat_chunk **out, struct leat_error *err) {
@@ -321,7 +333,8 @@ static enum leat_status read_slice(struct leat_src *src, uint32_t partition, uin
     }
     chunk->arena = result.rows.strings; /* the rows' strings move along */
     result.rows.strings = (struct leat_arena){0};
-    if (!only && (st = dead_of_range(src, chunk, err)) != LEAT_OK) {
+    if (!only && (st = dead_of_range(src, chunk, err)) == LEAT_OK) st = check_complete(src, chunk, err);
+    if (st != LEAT_OK) {
         leat_chunk_free(chunk);
         goto out;
     }

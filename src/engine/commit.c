@@ -58,6 +58,23 @@ static enum leat_status open_side(struct leat_engine *engine, const struct leat_
     return st;
 }
 
+enum leat_status leat_table_open_audit(struct leat_engine *engine, struct leat_gtable *table, bool create, struct leat_error *err) {
+    if (table->audit.delta) return LEAT_OK;
+    char *log = leat_asprintf("%s/%s__restatements/_delta_log", engine->lake_dir, table->def->name);
+    bool there = create || leat_io_exists(engine->env->io, log);
+    free(log);
+    if (!there) return LEAT_OK;
+    table->audit.suffix = "__restatements";
+    leat_schema_add(&table->audit.schema, "restated_at", T_TIMESTAMP, false);
+    leat_schema_add(&table->audit.schema, "step", T_BIGINT, false);
+    leat_schema_add(&table->audit.schema, "reason", T_VARCHAR, false);
+    leat_schema_add(&table->audit.schema, "old", T_VARCHAR, false);
+    leat_schema_add(&table->audit.schema, "new", T_VARCHAR, false);
+    leat_schema_add(&table->audit.schema, "record_count", T_BIGINT, false);
+    leat_schema_add(&table->audit.schema, "records", T_VARCHAR, false);
+    return open_side(engine, table, &table->audit, err);
+}
+
 enum leat_status leat_table_open_delta(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
     char *dir = leat_asprintf("%s/%s", engine->lake_dir, table->def->name), *app_id = leat_table_app_id(engine, table);
     struct leat_buffer keys = {0};
@@ -110,7 +127,8 @@ enum leat_status leat_table_open_delta(struct leat_engine *engine, struct leat_g
     leat_schema_add(&table->late.schema, "arrival", T_TIMESTAMP, false);
     leat_schema_add(&table->late.schema, "cut", T_TIMESTAMP, false);
     leat_schema_add(&table->late.schema, "step", T_BIGINT, false);
-    st = open_side(engine, table, &table->late, err);
+    if ((st = open_side(engine, table, &table->late, err)) != LEAT_OK) goto out;
+    st = leat_table_open_audit(engine, table, false, err);
 out:
     free(dir);
     free(app_id);
@@ -244,9 +262,41 @@ bool leat_table_waits(const struct leat_gtable *table) {
 uint64_t leat_table_pending(const struct leat_gtable *table) {
     uint64_t rows = 0, sides = 0;
     if (table->batch) return 0;
-    sides = table->late.pending.row_count + table->dead.pending.row_count;
-    rows = table->pending.row_count + table->quarantine.pending.row_count + (table->overwrite && table->group->started);
+    if (!table->group->started) return 0;
+    sides = table->late.pending.row_count + table->late.overwrite + table->dead.pending.row_count + table->dead.overwrite +
+            table->audit.pending.row_count;
+    rows = table->pending.row_count + table->overwrite + table->quarantine.pending.row_count + table->quarantine.overwrite;
     return leat_table_waits(table) ? sides : rows + sides;
+}
+
+/* Content made anew: what differs from the lake's is committed, all of it only where most does. */
+static enum leat_status replace_content(struct leat_engine *engine, struct leat_gtable *table, struct leat_delta_commit_info *info,
+                                        struct leat_error *err) {
+    struct leat_changes diff;
+    const struct leat_delta_snapshot *now = leat_delta_current(table->delta);
+    uint64_t rows = 0;
+    enum leat_status st = LEAT_OK;
+    for (size_t i = 0; i < now->file_count; i++) rows += (uint64_t)now->files[i].row_count;
+    leat_changes_init(&diff, &table->plan->schema);
+    if (has_retraction(&table->pending)) leat_changes_consolidate(&table->pending);
+    if (rows) st = leat_table_difference(engine, table, -1, &diff, err);
+    if (st != LEAT_OK) goto out;
+    if (rows && diff.row_count == 0) {
+        st = write_rows(engine, table->delta, table->def->name, &diff, false, info, err);
+    } else if (rows && diff.row_count < rows) {
+        info->operation = "MERGE";
+        expand_copies(&diff);
+        st = leat_delta_apply(table->delta, &diff, NULL, 0, info, NULL, err);
+    } else {
+        expand_copies(&table->pending);
+        st = write_rows(engine, table->delta, table->def->name, &table->pending, true, info, err);
+    }
+    if (st != LEAT_OK) goto out;
+    table->overwrite = false;
+    leat_changes_reset(&table->pending);
+out:
+    leat_changes_deinit(&diff);
+    return st;
 }
 
 static enum leat_status commit_table(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
@@ -258,9 +308,14 @@ static enum leat_status commit_table(struct leat_engine *engine, struct leat_gta
     struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier.data, .txns = &txn, .txn_count = 1};
     if ((st = commit_side(engine, table, &table->late, &info, err)) != LEAT_OK) goto out;
     if ((st = commit_side(engine, table, &table->dead, &info, err)) != LEAT_OK) goto out;
+    if (table->audit.delta && (st = commit_side(engine, table, &table->audit, &info, err)) != LEAT_OK) goto out;
     if (leat_table_waits(table)) goto out;
     if ((st = commit_quarantine(engine, table, &info, err)) != LEAT_OK) goto out;
-    if ((st = commit_changes(engine, table->delta, table->def->name, &table->pending, &table->overwrite, &info, err)) != LEAT_OK) goto out;
+    if (table->overwrite)
+        st = replace_content(engine, table, &info, err);
+    else
+        st = commit_changes(engine, table->delta, table->def->name, &table->pending, &table->overwrite, &info, err);
+    if (st != LEAT_OK) goto out;
     table->committed_step = engine->step;
     if (leat_setting_int(engine->project, "compact_files")) st = leat_delta_compact(table->delta, 128u << 20, NULL, err);
 out:
@@ -299,9 +354,11 @@ enum leat_status leat_tables_commit(struct leat_engine *engine, struct leat_erro
     leat_frontier_json(engine, NULL, NULL, &frontier);
     for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++) {
         struct leat_gtable *table = &engine->tables[t];
-        if (table->batch || !table->group->started || !leat_table_pending(table)) continue;
+        if (table->batch || !leat_table_pending(table)) continue;
+        for (size_t s = 0; !any && st == LEAT_OK && s < engine->project->source_count; s++)
+            if (!engine->references[s]) st = leat_src_keep(&engine->sources[s], err);
         any = true;
-        st = commit_table(engine, table, err);
+        if (st == LEAT_OK) st = commit_table(engine, table, err);
     }
     if (st == LEAT_OK && any) st = write_manifest(engine, frontier.data, err);
     leat_phase_end(engine, LEAT_PHASE_COMMIT, cpu);

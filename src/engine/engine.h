@@ -41,6 +41,18 @@ enum leat_status leat_engine_run_once(struct leat_engine *, bool all, bool final
 /* `leat run`: until *stop becomes non-zero. */
 enum leat_status leat_engine_run(struct leat_engine *, const volatile int *stop, struct leat_error *) LEAT_MUST;
 
+/* Rule 12: late records are admitted; what changes is published as a difference, and kept in <table>__restatements with old, new,
+ * reason and records. Steps and commits what waits first. out (may be NULL): JSON, an entry a table that took part. Nothing late:
+ * nothing happens. */
+struct leat_restate_options {
+    const char *table;         /* and the tables it is made of; NULL: all */
+    int64_t from_us, to_us;    /* event times [from, to); INT64_MIN and 0: no bound */
+    const char *reason;
+};
+#define LEAT_RESTATE_FROM_MIN (-INT64_C(200000000000000000)) /* bounds that DuckDB has timestamps for */
+#define LEAT_RESTATE_TO_MAX INT64_C(9000000000000000000)
+enum leat_status leat_engine_restate(struct leat_engine *, const struct leat_restate_options *, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
+
 /* Promise 1 for one table (all when NULL): prints differing rows to out; *differing their number. */
 enum leat_status leat_engine_verify(struct leat_engine *, const char *table, size_t max_rows, struct leat_buffer *out, uint64_t *differing, struct leat_error *) LEAT_MUST;
 /* Called now and then during run_once with the records just read. */

@@ -84,6 +84,7 @@ static struct leat_group *group_for(struct leat_engine *engine, int64_t freshnes
     g->watermarks = leat_alloc(sources * sizeof *g->watermarks);
     g->history = leat_alloc(sources * sizeof *g->history);
     g->floors = leat_alloc(sources * sizeof *g->floors);
+    g->lows = leat_alloc(sources * sizeof *g->lows);
     g->times = leat_alloc(sources * sizeof *g->times);
     g->time_counts = leat_alloc(sources * sizeof *g->time_counts);
     g->reference_versions = leat_alloc(sources * sizeof *g->reference_versions);
@@ -175,18 +176,23 @@ static void mark_feeds(struct leat_group *g) {
     }
 }
 
+enum leat_status leat_group_open_node(struct leat_group *g, int index, struct leat_error *err) {
+    struct leat_gnode *node = &g->nodes[index];
+    node->node = NULL;
+    if (node->op->kind == LEAT_OP_SOURCE || node->op->kind == LEAT_OP_REFERENCE || node->op->kind == LEAT_OP_TABLE) return LEAT_OK;
+    int id = g->engine->next_node_id++;
+    const struct leat_schema *schemas[2] = {NULL, NULL};
+    for (int c = 0; c < 2; c++)
+        if (node->children[c] >= 0) schemas[c] = &g->nodes[node->children[c]].op->schema;
+    enum leat_status st = leat_node_open(g->engine->step_conn, node->op, schemas, id, &node->node, err);
+    return st == LEAT_OK ? st : leat_prepend(err, "operator %d", index);
+}
+
 enum leat_status leat_group_reset_nodes(struct leat_group *g, struct leat_error *err) {
     for (int i = 0; i < g->node_count; i++) {
-        struct leat_gnode *node = &g->nodes[i];
-        if (node->node) leat_node_close(node->node);
-        node->node = NULL;
-        if (node->op->kind == LEAT_OP_SOURCE || node->op->kind == LEAT_OP_REFERENCE || node->op->kind == LEAT_OP_TABLE) continue;
-        int id = g->engine->next_node_id++;
-        const struct leat_schema *schemas[2] = {NULL, NULL};
-        for (int c = 0; c < 2; c++)
-            if (node->children[c] >= 0) schemas[c] = &g->nodes[node->children[c]].op->schema;
-        enum leat_status st = leat_node_open(g->engine->step_conn, node->op, schemas, id, &node->node, err);
-        if (st != LEAT_OK) return leat_prepend(err, "operator %d", i);
+        if (g->nodes[i].node) leat_node_close(g->nodes[i].node);
+        enum leat_status st = leat_group_open_node(g, i, err);
+        if (st != LEAT_OK) return st;
     }
     g->started = false;
     return LEAT_OK;
@@ -261,6 +267,8 @@ void leat_groups_free(struct leat_engine *engine) {
 }
 
 void leat_group_free(struct leat_group *g) {
+    leat_lows_forget(g);
+    free(g->lows);
     for (int i = 0; i < g->node_count; i++) {
         struct leat_gnode *node = &g->nodes[i];
         if (node->node) leat_node_close(node->node);

@@ -68,11 +68,14 @@ struct leat_src {
     int64_t last_arrival_us;
     bool finished;
     struct leat_quiet whole, *quiet; size_t quiet_count; /* with idle_timeout: of the source, of its partitions */
+    uint64_t kept_revision, kept_hash;  /* of the connector's description in the lake */
     uint64_t records_in, records_dead;
 };
 
 struct leat_balance { uint64_t in, admitted, late, dead; };
 struct leat_late_key { uint32_t partition; uint64_t offset; };
+struct leat_low { uint32_t partition; uint64_t upto; int64_t event_us; }; /* the lowest of a run of records that ends before upto */
+struct leat_lows { struct leat_low *items; size_t count; };
 struct leat_late_set { struct leat_late_key *items; size_t count; }; /* sorted */
 /* A table beside a table: append-only, committed with it, idempotent on its own. */
 struct leat_side {
@@ -96,6 +99,8 @@ struct leat_gtable {
 
     uint64_t committed_step;            /* from the Delta txn at open */
     struct leat_side late, dead;        /* t__late; t__dead: rows whose expressions failed */
+    struct leat_side audit;             /* t__restatements; opened when there is one */
+    uint64_t restated; int64_t restated_us; /* late records admitted by restatements; the last one's time */
     struct leat_late_set *late_sets;    /* per source: what t__late holds, while history is read; NULL: not loaded */
     int late_class;                     /* tables of one class share operators */
     struct leat_side quarantine;        /* t__quarantine; delta NULL without a constraint that says QUARANTINE */
@@ -125,8 +130,19 @@ struct leat_gnode {
     bool *feeds;                        /* per table of the group: does it depend on this node? */
     bool *counts;                       /* SOURCE, per table of the group: keeps its row balance of this source */
 };
+/* A restatement under way: part of the group is built anew up to where the group was. */
+struct leat_rebuild {
+    uint64_t step;
+    int64_t clock_us;
+    bool *nodes, *tables;               /* take part; change */
+    struct leat_cursors *upto;          /* per source of the project, as in the group */
+    int64_t *watermarks;
+    uint64_t *references;
+    json_t *cut_sets;                   /* their floors */
+};
 struct leat_group {
     struct leat_engine *engine;
+    struct leat_rebuild *rebuild;       /* NULL: ordinary steps */
     int64_t freshness_us;
     struct leat_gnode *nodes; int node_count;
     struct leat_gtable **tables; int table_count;
@@ -136,6 +152,7 @@ struct leat_group {
     struct leat_cursors *history;       /* per source: records before these were decided (rule 2): t__late says which are late */
     int64_t *floors;                    /* per source: the watermark never falls below this, once history is read */
     bool late_loaded;                   /* its tables' late sets are in memory */
+    struct leat_lows *lows;             /* per source: event times still to come in history */
     struct leat_partition_time **times; size_t *time_counts; /* per source, per partition */
     struct leat_cut_set *cut_sets; size_t cut_set_count;
     uint64_t *reference_versions;       /* per source of the project */
@@ -150,7 +167,7 @@ struct leat_engine {
     struct leat_project *project;
     char *project_dir, *lake_dir, *work_dir, *scratch_dir;
     bool read_only;
-    struct leat_file *lock;
+    struct leat_file *lock, *lake_lock;
     struct leat_duck *step_duck, *plan_duck, *batch_duck;
     bool own_step, own_plan, own_batch;
     struct leat_conn *step_conn, *plan_conn, *batch_conn;
@@ -175,6 +192,7 @@ struct leat_engine {
     bool final;                         /* event time ends: windows close */
     bool all;                           /* run --all: also what is not due */
     int64_t bronze_due_us, status_due_us, vacuum_due_us;
+    int64_t restated_us, restate_due_us; /* the last restatement; when late records are admitted next */
     uint64_t status_step;
     void (*progress)(void *, uint64_t records);
     void *progress_context;
@@ -204,10 +222,20 @@ enum leat_status leat_src_poll(struct leat_src *, uint64_t *records, struct leat
 
 /* Makes chunks of waiting records until memory's bound, or (upto given) of everything below it. */
 enum leat_status leat_src_refill(struct leat_src *, const struct leat_cursors *upto, struct leat_error *) LEAT_MUST;
+/* lost.c: a work folder that is new to a lake with records */
+/* Before anything of a partition is committed to the lake, the lake says what the partition is. */
+enum leat_status leat_src_keep(struct leat_src *, struct leat_error *) LEAT_MUST;
+/* Before the connector is opened: a log that is empty, or was never there, goes on where bronze ends. CONFLICT: it is older than bronze. */
+enum leat_status leat_src_follow_bronze(struct leat_src *, const struct leat_connector_ops *, const char *state_dir, struct leat_error *) LEAT_MUST;
+enum leat_status leat_src_tell_seen(struct leat_src *, struct leat_error *) LEAT_MUST; /* after */
+enum leat_status leat_src_refill_below(struct leat_src *, const struct leat_cursors *upto, struct leat_error *) LEAT_MUST; /* both bounds */
 void leat_src_rewind(struct leat_src *); /* no chunks; the next refill starts at the lowest cursor of groups and bronze */
 void leat_src_release(struct leat_src *); /* drops chunks that bronze and every group are past */
 
 /* bronze.c */
+#define LEAT_BRONZE_LACKS \
+    "bronze of source \"%s\" lacks %llu records of partition %u, offsets %llu to %llu: somebody deleted them. What was computed from them stays as it " \
+    "is; to make it anew, restore %s/bronze/%s to a version that has them"
 enum leat_status leat_bronze_open(struct leat_src *, struct leat_error *) LEAT_MUST;
 enum leat_status leat_bronze_flush(struct leat_src *, struct leat_error *) LEAT_MUST;
 uint64_t leat_bronze_waiting(const struct leat_src *); /* rows not yet in bronze */
@@ -228,6 +256,10 @@ enum leat_status leat_late_load_history(struct leat_group *, struct leat_error *
 void leat_late_settle(struct leat_group *); /* forgets the sets when history is read */
 /* History of a group that begins anew: what the tables' groups had read in `state` (a head brought up to date; NULL: none is known). */
 void leat_group_set_history(struct leat_group *, const json_t *state);
+/* Looks through history once, so that windows can close while it is read: memory is bounded by its disorder. */
+enum leat_status leat_lows_load(struct leat_group *, struct leat_error *) LEAT_MUST;
+int64_t leat_lows_to_come(const struct leat_group *, int source); /* INT64_MIN: not known */
+void leat_lows_forget(struct leat_group *);
 bool leat_group_in_history(const struct leat_group *, int source); /* some of what is there is still to be read */
 
 /* The rows at n offsets (ascending, n > 0) of a partition, those that bronze has, as one chunk; without its dead records. */
@@ -239,6 +271,7 @@ enum leat_status leat_groups_build(struct leat_engine *, struct leat_diagnostics
 enum leat_status leat_groups_arrange(struct leat_engine *, struct leat_error *) LEAT_MUST; /* makes the groups, empty */
 void leat_groups_free(struct leat_engine *);
 void leat_group_free(struct leat_group *);
+enum leat_status leat_group_open_node(struct leat_group *, int index, struct leat_error *) LEAT_MUST; /* empty state; the former is not closed */
 enum leat_status leat_group_reset_nodes(struct leat_group *, struct leat_error *) LEAT_MUST; /* empty state */
 
 int64_t leat_table_freshness(const struct leat_engine *, const struct leat_gtable *);
@@ -272,6 +305,16 @@ bool leat_group_has_input(struct leat_group *);
 enum leat_status leat_group_step(struct leat_group *, bool *did, struct leat_error *) LEAT_MUST;
 /* Runs a journaled step again. */
 enum leat_status leat_group_replay(struct leat_group *, const json_t *record, struct leat_error *) LEAT_MUST;
+/* Reads from the group's cursors to where g->rebuild says; what the changing tables hold is then in their `pending`. */
+enum leat_status leat_group_rebuild(struct leat_group *, struct leat_error *) LEAT_MUST;
+
+/* restate.c: rule 12 */
+enum leat_status leat_group_restate_again(struct leat_group *, json_t *record, struct leat_error *) LEAT_MUST; /* found in the journal */
+/* What leads from the table in the lake at a version (-1: newest) to the content that has been gathered in `pending`. */
+enum leat_status leat_table_difference(struct leat_engine *, struct leat_gtable *, int64_t version, struct leat_changes *out, struct leat_error *) LEAT_MUST;
+bool leat_engine_has_late(const struct leat_engine *);
+void leat_restate_plan_next(struct leat_engine *, int64_t after_us); /* sets restate_due_us */
+enum leat_status leat_restate_if_due(struct leat_engine *, struct leat_error *) LEAT_MUST;
 
 /* commit.c */
 enum leat_status leat_table_open_delta(struct leat_engine *, struct leat_gtable *, struct leat_error *) LEAT_MUST;
@@ -282,6 +325,8 @@ const struct leat_changes *leat_table_held(const struct leat_gtable *);
 int64_t leat_table_violating(const struct leat_gtable *, size_t constraint);
 /* Why the table stays at its version; malloc'd, NULL: no constraint that says FAIL UPDATE is violated. */
 char *leat_table_violation_text(const struct leat_gtable *, const int64_t *violating);
+/* t__restatements; without `create` only where it is there. */
+enum leat_status leat_table_open_audit(struct leat_engine *, struct leat_gtable *, bool create, struct leat_error *) LEAT_MUST;
 char *leat_table_app_id(const struct leat_engine *, const struct leat_gtable *); /* of its Delta txn; owned by the caller */
 enum leat_status leat_tables_commit(struct leat_engine *, struct leat_error *) LEAT_MUST;
 enum leat_status leat_engine_checkpoint(struct leat_engine *, struct leat_error *) LEAT_MUST;
@@ -329,6 +374,10 @@ void leat_history_add(struct leat_engine *, json_t *run); /* keeps a reference *
 enum leat_status leat_batch_views(struct leat_engine *, struct leat_conn *, const struct leat_gtable *reader, const json_t *frontier, struct leat_error *) LEAT_MUST;
 /* SQL text: the rows of a bound input whose weight is `which` ("<", ">") 0, as often as it says. */
 void leat_put_changed_rows(const char *input, const struct leat_schema *, const char *which, struct leat_buffer *sql);
+/* SQL text of a table's content, or of rows of a table beside it, at a version of its Delta table (-1: newest). */
+enum leat_status leat_table_select(struct leat_engine *, const struct leat_gtable *, int64_t version, struct leat_buffer *sql, struct leat_error *) LEAT_MUST;
+enum leat_status leat_side_select(struct leat_engine *, const struct leat_gtable *, const struct leat_side *, int64_t version, const char *where,
+                                  struct leat_buffer *sql, struct leat_error *) LEAT_MUST;
 enum leat_status leat_batch_run(struct leat_engine *, struct leat_gtable *, struct leat_error *) LEAT_MUST;
 int64_t leat_batch_next_due(struct leat_engine *, struct leat_gtable *);
 

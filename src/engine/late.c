@@ -128,6 +128,7 @@ static bool past_history(const struct leat_group *g) {
 void leat_late_settle(struct leat_group *g) {
     if (!g->late_loaded || !past_history(g)) return;
     for (int t = 0; t < g->table_count; t++) leat_late_forget(g->engine, g->tables[t]);
+    leat_lows_forget(g);
     g->late_loaded = false;
 }
 
@@ -137,7 +138,7 @@ enum leat_status leat_late_load_history(struct leat_group *g, struct leat_error 
     g->late_loaded = true;
     for (int t = 0; t < g->table_count && st == LEAT_OK; t++)
         if (!g->tables[t]->late_sets) st = leat_late_load(g->engine, g->tables[t], -1, NULL, err);
-    return st;
+    return st == LEAT_OK ? leat_lows_load(g, err) : st;
 }
 
 static void raise_cursors(struct leat_cursors *to, const struct leat_cursors *from) {
@@ -188,4 +189,68 @@ void leat_group_set_history(struct leat_group *g, const json_t *state) {
         for (int t = 0; t < g->table_count && !state; t++)
             if (g->tables[t]->late_sets) raise_to_late(&g->history[s], &g->tables[t]->late_sets[s]);
     }
+}
+
+/* ---- event times still to come ------------------------------------------------------------------------------------------ */
+
+void leat_lows_forget(struct leat_group *g) {
+    for (size_t s = 0; s < g->engine->project->source_count; s++) {
+        free(g->lows[s].items);
+        g->lows[s] = (struct leat_lows){0};
+    }
+}
+
+int64_t leat_lows_to_come(const struct leat_group *g, int source) {
+    const struct leat_lows *lows = &g->lows[source];
+    int64_t lowest = lows->count ? INT64_MAX : INT64_MIN;
+    for (size_t i = 0; i < lows->count; i++)
+        if (leat_cursor_get(&g->cursors[source], lows->items[i].partition) < lows->items[i].upto && lows->items[i].event_us < lowest)
+            lowest = lows->items[i].event_us;
+    return lowest;
+}
+
+/* Is all of the source's history that is there in bronze? */
+static bool in_bronze(const struct leat_group *g, size_t s) {
+    for (size_t i = 0; i < g->history[s].count; i++) {
+        uint32_t partition = g->history[s].items[i].partition;
+        uint64_t end = end_of(g, s, partition), upto = g->history[s].items[i].next;
+        if (leat_cursor_get(&g->engine->sources[s].bronzed, partition) < (upto < end ? upto : end)) return false;
+    }
+    return true;
+}
+
+static enum leat_status load_lows(struct leat_group *g, size_t s, struct leat_error *err) {
+    const uint64_t step = g->engine->max_step_rows, run = step < 100000 ? step : 100000;
+    const struct leat_src *src = &g->engine->sources[s];
+    struct leat_buffer sql = {0};
+    struct leat_result result = {0};
+    leat_putf(&sql, "SELECT _partition, CAST((_offset // %llu + 1) * %llu AS BIGINT), epoch_us(min(", (unsigned long long)run,
+              (unsigned long long)run);
+    leat_put_sql_name(&sql, src->def->schema.fields[src->def->event_time].name);
+    leat_put(&sql, ")) AS low FROM (");
+    leat_bronze_select(src, &g->history[s], NULL, &sql);
+    leat_put(&sql, ") GROUP BY 1, 2 HAVING low IS NOT NULL ORDER BY 1, 2");
+    enum leat_status st = leat_conn_query(g->engine->batch_conn, sql.data, &result, err);
+    size_t n = st == LEAT_OK ? result.rows.row_count : 0;
+    struct leat_low *items = n ? leat_alloc(n * sizeof *items) : NULL;
+    for (size_t i = 0; i < n; i++)
+        items[i] = (struct leat_low){(uint32_t)((const int32_t *)result.rows.columns[0].data)[i],
+                                     (uint64_t)((const int64_t *)result.rows.columns[1].data)[i],
+                                     ((const int64_t *)result.rows.columns[2].data)[i]};
+    for (size_t i = 0; i < n; i++) {
+        uint64_t end = leat_cursor_get(&g->history[s], items[i].partition);
+        if (items[i].upto > end) items[i].upto = end;
+    }
+    g->lows[s] = (struct leat_lows){items, n};
+    leat_result_deinit(&result);
+    leat_buffer_deinit(&sql);
+    return st;
+}
+
+enum leat_status leat_lows_load(struct leat_group *g, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
+    leat_lows_forget(g);
+    for (size_t s = 0; s < g->engine->project->source_count && st == LEAT_OK; s++)
+        if (g->reads[s] && g->engine->sources[s].def->event_time >= 0 && g->history[s].count && in_bronze(g, s)) st = load_lows(g, s, err);
+    return st == LEAT_OK ? st : leat_prepend(err, "event times of bronze");
 }

@@ -173,6 +173,7 @@ enum leat_status leat_engine_run_once(struct leat_engine *engine, bool all, bool
         if (st != LEAT_OK) return st;
     }
     if ((st = leat_engine_flush(engine, checkpoint_pays(engine), err)) != LEAT_OK) return st;
+    if ((st = leat_restate_if_due(engine, err)) != LEAT_OK) return st;
     st = leat_engine_batch(engine, all, err);
     engine->all = false;
     return st;
@@ -195,6 +196,7 @@ static int64_t next_due(struct leat_engine *engine) {
         int64_t left = engine->references[s] ? INT64_MAX : leat_idle_left_us(&engine->sources[s]);
         if (left != INT64_MAX) due = earlier(due, leat_engine_now(engine) + left);
     }
+    if (leat_engine_has_late(engine)) due = earlier(due, engine->restate_due_us);
     for (size_t t = 0; t < engine->project->table_count; t++)
         if (engine->tables[t].batch) due = earlier(due, leat_batch_next_due(engine, &engine->tables[t]));
     for (size_t s = 0; s < engine->project->source_count; s++)
@@ -263,6 +265,7 @@ enum leat_status leat_engine_run(struct leat_engine *engine, const volatile int 
         if ((st = leat_engine_ingest(engine, &got, err)) != LEAT_OK) break;
         if ((st = leat_engine_step(engine, false, &did, err)) != LEAT_OK) break;
         if ((st = flush_due(engine, err)) != LEAT_OK) break;
+        if ((st = leat_restate_if_due(engine, err)) != LEAT_OK) break;
         if ((st = leat_engine_batch(engine, false, err)) != LEAT_OK) break;
         if ((st = leat_engine_publish_status(engine, err)) != LEAT_OK) break;
         sleep_until_due(engine, got > 0);

@@ -46,7 +46,7 @@ static enum leat_status load_identity(struct leat_engine *engine, struct leat_er
 
 static enum leat_status open_folders(struct leat_engine *engine, struct leat_error *err) {
     enum leat_status st;
-    char *lock = join(engine->work_dir, "lock");
+    char *lock = join(engine->work_dir, "lock"), *lake_lock = join(engine->lake_dir, ".lock");
     struct leat_io *io = engine->env->io;
     if ((st = leat_io_mkdirs(io, engine->lake_dir, err)) != LEAT_OK) goto out;
     if ((st = leat_io_mkdirs(io, engine->work_dir, err)) != LEAT_OK) goto out;
@@ -55,11 +55,17 @@ static enum leat_status open_folders(struct leat_engine *engine, struct leat_err
         leat_prepend(err, "another leat has %s open", engine->project_dir);
         goto out;
     }
+    if ((st = io->ops->open(io, lake_lock, LEAT_OPEN_APPEND, &engine->lake_lock, err)) != LEAT_OK) goto out;
+    if ((st = io->ops->lock(engine->lake_lock, err)) != LEAT_OK) {
+        leat_prepend(err, "another leat, of another work folder, writes the lake %s", engine->lake_dir);
+        goto out;
+    }
     if ((st = leat_io_remove_tree(io, engine->scratch_dir, err)) != LEAT_OK) goto out; /* a crash's leftovers */
     if ((st = leat_io_mkdirs(io, engine->scratch_dir, err)) != LEAT_OK) goto out;
     st = load_identity(engine, err);
 out:
     free(lock);
+    free(lake_lock);
     return st;
 }
 
@@ -161,7 +167,9 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
         if ((st = leat_table_open_delta(engine, &engine->tables[t], err)) != LEAT_OK) goto out;
     close_plan_duck(engine); /* plans are made; what planning took is given back */
     if (engine->read_only) goto out;
-    if ((st = leat_engine_recover(engine, err)) == LEAT_OK) st = leat_engine_parallel(engine, false, err);
+    if ((st = leat_engine_recover(engine, err)) != LEAT_OK) goto out;
+    leat_restate_plan_next(engine, engine->restated_us > engine->created_us ? engine->restated_us : engine->created_us);
+    st = leat_engine_parallel(engine, false, err);
 out:
     if (st != LEAT_OK) {
         leat_engine_close(engine);
@@ -183,6 +191,7 @@ static void table_close(struct leat_gtable *table, size_t source_count) {
     side_close(&table->dead);
     side_close(&table->quarantine);
     free(table->violating);
+    side_close(&table->audit);
     if (table->pending.schema) leat_changes_deinit(&table->pending);
     if (table->plan) leat_plan_free(table->plan);
     for (size_t s = 0; table->late_sets && s < source_count; s++) free(table->late_sets[s].items);
@@ -207,6 +216,7 @@ void leat_engine_close(struct leat_engine *engine) {
     if (engine->step_duck && engine->own_step) leat_duck_close(engine->step_duck);
     if (engine->batch_duck && engine->own_batch) leat_duck_close(engine->batch_duck);
     if (engine->lock) engine->env->io->ops->close(engine->lock);
+    if (engine->lake_lock) engine->env->io->ops->close(engine->lake_lock);
     for (size_t i = 0; engine->made_views && i < engine->project->order_count; i++) free(engine->made_views[i]);
     free(engine->made_views);
     for (size_t v = 0; engine->view_sql && v < engine->project->view_count; v++) free(engine->view_sql[v]);

@@ -69,6 +69,7 @@ static enum leat_status reset(struct leat_engine *engine, const json_t *old, str
         leat_group_set_history(g, old);
         if ((st = leat_group_reset_nodes(g, err)) != LEAT_OK) return st;
         g->late_loaded = true;
+        if ((st = leat_lows_load(g, err)) != LEAT_OK) return st;
         leat_late_settle(g);
     }
     for (size_t t = 0; t < engine->project->table_count; t++)
@@ -113,12 +114,13 @@ static enum leat_status replay_records(struct leat_engine *engine, const json_t 
     json_t *record;
     json_array_foreach((json_t *)records, i, record) {
         if (is_type(record, "run")) leat_engine_replay_run(engine, record);
-        if (!steps || !is_type(record, "step")) continue;
+        bool restate = is_type(record, "restate");
+        if (!steps || !(restate || is_type(record, "step"))) continue;
         if ((uint64_t)json_integer_value(json_object_get(record, "n")) <= from) continue;
         struct leat_group *group = group_of(engine, json_integer_value(json_object_get(record, "g")));
         if (!group) return leat_fail(err, LEAT_CORRUPT, "journal: a step of a group that does not exist");
         engine->replayed = true;
-        enum leat_status st = leat_group_replay(group, record, err);
+        enum leat_status st = restate ? leat_group_restate_again(group, record, err) : leat_group_replay(group, record, err);
         if (st != LEAT_OK)
             return leat_prepend(err, "replaying step %lld", (long long)json_integer_value(json_object_get(record, "n")));
         int64_t clock = json_integer_value(json_object_get(record, "c"));

@@ -40,6 +40,7 @@ enum leat_status leat_src_open(struct leat_engine *engine, int index, struct lea
     if ((st = leat_io_mkdirs(engine->env->io, state_dir, err)) != LEAT_OK) goto out;
     struct leat_log_options options = {.segment_bytes = (uint64_t)leat_setting_int(engine->project, "segment_size")};
     if ((st = leat_log_open(engine->env, log_dir, &options, &src->log, err)) != LEAT_OK) goto out;
+    if ((st = leat_src_follow_bronze(src, ops, state_dir, err)) != LEAT_OK) goto out;
     size_t count;
     const struct leat_log_end *ends = leat_log_ends(src->log, &count);
     for (size_t i = 0; i < count; i++) {
@@ -48,6 +49,7 @@ enum leat_status leat_src_open(struct leat_engine *engine, int index, struct lea
     }
     leat_idle_open(src);
     st = ops->open(engine->env, src->def, engine->project_dir, state_dir, ends, count, &src->connector, err);
+    if (st == LEAT_OK) st = leat_src_tell_seen(src, err);
 out:
     free(log_dir);
     return st;
@@ -151,6 +153,21 @@ static enum leat_status load_partition(struct leat_src *src, uint32_t partition,
     return LEAT_OK;
 }
 
+static enum leat_status refill(struct leat_src *src, const struct leat_cursors *upto, uint64_t rows_max, struct leat_error *err) {
+    for (size_t i = 0; i < src->ends.count; i++) {
+        uint32_t partition = src->ends.items[i].partition;
+        uint64_t to = upto ? leat_cursor_get(upto, partition) : src->ends.items[i].next;
+        if (leat_cursor_get(&src->loaded, partition) >= to) continue;
+        enum leat_status st = load_partition(src, partition, to, rows_max, err);
+        if (st != LEAT_OK) return st;
+    }
+    return LEAT_OK;
+}
+
+enum leat_status leat_src_refill_below(struct leat_src *src, const struct leat_cursors *upto, struct leat_error *err) {
+    return refill(src, upto, chunk_rows_max(src), err);
+}
+
 enum leat_status leat_src_refill(struct leat_src *src, const struct leat_cursors *upto, struct leat_error *err) {
     /* Chunks that only bronze still needs must not keep the groups from reading on. */
     if (src->chunk_rows >= chunk_rows_max(src) && !src->engine->replaying) {
@@ -158,14 +175,7 @@ enum leat_status leat_src_refill(struct leat_src *src, const struct leat_cursors
         if (st != LEAT_OK) return st;
         leat_src_release(src);
     }
-    for (size_t i = 0; i < src->ends.count; i++) {
-        uint32_t partition = src->ends.items[i].partition;
-        uint64_t to = upto ? leat_cursor_get(upto, partition) : src->ends.items[i].next;
-        if (leat_cursor_get(&src->loaded, partition) >= to) continue;
-        enum leat_status st = load_partition(src, partition, to, upto ? UINT64_MAX : chunk_rows_max(src), err);
-        if (st != LEAT_OK) return st;
-    }
-    return LEAT_OK;
+    return refill(src, upto, upto ? UINT64_MAX : chunk_rows_max(src), err);
 }
 
 void leat_src_rewind(struct leat_src *src) {

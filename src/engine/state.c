@@ -67,6 +67,7 @@ static json_t *table_json(const struct leat_engine *engine, const struct leat_gt
                              (json_int_t)table->withheld, "balance", leat_balance_json(engine, table->balance));
     if (table->last_error) json_object_set_new(json, "error", json_string(table->last_error));
     if (table->group) json_object_set_new(json, "g", json_integer(table->group->freshness_us));
+    if (table->restated) json_object_set_new(json, "restated", json_pack("[I,I]", (json_int_t)table->restated, (json_int_t)table->restated_us));
     if (table->late_class) json_object_set_new(json, "late_class", json_integer(table->late_class));
     return json;
 }
@@ -76,9 +77,9 @@ json_t *leat_engine_state(const struct leat_engine *engine) {
     for (int k = 0; k < engine->group_count; k++) json_array_append_new(groups, group_json(engine->groups[k]));
     for (size_t t = 0; t < engine->project->table_count; t++)
         json_object_set_new(tables, engine->tables[t].def->name, table_json(engine, &engine->tables[t]));
-    return json_pack("{s:s,s:I,s:I,s:I,s:I,s:s,s:o,s:o,s:O}", "t", "head", "n", (json_int_t)engine->step, "clock",
+    return json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:s,s:o,s:o,s:O}", "t", "head", "n", (json_int_t)engine->step, "clock",
                      (json_int_t)engine->clock_us, "created", (json_int_t)engine->created_us, "reset_step",
-                     (json_int_t)engine->reset_step, "fp", engine->fingerprint, "groups", groups, "tables", tables, "history",
+                     (json_int_t)engine->reset_step, "restated", (json_int_t)engine->restated_us, "fp", engine->fingerprint, "groups", groups, "tables", tables, "history",
                      engine->history);
 }
 
@@ -123,6 +124,7 @@ void leat_engine_load_classes(struct leat_engine *engine, const json_t *state) {
 void leat_engine_load_runs(struct leat_engine *engine, const json_t *state) {
     engine->created_us = (int64_t)get_u64(state, "created");
     engine->reset_step = get_u64(state, "reset_step");
+    engine->restated_us = (int64_t)get_u64(state, "restated");
     engine->step = get_u64(state, "n");
     int64_t clock = (int64_t)get_u64(state, "clock");
     if (clock > engine->clock_us) engine->clock_us = clock;
@@ -142,6 +144,9 @@ void leat_engine_load_runs(struct leat_engine *engine, const json_t *state) {
         table->inputs_seen = get_u64(json, "inputs");
         table->last_rows = (int64_t)get_u64(json, "rows");
         table->last_cpu_us = (int64_t)get_u64(json, "cpu_us");
+        json_t *restated = json_object_get(json, "restated");
+        table->restated = (uint64_t)json_integer_value(json_array_get(restated, 0));
+        table->restated_us = json_integer_value(json_array_get(restated, 1));
         free(table->last_error);
         table->last_error = error ? leat_strdup(error) : NULL;
     }

@@ -59,6 +59,8 @@ static json_t *table_json(struct leat_engine *engine, struct leat_gtable *table)
         json_object_set_new(json, "changes", json_integer((json_int_t)table->changes_out));
         json_object_set_new(json, "committed_step", json_integer((json_int_t)table->committed_step));
         json_object_set_new(json, "withheld", json_integer((json_int_t)table->withheld));
+        json_object_set_new(json, "restated", json_integer((json_int_t)table->restated));
+        json_object_set_new(json, "restated_us", time_or_null(table->restated_us));
     } else {
         int64_t due = engine->read_only ? INT64_MAX : leat_batch_next_due(engine, table);
         json_object_set_new(json, "runs", json_integer((json_int_t)table->runs));

@@ -69,17 +69,19 @@ static int64_t watermark_now(const struct leat_group *g, int s) {
     const struct leat_src *src = &g->engine->sources[s];
     int64_t lowest = INT64_MAX, delay = src->def->watermark_delay_us;
     if (src->def->event_time < 0) return INT64_MIN;
-    if (leat_group_in_history(g, s)) return g->watermarks[s]; /* no record of it may find its window closed */
-    if (all_read(g, s) && (src->finished || g->engine->final)) return INT64_MAX;
+    bool history = leat_group_in_history(g, s);
+    if (!history && all_read(g, s) && (src->finished || g->engine->final)) return INT64_MAX;
     for (size_t i = 0; i < g->time_counts[s]; i++) {
         bool newest = i + 1 == g->time_counts[s];
         if (g->times[s][i].partition != 0 && !newest) continue;
         if (partition_idle(g, s, g->times[s][i].partition)) continue;
         if (g->times[s][i].max_event_us < lowest) lowest = g->times[s][i].max_event_us;
     }
-    int64_t floor = g->watermarks[s] > g->floors[s] ? g->watermarks[s] : g->floors[s];
+    int64_t floor = history || g->watermarks[s] > g->floors[s] ? g->watermarks[s] : g->floors[s];
     if (lowest == INT64_MAX || lowest == INT64_MIN) return floor;
     int64_t watermark = lowest < INT64_MIN + delay ? INT64_MIN : lowest - delay;
+    int64_t to_come = history ? leat_lows_to_come(g, s) : INT64_MAX; /* no record of history may find its window closed */
+    if (to_come < watermark) watermark = to_come;
     return watermark > floor ? watermark : floor;
 }
 
@@ -114,7 +116,8 @@ static void choose_ranges(struct leat_group *g, struct step_input *in) {
         if (!g->reads[s]) continue;
         for (const struct leat_chunk *c = g->engine->sources[s].first; c && left; c = c->next) {
             struct chunk_range range;
-            if (!range_of(c, leat_cursor_get(&in->to[s], c->partition), UINT64_MAX, &range)) continue;
+            uint64_t end = g->rebuild ? leat_cursor_get(&g->rebuild->upto[s], c->partition) : UINT64_MAX;
+            if (!range_of(c, leat_cursor_get(&in->to[s], c->partition), end, &range)) continue;
             uint64_t records = range.to - range.from, take = records < left ? records : left;
             leat_cursor_set(&in->to[s], c->partition, range.from + take);
             left -= take;
@@ -193,7 +196,7 @@ static void count_balance(struct leat_group *g, struct leat_gnode *node, const s
         dead += range->chunk->dead[i].offset >= range->from && range->chunk->dead[i].offset < range->to;
     for (int t = 0; t < g->table_count; t++) {
         struct leat_balance *b = &g->tables[t]->balance[node->op->object];
-        if (!node->counts[t]) continue;
+        if (!node->counts[t] || (g->rebuild && !g->rebuild->tables[t])) continue;
         b->in += range->to - range->from;
         b->dead += dead;
         b->late += late;
@@ -332,14 +335,14 @@ static void add_dead(struct leat_group *g, int map, const struct leat_gnode *sou
     const char *name = source ? g->engine->project->sources[source->op->object].name : "";
     for (int t = 0; t < g->table_count; t++) {
         struct leat_gtable *table = g->tables[t];
-        if (!g->nodes[map].feeds[t]) continue;
+        if (!g->nodes[map].feeds[t] || (g->rebuild && !g->rebuild->tables[t])) continue;
         if (source) {
             table->balance[source->op->object].dead++;
             table->balance[source->op->object].admitted--;
         } else {
             table->withheld++;
         }
-        if (in->step <= table->dead.committed_step) continue;
+        if (in->step <= table->dead.committed_step && !g->rebuild) continue;
         struct leat_changes *dead = &table->dead.pending;
         leat_changes_reserve(dead, dead->row_count + 1);
         size_t at = dead->row_count++;
@@ -423,6 +426,7 @@ static enum leat_status run_nodes(struct leat_group *g, const struct step_input 
         struct leat_gnode *node = &g->nodes[i];
         int s = node->op->object;
         const struct leat_changes *inputs[2] = {NULL, NULL};
+        if (g->rebuild && !g->rebuild->nodes[i]) continue;
         switch (node->op->kind) {
         case LEAT_OP_SOURCE: source_changes(g, node, in, cuts[i]); continue;
         case LEAT_OP_REFERENCE:
@@ -475,12 +479,17 @@ static void publish(struct leat_group *g, uint64_t step) {
     for (int t = 0; t < g->table_count; t++) {
         struct leat_gtable *table = g->tables[t];
         const struct leat_changes *changes = g->nodes[table->root].result;
-        tell_violations(table);
-        if (table->quarantine_root >= 0 && g->nodes[table->quarantine_root].result && step > table->quarantine.committed_step) {
+        if (g->rebuild && !g->rebuild->tables[t]) continue;
+        if (!g->rebuild) tell_violations(table);
+        if (table->quarantine_root >= 0 && g->nodes[table->quarantine_root].result && (g->rebuild || step > table->quarantine.committed_step)) {
             const struct leat_changes *rows = g->nodes[table->quarantine_root].result;
             leat_changes_append(&table->quarantine.pending, rows, NULL, rows->row_count, 1);
         }
         if (!changes) continue;
+        if (g->rebuild) {
+            leat_changes_append(&table->pending, changes, NULL, changes->row_count, 1);
+            continue;
+        }
         if (step > table->committed_step) leat_changes_append(&table->pending, changes, NULL, changes->row_count, 1);
         table->changes_out += changes->row_count;
         for (int k = 0; k < g->engine->group_count; k++) {
@@ -668,5 +677,46 @@ enum leat_status leat_group_replay(struct leat_group *g, const json_t *record, s
         if (g->reads[s]) st = leat_src_refill(&g->engine->sources[s], &in.to[s], err);
     if (st == LEAT_OK) st = execute(g, &in, err);
     input_deinit(g, &in);
+    return st;
+}
+
+/* A table's rows, not what led to them: consolidated whenever they have doubled. */
+static void keep_small(struct leat_group *g, size_t *kept) {
+    for (int t = 0; t < g->table_count; t++) {
+        struct leat_changes *rows = &g->tables[t]->pending;
+        if (!g->rebuild->tables[t] || rows->row_count < 2 * kept[t] + 500000) continue;
+        leat_changes_consolidate(rows);
+        kept[t] = rows->row_count;
+    }
+}
+
+enum leat_status leat_group_rebuild(struct leat_group *g, struct leat_error *err) {
+    const struct leat_rebuild *r = g->rebuild;
+    size_t *kept = leat_alloc((size_t)(g->table_count + 1) * sizeof *kept);
+    enum leat_status st = LEAT_OK;
+    for (bool more = true; more && st == LEAT_OK;) {
+        struct step_input in;
+        for (size_t s = 0; s < source_count(g) && st == LEAT_OK; s++)
+            if (g->reads[s]) st = leat_src_refill_below(&g->engine->sources[s], &r->upto[s], err);
+        if (st != LEAT_OK) break;
+        input_init(g, &in);
+        in.step = r->step;
+        in.clock_us = r->clock_us;
+        memcpy(in.references, r->references, source_count(g) * sizeof *in.references);
+        choose_ranges(g, &in);
+        more = any_range(g, &in);
+        for (size_t s = 0; s < source_count(g) && more; s++) {
+            int64_t to_come = leat_lows_to_come(g, (int)s), safe = to_come < r->watermarks[s] ? to_come : r->watermarks[s];
+            if (safe > in.watermarks[s]) in.watermarks[s] = safe;
+        }
+        if (!more) { /* windows close */
+            memcpy(in.watermarks, r->watermarks, source_count(g) * sizeof *in.watermarks);
+            leat_cut_sets_load(g, r->cut_sets);
+        }
+        st = execute(g, &in, err);
+        keep_small(g, kept);
+        input_deinit(g, &in);
+    }
+    free(kept);
     return st;
 }

@@ -372,6 +372,19 @@ static enum leat_status begin_write(struct leat_log *log, struct leat_error *err
     return leat_segment_put_head(&log->next, log->log_id, &log->pending, err);
 }
 
+enum leat_status leat_log_begin(struct leat_log *log, uint32_t partition, uint64_t next_offset, int64_t arrival_us,
+                                struct leat_error *err) {
+    if (log->segment_count || log->pending.length)
+        return leat_fail(err, LEAT_INVALID, "log %s: has records already", log->dir);
+    struct leat_ends *ends[2] = {&log->durable, &log->appended};
+    for (int i = 0; i < 2; i++) {
+        struct leat_log_end *end = leat_ends_need(ends[i], partition);
+        end->next_offset = next_offset;
+        end->arrival_us = arrival_us;
+    }
+    return LEAT_OK;
+}
+
 enum leat_status leat_log_append(struct leat_log *log, const struct leat_block *block, struct leat_error *err) {
     enum leat_status status = leat_log_alive(log, err);
     if (status != LEAT_OK) return status;
@@ -474,7 +487,8 @@ const struct leat_log_end *leat_log_ends(const struct leat_log *log, size_t *cou
 }
 
 uint64_t leat_log_first_offset(const struct leat_log *log, uint32_t partition) {
-    const struct leat_log_end *start = log->segment_count ? leat_ends_find(&log->segments[0].starts, partition) : NULL;
+    const struct leat_log_end *start =
+        leat_ends_find(log->segment_count ? &log->segments[0].starts : &log->durable, partition);
     return start ? start->next_offset : 0;
 }
 

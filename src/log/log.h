@@ -27,6 +27,8 @@ struct leat_log;
 struct leat_log_options { uint64_t segment_bytes; /* 0: 64 MiB */ };
 enum leat_status leat_log_open(struct leat_env *, const char *dir, const struct leat_log_options *, struct leat_log **out, struct leat_error *) LEAT_MUST;
 void leat_log_close(struct leat_log *);
+/* Of a log that is empty: a partition's records before next_offset are elsewhere (in bronze, after the work folder was lost). */
+enum leat_status leat_log_begin(struct leat_log *, uint32_t partition, uint64_t next_offset, int64_t arrival_us, struct leat_error *) LEAT_MUST;
 /* base_offset must equal the partition's next offset (INVALID otherwise). Copies the block into the write buffer; when that is full, syncs
  * first (and may fail as leat_log_sync does, the block then not taken). No records: only the position moves. */
 enum leat_status leat_log_append(struct leat_log *, const struct leat_block *, struct leat_error *) LEAT_MUST;

@@ -233,7 +233,11 @@ void leat_parser_set(struct leat_parser *p) {
         }
     }
     char *value = leat_given_normalise(p, spec, &given);
-    if (value) {
+    int minute;
+    if (value && strcmp(spec->name, "restate_at") == 0 && !leat_setting_time_of_day(value, &minute)) {
+        leat_parser_error(p, name_at, "write '03:00', or 'never'", "the setting 'restate_at' is no time of day: '%s'", value);
+        free(value);
+    } else if (value) {
         project->settings =
             leat_realloc(project->settings, (project->setting_count + 1) * sizeof *project->settings);
         project->settings[project->setting_count++] = (struct leat_setting){

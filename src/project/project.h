@@ -116,6 +116,7 @@ bool leat_project_find(const struct leat_project *, const char *name, struct lea
  * as a number: an integer, bytes, microseconds, booleans 0 or 1. An unknown name is a programming error: aborts. */
 const char *leat_setting_text(const struct leat_project *, const char *name);
 int64_t leat_setting_int(const struct leat_project *, const char *name);
+bool leat_setting_time_of_day(const char *text, int *minute); /* '03:00': 180; 'never': -1; false: neither */
 
 /* Checks every query by DuckDB's binder, in an instance of its own: unknown columns and functions, types, doubled names, primary
  * keys, constraints, and time zones (leat_project_check_zones). For a project without errors so far. Findings, with places and

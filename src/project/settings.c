@@ -70,6 +70,11 @@ static const struct leat_option_spec specs[] = {
      .max = (DAY_US / 24),
      .default_text = "1 second",
      .prose = "First wait after a failed attempt that may be repeated; it doubles up to a minute or, if longer, this."},
+    {.name = "restate_at",
+     .type = LEAT_OPTION_TEXT,
+     .default_text = "03:00",
+     .prose = "Time of day, in `time_zone`, at which late records are admitted to the tables they were late for (`leat restate`); missed, at the "
+              "next chance. `never`: only when asked."},
     {.name = "compact_files",
      .type = LEAT_OPTION_INT,
      .unit = "files",
@@ -91,6 +96,15 @@ const struct leat_option_table leat_settings_table = {
     .specs = specs,
     .count = sizeof specs / sizeof *specs,
 };
+
+bool leat_setting_time_of_day(const char *text, int *minute) {
+    int hour, min, end = 0;
+    *minute = -1;
+    if (strcasecmp(text, "never") == 0) return true;
+    if (sscanf(text, "%2d:%2d%n", &hour, &min, &end) != 2 || text[end] || hour < 0 || hour > 23 || min < 0 || min > 59) return false;
+    *minute = hour * 60 + min;
+    return true;
+}
 
 const char *leat_setting_text(const struct leat_project *project, const char *name) {
     for (size_t i = 0; i < project->setting_count; i++)

@@ -74,5 +74,7 @@ void prop_draw_data(struct prop_case *c, struct leat_random *r) {
         c->checkpoint[i] = prop_chance(r, 25);
         c->flush[i] = prop_chance(r, 40);
         c->change[i] = i && prop_chance(r, 10);
+        c->lose[i] = i && prop_chance(r, 5);
+        if (prop_chance(r, 20)) c->restate[i] = prop_chance(r, 60) ? 1 : (uint8_t)(2 + prop_below(r, 200));
     }
 }

@@ -19,11 +19,13 @@ struct prop_case {
     uint64_t step_rows[ROUNDS_MAX];
     bool restart[ROUNDS_MAX], flush[ROUNDS_MAX], checkpoint[ROUNDS_MAX];
     bool change[ROUNDS_MAX];                                  /* the project is another one from this round on */
+    bool lose[ROUNDS_MAX];                                    /* the work folder is lost before the round */
+    uint8_t restate[ROUNDS_MAX];                              /* 0: no; 1: everything late; more: event times from that many seconds on */
 };
 /* What the cases so far have met. */
 struct prop_coverage {
     uint64_t tables, classes[8], empty_tables, uncompared, comparisons, tables_late, tables_dead, tables_withheld, never_run;
-    uint64_t late, dead, restarts_replaying, checkpoints_loaded, many_steps, reference_changes, changed_after_late; /* cases */
+    uint64_t late, dead, restarts_replaying, checkpoints_loaded, many_steps, reference_changes, changed_after_late, restated, lost; /* cases */
 };
 void prop_case_draw(struct prop_case *, uint64_t seed);
 void prop_case_free(struct prop_case *);

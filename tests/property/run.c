@@ -22,7 +22,7 @@ struct run {
     const char *dir;
     struct prop_coverage *coverage;
     uint64_t steps, unsaved_steps; /* since the start; since the last checkpoint */
-    bool has_checkpoint, replayed, loaded, changed_after_late;
+    bool has_checkpoint, replayed, loaded, changed_after_late, restated, lost;
 };
 
 void prop_write_file(const char *dir, const char *name, const char *text, const char *mode) {
@@ -176,6 +176,8 @@ static enum leat_status check_status(struct run *run, uint64_t records, char **r
         run->coverage->checkpoints_loaded += run->loaded;
         run->coverage->many_steps += run->steps >= 10;
         run->coverage->changed_after_late += run->changed_after_late;
+        run->coverage->restated += run->restated;
+        run->coverage->lost += run->lost;
     }
     json_decref(status);
     leat_buffer_deinit(&text);
@@ -193,7 +195,15 @@ static enum leat_status play_round(const struct prop_case *c, size_t round, stru
         leat_buffer_deinit(&status);
         prop_write_project(c, round, run->dir);
     }
-    if (round == 0 || c->restart[round] || c->change[round])
+    if (round && c->lose[round]) {
+        char work[512];
+        snprintf(work, sizeof work, "%s/.leat", run->dir);
+        leat_engine_close(run->engine);
+        run->engine = NULL;
+        run->lost = true;
+        if ((st = leat_io_remove_tree(run->env.io, work, err)) != LEAT_OK) return st;
+    }
+    if (round == 0 || c->restart[round] || c->change[round] || c->lose[round])
         if ((st = reopen(run, c->step_rows[round], err)) != LEAT_OK) return st;
     if ((st = leat_engine_ingest(run->engine, &got, err)) != LEAT_OK) return st;
     /* An even number stops in the middle of the backlog. */
@@ -209,6 +219,21 @@ static enum leat_status play_round(const struct prop_case *c, size_t round, stru
     return LEAT_OK;
 }
 
+static enum leat_status restate(const struct prop_case *c, size_t round, struct run *run, struct leat_error *err) {
+    struct leat_restate_options options = {.from_us = INT64_MIN, .reason = "property"};
+    struct leat_buffer done = {0};
+    if (c->restate[round] > 1) options.from_us = (c->old_times ? -120 : 1772323200) * INT64_C(1000000) + c->restate[round] * INT64_C(1000000);
+    enum leat_status st = leat_engine_restate(run->engine, &options, &done, err);
+    run->restated |= st == LEAT_OK && strcmp(done.data, "[]") != 0;
+    leat_buffer_deinit(&done);
+    if (st != LEAT_OK) return st;
+    /* Again changes nothing. */
+    st = leat_engine_restate(run->engine, &options, &done, err);
+    if (st == LEAT_OK && strcmp(done.data, "[]") != 0) st = leat_fail(err, LEAT_CONFLICT, "a second restatement found something: %s", done.data);
+    leat_buffer_deinit(&done);
+    return st;
+}
+
 static enum leat_status play(const struct prop_case *c, struct run *run, char **report, struct leat_error *err) {
     uint64_t records = 0;
     enum leat_status st;
@@ -218,6 +243,10 @@ static enum leat_status play(const struct prop_case *c, struct run *run, char **
         if ((st = play_round(c, round, run, err)) != LEAT_OK) return st;
         if (c->flush[round]) {
             if ((st = leat_engine_flush(run->engine, false, err)) != LEAT_OK) return st;
+            if ((st = verify(run, report, err)) != LEAT_OK) return st;
+        }
+        if (c->restate[round]) {
+            if ((st = restate(c, round, run, err)) != LEAT_OK) return st;
             if ((st = verify(run, report, err)) != LEAT_OK) return st;
         }
         if (!c->checkpoint[round]) continue;

@@ -55,12 +55,15 @@ static void shrink_history(struct prop_case *c, const char *dir) {
         break;
     }
     for (size_t round = 0; round < c->round_count; round++) {
-        bool *flags[] = {&c->restart[round], &c->flush[round], &c->checkpoint[round], &c->change[round]};
+        bool *flags[] = {&c->restart[round], &c->flush[round], &c->checkpoint[round], &c->change[round], &c->lose[round]};
         for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
             if (!*flags[i]) continue;
             *flags[i] = false;
             *flags[i] = !still_fails(c, dir);
         }
+        uint8_t restate = c->restate[round];
+        c->restate[round] = 0;
+        if (restate && !still_fails(c, dir)) c->restate[round] = restate;
         char *reference = c->references[round];
         if (!reference || !round) continue;
         c->references[round] = NULL;
@@ -90,6 +93,7 @@ static void write_history(const struct prop_case *c, const char *dir) {
             leat_putf(&script, "cp rounds/%zu.sql project.sql\n", round);
             prop_write_project(c, 0, dir);
         }
+        if (round && c->lose[round]) leat_put(&script, "rm -rf .leat\n");
         leat_putf(&script, "# round %zu%s%s%s\n", round, c->restart[round] ? ", the process restarts first" : "",
                   c->flush[round] ? ", flush and verify at its end" : "", c->checkpoint[round] ? ", then a checkpoint" : "");
         snprintf(name, sizeof name, "rounds/%zu.ndjson", round);
@@ -104,6 +108,8 @@ static void write_history(const struct prop_case *c, const char *dir) {
         if (c->step_rows[round] % 2 == 0) leat_putf(&script, "# property stops after %llu steps\n", (unsigned long long)c->step_rows[round]);
         leat_putf(&script, "\"$leat\" run --once --project . --max-step-rows %llu\n\"$leat\" verify --project .\nsleep 1\n",
                   (unsigned long long)c->step_rows[round]);
+        if (c->restate[round])
+            leat_putf(&script, "\"$leat\" restate --project .%s\n\"$leat\" verify --project .\n", c->restate[round] > 1 ? " # property: from a time on" : "");
     }
     leat_putf(&script, "\"$leat\" run --once --project .%s\n\"$leat\" verify --project .\n", c->seed % 2 ? " --final" : "");
     prop_write_file(dir, "history.sh", script.data, "w");
@@ -126,8 +132,8 @@ void prop_report_failure(struct prop_case *c, const char *keep, const char *why)
     write_history(c, dir);
     printf("shrunk to %s (%s/history.sh LEAT plays it with the program):\n%s\n", dir, dir, now ? now : "(holds after shrinking)");
     for (size_t round = 0; round < c->round_count; round++)
-        printf("  round %zu: step rows %llu%s%s%s%s\n", round, (unsigned long long)c->step_rows[round], c->change[round] ? ", project change" : "",
+        printf("  round %zu: step rows %llu%s%s%s%s%s\n", round, (unsigned long long)c->step_rows[round], c->change[round] ? ", project change" : c->lose[round] ? ", work folder lost" : "",
                c->restart[round] ? ", restart" : "",
-               c->flush[round] ? ", flush" : "", c->checkpoint[round] ? ", checkpoint" : "");
+               c->flush[round] ? ", flush" : "", c->checkpoint[round] ? ", checkpoint" : "", c->restate[round] ? ", restated" : "");
     free(now);
 }

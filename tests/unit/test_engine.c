@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "engine_world.h"
-#include "sql/duck.h"
 
 static const char SOURCES[] =
     "CREATE SOURCE events (id VARCHAR NOT NULL, k INTEGER, v BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts)\n"
@@ -215,131 +214,6 @@ static void runs_have_a_row_balance(void **state) {
     world_deinit(w);
 }
 
-static char *text_of(struct world *w, const char *sql) {
-    struct leat_duck_options options = {.use = LEAT_DUCK_BATCH, .threads = 1, .time_zone = "UTC"};
-    struct leat_duck *duck;
-    struct leat_conn *conn;
-    char *text = NULL;
-    OK(leat_duck_open(&options, &duck, oops));
-    OK(leat_conn_open(duck, &conn, oops));
-    OK(leat_engine_sql_views(w->engine, conn, oops));
-    OK(leat_conn_text(conn, sql, &text, oops));
-    leat_conn_close(conn);
-    leat_duck_close(duck);
-    return text;
-}
-
-static void expect_text(struct world *w, const char *sql, const char *expected) {
-    char *text = text_of(w, sql);
-    assert_string_equal(text, expected);
-    free(text);
-}
-
-static const char MINUTES[] = "CREATE MATERIALIZED TABLE minutes FRESHNESS = INTERVAL '1' SECOND AS\n"
-                              "SELECT window_start, count(*) AS n, sum(v) AS v FROM TUMBLE(events, ts, INTERVAL '1' MINUTE) GROUP BY window_start;\n";
-
-static void event(struct world *w, const char *id, int v, const char *time) {
-    char *line = leat_asprintf("{\"id\":\"%s\",\"k\":%d,\"v\":%d,\"ts\":\"2026-01-01 %s\"}\n", id, v % 3, v, time);
-    put(w, "in/events.ndjson", line, "a");
-    free(line);
-}
-
-/* In a minute that is over: late. */
-static void with_one_late(struct world *w, const char *tables) {
-    shop_init(w, tables);
-    event(w, "a", 1, "00:00:10");
-    run(w);
-    event(w, "b", 2, "00:05:00");
-    run(w);
-    event(w, "late", 4, "00:00:20");
-    event(w, "c", 8, "00:05:10");
-    run(w);
-}
-
-static void change_project(struct world *w, const char *tables) {
-    put(w, "project.sql", SOURCES, "w");
-    put(w, "project.sql", tables, "a");
-    reopen(w);
-}
-
-#define ALL_OF(table) "SELECT string_agg(n || ':' || v, ' ' ORDER BY window_start) FROM " table
-
-/* Rule 2: another query of the same name and source leaves out what was late, and nothing else; so does the query after it. */
-static void a_changed_query_keeps_what_is_late(void **state) {
-    (void)state;
-    struct world world, *w = &world;
-    with_one_late(w, MINUTES);
-    expect_text(w, ALL_OF("minutes"), "1:1 2:10");
-    for (int i = 0; i < 2; i++) {
-        change_project(w, i ? MINUTES
-                            : "CREATE MATERIALIZED TABLE minutes FRESHNESS = INTERVAL '2' SECOND AS SELECT window_start, count(*) AS n, 10 * sum(v) AS v\n"
-                              "FROM TUMBLE(events, ts, INTERVAL '1' MINUTE) GROUP BY window_start;\n");
-        run(w);
-        expect_text(w, ALL_OF("minutes"), i ? "1:1 2:10" : "1:10 2:100");
-        expect_text(w, "SELECT count(*) || ' at ' || min(_offset) FROM minutes__late", "1 at 2");
-        expect_text(w, "SELECT count(*) FROM events", "4");
-    }
-    /* The watermark has not gone back. */
-    event(w, "late again", 16, "00:00:30");
-    run(w);
-    expect_text(w, ALL_OF("minutes"), "1:1 2:10");
-    expect_text(w, "SELECT count(*) FROM minutes__late", "2");
-    reopen(w);
-    expect_equal(w);
-    world_deinit(w);
-}
-
-/* What was late for one table is not for a new one; both read the source, each its own records. */
-static void a_new_table_has_nothing_late(void **state) {
-    (void)state;
-    struct world world, *w = &world;
-    with_one_late(w, MINUTES);
-    char *both = leat_asprintf("%sCREATE MATERIALIZED TABLE twice FRESHNESS = INTERVAL '1' SECOND AS\n"
-                               "SELECT window_start, count(*) AS n, sum(v) AS v FROM TUMBLE(events, ts, INTERVAL '1' MINUTE) GROUP BY window_start;\n",
-                               MINUTES);
-    change_project(w, both);
-    free(both);
-    for (int i = 0; i < 2; i++) {
-        run(w);
-        expect_text(w, ALL_OF("minutes"), "1:1 2:10");
-        expect_text(w, ALL_OF("twice"), "2:5 2:10");
-        reopen(w);
-    }
-    event(w, "late for both", 16, "00:00:30");
-    run(w);
-    expect_text(w, "SELECT (SELECT count(*) FROM minutes__late) || ' ' || (SELECT count(*) FROM twice__late)", "2 1");
-    world_deinit(w);
-}
-
-/* A rebuild over many steps, stopped in the middle, with a checkpoint or without, knows what is late. */
-static void a_rebuild_goes_on_where_it_was(void **state) {
-    (void)state;
-    struct world world, *w = &world;
-    bool did;
-    uint64_t got;
-    with_one_late(w, MINUTES);
-    for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
-        char *other = leat_asprintf("%sCREATE MATERIALIZED TABLE other%d FRESHNESS = INTERVAL '1' SECOND AS SELECT id FROM events;\n", MINUTES, checkpoint);
-        put(w, "project.sql", SOURCES, "w");
-        put(w, "project.sql", other, "a");
-        free(other);
-        struct leat_engine_options options = {.project_dir = w->project, .max_step_rows = 1};
-        struct leat_diagnostics diags = {0};
-        leat_engine_close(w->engine);
-        OK(leat_engine_open(&w->env, &options, &diags, &w->engine, oops));
-        leat_diagnostics_deinit(&diags);
-        OK(leat_engine_ingest(w->engine, &got, oops));
-        for (int i = 0; i < 2; i++) OK(leat_engine_step(w->engine, true, &did, oops));
-        OK(leat_engine_flush(w->engine, checkpoint, oops));
-        expect_equal(w);
-        reopen(w);
-        run(w);
-        expect_text(w, ALL_OF("minutes"), "1:1 2:10");
-        expect_text(w, "SELECT count(*) FROM minutes__late", "1");
-    }
-    world_deinit(w);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_reference_read_twice),   cmocka_unit_test(computed_keys_survive_a_restart),
@@ -348,8 +222,6 @@ int main(void) {
         cmocka_unit_test(verify_knows_who_is_behind), cmocka_unit_test(verify_knows_what_is_closed),
         cmocka_unit_test(withheld_rows_are_told),     cmocka_unit_test(a_start_without_news_keeps_the_state),
         cmocka_unit_test(runs_have_a_row_balance),
-        cmocka_unit_test(a_changed_query_keeps_what_is_late), cmocka_unit_test(a_new_table_has_nothing_late),
-        cmocka_unit_test(a_rebuild_goes_on_where_it_was),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
