@@ -46,7 +46,7 @@ static void leave_out_overflown(const struct leat_gtable *table, struct leat_buf
     leat_putf(&out, "SELECT * FROM (%s\n) WHERE true", sql->data);
     for (size_t i = 0; i < table->plan->schema.field_count; i++) {
         const struct leat_field *field = &table->plan->schema.fields[i];
-        if (field->type.kind != LEAT_DECIMAL || field->type.width != 38) continue;
+        if (field->type.kind != LEAT_HUGEINT && (field->type.kind != LEAT_DECIMAL || field->type.width != 38)) continue;
         leat_put(&out, " AND (length(regexp_replace(CAST(");
         leat_put_sql_name(&out, field->name);
         leat_put(&out, " AS VARCHAR), '[^0-9]', '', 'g')) <= 38) IS NOT FALSE");

@@ -328,6 +328,7 @@ static const char *written_name(const json_t *agg) {
     struct leat_type type = leat_bound_type(leat_bound_expression_type(leat_json_at(agg, "children", 0)));
     bool floating = leat_json_count(agg, "children") == 1 && (type.kind == LEAT_DOUBLE || type.kind == LEAT_FLOAT);
     if (strcmp(name, "count_star") == 0) return "count";
+    if (type.kind == LEAT_HUGEINT && strcmp(name, "sum") == 0) return "leat_sum_huge";
     if (floating && strcmp(name, "sum") == 0) return "leat_sum";
     if (floating && (strcmp(name, "avg") == 0 || strcmp(name, "mean") == 0)) return "leat_avg";
     return name;

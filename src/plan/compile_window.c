@@ -45,6 +45,7 @@ static const char *function_name(const json_t *window) {
     struct leat_type argument = leat_bound_type(leat_bound_expression_type(leat_json_at(window, "children", 0)));
     if (strcmp(type, "WINDOW_AGGREGATE") == 0) {
         if (strcmp(name, "count_star") == 0) return "count";
+        if (argument.kind == LEAT_HUGEINT && strcmp(name, "sum") == 0) return "leat_sum_huge"; /* likewise */
         if (argument.kind == LEAT_DOUBLE && leat_json_count(window, "children") == 1) {
             if (strcmp(name, "sum") == 0) return "leat_sum"; /* exact: the order of rows does not matter */
             if (strcmp(name, "avg") == 0 || strcmp(name, "mean") == 0) return "leat_avg";

@@ -512,7 +512,7 @@ static bool is_float_sum(const json_t *e) {
     const char *class = leat_json_text(e, "expression_class");
     if (strcmp(class, "BOUND_AGGREGATE") != 0 && strcmp(class, "BOUND_WINDOW") != 0) return false;
     uint8_t kind = leat_bound_type(leat_bound_expression_type(leat_json_at(e, "children", 0))).kind;
-    if (kind != LEAT_FLOAT && kind != LEAT_DOUBLE && kind != LEAT_UHUGEINT) return false;
+    if (kind != LEAT_FLOAT && kind != LEAT_DOUBLE && kind != LEAT_UHUGEINT && kind != LEAT_HUGEINT) return false;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (leat_json_is(e, "name", names[i])) return true;
     return false;

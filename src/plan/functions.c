@@ -110,7 +110,7 @@ static const struct family families[] = {
     {"Aggregates", AGGREGATE,
      "count count_star count_if countif sum avg mean min max bool_and bool_or bit_and bit_or bit_xor bitstring_agg "
      "median "
-     "quantile quantile_cont quantile_disc mad histogram histogram_exact grouping grouping_id leat_sum leat_avg "
+     "quantile quantile_cont quantile_disc mad histogram histogram_exact grouping grouping_id leat_sum leat_avg leat_sum_huge "
      "sum_no_overflow"},
     {"Aggregates that choose among rows", ORDERED,
      "any_value arbitrary first last mode list array_agg string_agg group_concat listagg arg_max argmax max_by arg_min "

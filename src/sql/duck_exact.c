@@ -1,4 +1,5 @@
-/* sum and avg over floats, made exact: the query's calls become leat_sum and leat_avg.
+/* sum and avg over floats, made exact: the query's calls become leat_sum and leat_avg; sum over HUGEINT becomes leat_sum_huge,
+ * which fails only where the sum does not fit, not where a part of it does not.
  *
  * DuckDB's C interface cannot replace an aggregate, and the syntax tree has no types. So each argument is tagged,
  * CASE WHEN 'leat_exact_3' <> '' THEN argument END, which changes neither its type nor the query's; the bound plan of
@@ -71,7 +72,7 @@ static char *dump_exactly(const json_t *root) {
 struct call {
     json_t *node; /* in the tree to rewrite; borrowed */
     char *tag;
-    bool is_float, is_other;
+    bool is_float, is_huge, is_other;
 };
 struct calls {
     struct call *items;
@@ -220,8 +221,10 @@ static void read_type(json_t *node, void *context) {
     bool is_float = !strcmp(type, "DOUBLE") || !strcmp(type, "FLOAT") || !strcmp(type, "UHUGEINT");
     for (size_t i = 0; i < calls->count; i++) {
         if (strcmp(calls->items[i].tag, tag) != 0) continue;
+        bool is_huge = !strcmp(type, "HUGEINT") && !strcasecmp(text_of(calls->items[i].node, "function_name"), "sum");
         calls->items[i].is_float |= is_float;
-        calls->items[i].is_other |= !is_float;
+        calls->items[i].is_huge |= is_huge;
+        calls->items[i].is_other |= !is_float && !is_huge;
     }
 }
 
@@ -318,12 +321,12 @@ static enum leat_status rename_calls(const struct calls *calls, bool *changed, s
     for (size_t i = 0; i < calls->count; i++) {
         const struct call *call = &calls->items[i];
         const char *name = text_of(call->node, "function_name");
-        if (call->is_float && call->is_other)
+        if (call->is_float + call->is_huge + call->is_other > 1)
             return leat_fail(err, LEAT_UNSUPPORTED,
                              "the same %s(...) adds floats in one place and other numbers in another: name them apart",
                              name);
-        if (!call->is_float) continue;
-        json_object_set_new(call->node, "function_name", json_string(exact_name(name)));
+        if (!call->is_float && !call->is_huge) continue;
+        json_object_set_new(call->node, "function_name", json_string(call->is_huge ? "leat_sum_huge" : exact_name(name)));
         json_object_set_new(call->node, "schema", json_string(""));
         json_object_set_new(call->node, "catalog", json_string(""));
         *changed = true;

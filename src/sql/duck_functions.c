@@ -355,12 +355,90 @@ static bool register_sum(duckdb_connection connection, const char *name, bool av
     return ok;
 }
 
+/* ---- leat_sum_huge(HUGEINT): in 192 bits, so that only the whole sum has to fit */
+
+struct huge_state {
+    uint64_t limbs[3]; /* two's complement, lowest first */
+    int64_t count;
+};
+
+static idx_t huge_size(duckdb_function_info info) {
+    (void)info;
+    return sizeof(struct huge_state);
+}
+
+static void huge_init(duckdb_function_info info, duckdb_aggregate_state state) {
+    (void)info;
+    *(struct huge_state *)state = (struct huge_state){0};
+}
+
+static void huge_add(struct huge_state *s, const uint64_t limbs[3]) {
+    unsigned __int128 carry = 0;
+    for (int i = 0; i < 3; i++) {
+        carry += (unsigned __int128)s->limbs[i] + limbs[i];
+        s->limbs[i] = (uint64_t)carry;
+        carry >>= 64;
+    }
+}
+
+static void huge_update(duckdb_function_info info, duckdb_data_chunk input, duckdb_aggregate_state *states) {
+    (void)info;
+    duckdb_vector vector = duckdb_data_chunk_get_vector(input, 0);
+    const duckdb_hugeint *values = duckdb_vector_get_data(vector);
+    const uint64_t *valid = duckdb_vector_get_validity(vector);
+    for (idx_t i = 0, n = duckdb_data_chunk_get_size(input); i < n; i++) {
+        if (valid && !(valid[i >> 6] >> (i & 63) & 1)) continue;
+        struct huge_state *s = (struct huge_state *)states[i];
+        huge_add(s, (uint64_t[3]){values[i].lower, (uint64_t)values[i].upper, values[i].upper < 0 ? UINT64_MAX : 0});
+        s->count++;
+    }
+}
+
+static void huge_combine(duckdb_function_info info, duckdb_aggregate_state *from, duckdb_aggregate_state *into, idx_t n) {
+    (void)info;
+    for (idx_t i = 0; i < n; i++) {
+        huge_add((struct huge_state *)into[i], ((const struct huge_state *)from[i])->limbs);
+        ((struct huge_state *)into[i])->count += ((const struct huge_state *)from[i])->count;
+    }
+}
+
+static void huge_finalize(duckdb_function_info info, duckdb_aggregate_state *states, duckdb_vector output, idx_t n, idx_t offset) {
+    duckdb_hugeint *out = duckdb_vector_get_data(output);
+    for (idx_t i = 0; i < n; i++) {
+        const struct huge_state *s = (const struct huge_state *)states[i];
+        if (!s->count) {
+            duckdb_vector_ensure_validity_writable(output);
+            duckdb_validity_set_row_invalid(duckdb_vector_get_validity(output), offset + i);
+            continue;
+        }
+        if (s->limbs[2] != ((int64_t)s->limbs[1] < 0 ? UINT64_MAX : 0)) {
+            duckdb_aggregate_function_set_error(info, "Overflow: a sum does not fit into HUGEINT");
+            return;
+        }
+        out[offset + i] = (duckdb_hugeint){.lower = s->limbs[0], .upper = (int64_t)s->limbs[1]};
+    }
+}
+
+static bool register_huge(duckdb_connection connection) {
+    duckdb_aggregate_function f = duckdb_create_aggregate_function();
+    duckdb_logical_type type = duckdb_create_logical_type(DUCKDB_TYPE_HUGEINT);
+    duckdb_aggregate_function_set_name(f, "leat_sum_huge");
+    duckdb_aggregate_function_add_parameter(f, type);
+    duckdb_aggregate_function_set_return_type(f, type);
+    duckdb_aggregate_function_set_functions(f, huge_size, huge_init, huge_update, huge_combine, huge_finalize);
+    bool ok = duckdb_register_aggregate_function(connection, f) == DuckDBSuccess;
+    duckdb_destroy_logical_type(&type);
+    duckdb_destroy_aggregate_function(&f);
+    return ok;
+}
+
 enum leat_status leat_duck_register_functions(struct leat_duck *d, duckdb_connection connection,
                                               struct leat_error *err) {
     if (!register_windows(connection, "leat_tumble", tumble_overload) ||
         !register_windows(connection, "leat_hop", hop_overload) ||
         !register_windows(connection, "leat_session_end", session_end_overload) || !register_now(d, connection) ||
-        !register_sum(connection, "leat_sum", false) || !register_sum(connection, "leat_avg", true))
+        !register_sum(connection, "leat_sum", false) || !register_sum(connection, "leat_avg", true) ||
+        !register_huge(connection))
         return leat_fail(err, LEAT_SQL, "DuckDB refuses leat's functions");
     return register_clock_macros(connection, err);
 }

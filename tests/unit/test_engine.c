@@ -214,6 +214,29 @@ static void runs_have_a_row_balance(void **state) {
     world_deinit(w);
 }
 
+/* Sums of HUGEINT, where a part of the sum does not fit but the sum does: as a stream, by recomputation and in a run. */
+static void sums_that_fit_in_the_end(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+#define BIG "CAST(v AS HUGEINT) * 90000000000000000000000000000000000000"
+    shop_init(w, "CREATE MATERIALIZED TABLE stream FRESHNESS = INTERVAL '1' SECOND AS SELECT k, sum(" BIG ") AS s, sum(CAST(v AS HUGEINT)) AS n FROM events GROUP BY k;\n"
+                 "CREATE MATERIALIZED TABLE windows FRESHNESS = INTERVAL '1' SECOND AS SELECT id, sum(" BIG ") OVER (PARTITION BY k) AS s FROM events;\n"
+                 "CREATE MATERIALIZED TABLE nightly SCHEDULE CRON '0 2 * * *' AS SELECT k, sum(" BIG ") AS s FROM events GROUP BY k;\n");
+    const int values[] = {1, 1, -1};
+    for (int i = 0; i < 3; i++) {
+        char *line = leat_asprintf("{\"id\":\"%d\",\"k\":1,\"v\":%d,\"ts\":\"2026-01-01 00:00:00\"}\n", i, values[i]);
+        put(w, "in/events.ndjson", line, "a");
+        free(line);
+    }
+    OK(leat_engine_run_once(w->engine, true, false, oops));
+    expect_equal(w);
+    assert_int_equal(leat_engine_failed_runs(w->engine), 0);
+    put(w, "in/events.ndjson", "{\"id\":\"x\",\"k\":1,\"v\":1,\"ts\":\"2026-01-01 00:00:00\"}\n", "a"); /* 1.8 * 10^38 does not fit */
+    OK(leat_engine_run_once(w->engine, true, false, oops));
+    assert_int_equal(leat_engine_failed_runs(w->engine), 1);
+    world_deinit(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_reference_read_twice),   cmocka_unit_test(computed_keys_survive_a_restart),
@@ -221,7 +244,7 @@ int main(void) {
         cmocka_unit_test(every_source_wakes),
         cmocka_unit_test(verify_knows_who_is_behind), cmocka_unit_test(verify_knows_what_is_closed),
         cmocka_unit_test(withheld_rows_are_told),     cmocka_unit_test(a_start_without_news_keeps_the_state),
-        cmocka_unit_test(runs_have_a_row_balance),
+        cmocka_unit_test(runs_have_a_row_balance),     cmocka_unit_test(sums_that_fit_in_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
