@@ -58,12 +58,12 @@ static void put_side_select(const struct leat_engine *engine, const struct leat_
     free(dir);
 }
 
-/* Rule 2: what a reader's side tables hold is not among its rows. */
+/* Rule 2: what a reader's side tables hold is not among its rows. Nothing is late for a run. */
 static void put_exclusions(const struct leat_engine *engine, const struct leat_gtable *reader, const struct leat_source *source,
                            struct leat_buffer *sql) {
     const struct leat_side *sides[2] = {&reader->late, &reader->dead};
     for (int i = 0; i < 2; i++) {
-        if (!sides[i]->delta || leat_delta_current(sides[i]->delta)->file_count == 0) continue;
+        if (!sides[i]->delta || (i == 0 && reader->batch) || leat_delta_current(sides[i]->delta)->file_count == 0) continue;
         leat_put(sql, " ANTI JOIN (SELECT _partition, _offset FROM (");
         put_side_select(engine, reader, sides[i], sql);
         leat_put(sql, ") WHERE _source = ");
@@ -447,6 +447,24 @@ static enum leat_status run_with_dead(struct leat_engine *engine, struct leat_gt
     return failure.status;
 }
 
+/* The run of a table that was continuous has read what had been late for it: a restatement. */
+static enum leat_status admit_late(struct leat_gtable *table, struct leat_error *err) {
+    struct leat_buffer none = {0};
+    if (!table->late.delta || leat_delta_current(table->late.delta)->file_count == 0) return LEAT_OK;
+    leat_put(&none, "SELECT ");
+    for (size_t i = 0; i < table->late.schema.field_count; i++) {
+        char type[32];
+        leat_type_print(table->late.schema.fields[i].type, type);
+        leat_putf(&none, "%sCAST(NULL AS %s) AS ", i ? ", " : "", type);
+        leat_put_sql_name(&none, table->late.schema.fields[i].name);
+    }
+    leat_put(&none, " WHERE false");
+    const struct leat_delta_commit_info info = {.operation = "WRITE"};
+    enum leat_status st = leat_delta_overwrite(table->late.delta, none.data, &info, NULL, err);
+    leat_buffer_deinit(&none);
+    return st;
+}
+
 /* Runs one table. A failure that the disk did not cause leaves the table as it was, is recorded and retried with back-off. */
 enum leat_status leat_batch_run(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
     int64_t start = leat_engine_now(engine), cpu = leat_usage_cpu_us(), bytes = 0;
@@ -479,6 +497,7 @@ enum leat_status leat_batch_run(struct leat_engine *engine, struct leat_gtable *
     table->retry_us = 0;
     table->inputs_seen = inputs;
     table->last_rows = snapshot_rows(leat_delta_current(table->delta), &bytes);
+    if ((st = admit_late(table, err)) != LEAT_OK) return st;
     if ((st = journal_run(engine, table, start, bytes, NULL, err)) != LEAT_OK) return st;
     return leat_delta_compact(table->delta, 128u << 20, NULL, err);
 }

@@ -75,6 +75,25 @@ enum leat_status leat_table_open_audit(struct leat_engine *engine, struct leat_g
     return open_side(engine, table, &table->audit, err);
 }
 
+static enum leat_status open_late(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
+    table->late.suffix = "__late";
+    leat_schema_add(&table->late.schema, "_source", T_VARCHAR, false);
+    leat_schema_add(&table->late.schema, "_partition", T_INTEGER, false);
+    leat_schema_add(&table->late.schema, "_offset", T_BIGINT, false);
+    leat_schema_add(&table->late.schema, "event_time", T_TIMESTAMP, false);
+    leat_schema_add(&table->late.schema, "arrival", T_TIMESTAMP, false);
+    leat_schema_add(&table->late.schema, "cut", T_TIMESTAMP, false);
+    leat_schema_add(&table->late.schema, "step", T_BIGINT, false);
+    return open_side(engine, table, &table->late, err);
+}
+
+static bool was_continuous(const struct leat_engine *engine, const struct leat_gtable *table) {
+    char *log = leat_asprintf("%s/%s__late/_delta_log", engine->lake_dir, table->def->name);
+    bool there = leat_io_exists(engine->env->io, log);
+    free(log);
+    return there;
+}
+
 enum leat_status leat_table_open_delta(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
     char *dir = leat_asprintf("%s/%s", engine->lake_dir, table->def->name), *app_id = leat_table_app_id(engine, table);
     struct leat_buffer keys = {0};
@@ -117,17 +136,10 @@ enum leat_status leat_table_open_delta(struct leat_engine *engine, struct leat_g
     if (table->batch) {
         table->violating = leat_alloc((table->def->constraint_count + 1) * sizeof *table->violating);
         leat_balance_load_frontier(engine, table);
+        st = was_continuous(engine, table) ? open_late(engine, table, err) : LEAT_OK;
         goto out;
     }
-    table->late.suffix = "__late";
-    leat_schema_add(&table->late.schema, "_source", T_VARCHAR, false);
-    leat_schema_add(&table->late.schema, "_partition", T_INTEGER, false);
-    leat_schema_add(&table->late.schema, "_offset", T_BIGINT, false);
-    leat_schema_add(&table->late.schema, "event_time", T_TIMESTAMP, false);
-    leat_schema_add(&table->late.schema, "arrival", T_TIMESTAMP, false);
-    leat_schema_add(&table->late.schema, "cut", T_TIMESTAMP, false);
-    leat_schema_add(&table->late.schema, "step", T_BIGINT, false);
-    if ((st = open_side(engine, table, &table->late, err)) != LEAT_OK) goto out;
+    if ((st = open_late(engine, table, err)) != LEAT_OK) goto out;
     st = leat_table_open_audit(engine, table, false, err);
 out:
     free(dir);
