@@ -85,13 +85,14 @@ enum leat_status leat_src_follow_bronze(struct leat_src *src, const struct leat_
     }
     if (count || !src->bronzed.count) return LEAT_OK;
     char *partitions = leat_asprintf("%s/partitions.json", state_dir);
-    if (!leat_io_exists(src->engine->env->io, partitions)) st = restore(src, ops, state_dir, err);
+    if (!leat_io_exists(src->engine->env->io, partitions)) { /* at the first start */
+        leat_log(src->engine->env, LEAT_LOG_WARN, "source %s: this work folder is new to the lake; reading goes on where bronze ends", src->def->name);
+        st = restore(src, ops, state_dir, err);
+    }
     free(partitions);
     if (st == LEAT_OK) st = last_arrival(src, &arrival_us, err);
     for (size_t i = 0; i < src->bronzed.count && st == LEAT_OK; i++)
         st = leat_log_begin(src->log, src->bronzed.items[i].partition, src->bronzed.items[i].next, arrival_us, err);
-    if (st == LEAT_OK)
-        leat_log(src->engine->env, LEAT_LOG_WARN, "source %s: this work folder is new to the lake; reading goes on where bronze ends", src->def->name);
     return st;
 }
 
