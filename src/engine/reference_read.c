@@ -11,8 +11,9 @@
 #include "connect/content.h"
 #include "connect/glob.h"
 #include "data/decode.h"
+#include "data/key.h"
 
-enum { RECORDS_PER_BLOCK = 64 * 1024 };
+enum { RECORDS_PER_BLOCK = 8 * 1024 };
 /* A reference is held in memory; what is larger belongs into an unbounded source. */
 static const size_t FILE_BYTES_MAX = (size_t)4 << 30;
 /* A file written in the same tick of the file system's clock as it was read shows no new time: only older times are
@@ -89,7 +90,7 @@ static enum leat_compression compression_of(const struct leat_source *def) {
 static enum leat_status read_content(struct leat_reference *r, const char *path, uint64_t size_bytes,
                                      struct leat_buffer *out, struct leat_error *err) {
     struct leat_content *content = NULL;
-    size_t want = size_bytes < LEAT_MIB ? LEAT_MIB : 16 * LEAT_MIB, got = 0;
+    size_t want = size_bytes < LEAT_MIB ? (size_t)size_bytes + 64 * LEAT_KIB : 16 * LEAT_MIB, got = 0;
     int64_t max_ratio = leat_source_option_int(r->def, "max_decompressed_ratio", 200);
     enum leat_status status = leat_content_open(r->env->io, path, compression_of(r->def), max_ratio, &content, err);
     out->max_bytes = FILE_BYTES_MAX;
@@ -284,12 +285,34 @@ static enum leat_status check_not_null(const struct leat_reference *r, const str
     return LEAT_OK;
 }
 
+static int by_hash(const void *a, const void *b) {
+    const struct leat_hash128 *x = a, *y = b;
+    if (x->high != y->high) return x->high < y->high ? -1 : 1;
+    return x->low < y->low ? -1 : x->low > y->low;
+}
+
+/* false: no key is there twice. true: one is, or two have the same hash by chance. */
+static bool may_repeat(const struct leat_source *def, const struct leat_changes *rows) {
+    uint16_t *key = leat_alloc((def->primary_key_count + 1) * sizeof *key);
+    struct leat_hash128 *hashes = leat_alloc((rows->row_count + 1) * sizeof *hashes);
+    bool found = false;
+    for (size_t k = 0; k < def->primary_key_count; k++)
+        key[k] = (uint16_t)def->primary_key[k];
+    leat_key_hash(rows, 0, rows->row_count, key, def->primary_key_count, hashes);
+    qsort(hashes, rows->row_count, sizeof *hashes, by_hash);
+    for (size_t i = 1; i < rows->row_count && !found; i++)
+        found = by_hash(&hashes[i - 1], &hashes[i]) == 0;
+    free(hashes);
+    free(key);
+    return found;
+}
+
 static enum leat_status check_unique(struct leat_reference *r, const struct leat_changes *rows,
                                      struct leat_error *err) {
     struct leat_buffer sql = {0};
     char *key = NULL;
     const struct leat_source *def = r->def;
-    if (!def->primary_key_count) return LEAT_OK;
+    if (!def->primary_key_count || !may_repeat(def, rows)) return LEAT_OK;
     enum leat_status status = leat_conn_input(r->batch, r->input, &def->schema, true, err);
     if (status) return status;
     leat_conn_bind(r->batch, r->input, rows);

@@ -252,7 +252,6 @@ static bool orders_everything(const json_t *orders) {
 /* Event time first: then the row that is kept is the earliest, a record never replaces one that is older than itself,
  * and what is counted by window stays final once the cut has passed it. */
 static void order_by_event_time(struct leat_completion *c, const json_t *node, size_t count, json_t *orders) {
-    struct leat_event_time_memo memo = {0};
     struct leat_error ignored = {0};
     json_t *bare = json_copy((json_t *)node), *plan = NULL;
     json_object_set_new(bare, "modifiers", json_array());
@@ -260,7 +259,7 @@ static void order_by_event_time(struct leat_completion *c, const json_t *node, s
     json_decref(bare);
     bool ok = sql && !leat_conn_bound_plan(c->conn, sql, &json, &ignored) && !leat_json_load(json, &plan, &ignored);
     for (size_t i = 0; ok && i < count; i++) {
-        if (!leat_is_event_time(c->conn, leat_json_at(plan, "plans", 0), i, &memo)) continue;
+        if (!leat_is_event_time(c->conn, leat_json_at(plan, "plans", 0), i)) continue;
         json_t *at = position(i + 1);
         leat_append_order(orders, at, false);
         json_decref(at);
@@ -459,8 +458,9 @@ static bool walk_query(struct leat_completion *c, json_t *node) {
     return ok;
 }
 
+/* *alike: the other text, for batch or for planning, is the same. */
 static enum leat_status complete_tree(struct leat_conn *conn, const char *sql, const json_t *original, bool batch,
-                                      char **out, int *error_offset, struct leat_error *err) {
+                                      char **out, bool *alike, int *error_offset, struct leat_error *err) {
     struct leat_completion c = {.conn = conn, .batch = batch, .err = err, .error_offset = -1, .scope = json_array()};
     json_t *tree = json_deep_copy(original);
     char *text = NULL;
@@ -474,6 +474,7 @@ static enum leat_status complete_tree(struct leat_conn *conn, const char *sql, c
         text = leat_json_dump(tree);
         c.status = leat_conn_unparse(conn, text, out, err);
     }
+    *alike = !c.differs;
     free(text);
     json_decref(tree);
     json_decref(c.scope);
@@ -529,9 +530,23 @@ static bool holds_float_sum(const json_t *value) {
     return false;
 }
 
+static bool calls_any(const json_t *value, const char *const *names) {
+    const char *key;
+    json_t *member;
+    for (size_t i = 0; i < json_array_size(value); i++)
+        if (calls_any(json_array_get(value, i), names)) return true;
+    if (!json_is_object(value)) return false;
+    for (const char *called = leat_json_text(value, "function_name"); *called && *names; names++)
+        if (strcasecmp(called, *names) == 0) return true;
+    json_object_foreach((json_t *)value, key, member) if (calls_any(member, names)) return true;
+    return false;
+}
+
 /* Whether a sum's or average's answer could depend on the order of rows; yes when that cannot be told. */
-static bool sums_floats(struct leat_conn *conn, const char *sql) {
+static bool sums_floats(struct leat_conn *conn, const json_t *tree, const char *sql) {
+    static const char *const sums[] = {"sum", "avg", "mean", "sum_no_overflow", NULL};
     struct leat_error ignored = {0};
+    if (!calls_any(tree, sums)) return false;
     char *json = NULL;
     json_t *plan = NULL;
     bool known = !leat_conn_bound_plan(conn, sql, &json, &ignored) && !leat_json_load(json, &plan, &ignored);
@@ -545,12 +560,16 @@ enum leat_status leat_complete(struct leat_conn *conn, const char *sql, char **p
                                int *error_offset, struct leat_error *err) {
     char *text = NULL;
     json_t *tree = NULL;
+    bool alike;
     *planning = *completed = NULL;
     enum leat_status status = parse_select(conn, sql, &tree, error_offset, err);
     if (status) goto out;
-    if ((status = complete_tree(conn, sql, tree, false, planning, error_offset, err))) goto out;
-    if ((status = complete_tree(conn, sql, tree, true, &text, error_offset, err))) goto out;
-    if (!sums_floats(conn, text)) {
+    if ((status = complete_tree(conn, sql, tree, false, planning, &alike, error_offset, err))) goto out;
+    if (alike)
+        text = leat_strdup(*planning);
+    else if ((status = complete_tree(conn, sql, tree, true, &text, &alike, error_offset, err)))
+        goto out;
+    if (!sums_floats(conn, tree, text)) {
         *completed = text;
         text = NULL;
     } else if ((status = leat_conn_exact_sums(conn, text, completed, err))) {

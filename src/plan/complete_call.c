@@ -98,7 +98,12 @@ static bool complete_arg(struct leat_completion *c, json_t *call, const char *na
         return leat_completion_fail(c, call, "%s with %zu arguments is refused: use list(value ORDER BY by %s)[1:n]",
                                     name, arguments, largest ? "DESC" : "ASC");
     /* Planned, plain arg_min and arg_max stay: the C operator takes the smallest value among ties. */
-    if (c->batch || keep_null || json_array_size(own_orders(call))) rewrite_arg(call, largest, keep_null);
+    if (keep_null || json_array_size(own_orders(call))) {
+        rewrite_arg(call, largest, keep_null);
+    } else {
+        c->differs = true;
+        if (c->batch) rewrite_arg(call, largest, keep_null);
+    }
     return true;
 }
 

@@ -8,6 +8,7 @@
 struct leat_completion {
     struct leat_conn *conn;
     bool batch;      /* the completed text, not the planning one */
+    bool differs;    /* a call is written otherwise in the other of the two texts */
     bool only_check; /* nothing is changed, described or bound */
     json_t *scope;   /* array of the CTE entries visible here */
     int error_offset;

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 
 #include "plan/complete.h"
-#include "plan/lineage.h"
 #include "plan/plan.h"
 
 enum leat_status leat_plan_declare_source(struct leat_conn *plan_conn, const struct leat_source *source,
@@ -10,8 +9,7 @@ enum leat_status leat_plan_declare_source(struct leat_conn *plan_conn, const str
     struct leat_schema row = {0};
     leat_source_row_schema(source, &row);
     enum leat_status status = leat_conn_input(plan_conn, source->name, &row, true, err);
-    if (!status && source->event_time >= 0)
-        status = leat_remember_event_time(plan_conn, source->name, (size_t)source->event_time, err);
+    if (!status) leat_conn_note(plan_conn, source->name, source->event_time);
     leat_schema_deinit(&row);
     return status;
 }

@@ -1,7 +1,6 @@
 /* Follows a column of a bound plan down to the scan it comes from, through operators that pass values on unchanged. */
 #include "plan/lineage.h"
 
-#include <ctype.h>
 #include <string.h>
 
 /* Number of output columns; false where it is not needed to know. */
@@ -79,44 +78,7 @@ static bool step_down(const json_t **node, size_t *column) {
     return child != NULL;
 }
 
-/* A variable of the connection: setting and reading it makes nothing that statements would have to be planned anew for. */
-static void put_variable(struct leat_buffer *sql, const char *source, bool as_name) {
-    struct leat_buffer name = {0};
-    leat_put(&name, "leat_event_time_");
-    for (const char *at = source; *at; at++)
-        leat_putf(&name, "%c", tolower((unsigned char)*at));
-    if (as_name)
-        leat_put_sql_name(sql, name.data);
-    else
-        leat_put_sql_string(sql, name.data);
-    leat_buffer_deinit(&name);
-}
-
-enum leat_status leat_remember_event_time(struct leat_conn *plan_conn, const char *source, size_t column,
-                                          struct leat_error *err) {
-    struct leat_buffer sql = {0};
-    leat_put(&sql, "SET VARIABLE ");
-    put_variable(&sql, source, true);
-    leat_putf(&sql, " = %zu", column);
-    enum leat_status status = leat_conn_exec(plan_conn, sql.data, err);
-    leat_buffer_deinit(&sql);
-    return status;
-}
-
-static int64_t remembered(struct leat_conn *plan_conn, const char *source) {
-    struct leat_buffer sql = {0};
-    struct leat_error ignored = {0};
-    int64_t position = -1;
-    leat_put(&sql, "SELECT coalesce(getvariable(");
-    put_variable(&sql, source, false);
-    leat_put(&sql, ")::BIGINT, -1)");
-    if (leat_conn_int(plan_conn, sql.data, &position, &ignored) != LEAT_OK) position = -1;
-    leat_buffer_deinit(&sql);
-    return position;
-}
-
-bool leat_is_event_time(struct leat_conn *plan_conn, const json_t *node, size_t column,
-                        struct leat_event_time_memo *memo) {
+bool leat_is_event_time(struct leat_conn *plan_conn, const json_t *node, size_t column) {
     uint64_t position;
     while (!leat_json_is(node, "type", "LOGICAL_GET"))
         if (!step_down(&node, &column)) return false;
@@ -124,8 +86,6 @@ bool leat_is_event_time(struct leat_conn *plan_conn, const json_t *node, size_t 
         column = (size_t)json_integer_value(leat_json_at(node, "projection_ids", column));
     if (!leat_json_uint64(json_object_get(leat_json_at(node, "column_indexes", column), "index"), &position))
         return false;
-    const char *source = leat_json_text(leat_json_at(node, "parameters", 0), "value");
-    if (!memo->source || strcmp(memo->source, source) != 0)
-        *memo = (struct leat_event_time_memo){source, remembered(plan_conn, source)};
-    return memo->position >= 0 && position == (uint64_t)memo->position;
+    int64_t event_time = leat_conn_noted(plan_conn, leat_json_text(leat_json_at(node, "parameters", 0), "value"));
+    return event_time >= 0 && position == (uint64_t)event_time;
 }

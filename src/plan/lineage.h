@@ -5,15 +5,8 @@
 #include "plan/bound.h"
 #include "sql/duck.h"
 
-/* Remembers, on the connection, which column of a source is its watermarked event time. */
-enum leat_status leat_remember_event_time(struct leat_conn *plan_conn, const char *source, size_t column,
-                                          struct leat_error *err) LEAT_MUST;
-/* The source last asked about, for many columns of one plan; begins zeroed, borrows from the plan. */
-struct leat_event_time_memo {
-    const char *source;
-    int64_t position; /* -1: none */
-};
-/* Is output column `column` of the plan node a source's event time, unchanged? */
-bool leat_is_event_time(struct leat_conn *plan_conn, const json_t *node, size_t column, struct leat_event_time_memo *);
+/* Is output column `column` of the plan node a source's event time, unchanged? leat_plan_declare_source noted, at the source's
+ * input, which column that is. */
+bool leat_is_event_time(struct leat_conn *plan_conn, const json_t *node, size_t column);
 
 #endif

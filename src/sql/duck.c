@@ -224,6 +224,8 @@ enum leat_status leat_conn_open(struct leat_duck *d, struct leat_conn **out, str
 void leat_conn_close(struct leat_conn *c) {
     if (!c) return;
     struct leat_duck *d = c->duck;
+    for (size_t i = 0; i < LEAT_SERIALISER_COUNT; i++)
+        leat_stage_free(c->serialisers[i]);
     duckdb_disconnect(&c->handle);
     pthread_mutex_lock(&d->lock);
     for (size_t i = 0; i < d->connection_count; i++)

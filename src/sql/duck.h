@@ -95,6 +95,9 @@ enum leat_status leat_conn_input(struct leat_conn *, const char *name, const str
 void leat_conn_bind(struct leat_conn *, const char *name, const struct leat_changes *batch); /* NULL: empty */
 /* Several batches of the schema as one input, in order; the array is borrowed too. */
 void leat_conn_bind_all(struct leat_conn *, const char *name, const struct leat_changes *batches, size_t count);
+/* A number that the caller keeps with an input until it is declared anew; -1: none, or no such input. */
+void leat_conn_note(struct leat_conn *, const char *name, int64_t note);
+int64_t leat_conn_noted(const struct leat_conn *, const char *name);
 
 /* Prepares once; runs many times. `out` is appended to (its schema must have the stage's types; checked); strings are
  * copied into out->strings. A result column named __w becomes the weight instead of a column.

@@ -232,16 +232,12 @@ static enum leat_status find_types(struct leat_conn *c, json_t *tree, struct cal
                                    struct leat_error *err) {
     char *tagged = NULL, *json = NULL;
     json_t *plan = NULL;
-    struct leat_buffer sql = {0};
     number_calls(calls, alike);
     enum leat_status status = tagged_query(c, tree, calls, &tagged, err);
     if (status) goto out;
-    leat_put(&sql, "SELECT json_serialize_plan(");
-    leat_put_sql_string(&sql, tagged);
-    leat_put(&sql, ", optimize := false)"); /* the optimiser would fold the tags away */
-    if ((status = leat_conn_text(c, sql.data, &json, err))) goto out;
-    if (!json || !strncmp(json, "{\"error\":true", 13)) {
-        status = leat_fail(err, LEAT_SQL, "the query with its sums tagged does not bind: %.500s", json ? json : "");
+    /* unoptimised: the optimiser would fold the tags away */
+    if ((status = leat_duck_serialise(c, LEAT_SERIALISE_BOUND, tagged, &json, err))) {
+        leat_prepend(err, "the query with its sums tagged does not bind");
         goto out;
     }
     if (!(plan = load_exactly(json, err))) {
@@ -251,7 +247,6 @@ static enum leat_status find_types(struct leat_conn *c, json_t *tree, struct cal
     walk(plan, read_type, calls);
 out:
     json_decref(plan);
-    leat_buffer_deinit(&sql);
     free(tagged);
     free(json);
     return status;

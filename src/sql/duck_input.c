@@ -197,6 +197,7 @@ enum leat_status leat_conn_input(struct leat_conn *c, const char *name, const st
     slot->name = leat_strdup(name);
     leat_schema_copy(&slot->schema, schema);
     slot->named = named;
+    slot->note = -1;
     atomic_init(&slot->references, 1);
     pthread_mutex_lock(&c->duck->lock);
     size_t i = 0;
@@ -224,4 +225,14 @@ void leat_conn_bind_all(struct leat_conn *c, const char *name, const struct leat
     if (!slot) return;
     slot->batches = batches;
     slot->batch_count = count;
+}
+
+void leat_conn_note(struct leat_conn *c, const char *name, int64_t note) {
+    struct leat_slot *slot = find_slot(c, name);
+    if (slot) slot->note = note;
+}
+
+int64_t leat_conn_noted(const struct leat_conn *c, const char *name) {
+    const struct leat_slot *slot = find_slot(c, name);
+    return slot ? slot->note : -1;
 }

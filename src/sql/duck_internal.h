@@ -14,6 +14,7 @@ struct leat_slot {
     char *name;
     struct leat_schema schema;
     bool named, retired;
+    int64_t note; /* of leat_conn_note; -1: none */
     atomic_int references;
     const struct leat_changes *batches; /* borrowed */
     size_t batch_count;
@@ -28,6 +29,15 @@ struct leat_duck {
     size_t connection_count;
 };
 
+/* DuckDB's own parser and planner as functions from text to text. */
+enum leat_serialiser {
+    LEAT_SERIALISE_PLAN,  /* a query -> its plan, by the optimiser rules of the instance */
+    LEAT_SERIALISE_BOUND, /* a query -> its plan as bound */
+    LEAT_SERIALISE_SQL,   /* statements -> their syntax tree */
+    LEAT_DESERIALISE_SQL, /* a syntax tree -> SQL */
+    LEAT_SERIALISER_COUNT
+};
+
 struct leat_conn {
     struct leat_duck *duck;
     duckdb_connection handle;
@@ -37,6 +47,7 @@ struct leat_conn {
     bool clock_set;
     int64_t clock_us;
     int error_offset; /* of the last failed parse or plan, -1: unknown */
+    struct leat_stage *serialisers[LEAT_SERIALISER_COUNT]; /* NULL: not used yet */
 };
 
 /* Type of a DuckDB column: ours, or NESTED for what a change batch cannot hold. */
@@ -59,6 +70,9 @@ void leat_duck_truncate(struct leat_changes *out, size_t row_count);
 enum leat_status leat_duck_run(duckdb_prepared_statement, const int *columns, struct leat_changes *out,
                                struct leat_rows *rows, struct leat_error *);
 
+/* An {"error":true} answer becomes SQL with its message, its place in c->error_offset. out malloc'd. */
+enum leat_status leat_duck_serialise(struct leat_conn *, enum leat_serialiser, const char *argument, char **out,
+                                     struct leat_error *) LEAT_MUST;
 enum leat_status leat_duck_register_inputs(struct leat_duck *, duckdb_connection, struct leat_error *);
 enum leat_status leat_duck_register_functions(struct leat_duck *, duckdb_connection, struct leat_error *);
 int64_t leat_duck_now(const struct leat_conn *);

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "data/utf8.h"
 #include "sql/duck_internal.h"
 
 enum leat_status leat_duck_prepare(struct leat_conn *c, const char *sql, duckdb_prepared_statement *out,
@@ -292,16 +293,53 @@ static enum leat_status check_serialised(struct leat_conn *c, const char *json, 
     return status;
 }
 
-static enum leat_status serialise(struct leat_conn *c, const char *before, const char *argument, const char *after,
-                                  char **out, struct leat_error *err) {
-    struct leat_buffer sql = {0};
+/* The statements are prepared once a connection: parsing and planning one takes longer than what it is called for. */
+static const struct {
+    const char *input, *sql;
+} SERIALISERS[LEAT_SERIALISER_COUNT] = {
+    [LEAT_SERIALISE_PLAN] = {"leat plan", "SELECT json_serialize_plan(c0, optimize := true) FROM leat_input('leat plan')"},
+    [LEAT_SERIALISE_BOUND] = {"leat bound",
+                              "SELECT json_serialize_plan(c0, optimize := false) FROM leat_input('leat bound')"},
+    [LEAT_SERIALISE_SQL] = {"leat parse", "SELECT json_serialize_sql(c0) FROM leat_input('leat parse')"},
+    [LEAT_DESERIALISE_SQL] = {"leat unparse",
+                              "SELECT json_deserialize_sql(c0::JSON) FROM leat_input('leat unparse')"},
+};
+
+static enum leat_status prepare_serialiser(struct leat_conn *c, enum leat_serialiser which, struct leat_error *err) {
+    struct leat_schema text = {0};
+    leat_schema_add(&text, "c0", (struct leat_type){.kind = LEAT_VARCHAR}, false);
+    enum leat_status status = leat_conn_input(c, SERIALISERS[which].input, &text, false, err);
+    if (!status) status = leat_stage_prepare(c, SERIALISERS[which].sql, &c->serialisers[which], err);
+    leat_schema_deinit(&text);
+    return status;
+}
+
+static enum leat_status run_serialiser(struct leat_conn *c, enum leat_serialiser which, struct leat_string argument,
+                                       char **out, struct leat_error *err) {
+    struct leat_column column = {.type = {.kind = LEAT_VARCHAR}, .data = &argument};
+    struct leat_changes in = {.columns = &column, .row_count = 1}, result;
+    leat_changes_init(&result, leat_stage_schema(c->serialisers[which]));
+    leat_conn_bind(c, SERIALISERS[which].input, &in);
+    enum leat_status status = leat_stage_run(c->serialisers[which], &result, NULL, err);
+    leat_conn_bind(c, SERIALISERS[which].input, NULL);
+    if (!status && result.row_count == 1 && !leat_is_null(&result.columns[0], 0)) {
+        const struct leat_string *text = result.columns[0].data;
+        *out = leat_strndup(leat_string_data(text), text->length);
+    }
+    leat_changes_deinit(&result);
+    return status;
+}
+
+enum leat_status leat_duck_serialise(struct leat_conn *c, enum leat_serialiser which, const char *argument, char **out,
+                                     struct leat_error *err) {
+    size_t length = strlen(argument);
+    enum leat_status status = LEAT_OK;
     *out = NULL;
     c->error_offset = -1;
-    leat_put(&sql, before);
-    leat_put_sql_string(&sql, argument);
-    leat_put(&sql, after);
-    enum leat_status status = leat_conn_text(c, sql.data, out, err);
-    leat_buffer_deinit(&sql);
+    if (length > UINT32_MAX || !leat_utf8_valid(argument, length))
+        return leat_fail(err, LEAT_SQL, "Parser Error: a statement that is not valid UTF-8, or longer than 4 GiB");
+    if (!c->serialisers[which]) status = prepare_serialiser(c, which, err);
+    if (!status) status = run_serialiser(c, which, leat_string_of(argument, (uint32_t)length), out, err);
     if (!status && *out) status = check_serialised(c, *out, err);
     if (!status && !*out) status = leat_fail(err, LEAT_SQL, "DuckDB serialised a statement to NULL");
     if (status) {
@@ -313,15 +351,15 @@ static enum leat_status serialise(struct leat_conn *c, const char *before, const
 }
 
 enum leat_status leat_conn_bound_plan(struct leat_conn *c, const char *sql, char **out, struct leat_error *err) {
-    return serialise(c, "SELECT json_serialize_plan(", sql, ", optimize := true)", out, err);
+    return leat_duck_serialise(c, LEAT_SERIALISE_PLAN, sql, out, err);
 }
 
 enum leat_status leat_conn_parse(struct leat_conn *c, const char *sql, char **out_json, struct leat_error *err) {
-    return serialise(c, "SELECT json_serialize_sql(", sql, ")", out_json, err);
+    return leat_duck_serialise(c, LEAT_SERIALISE_SQL, sql, out_json, err);
 }
 
 enum leat_status leat_conn_unparse(struct leat_conn *c, const char *json, char **out_sql, struct leat_error *err) {
-    return serialise(c, "SELECT json_deserialize_sql(", json, "::JSON)", out_sql, err);
+    return leat_duck_serialise(c, LEAT_DESERIALISE_SQL, json, out_sql, err);
 }
 
 int leat_conn_error_offset(const struct leat_conn *c) {
