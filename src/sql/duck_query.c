@@ -126,8 +126,54 @@ out:
     return status;
 }
 
+static bool read_result_schema(duckdb_result *result, struct leat_schema *out) {
+    bool plain = true;
+    *out = (struct leat_schema){0};
+    for (idx_t i = 0; i < duckdb_column_count(result); i++) {
+        duckdb_logical_type logical = duckdb_column_logical_type(result, i);
+        struct leat_type type = leat_duck_type(logical);
+        leat_schema_add(out, duckdb_column_name(result, i), type, false);
+        plain = plain && type.kind != LEAT_NESTED;
+        duckdb_destroy_logical_type(&logical);
+    }
+    return plain;
+}
+
+/* A query that is not prepared first: one that reads files is planned again when a prepared statement of it runs.
+ * *done: false when a column has a type that must become text, which the careful way does. */
+static enum leat_status query_at_once(struct leat_conn *c, const char *sql, struct leat_result *out, bool *done,
+                                      struct leat_error *err) {
+    duckdb_result result;
+    int *columns = NULL;
+    enum leat_status status = LEAT_OK;
+    *out = (struct leat_result){0};
+    *done = true;
+    if (duckdb_query(c->handle, sql, &result) == DuckDBError) {
+        status = leat_duck_fail(err, &result, duckdb_result_error(&result));
+    } else if ((*done = read_result_schema(&result, &out->schema))) {
+        leat_changes_init(&out->rows, &out->schema);
+        columns = leat_alloc((out->schema.field_count + 1) * sizeof *columns);
+        for (size_t i = 0; i < out->schema.field_count; i++)
+            columns[i] = (int)i;
+        for (duckdb_data_chunk chunk; (chunk = duckdb_fetch_chunk(result));) {
+            leat_duck_append(chunk, columns, &out->rows, NULL);
+            duckdb_destroy_data_chunk(&chunk);
+        }
+    } else {
+        leat_schema_deinit(&out->schema);
+    }
+    duckdb_destroy_result(&result);
+    free(columns);
+    return status;
+}
+
 enum leat_status leat_conn_query(struct leat_conn *c, const char *sql, struct leat_result *out,
                                  struct leat_error *err) {
+    bool done = false;
+    if (!c->duck->locked) { /* there the kind of statement is looked at first */
+        enum leat_status at_once = query_at_once(c, sql, out, &done, err);
+        if (at_once || done) return at_once;
+    }
     return query(c, sql, false, out, err);
 }
 
