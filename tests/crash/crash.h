@@ -25,6 +25,10 @@ struct world {
     uint64_t lines;             /* in the input now */
     struct mark marks[WORLD_MARKS];
     size_t mark_count;
+    bool proven;          /* the undisturbed run's tables were compared with DuckDB: equal contents need no comparison */
+    uint64_t *known;      /* fingerprints of recovered states from which the run was finished and all held */
+    size_t known_count;
+    uint64_t checks, finished; /* world_check: all; those that finished the run */
     bool failed_at_close; /* a planned failure hit the end of a process: there is nothing left to stop */
     char *contents[WORLD_TABLES]; /* of the undisturbed run: a text per table that is equal when its rows are */
     bool verbose;
@@ -41,8 +45,13 @@ enum { WORLD_ROUNDS = 14 };
 enum leat_status world_play(struct world *, int rounds, struct leat_error *);
 void world_finish_input(struct world *, int rounds); /* all that the rounds would have fed */
 /* Opens an engine on `dir` with the real disk, checks that what was acknowledged is there, runs it to the end of the input, and
- * checks: no differing rows, an exact balance, all records, the contents. NULL: all holds; else what does not, malloc'd. */
-char *world_check(struct world *, const char *dir, const struct mark *acknowledged, bool contents);
+ * checks: no differing rows, an exact balance, all records, the contents of the undisturbed run. NULL: all holds; else what does
+ * not, malloc'd. All of it depends on the state that the opening leaves and nothing else (the clock and randomness are set), so a
+ * state byte for byte as one that was finished before is not finished again, but for one in WORLD_AGAIN. */
+void world_begin_recovery(struct world *); /* sets clock and randomness as for a process after the recorded ones */
+enum { WORLD_AGAIN = 16 };
+char *world_check(struct world *, const char *dir, const struct mark *acknowledged);
+uint64_t world_fingerprint(const char *dir); /* state.c: of what an opened engine can still read in dir/lake and dir/work */
 enum leat_status world_contents(struct world *, char **out, struct leat_error *);
 
 int crash_faults(struct world *, uint64_t stride); /* faults.c: failures */

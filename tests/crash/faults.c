@@ -23,7 +23,7 @@ static char *check_image(struct world *w, uint64_t n, const struct mark *acknowl
     struct leat_error err = {0};
     uint64_t seed = n % 3 < 2 ? n % 3 : n * 7919;
     if (leat_sim_disk_image(w->disk, leat_sim_disk_op_count(w->disk), seed, w->image, &err) != LEAT_OK) return leat_strdup(err.text);
-    return world_check(w, w->image, acknowledged, true);
+    return world_check(w, w->image, acknowledged);
 }
 
 /* Plays with a failure already planned; then everything must recover. false: the failure was not hit. */
@@ -51,7 +51,7 @@ static bool play_and_recover(struct world *w, const char *what, uint64_t n, bool
     const struct mark *acknowledged = w->mark_count ? &w->marks[w->mark_count - 1] : NULL;
     if ((problem = check_image(w, n, acknowledged))) complain(t, what, n, error, problem);
     free(problem);
-    if ((problem = world_check(w, w->root, acknowledged, true))) complain(t, what, n, error, problem);
+    if ((problem = world_check(w, w->root, acknowledged))) complain(t, what, n, error, problem);
     free(problem);
     return true;
 }
@@ -94,6 +94,12 @@ int crash_faults(struct world *w, uint64_t stride) {
         fprintf(stderr, "the undisturbed run failed: %s\n", err.text);
         return 3;
     }
+    char *problem = world_check(w, w->root, NULL);
+    if (problem) {
+        fprintf(stderr, "the undisturbed run: %s\n", problem);
+        return 3;
+    }
+    w->proven = true;
     fail_calls(w, "sync", LEAT_SIM_SYNC, EIO, true, "Input/output error", stride, &total);
     fail_calls(w, "sync directory", LEAT_SIM_SYNC_DIR, EIO, true, "Input/output error", stride, &total);
     full_disks(w, 4 * stride, &total);
