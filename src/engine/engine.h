@@ -8,6 +8,14 @@
 #include "project/project.h"
 
 struct leat_engine;
+struct leat_plan;
+/* Tests that open one project again and again: what one opening planned, for the next. Begins zeroed. */
+struct leat_engine_plans {
+    struct leat_plan **tables;
+    char **views;
+    size_t table_count, view_count;
+};
+void leat_engine_plans_free(struct leat_engine_plans *);
 struct leat_engine_options {
     const char *project_dir;
     const char *lake_dir;      /* NULL: <project>/lake */
@@ -16,6 +24,7 @@ struct leat_engine_options {
     bool compile_only;         /* check, explain: plans, but nothing of the lake or the work folder is opened */
     uint64_t max_step_rows;    /* 0: the project's setting */
     struct leat_duck *shared_step, *shared_plan, *shared_batch; /* tests: reuse instances; NULL: own */
+    struct leat_engine_plans *plans; /* taken at an opening, put back at its close; all of the same project; NULL: none are kept */
 };
 /* Loads the project (diagnostics with errors: INVALID, details in diags), recovers. Errors: BUSY another leat holds the folder. */
 enum leat_status leat_engine_open(struct leat_env *, const struct leat_engine_options *, struct leat_diagnostics *diags,
@@ -23,7 +32,6 @@ enum leat_status leat_engine_open(struct leat_env *, const struct leat_engine_op
 /* Frees everything; nothing is flushed (that is leat_engine_flush): a close without flush is a crash that recovery handles. */
 void leat_engine_close(struct leat_engine *);
 const struct leat_project *leat_engine_project(const struct leat_engine *);
-struct leat_plan;
 const struct leat_plan *leat_engine_plan(const struct leat_engine *, size_t table); /* borrowed */
 
 /* One poll of every source into the log, synced, decoded. *got: records read. */

@@ -4,15 +4,11 @@
 #include <string.h>
 
 #include "engine/internal.h"
-#include "plan/complete.h"
 
 static enum leat_status declare_view(struct leat_engine *engine, size_t index, struct leat_place *place, struct leat_error *err) {
     const struct leat_view *view = &engine->project->views[index];
-    char *planning = NULL;
     int offset = -1;
-    enum leat_status st = leat_complete(engine->plan_conn, view->sql, &planning, &engine->view_sql[index], &offset, err);
-    free(planning);
-    if (st == LEAT_OK) st = leat_plan_declare_view(engine->plan_conn, view, err);
+    enum leat_status st = leat_plan_declare_view(engine->plan_conn, view, &engine->view_sql[index], &offset, err);
     if (st == LEAT_OK) return st;
     *place = offset >= 0 ? leat_sql_place(&view->map, &view->sql_place, (size_t)offset) : view->place;
     return leat_prepend(err, "view \"%s\"", view->name);
@@ -37,19 +33,21 @@ static bool reads_batch_table(const struct leat_engine *engine, const struct lea
 }
 
 static enum leat_status compile_table(struct leat_engine *engine, size_t index, struct leat_place *place, struct leat_error *err) {
-    struct leat_gtable *table = &engine->tables[index];
+    const struct leat_table *def = &engine->project->tables[index];
     int offset = -1;
+    enum leat_status st = leat_plan_compile(engine->plan_conn, engine->project, def, &engine->tables[index].plan, &offset, err);
+    if (st == LEAT_OK) return LEAT_OK;
+    *place = offset >= 0 ? leat_sql_place(&def->map, &def->sql_place, (size_t)offset) : def->place;
+    return leat_prepend(err, "table \"%s\"", def->name);
+}
+
+static void prepare_table(struct leat_engine *engine, size_t index) {
+    struct leat_gtable *table = &engine->tables[index];
     table->def = &engine->project->tables[index];
     table->index = (int)index;
-    enum leat_status st = leat_plan_compile(engine->plan_conn, engine->project, table->def, &table->plan, &offset, err);
-    if (st != LEAT_OK) {
-        *place = offset >= 0 ? leat_sql_place(&table->def->map, &table->def->sql_place, (size_t)offset) : table->def->place;
-        return leat_prepend(err, "table \"%s\"", table->def->name);
-    }
     table->batch = table->def->cron || table->plan->incremental_class == 7 || reads_batch_table(engine, table->plan);
     table->balance = leat_alloc(engine->project->source_count * sizeof *table->balance);
     leat_changes_init(&table->pending, &table->plan->schema);
-    return LEAT_OK;
 }
 
 /* FRESHNESS = DOWNSTREAM: the shortest freshness of those who read it (an hour when nobody continuous does). */
@@ -211,6 +209,7 @@ enum leat_status leat_groups_build(struct leat_engine *engine, struct leat_diagn
     const struct leat_project *project = engine->project;
     struct leat_object_ref *broken = leat_alloc((project->order_count + 1) * sizeof *broken);
     size_t broken_count = 0;
+    bool planned = leat_plans_take(engine);
     enum leat_status st = LEAT_OK;
     for (size_t i = 0; i < project->order_count; i++) {
         struct leat_object_ref ref = project->order[i];
@@ -219,8 +218,10 @@ enum leat_status leat_groups_build(struct leat_engine *engine, struct leat_diagn
             broken[broken_count++] = ref;
             continue;
         }
-        st = ref.kind == LEAT_OBJECT_TABLE ? compile_table(engine, ref.index, &place, err) : LEAT_OK;
-        if (st == LEAT_OK) st = declare(engine, ref, &place, err);
+        bool table = ref.kind == LEAT_OBJECT_TABLE;
+        st = table && !planned ? compile_table(engine, ref.index, &place, err) : LEAT_OK;
+        if (st == LEAT_OK && table) prepare_table(engine, ref.index);
+        if (st == LEAT_OK && !planned) st = declare(engine, ref, &place, err);
         if (st == LEAT_OK) continue;
         bool finding = place.file && (st == LEAT_SQL || st == LEAT_INVALID || st == LEAT_UNSUPPORTED);
         if (!finding || !diags) {

@@ -158,6 +158,7 @@ struct leat_group {
     uint64_t *reference_versions;       /* per source of the project */
     struct leat_changes *queues;        /* per table of the project: changes waiting from other groups; schema NULL if unused */
     int64_t last_clock_us, due_us;
+    bool fresh;                         /* its nodes are as they were opened */
     bool started;                       /* has stepped at least once (global aggregates give their row) */
     uint64_t rows_touched, steps;
 };
@@ -170,6 +171,7 @@ struct leat_engine {
     struct leat_file *lock, *lake_lock;
     struct leat_duck *step_duck, *plan_duck, *batch_duck;
     bool own_step, own_plan, own_batch;
+    struct leat_engine_plans *kept;     /* options.plans */
     struct leat_conn *step_conn, *plan_conn, *batch_conn;
     struct leat_src *sources;           /* per project source; reference ones unused */
     struct leat_reference **references; /* per project source, NULL for unbounded */
@@ -264,6 +266,9 @@ bool leat_group_in_history(const struct leat_group *, int source); /* some of wh
 
 /* The rows at n offsets (ascending, n > 0) of a partition, those that bronze has, as one chunk; without its dead records. */
 enum leat_status leat_bronze_pick(struct leat_src *, uint32_t partition, const uint64_t *offsets, size_t n, struct leat_chunk **out, struct leat_error *) LEAT_MUST;
+/* plans.c */
+bool leat_plans_take(struct leat_engine *); /* false: none are kept */
+void leat_plans_give_back(struct leat_engine *);
 
 /* group.c */
 /* Compiles the tables. With diags all that cannot be compiled are listed there (INVALID); else the first one is the error. */

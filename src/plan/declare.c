@@ -19,20 +19,22 @@ enum leat_status leat_plan_declare_table(struct leat_conn *plan_conn, const stru
     return leat_conn_input(plan_conn, table->name, &plan->schema, true, err);
 }
 
-enum leat_status leat_plan_declare_view(struct leat_conn *plan_conn, const struct leat_view *view,
-                                        struct leat_error *err) {
+enum leat_status leat_plan_declare_view(struct leat_conn *plan_conn, const struct leat_view *view, char **completed,
+                                        int *error_offset, struct leat_error *err) {
     struct leat_buffer sql = {0};
-    char *planning = NULL, *completed = NULL;
-    int error_offset;
-    enum leat_status status = leat_complete(plan_conn, view->sql, &planning, &completed, &error_offset, err);
+    char *planning = NULL, *text = NULL;
+    enum leat_status status = leat_complete(plan_conn, view->sql, &planning, &text, error_offset, err);
     if (!status) {
         leat_put(&sql, "CREATE OR REPLACE VIEW ");
         leat_put_sql_name(&sql, view->name);
         leat_putf(&sql, " AS %s", planning);
         status = leat_conn_exec(plan_conn, sql.data, err);
     }
+    if (!status && completed)
+        *completed = text;
+    else
+        free(text);
     leat_buffer_deinit(&sql);
     free(planning);
-    free(completed);
     return status;
 }

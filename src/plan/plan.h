@@ -119,7 +119,9 @@ struct leat_plan {
 /* Columns and types of every source and of the tables planned so far, by name; planner's world. `plan_conn` is a
  * connection of a PLAN instance on which leat_plan_declare was called for all objects the query can see. */
 enum leat_status leat_plan_declare_source(struct leat_conn *plan_conn, const struct leat_source *, struct leat_error *) LEAT_MUST;
-enum leat_status leat_plan_declare_view(struct leat_conn *plan_conn, const struct leat_view *, struct leat_error *) LEAT_MUST;
+/* *completed (may be NULL): its query with ties completed, malloc'd, set when OK. *error_offset: byte in view->sql, -1 unknown. */
+enum leat_status leat_plan_declare_view(struct leat_conn *plan_conn, const struct leat_view *, char **completed, int *error_offset,
+                                        struct leat_error *) LEAT_MUST;
 enum leat_status leat_plan_declare_table(struct leat_conn *plan_conn, const struct leat_table *, const struct leat_plan *,
                                          struct leat_error *) LEAT_MUST;
 /* Compiles a table. A query that cannot be kept incrementally gives class 7 with the reason, not an error.

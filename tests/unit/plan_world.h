@@ -46,12 +46,13 @@ static inline void world_open(struct world *w, const char *statements) {
         leat_diagnostics_print(&diags, &out);
         fail_msg("%s", out.data);
     }
+    int offset;
     if (!world_duck && leat_duck_open(&options, &world_duck, &w->err)) fail_msg("%s", w->err.text);
     if (leat_conn_open(world_duck, &w->conn, &w->err)) fail_msg("%s", w->err.text);
     for (size_t i = 0; i < w->project->source_count; i++)
         assert_int_equal(leat_plan_declare_source(w->conn, &w->project->sources[i], &w->err), LEAT_OK);
     for (size_t i = 0; i < w->project->view_count; i++)
-        if (leat_plan_declare_view(w->conn, &w->project->views[i], &w->err)) fail_msg("%s", w->err.text);
+        if (leat_plan_declare_view(w->conn, &w->project->views[i], NULL, &offset, &w->err)) fail_msg("%s", w->err.text);
     leat_diagnostics_deinit(&diags);
     free(text);
 }

@@ -65,10 +65,11 @@ static void explain_project(const char *dir, struct leat_buffer *out) {
     for (size_t i = 0; i < project->order_count; i++) {
         struct leat_object_ref ref = project->order[i];
         enum leat_status status = LEAT_OK;
+        int offset;
         if (ref.kind == LEAT_OBJECT_SOURCE)
             status = leat_plan_declare_source(conn, &project->sources[ref.index], &err);
         else if (ref.kind == LEAT_OBJECT_VIEW)
-            status = leat_plan_declare_view(conn, &project->views[ref.index], &err);
+            status = leat_plan_declare_view(conn, &project->views[ref.index], NULL, &offset, &err);
         else
             explain_table(conn, project, ref.index, out);
         if (status)
