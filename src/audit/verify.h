@@ -26,9 +26,10 @@ struct leat_verify_result {
 enum leat_status leat_verify(struct leat_conn *batch, const char *oracle_sql, const char *table_sql, size_t limit,
                                      struct leat_verify_result *out, struct leat_error *) LEAT_MUST;
 /* The same where both queries are known to give `schema` (in the table, nested types as text): nothing is asked first, and where the
- * rows are equal `columns` stays empty. */
-enum leat_status leat_verify_known(struct leat_conn *batch, const struct leat_schema *schema, const char *oracle_sql, const char *table_sql,
-                                   size_t limit, struct leat_verify_result *out, struct leat_error *) LEAT_MUST;
+ * rows are equal `columns` stays empty. table_rows: of the table, -1 unknown; few are compared in this process. */
+enum leat_status leat_verify_known(struct leat_conn *batch, const struct leat_schema *schema, int64_t table_rows,
+                                   const char *oracle_sql, const char *table_sql, size_t limit, struct leat_verify_result *out,
+                                   struct leat_error *) LEAT_MUST;
 void leat_verify_result_deinit(struct leat_verify_result *);
 /* The result for people: a summary line, then the examples as aligned columns. */
 void leat_verify_print(const struct leat_verify_result *, struct leat_buffer *out);

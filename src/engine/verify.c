@@ -85,6 +85,16 @@ static enum leat_status put_content(struct leat_engine *engine, const struct lea
     return st;
 }
 
+static int64_t content_rows(const struct leat_delta *delta) {
+    const struct leat_delta_snapshot *now = leat_delta_current(delta);
+    int64_t rows = 0;
+    for (size_t i = 0; i < now->file_count; i++) {
+        if (now->files[i].row_count < 0) return -1;
+        rows += now->files[i].row_count;
+    }
+    return rows;
+}
+
 static enum leat_status compare(struct leat_engine *engine, const struct leat_gtable *table, bool quarantine, size_t max_rows,
                                 struct leat_buffer *out, uint64_t *differing, struct leat_error *err) {
     struct leat_buffer content = {0}, oracle = {0};
@@ -95,7 +105,8 @@ static enum leat_status compare(struct leat_engine *engine, const struct leat_gt
     if (st == LEAT_OK) {
         put_closed(table, quarantine ? table->plan->quarantine_sql : table->plan->completed_sql, &oracle);
         if (withheld(table)) leave_out_overflown(table, &oracle);
-        st = leat_verify_known(engine->batch_conn, schema, oracle.data, content.data, max_rows, &result, err);
+        int64_t rows = content_rows(quarantine ? table->quarantine.delta : table->delta);
+        st = leat_verify_known(engine->batch_conn, schema, rows, oracle.data, content.data, max_rows, &result, err);
     }
     if (st != LEAT_OK && err->bad_data && (table->failures || withheld(table))) {
         /* DuckDB gives no answer at all where one row raises: there is nothing to compare with. */

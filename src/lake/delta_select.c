@@ -78,6 +78,15 @@ static void put_output_columns(const struct leat_delta_columns *columns, const s
     }
 }
 
+/* Is every output column the stored one of the same name, so that a condition means the same below the select? */
+static bool passes_through(const struct leat_delta_columns *columns, const struct leat_schema *logical) {
+    for (size_t i = 0; logical && i < logical->field_count; i++) {
+        const struct leat_delta_column *c = find_column(columns, logical->fields[i].name);
+        if (!c || !leat_type_equal(logical->fields[i].type, c->storage)) return false;
+    }
+    return logical != NULL;
+}
+
 /* A column of another engine's file as its storage type. */
 static void put_stored_column(const struct leat_delta_column *c, struct leat_buffer *out) {
     leat_put(out, c->is_timestamp ? "make_timestamptz(epoch_us(" : "CAST(");
@@ -238,7 +247,8 @@ void leat_delta_select(const char *table_dir, const struct leat_delta_snapshot *
         return;
     }
     columns.ours = columns.ours && written_by_leat(snapshot);
-    if (extra_where) leat_put(out_sql, "SELECT * FROM (");
+    bool wrap = extra_where && !(exists && columns.ours && snapshot->file_count && passes_through(&columns, logical));
+    if (wrap) leat_put(out_sql, "SELECT * FROM (");
     leat_put(out_sql, "SELECT ");
     put_output_columns(&columns, logical, out_sql);
     leat_put(out_sql, exists ? " FROM " : " WHERE false");
@@ -253,6 +263,6 @@ void leat_delta_select(const char *table_dir, const struct leat_delta_snapshot *
     } else {
         put_foreign_source(table_dir, snapshot, &columns, out_sql);
     }
-    if (extra_where) leat_putf(out_sql, ") WHERE %s", extra_where);
+    if (extra_where) leat_putf(out_sql, wrap ? ") WHERE %s" : " WHERE %s", extra_where);
     leat_delta_columns_deinit(&columns);
 }
