@@ -1,6 +1,8 @@
-/* crash images N [SEED] | crash twice N [SEED] | crash faults [STRIDE] | crash image OP SEED FOLDER
- * images: N crash images of one recorded run, each recovered and checked. twice: the same of recoveries from such images. faults: the run with its n-th sync, write, rename, link,
- * directory sync failing, and with disks that are full; every STRIDE-th n. image: makes one image, to look at. */
+/* crash images N [SEED [PART PARTS]] | crash twice N [SEED] | crash faults SYNCS OTHERS [PART PARTS] | crash image OP SEED FOLDER
+ * images: about N crash images of one recorded run, each recovered and checked; with PART (1..) and PARTS only those of that
+ * part of the run, N / PARTS. twice: the same of recoveries from such images. faults: the run with its n-th sync, write, rename, link,
+ * directory sync failing, and with disks that are full; at every SYNCS-th sync and every
+ * OTHERS-th other call. image: makes one image, to look at. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +53,9 @@ static bool covers(struct world *w) {
                                             {"journals removed", "unlink work/journal/journal-", ""},
                                             {"checkpoint manifests", "link work/checkpoint/", "manifest.json"},
                                             {"lake checkpoints", "link lake/", ".checkpoint.parquet"},
-                                            {"lake commits", "link lake/", ".json"}};
+                                            {"lake commits", "link lake/", ".json"},
+                                            {"reference versions", "link lake/products__history/", ".json"},
+                                            {"batch runs", "link lake/daily/_delta_log/", ".json"}};
     bool all = true;
     printf("%zu operations recorded, %zu acknowledgements", leat_sim_disk_op_count(w->disk), w->mark_count);
     for (size_t k = 0; k < sizeof wanted / sizeof *wanted; k++) {
@@ -89,21 +93,22 @@ static void report(struct world *w, size_t point, uint64_t seed, const char *pro
     leat_buffer_deinit(&after);
 }
 
-/* Points spread evenly over the record; at each nothing unsynced, everything, or a few random choices is kept. */
-static int crash_images(struct world *w, uint64_t wanted, uint64_t seed) {
-    enum { SEEDS = 4 };
+/* Points spread evenly over the part of the record; at each nothing unsynced, everything, or a few random choices is kept. */
+static int crash_images(struct world *w, uint64_t wanted, uint64_t seed, uint64_t part, uint64_t parts) {
+    enum { SEEDS = 4 }; /* tries a point; nine in ten are no image that another try gave */
     uint64_t done = 0, failed = 0, equal = 0, last_duck = 0;
     record(w);
     size_t ops = leat_sim_disk_op_count(w->disk);
+    double from = (double)ops * (double)(part - 1) / (double)parts, to = (double)ops * (double)part / (double)parts;
     if (!covers(w)) {
         printf("the recorded run does not reach all of these\n");
         return 1;
     }
-    double points = (double)wanted / 3, stride = points > (double)ops ? 1 : (double)ops / points;
-    for (double at = 0; at <= (double)ops && failed < 10; at += stride) {
+    double points = (double)wanted / (SEEDS * 0.9), stride = points > (double)ops ? 1 : (double)ops / points;
+    for (double at = from; (part == parts ? at <= to : at < to) && failed < 10; at += stride) {
         size_t point = (size_t)at;
         uint64_t tries = points > (double)ops ? SEEDS * (1 + wanted / ops) : SEEDS;
-        for (uint64_t k = 0; k < tries && done < wanted && failed < 10; k++) {
+        for (uint64_t k = 0; k < tries && failed < 10; k++) {
             struct leat_error err = {0};
             uint64_t image_seed = k < 2 ? k : seed * 1000003 + point * 64 + k;
             if (!leat_sim_disk_is_new(w->disk, point, image_seed)) {
@@ -207,6 +212,10 @@ static int make_image(struct world *w, size_t point, uint64_t seed, const char *
     return leat_sim_disk_image(w->disk, point, seed, dir, &err) == LEAT_OK ? 0 : 3;
 }
 
+static uint64_t number(int argc, char **argv, int at) {
+    return argc > at && strtoull(argv[at], NULL, 10) ? strtoull(argv[at], NULL, 10) : 1;
+}
+
 int main(int argc, char **argv) {
     static struct world w;
     char scratch[256];
@@ -217,15 +226,15 @@ int main(int argc, char **argv) {
     world_init(&w, scratch);
     w.verbose = getenv("CRASH_VERBOSE") != NULL;
     if (argc > 2 && strcmp(argv[1], "images") == 0)
-        result = crash_images(&w, strtoull(argv[2], NULL, 10), argc > 3 ? strtoull(argv[3], NULL, 10) : 1);
+        result = crash_images(&w, number(argc, argv, 2), number(argc, argv, 3), number(argc, argv, 4), number(argc, argv, 5));
     else if (argc > 2 && strcmp(argv[1], "twice") == 0)
-        result = crash_twice(&w, strtoull(argv[2], NULL, 10), argc > 3 ? strtoull(argv[3], NULL, 10) : 1);
+        result = crash_twice(&w, number(argc, argv, 2), number(argc, argv, 3));
     else if (argc > 4 && strcmp(argv[1], "image") == 0)
         result = make_image(&w, strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10), argv[4]);
     else if (argc > 1 && strcmp(argv[1], "faults") == 0)
-        result = crash_faults(&w, argc > 2 ? strtoull(argv[2], NULL, 10) : 1);
+        result = crash_faults(&w, number(argc, argv, 2), number(argc, argv, 3), number(argc, argv, 4), number(argc, argv, 5));
     else
-        fprintf(stderr, "crash images N [SEED] | crash twice N [SEED] | crash image OP SEED FOLDER | crash faults [STRIDE]\n");
+        fprintf(stderr, "crash images N [SEED [PART PARTS]] | crash twice N [SEED] | crash image OP SEED FOLDER | crash faults SYNCS OTHERS [PART PARTS]\n");
     world_deinit(&w);
     close_ducks();
     return result;

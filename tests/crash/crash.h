@@ -55,6 +55,7 @@ char *world_check(struct world *, const char *dir, const struct mark *acknowledg
 uint64_t world_fingerprint(const char *dir); /* state.c: of what an opened engine can still read in dir/lake and dir/work */
 enum leat_status world_contents(struct world *, char **out, struct leat_error *);
 
-int crash_faults(struct world *, uint64_t stride); /* faults.c: failures */
+/* faults.c. Of the sync sites every `syncs`-th fails, of the other calls every `others`-th; of these every `parts`-th from `part` (1..) on. */
+int crash_faults(struct world *, uint64_t syncs, uint64_t others, uint64_t part, uint64_t parts);
 
 #endif

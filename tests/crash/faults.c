@@ -9,6 +9,10 @@
 
 enum { ROUNDS = 6 };
 
+/* The first site whose call fails, and how many further the next one is. */
+struct sites {
+    uint64_t first, stride;
+};
 struct tally {
     uint64_t cases, stopped, went_on, failed;
 };
@@ -57,25 +61,25 @@ static bool play_and_recover(struct world *w, const char *what, uint64_t n, bool
 }
 
 static void fail_calls(struct world *w, const char *what, enum leat_sim_call call, int number, bool must_stop, const char *must_say,
-                       uint64_t stride, struct tally *total) {
+                       struct sites sites, struct tally *total) {
     struct tally t = {0};
-    uint64_t n = 1;
-    for (; t.failed < 5; n += stride) {
+    uint64_t n = sites.first;
+    for (; t.failed < 5; n += sites.stride) {
         world_reset(w, true);
         leat_sim_disk_fail(w->disk, call, n, number);
         if (!play_and_recover(w, what, n, must_stop, must_say, &t)) break;
     }
-    printf("%-14s %llu sites, every %llu.: %llu failures, %llu stopped the engine, %llu did not, %llu wrong\n", what,
-           (unsigned long long)n, (unsigned long long)stride, (unsigned long long)t.cases, (unsigned long long)t.stopped,
+    printf("%-14s up to site %llu, every %llu.: %llu failures, %llu stopped the engine, %llu did not, %llu wrong\n", what,
+           (unsigned long long)n, (unsigned long long)sites.stride, (unsigned long long)t.cases, (unsigned long long)t.stopped,
            (unsigned long long)t.went_on, (unsigned long long)t.failed);
     fflush(stdout);
     total->cases += t.cases;
     total->failed += t.failed;
 }
 
-static void full_disks(struct world *w, uint64_t stride, struct tally *total) {
+static void full_disks(struct world *w, struct sites sites, struct tally *total) {
     struct tally t = {0};
-    for (uint64_t bytes = 0; t.failed < 5; bytes += 1009 * stride) {
+    for (uint64_t bytes = 1009 * (sites.first - 1); t.failed < 5; bytes += 1009 * sites.stride) {
         world_reset(w, true);
         leat_sim_disk_quota(w->disk, bytes);
         if (!play_and_recover(w, "quota", bytes, false, "No space left", &t)) break;
@@ -86,7 +90,11 @@ static void full_disks(struct world *w, uint64_t stride, struct tally *total) {
     total->failed += t.failed;
 }
 
-int crash_faults(struct world *w, uint64_t stride) {
+static struct sites every(uint64_t stride, uint64_t part, uint64_t parts) {
+    return (struct sites){1 + (part - 1) * stride, stride * parts};
+}
+
+int crash_faults(struct world *w, uint64_t syncs, uint64_t others, uint64_t part, uint64_t parts) {
     struct tally total = {0};
     struct leat_error err = {0};
     world_reset(w, true);
@@ -94,21 +102,24 @@ int crash_faults(struct world *w, uint64_t stride) {
         fprintf(stderr, "the undisturbed run failed: %s\n", err.text);
         return 3;
     }
+    leat_engine_close(w->engine);
+    w->engine = NULL;
     char *problem = world_check(w, w->root, NULL);
     if (problem) {
         fprintf(stderr, "the undisturbed run: %s\n", problem);
         return 3;
     }
     w->proven = true;
-    fail_calls(w, "sync", LEAT_SIM_SYNC, EIO, true, "Input/output error", stride, &total);
-    fail_calls(w, "sync directory", LEAT_SIM_SYNC_DIR, EIO, true, "Input/output error", stride, &total);
-    full_disks(w, 4 * stride, &total);
-    fail_calls(w, "write", LEAT_SIM_WRITE, EIO, false, "Input/output error", 2 * stride, &total);
-    fail_calls(w, "link", LEAT_SIM_LINK, EIO, false, "Input/output error", 2 * stride, &total);
-    fail_calls(w, "rename", LEAT_SIM_RENAME, EIO, false, "Input/output error", stride, &total);
-    fail_calls(w, "unlink", LEAT_SIM_UNLINK, EIO, false, "Input/output error", 2 * stride, &total);
-    fail_calls(w, "open", LEAT_SIM_OPEN, EIO, false, "Input/output error", 4 * stride, &total);
-    fail_calls(w, "mkdir", LEAT_SIM_MKDIR, ENOSPC, false, "No space left", 2 * stride, &total);
+    struct sites sync = every(syncs, part, parts), other = every(others, part, parts), rarely = every(2 * others, part, parts);
+    fail_calls(w, "sync", LEAT_SIM_SYNC, EIO, true, "Input/output error", sync, &total);
+    fail_calls(w, "sync directory", LEAT_SIM_SYNC_DIR, EIO, true, "Input/output error", sync, &total);
+    full_disks(w, every(4 * others, part, parts), &total);
+    fail_calls(w, "write", LEAT_SIM_WRITE, EIO, false, "Input/output error", rarely, &total);
+    fail_calls(w, "link", LEAT_SIM_LINK, EIO, false, "Input/output error", rarely, &total);
+    fail_calls(w, "rename", LEAT_SIM_RENAME, EIO, false, "Input/output error", other, &total);
+    fail_calls(w, "unlink", LEAT_SIM_UNLINK, EIO, false, "Input/output error", rarely, &total);
+    fail_calls(w, "open", LEAT_SIM_OPEN, EIO, false, "Input/output error", every(4 * others, part, parts), &total);
+    fail_calls(w, "mkdir", LEAT_SIM_MKDIR, ENOSPC, false, "No space left", rarely, &total);
     printf("%llu failures recovered and checked, %llu wrong\n", (unsigned long long)total.cases, (unsigned long long)total.failed);
     return total.failed ? 1 : 0;
 }
