@@ -174,7 +174,10 @@ static enum leat_status append_batch(struct leat_src *src, struct leat_delta *ta
     leat_put_sql_string(&sql, input);
     leat_put(&sql, ")");
     leat_conn_bind_all(engine->batch_conn, input, batches, batch_count);
-    struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier.data, .txns = txns, .txn_count = ends->count};
+    size_t rows = 0;
+    for (size_t i = 0; i < batch_count; i++) rows += batches[i].row_count;
+    struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier.data, .txns = txns, .txn_count = ends->count,
+                                          .few_rows = rows <= LEAT_FEW_ROWS};
     enum leat_status st = leat_delta_append(table, sql.data, &info, NULL, err);
     leat_conn_bind(engine->batch_conn, input, NULL);
     for (size_t i = 0; i < ends->count; i++) free(txns[i].app_id);

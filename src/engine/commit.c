@@ -202,10 +202,12 @@ static enum leat_status write_rows(struct leat_engine *engine, struct leat_delta
                                    const struct leat_changes *rows, bool overwrite, const struct leat_delta_commit_info *info,
                                    struct leat_error *err) {
     struct leat_buffer sql = {0};
+    struct leat_delta_commit_info sized = *info;
+    sized.few_rows = rows->row_count <= LEAT_FEW_ROWS;
     input_select(name, &sql);
     leat_conn_bind(engine->batch_conn, name, rows);
-    enum leat_status st = overwrite ? leat_delta_overwrite(delta, sql.data, info, NULL, err)
-                                    : leat_delta_append(delta, sql.data, info, NULL, err);
+    enum leat_status st = overwrite ? leat_delta_overwrite(delta, sql.data, &sized, NULL, err)
+                                    : leat_delta_append(delta, sql.data, &sized, NULL, err);
     leat_conn_bind(engine->batch_conn, name, NULL);
     leat_buffer_deinit(&sql);
     return st;

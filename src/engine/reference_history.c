@@ -118,7 +118,8 @@ enum leat_status leat_reference_append(struct leat_reference *r, const struct le
     leat_put_sql_string(&sql, r->input);
     leat_put(&sql, ")");
     const struct leat_delta_txn txn = {.app_id = r->incarnation, .version = (int64_t)next};
-    const struct leat_delta_commit_info info = {.operation = "WRITE", .txns = &txn, .txn_count = 1};
+    const struct leat_delta_commit_info info = {
+        .operation = "WRITE", .txns = &txn, .txn_count = 1, .few_rows = diff->row_count <= LEAT_FEW_ROWS};
     status = leat_delta_append(r->delta, sql.data, &info, &done, err);
     if (!status && done) compact(r);
     if (!status && !done)

@@ -66,7 +66,9 @@ struct leat_delta_commit_info {
     const char *operation;           /* "WRITE", "MERGE", "OPTIMIZE", "CREATE TABLE" ... */
     const char *frontier_json;       /* NULL: none */
     const struct leat_delta_txn *txns; size_t txn_count;
+    bool few_rows;                   /* LEAT_FEW_ROWS at most are written: not worth compressing */
 };
+enum { LEAT_FEW_ROWS = 256 };
 /* Each commit: data files are written to scratch by DuckDB, adopted (fsync, link), then _delta_log/N.json is linked
  * (never overwritten) and the directory fsynced; every `checkpoint_every` commits a checkpoint and
  * _last_checkpoint. When a txn (app_id, version) is already at or past `version`, nothing is written: OK, *done=false.

@@ -80,7 +80,7 @@ enum leat_status leat_delta_write_data(struct leat_delta *d, const char *storage
     leat_putf(&sql, "COPY (%s) TO ", storage_sql);
     leat_put_sql_string(&sql, scratch);
     leat_put(&sql, " (");
-    leat_put_parquet_options(&d->schema, &sql);
+    leat_put_parquet_options(&d->schema, commit->info->few_rows, &sql);
     leat_put(&sql, ", RETURN_STATS");
     if (split)
         leat_putf(&sql, ", ROW_GROUP_SIZE %" PRId64 ", ROW_GROUPS_PER_FILE %d", d->row_group_rows,

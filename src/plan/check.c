@@ -73,11 +73,17 @@ static enum leat_status check_op(struct leat_conn *conn, struct leat_plan *plan,
     return status;
 }
 
+static bool only_passes(const struct leat_op *map) {
+    for (size_t i = 0; i < map->map_count; i++)
+        if (map->map[i].from < 0) return false;
+    return !map->filter;
+}
+
 enum leat_status leat_plan_check(struct leat_conn *conn, struct leat_plan *plan, struct leat_error *err) {
     for (size_t i = 0; i < plan->op_count; i++) {
         struct leat_op *op = &plan->ops[i];
         bool repaired;
-        if (op->kind != LEAT_OP_MAP && op->kind != LEAT_OP_RECOMPUTE) continue;
+        if (op->kind != LEAT_OP_RECOMPUTE && (op->kind != LEAT_OP_MAP || only_passes(op))) continue;
         enum leat_status status = check_op(conn, plan, op, &repaired, err);
         if (!status && repaired) status = check_op(conn, plan, op, &repaired, err);
         if (status) return status;

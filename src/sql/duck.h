@@ -66,7 +66,7 @@ struct leat_copied_column { char *name, *low, *high; size_t low_length, high_len
 struct leat_copied_file { char *path; uint64_t row_count, size_bytes; struct leat_copied_column *columns; size_t column_count; };
 struct leat_copied { struct leat_copied_file *files; size_t file_count; };
 /* Appends "FORMAT parquet, ..." for COPY: what every Parquet file of leat's is written with. */
-void leat_put_parquet_options(const struct leat_schema *, struct leat_buffer *out);
+void leat_put_parquet_options(const struct leat_schema *, bool few_rows, struct leat_buffer *out);
 enum leat_status leat_conn_copy(struct leat_conn *, const char *sql, struct leat_copied *out, struct leat_error *) LEAT_MUST;
 void leat_copied_deinit(struct leat_copied *);
 /* Names and types of a query's result without running it. NESTED kinds stay NESTED. */

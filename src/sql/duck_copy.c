@@ -7,15 +7,17 @@
 /* Delta encodings (PARQUET_VERSION V2) write and read in half the time of plain pages and are smaller. With them floats
  * would get BYTE_STREAM_SPLIT, which Spark's vectorised reader lacks; so files with floats stay with plain pages.
  * A dictionary of more entries than DICTIONARY_MAX costs more than it saves: building one over unique strings, to throw
- * it away, is a third of writing them. */
+ * it away, is a third of writing them.
+ * A file of few rows is made anew when it is joined with others: until then compressing costs a quarter of writing it, and a sixth
+ * of reading it, for nothing. */
 enum { DICTIONARY_MAX = 4096 };
 
-void leat_put_parquet_options(const struct leat_schema *schema, struct leat_buffer *out) {
-    bool floats = false;
+void leat_put_parquet_options(const struct leat_schema *schema, bool few_rows, struct leat_buffer *out) {
+    bool plain = few_rows;
     for (size_t i = 0; i < schema->field_count; i++)
-        floats |= schema->fields[i].type.kind == LEAT_FLOAT || schema->fields[i].type.kind == LEAT_DOUBLE;
-    leat_putf(out, "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, PARQUET_VERSION %s, DICTIONARY_SIZE_LIMIT %d",
-              floats ? "V1" : "V2", DICTIONARY_MAX);
+        plain |= schema->fields[i].type.kind == LEAT_FLOAT || schema->fields[i].type.kind == LEAT_DOUBLE;
+    leat_putf(out, "FORMAT parquet, COMPRESSION %s, PARQUET_VERSION %s, DICTIONARY_SIZE_LIMIT %d",
+              few_rows ? "uncompressed" : "zstd, COMPRESSION_LEVEL 1", plain ? "V1" : "V2", DICTIONARY_MAX);
 }
 
 static char *copy_text(duckdb_vector vector, idx_t row, size_t *length) {

@@ -8,7 +8,7 @@
 
 #include "state/row.h"
 
-enum { FILE_ROWS = 1 << 19, FORMAT = 1, MAX_FILES = 64 };
+enum { FILE_ROWS = 1 << 19, FORMAT = 1, MAX_FILES = 64, FEW_ROWS = 256 };
 static const char *const input_name = "leat_checkpoint";
 
 /* ---- shared with loading */
@@ -117,7 +117,7 @@ struct writer {
     struct leat_error *err;
 };
 
-static void put_copy(struct leat_buffer *sql, const struct leat_schema *schema, const char *path) {
+static void put_copy(struct leat_buffer *sql, const struct leat_schema *schema, bool few_rows, const char *path) {
     leat_put(sql, "COPY (SELECT ");
     for (size_t i = 0; i < schema->field_count; i++) {
         leat_putf(sql, leat_checkpoint_as_text(schema->fields[i].type) ? "%sCAST(c%zu AS VARCHAR) AS " : "%sc%zu AS ",
@@ -129,7 +129,7 @@ static void put_copy(struct leat_buffer *sql, const struct leat_schema *schema, 
     leat_put(sql, ")) TO ");
     leat_put_sql_string(sql, path);
     leat_put(sql, " (");
-    leat_put_parquet_options(schema, sql);
+    leat_put_parquet_options(schema, few_rows, sql);
     leat_put(sql, ")");
 }
 
@@ -139,7 +139,7 @@ static enum leat_status write_file(struct writer *w, const struct leat_changes *
     struct leat_stat stat;
     char *name = leat_asprintf("%llu/%zu-%zu-%zu.parquet", (unsigned long long)w->number, w->node, w->part, w->file++);
     char *scratch = leat_asprintf("%s/part.parquet", w->scratch), *path = leat_checkpoint_path(w->dir, name);
-    put_copy(&sql, rows->schema, scratch);
+    put_copy(&sql, rows->schema, rows->row_count <= FEW_ROWS, scratch);
     leat_conn_bind(w->conn, input_name, rows);
     enum leat_status status = leat_conn_exec(w->conn, sql.data, w->err);
     leat_conn_bind(w->conn, input_name, NULL);
