@@ -89,7 +89,6 @@ enum leat_status leat_engine_load_checkpoint(struct leat_engine *engine, json_t 
     struct leat_error problem = {0};
     char *dir = checkpoint_dir(engine), *text = NULL;
     *state = NULL;
-    for (int k = 0; k < engine->group_count; k++) engine->groups[k]->fresh = false;
     enum leat_status st = leat_checkpoint_load(engine->env, engine->batch_conn, dir, NULL, &text, nodes, count, &problem);
     free_nodes(nodes, count);
     free(dir);

@@ -158,7 +158,6 @@ struct leat_group {
     uint64_t *reference_versions;       /* per source of the project */
     struct leat_changes *queues;        /* per table of the project: changes waiting from other groups; schema NULL if unused */
     int64_t last_clock_us, due_us;
-    bool fresh;                         /* its nodes are as they were opened */
     bool started;                       /* has stepped at least once (global aggregates give their row) */
     uint64_t rows_touched, steps;
 };

@@ -417,7 +417,6 @@ static enum leat_status reference_changes(struct leat_group *g, struct leat_gnod
 }
 
 static enum leat_status run_nodes(struct leat_group *g, const struct step_input *in, struct leat_error *err) {
-    g->fresh = false;
     enum leat_status st = LEAT_OK;
     int64_t *cuts = leat_alloc((size_t)(g->node_count + 1) * sizeof *cuts);
     struct leat_changes *references = leat_alloc((source_count(g) + 1) * sizeof *references);
