@@ -13,7 +13,7 @@ endif()
 set(LEAT_PROPERTY_CASES 2500)
 set(LEAT_CRASH_IMAGES 5000)
 set(LEAT_CRASH_TWICE 200)
-set(LEAT_CRASH_STRIDES 24 24) # of syncs, of other calls
+set(LEAT_CRASH_STRIDES 1 24) # of syncs, of other calls
 set(LEAT_KILLS 50)
 set(LEAT_RETAIL_DATA real)
 if(LEAT_ASAN OR LEAT_TSAN)

@@ -138,9 +138,10 @@ static enum leat_status begin_round(struct leat_file_source *s, struct leat_erro
     return LEAT_OK;
 }
 
-static void end_round(struct leat_file_source *s) {
+/* END, unless the disk failed to sync: what was seen can else be saved later. */
+static enum leat_status end_round(struct leat_file_source *s, struct leat_error *err) {
     struct leat_clock *clock = s->env->clock;
-    struct leat_error err;
+    struct leat_error problem = {0};
     s->in_round = false;
     s->rounds = s->caught_up = true;
     if (s->buffer_capacity > LEAT_MIB && s->quiet_rounds++ > 0) { /* a quiet source keeps no large buffer */
@@ -148,9 +149,15 @@ static void end_round(struct leat_file_source *s) {
         s->buffer = NULL;
         s->buffer_capacity = 0;
     }
-    if (!s->seen_differs || clock->monotonic_us(clock) < s->saved_us + SAVE_SEEN_US) return;
+    if (!s->seen_differs || clock->monotonic_us(clock) < s->saved_us + SAVE_SEEN_US) return LEAT_END;
     s->saved_us = clock->monotonic_us(clock);
-    if (leat_file_save_seen(s, &err) != LEAT_OK) leat_log(s->env, LEAT_LOG_WARN, "source %s: %s", s->name, err.text);
+    enum leat_status status = leat_file_save_seen(s, &problem);
+    if (status != LEAT_OK && problem.fatal) {
+        if (err) *err = problem;
+        return status;
+    }
+    if (status != LEAT_OK) leat_log(s->env, LEAT_LOG_WARN, "source %s: %s", s->name, problem.text);
+    return LEAT_END;
 }
 
 /* A file's turn is over. What must be told goes up as an error; the position stays. */
@@ -209,7 +216,7 @@ static enum leat_status file_poll(struct leat_connector *connector, size_t max_b
     if (status != LEAT_OK) return status;
     status = leat_spool_reader_poll(s->spool, out, err);
     if (status == LEAT_END)
-        end_round(s);
+        status = end_round(s, err);
     else if (status != LEAT_OK)
         s->pause = true;
     return status;
