@@ -14,7 +14,7 @@ static const struct leat_option_spec OPTIONS[] = {
      .prose = "The largest number of records of a source in one step, instead of the project's setting."},
 };
 
-static volatile int stop;
+static atomic_int stop;
 
 static void on_signal(int signal_number) {
     (void)signal_number;

@@ -4,6 +4,7 @@
 #ifndef LEAT_ENGINE_ENGINE_H
 #define LEAT_ENGINE_ENGINE_H
 
+#include <stdatomic.h>
 #include "base/env.h"
 #include "project/project.h"
 
@@ -47,7 +48,7 @@ enum leat_status leat_engine_drain_and_checkpoint(struct leat_engine *, struct l
 /* Everything due, then returns: `leat run --once`. final: event time ends, windows close. */
 enum leat_status leat_engine_run_once(struct leat_engine *, bool all, bool final, struct leat_error *) LEAT_MUST;
 /* `leat run`: until *stop becomes non-zero. */
-enum leat_status leat_engine_run(struct leat_engine *, const volatile int *stop, struct leat_error *) LEAT_MUST;
+enum leat_status leat_engine_run(struct leat_engine *, const atomic_int *stop, struct leat_error *) LEAT_MUST;
 
 /* Rule 12: late records are admitted; what changes is published as a difference, and kept in <table>__restatements with old, new,
  * reason and records. Steps and commits what waits first. out (may be NULL): JSON, an entry a table that took part. Nothing late:

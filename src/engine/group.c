@@ -197,9 +197,10 @@ enum leat_status leat_group_reset_nodes(struct leat_group *g, struct leat_error 
 }
 
 static bool reads_one_of(const struct leat_project *project, struct leat_object_ref ref, const struct leat_object_ref *others, size_t count) {
+    if (ref.kind == LEAT_OBJECT_SOURCE) return false;
     const struct leat_object_ref *inputs = ref.kind == LEAT_OBJECT_VIEW ? project->views[ref.index].inputs : project->tables[ref.index].inputs;
     size_t n = ref.kind == LEAT_OBJECT_VIEW ? project->views[ref.index].input_count : project->tables[ref.index].input_count;
-    for (size_t i = 0; ref.kind != LEAT_OBJECT_SOURCE && i < n; i++)
+    for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < count; k++)
             if (inputs[i].kind == others[k].kind && inputs[i].index == others[k].index) return true;
     return false;

@@ -257,7 +257,7 @@ out:
     free(fds);
 }
 
-enum leat_status leat_engine_run(struct leat_engine *engine, const volatile int *stop, struct leat_error *err) {
+enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *stop, struct leat_error *err) {
     enum leat_status st = LEAT_OK;
     bool did;
     while (!*stop) {

@@ -79,7 +79,7 @@ static void a_rebuild_keeps_arrival_times(void **state) {
     free(wide);
 }
 
-static volatile int stop;
+static atomic_int stop;
 
 static void *stop_by_the_last_source(void *context) {
     struct world *w = context;
