@@ -11,9 +11,9 @@ if(LEAT_TSAN)
 endif()
 # How much the long tests do: all of it, or under a sanitizer what a few minutes allow.
 set(LEAT_PROPERTY_CASES 2500)
-set(LEAT_CRASH_IMAGES 1000) # soak: 20,000
+set(LEAT_CRASH_IMAGES 500) # soak: 20,000
 set(LEAT_CRASH_TWICE 40)
-set(LEAT_CRASH_STRIDES 1 24) # of syncs, of other calls
+set(LEAT_CRASH_STRIDES 4 96) # of syncs, of other calls; soak: every one
 set(LEAT_KILLS 50)
 set(LEAT_RETAIL_DATA real)
 if(LEAT_ASAN OR LEAT_TSAN)
