@@ -1,6 +1,10 @@
-# Programs of `make bench`; not part of the tests.
-foreach(name step_bench restart_bench many_steps_bench)
-  add_executable(${name} EXCLUDE_FROM_ALL "${CMAKE_SOURCE_DIR}/bench/${name}.c")
+# Programs of `make bench`, and figures of single parts (decode, log, operators). Built with everything else, so that they keep compiling.
+file(GLOB LEAT_BENCHES CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/bench/*_bench.c")
+set(names)
+foreach(source ${LEAT_BENCHES})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(${name} ${source})
   target_link_libraries(${name} PRIVATE leatcore)
+  list(APPEND names ${name})
 endforeach()
-add_custom_target(benches DEPENDS step_bench restart_bench many_steps_bench)
+add_custom_target(benches DEPENDS ${names})

@@ -85,7 +85,7 @@ int main(int argc, char **argv) {
     need(leat_delta_snapshot(&env, conn, dir, -1, &snapshot, &err), &err);
     need(leat_delta_snapshot_schema(&snapshot, &schema, &err), &err);
     leat_delta_select(dir, &snapshot, &schema, NULL, &many);
-    leat_put_parquet_options(&schema, &parquet);
+    leat_put_parquet_options(&schema, false, &parquet);
     need(leat_conn_execf(conn, &err, "COPY (%s) TO '%s/one.parquet' (%s)", many.data, argv[1], parquet.data), &err);
     leat_putf(&one, "SELECT * FROM read_parquet('%s/one.parquet')", argv[1]);
     double of_many = scan_cpu(conn, many.data, &err), of_one = scan_cpu(conn, one.data, &err);

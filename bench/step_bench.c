@@ -51,7 +51,7 @@ static struct leat_plan *compile(struct leat_project *project, const char *table
     for (size_t i = 0; i < project->order_count; i++) {
         struct leat_object_ref ref = project->order[i];
         if (ref.kind == LEAT_OBJECT_SOURCE) need(leat_plan_declare_source(conn, &project->sources[ref.index], err), err);
-        if (ref.kind == LEAT_OBJECT_VIEW) need(leat_plan_declare_view(conn, &project->views[ref.index], err), err);
+        if (ref.kind == LEAT_OBJECT_VIEW) need(leat_plan_declare_view(conn, &project->views[ref.index], NULL, &offset, err), err);
         if (ref.kind == LEAT_OBJECT_TABLE && strcmp(project->tables[ref.index].name, table_name) == 0)
             need(leat_plan_compile(conn, project, &project->tables[ref.index], &plan, &offset, err), err);
     }
