@@ -686,12 +686,14 @@ static void real_order_lines_as_duckdb_reads_them(void **state) {
     struct leat_conn *conn;
     struct leat_error err;
     struct leat_duck_options options = {.use = LEAT_DUCK_BATCH};
+    char first[512];
+    if (!real_data_is_here("online-retail/2010-12.csv.gz", first)) skip();
     uint32_t *starts = leat_alloc(RECORDS * 3 * sizeof *starts), *ends = starts + RECORDS, *records = ends + RECORDS;
     if (leat_duck_open(&options, &duck, &err) || leat_conn_open(duck, &conn, &err)) fail_msg("%s", err.text);
     for (size_t m = 0; m < sizeof months / sizeof *months; m++) {
         char name[64], path[512];
         snprintf(name, sizeof name, "online-retail/%s.csv.gz", months[m]);
-        if (!real_data_is_here(name, path)) skip();
+        if (!real_data_is_here(name, path)) continue;
         struct leat_buffer text = {0};
         gzFile file = gzopen(path, "rb");
         for (int got = 1; got > 0; text.length += (size_t)got) {
