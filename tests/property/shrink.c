@@ -86,11 +86,11 @@ static void write_history(const struct prop_case *c, const char *dir) {
         char *text = prop_round_text(c, round);
         if (round == 0 || c->change[round]) {
             prop_write_project(c, round, dir);
-            snprintf(name, sizeof name, "%s/rounds/%zu.sql", dir, round);
+            snprintf(name, sizeof name, "%s/rounds/%zu.project", dir, round);
             char *project = leat_asprintf("%s/project.sql", dir);
             if (rename(project, name) != 0) perror(name);
             free(project);
-            leat_putf(&script, "cp rounds/%zu.sql project.sql\n", round);
+            leat_putf(&script, "cp rounds/%zu.project project.sql\n", round);
             prop_write_project(c, 0, dir);
         }
         if (round && c->lose[round]) leat_put(&script, "rm -rf .leat\n");
