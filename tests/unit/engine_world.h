@@ -5,6 +5,7 @@
 #include "engine/engine.h"
 #include "scratch.h"
 #include "sim/clock.h"
+#include "sql/duck.h"
 
 struct world {
     struct leat_env env;
@@ -80,6 +81,39 @@ static inline void expect_status(struct world *w, const char *part) {
     flat[n] = 0;
     if (!strstr(flat, part)) fail_msg("status lacks %s:\n%s", part, flat);
     leat_buffer_deinit(&status);
+}
+
+/* What a query over the lake as it is now gives, as text; malloc'd. */
+static inline char *text_of(struct world *w, const char *sql) {
+    struct leat_duck_options options = {.use = LEAT_DUCK_BATCH, .threads = 1, .time_zone = "UTC"};
+    struct leat_duck *duck;
+    struct leat_conn *conn;
+    char *text = NULL;
+    OK(leat_duck_open(&options, &duck, oops));
+    OK(leat_conn_open(duck, &conn, oops));
+    OK(leat_engine_sql_views(w->engine, conn, oops));
+    OK(leat_conn_text(conn, sql, &text, oops));
+    leat_conn_close(conn);
+    leat_duck_close(duck);
+    return text;
+}
+
+static inline void expect_text(struct world *w, const char *sql, const char *expected) {
+    char *text = text_of(w, sql);
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+/* Events and a reference, for the tests that need no others. */
+static const char shop_sources[] __attribute__((unused)) =
+    "CREATE SOURCE events (id VARCHAR NOT NULL, k INTEGER, v BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts)\n"
+    "WITH (connector = 'file', path = 'in/events.ndjson', format = 'json');\n"
+    "CREATE SOURCE things (k INTEGER PRIMARY KEY, cat VARCHAR, price INTEGER)\n"
+    "WITH (connector = 'file', path = 'in/things.csv', format = 'csv', refresh = INTERVAL '1' SECOND);\n";
+
+static inline void shop_init(struct world *w, const char *tables) {
+    world_init(w, shop_sources, tables);
+    put(w, "in/things.csv", "k,cat,price\n1,red,1\n2,blue,2\n", "w");
 }
 
 #endif

@@ -10,7 +10,6 @@
 #include <cmocka.h>
 
 #include "engine_world.h"
-#include "sql/duck.h"
 
 static const char SOURCES[] = "CREATE SOURCE events (id VARCHAR NOT NULL, v BIGINT)\n"
                               "WITH (connector = 'file', path = 'in/events.ndjson', format = 'json');\n";
@@ -38,21 +37,6 @@ static void event(struct world *w, const char *id, int v) {
 static void run_all(struct world *w) {
     OK(leat_engine_run_once(w->engine, true, false, oops));
     expect_equal(w);
-}
-
-static void expect_text(struct world *w, const char *sql, const char *expected) {
-    struct leat_duck_options options = {.use = LEAT_DUCK_BATCH, .threads = 1, .time_zone = "UTC"};
-    struct leat_duck *duck;
-    struct leat_conn *conn;
-    char *text = NULL;
-    OK(leat_duck_open(&options, &duck, oops));
-    OK(leat_conn_open(duck, &conn, oops));
-    OK(leat_engine_sql_views(w->engine, conn, oops));
-    OK(leat_conn_text(conn, sql, &text, oops));
-    assert_string_equal(text, expected);
-    free(text);
-    leat_conn_close(conn);
-    leat_duck_close(duck);
 }
 
 #define ROWS(table) "SELECT coalesce(string_agg(id || ' ' || v, ', ' ORDER BY id), '') FROM " table

@@ -12,17 +12,6 @@
 
 #include "engine_world.h"
 
-static const char SOURCES[] =
-    "CREATE SOURCE events (id VARCHAR NOT NULL, k INTEGER, v BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts)\n"
-    "WITH (connector = 'file', path = 'in/events.ndjson', format = 'json');\n"
-    "CREATE SOURCE things (k INTEGER PRIMARY KEY, cat VARCHAR, price INTEGER)\n"
-    "WITH (connector = 'file', path = 'in/things.csv', format = 'csv', refresh = INTERVAL '1' SECOND);\n";
-
-static void shop_init(struct world *w, const char *tables) {
-    world_init(w, SOURCES, tables);
-    put(w, "in/things.csv", "k,cat,price\n1,red,1\n2,blue,2\n", "w");
-}
-
 /* Both joins read the same changes of the reference, each other columns of them. */
 static void one_reference_read_twice(void **state) {
     (void)state;

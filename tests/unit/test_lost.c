@@ -23,26 +23,6 @@ static const char TABLES[] =
     "CREATE MATERIALIZED TABLE copies FRESHNESS = INTERVAL '1' SECOND AS SELECT id, v, \"partition\" AS p, \"offset\" AS o, \"timestamp\" AS t FROM events;\n"
     "CREATE MATERIALIZED TABLE nightly SCHEDULE CRON '0 2 * * *' AS SELECT count(*) AS n FROM events;\n";
 
-static char *text_of(struct world *w, const char *sql) {
-    struct leat_duck_options options = {.use = LEAT_DUCK_BATCH, .threads = 1, .time_zone = "UTC"};
-    struct leat_duck *duck;
-    struct leat_conn *conn;
-    char *text = NULL;
-    OK(leat_duck_open(&options, &duck, oops));
-    OK(leat_conn_open(duck, &conn, oops));
-    OK(leat_engine_sql_views(w->engine, conn, oops));
-    OK(leat_conn_text(conn, sql, &text, oops));
-    leat_conn_close(conn);
-    leat_duck_close(duck);
-    return text;
-}
-
-static void expect_text(struct world *w, const char *sql, const char *expected) {
-    char *text = text_of(w, sql);
-    assert_string_equal(text, expected);
-    free(text);
-}
-
 static void event(struct world *w, const char *file, const char *id, int v, const char *time) {
     char *line = leat_asprintf("{\"id\":\"%s\",\"v\":%d,\"ts\":\"2026-01-01 %s\"}\n", id, v, time);
     put(w, file, line, "a");

@@ -9,38 +9,6 @@
 #include <cmocka.h>
 
 #include "engine_world.h"
-#include "sql/duck.h"
-
-static const char SOURCES[] =
-    "CREATE SOURCE events (id VARCHAR NOT NULL, k INTEGER, v BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts)\n"
-    "WITH (connector = 'file', path = 'in/events.ndjson', format = 'json');\n"
-    "CREATE SOURCE things (k INTEGER PRIMARY KEY, cat VARCHAR, price INTEGER)\n"
-    "WITH (connector = 'file', path = 'in/things.csv', format = 'csv', refresh = INTERVAL '1' SECOND);\n";
-
-static void shop_init(struct world *w, const char *tables) {
-    world_init(w, SOURCES, tables);
-    put(w, "in/things.csv", "k,cat,price\n1,red,1\n2,blue,2\n", "w");
-}
-
-static char *text_of(struct world *w, const char *sql) {
-    struct leat_duck_options options = {.use = LEAT_DUCK_BATCH, .threads = 1, .time_zone = "UTC"};
-    struct leat_duck *duck;
-    struct leat_conn *conn;
-    char *text = NULL;
-    OK(leat_duck_open(&options, &duck, oops));
-    OK(leat_conn_open(duck, &conn, oops));
-    OK(leat_engine_sql_views(w->engine, conn, oops));
-    OK(leat_conn_text(conn, sql, &text, oops));
-    leat_conn_close(conn);
-    leat_duck_close(duck);
-    return text;
-}
-
-static void expect_text(struct world *w, const char *sql, const char *expected) {
-    char *text = text_of(w, sql);
-    assert_string_equal(text, expected);
-    free(text);
-}
 
 static const char MINUTES[] = "CREATE MATERIALIZED TABLE minutes FRESHNESS = INTERVAL '1' SECOND AS\n"
                               "SELECT window_start, count(*) AS n, sum(v) AS v FROM TUMBLE(events, ts, INTERVAL '1' MINUTE) GROUP BY window_start;\n";
@@ -64,7 +32,7 @@ static void with_one_late(struct world *w, const char *tables) {
 }
 
 static void change_project(struct world *w, const char *tables) {
-    put(w, "project.sql", SOURCES, "w");
+    put(w, "project.sql", shop_sources, "w");
     put(w, "project.sql", tables, "a");
     reopen(w);
 }
@@ -127,7 +95,7 @@ static void a_rebuild_goes_on_where_it_was(void **state) {
     with_one_late(w, MINUTES);
     for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
         char *other = leat_asprintf("%sCREATE MATERIALIZED TABLE other%d FRESHNESS = INTERVAL '1' SECOND AS SELECT id FROM events;\n", MINUTES, checkpoint);
-        put(w, "project.sql", SOURCES, "w");
+        put(w, "project.sql", shop_sources, "w");
         put(w, "project.sql", other, "a");
         free(other);
         struct leat_engine_options options = {.project_dir = w->project, .max_step_rows = 1};

@@ -10,7 +10,6 @@
 #include <cmocka.h>
 
 #include "engine_world.h"
-#include "sql/duck.h"
 
 #define SOURCE(delay)                                                                                                       \
     "CREATE SOURCE e (id VARCHAR NOT NULL, k VARCHAR, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL " delay " SECOND)\n" \
@@ -22,25 +21,11 @@ static void event(struct world *w, const char *id, const char *k, const char *ti
     free(line);
 }
 
-static char *answer(struct world *w, const char *sql) {
-    struct leat_duck_options options = {.use = LEAT_DUCK_BATCH, .threads = 1, .time_zone = "UTC"};
-    struct leat_duck *duck;
-    struct leat_conn *conn;
-    char *text = NULL;
-    OK(leat_duck_open(&options, &duck, oops));
-    OK(leat_conn_open(duck, &conn, oops));
-    OK(leat_engine_sql_views(w->engine, conn, oops));
-    OK(leat_conn_text(conn, sql, &text, oops));
-    leat_conn_close(conn);
-    leat_duck_close(duck);
-    return text;
-}
-
 static void expect(struct world *w, const char *table, const char *expected) {
     char *sql = leat_asprintf("SELECT string_agg(coalesce(strftime(window_start, '%%H:%%M:%%S-') || strftime(window_end, '%%H:%%M:%%S'), 'never') "
                               "|| ' ' || ids, ', ' ORDER BY window_start NULLS LAST, ids) FROM %s",
                               table);
-    char *text = answer(w, sql);
+    char *text = text_of(w, sql);
     assert_string_equal(text, expected);
     free(text);
     free(sql);
@@ -130,7 +115,7 @@ static void shown_windows_are_final(void **state) {
             if (round % 5 == 4) reopen(w);
             run(w);
             for (int t = 0; t < 2; t++) {
-                char *now_shown = answer(w, t ? "SELECT coalesce(string_agg(r::VARCHAR || chr(10), ''), '') FROM h r"
+                char *now_shown = text_of(w, t ? "SELECT coalesce(string_agg(r::VARCHAR || chr(10), ''), '') FROM h r"
                                               : "SELECT coalesce(string_agg(r::VARCHAR || chr(10), ''), '') FROM s r");
                 expect_all(before[t], now_shown);
                 free(before[t]);
