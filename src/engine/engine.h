@@ -9,14 +9,6 @@
 #include "project/project.h"
 
 struct leat_engine;
-struct leat_plan;
-/* Tests that open one project again and again: what one opening planned, for the next. Begins zeroed. */
-struct leat_engine_plans {
-    struct leat_plan **tables;
-    char **views;
-    size_t table_count, view_count;
-};
-void leat_engine_plans_free(struct leat_engine_plans *);
 struct leat_engine_options {
     const char *project_dir;
     const char *lake_dir;      /* NULL: <project>/lake */
@@ -25,7 +17,6 @@ struct leat_engine_options {
     bool compile_only;         /* check, explain: plans, but nothing of the lake or the work folder is opened */
     uint64_t max_step_rows;    /* 0: the project's setting */
     struct leat_duck *shared_step, *shared_plan, *shared_batch; /* tests: reuse instances; NULL: own */
-    struct leat_engine_plans *plans; /* taken at an opening, put back at its close; all of the same project; NULL: none are kept */
 };
 /* Loads the project (diagnostics with errors: INVALID, details in diags), recovers. Errors: BUSY another leat holds the folder. */
 enum leat_status leat_engine_open(struct leat_env *, const struct leat_engine_options *, struct leat_diagnostics *diags,

@@ -210,7 +210,6 @@ enum leat_status leat_groups_build(struct leat_engine *engine, struct leat_diagn
     const struct leat_project *project = engine->project;
     struct leat_object_ref *broken = leat_alloc((project->order_count + 1) * sizeof *broken);
     size_t broken_count = 0;
-    bool planned = leat_plans_take(engine);
     enum leat_status st = LEAT_OK;
     for (size_t i = 0; i < project->order_count; i++) {
         struct leat_object_ref ref = project->order[i];
@@ -220,9 +219,9 @@ enum leat_status leat_groups_build(struct leat_engine *engine, struct leat_diagn
             continue;
         }
         bool table = ref.kind == LEAT_OBJECT_TABLE;
-        st = table && !planned ? compile_table(engine, ref.index, &place, err) : LEAT_OK;
+        st = table ? compile_table(engine, ref.index, &place, err) : LEAT_OK;
         if (st == LEAT_OK && table) prepare_table(engine, ref.index);
-        if (st == LEAT_OK && !planned) st = declare(engine, ref, &place, err);
+        if (st == LEAT_OK) st = declare(engine, ref, &place, err);
         if (st == LEAT_OK) continue;
         bool finding = place.file && (st == LEAT_SQL || st == LEAT_INVALID || st == LEAT_UNSUPPORTED);
         if (!finding || !diags) {

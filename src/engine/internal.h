@@ -170,7 +170,6 @@ struct leat_engine {
     struct leat_file *lock, *lake_lock;
     struct leat_duck *step_duck, *plan_duck, *batch_duck;
     bool own_step, own_plan, own_batch;
-    struct leat_engine_plans *kept;     /* options.plans */
     struct leat_conn *step_conn, *plan_conn, *batch_conn;
     struct leat_src *sources;           /* per project source; reference ones unused */
     struct leat_reference **references; /* per project source, NULL for unbounded */
@@ -265,9 +264,6 @@ bool leat_group_in_history(const struct leat_group *, int source); /* some of wh
 
 /* The rows at n offsets (ascending, n > 0) of a partition, those that bronze has, as one chunk; without its dead records. */
 enum leat_status leat_bronze_pick(struct leat_src *, uint32_t partition, const uint64_t *offsets, size_t n, struct leat_chunk **out, struct leat_error *) LEAT_MUST;
-/* plans.c */
-bool leat_plans_take(struct leat_engine *); /* false: none are kept */
-void leat_plans_give_back(struct leat_engine *);
 
 /* group.c */
 /* Compiles the tables. With diags all that cannot be compiled are listed there (INVALID); else the first one is the error. */

@@ -132,7 +132,6 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
     *out = NULL;
     engine->env = env;
     engine->read_only = options->read_only;
-    engine->kept = options->plans;
     engine->history = json_array();
     engine->project_dir = leat_strdup(options->project_dir);
     engine->lake_dir = options->lake_dir ? leat_strdup(options->lake_dir) : join(options->project_dir, "lake");

@@ -24,7 +24,6 @@ static void open_ducks(void) {
 }
 
 static void close_ducks(void) {
-    leat_engine_plans_free(&crash_plans);
     leat_duck_close(crash_step);
     leat_duck_close(crash_plan);
     leat_duck_close(crash_batch);

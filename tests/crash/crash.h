@@ -34,7 +34,6 @@ struct world {
     bool verbose;
 };
 extern struct leat_duck *crash_step, *crash_plan, *crash_batch; /* shared by all engines */
-extern struct leat_engine_plans crash_plans;
 
 void world_init(struct world *, const char *scratch);
 void world_deinit(struct world *);

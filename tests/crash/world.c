@@ -8,7 +8,6 @@
 #include "crash.h"
 
 struct leat_duck *crash_step, *crash_plan, *crash_batch;
-struct leat_engine_plans crash_plans;
 
 static const char project_sql[] =
     "SET compact_files = 4; SET segment_size = '16 KiB';\n"
@@ -121,7 +120,7 @@ enum leat_status world_open(struct world *w, const char *dir, struct leat_error 
     struct leat_diagnostics diags = {0};
     char *lake = leat_asprintf("%s/lake", dir), *work = leat_asprintf("%s/work", dir);
     struct leat_engine_options options = {.project_dir = w->project, .lake_dir = lake, .work_dir = work, .max_step_rows = w->disk && w->env.io == leat_io_real() ? 500 : 37, /* recovered: larger steps, for speed */
-                                          .shared_step = crash_step, .shared_plan = crash_plan, .shared_batch = crash_batch, .plans = &crash_plans};
+                                          .shared_step = crash_step, .shared_plan = crash_plan, .shared_batch = crash_batch};
     uint64_t failures = w->disk ? leat_sim_disk_failures(w->disk) : 0;
     leat_engine_close(w->engine);
     w->failed_at_close |= w->disk && leat_sim_disk_failures(w->disk) > failures;
