@@ -74,6 +74,15 @@ struct leat_table {
     enum leat_refresh_mode mode;
     struct leat_constraint *constraints; size_t constraint_count;
 };
+/* CREATE SINK name FROM table WITH (connector = '...', ...). Options as in leat_source. */
+struct leat_sink_def {
+    char *name; struct leat_place place;
+    size_t table;                   /* in the project's tables */
+    char *connector;
+    bool snapshot;                  /* start = 'snapshot': the table's rows first; 'now': changes from now on */
+    bool send_retractions;          /* on_retract = 'send' */
+    struct leat_option *options; size_t option_count;
+};
 struct leat_setting { char *name, *value; struct leat_place place; bool secret, given; }; /* as leat_option */
 
 struct leat_project {
@@ -81,6 +90,7 @@ struct leat_project {
     struct leat_source *sources; size_t source_count;
     struct leat_view *views; size_t view_count;
     struct leat_table *tables; size_t table_count;
+    struct leat_sink_def *sinks; size_t sink_count;
     struct leat_setting *settings; size_t setting_count;
     struct leat_object_ref *order; size_t order_count; /* topological: inputs first; without the members of cycles */
     struct leat_text_file **files; size_t file_count;
