@@ -4,8 +4,9 @@
 #include "base/usage.h"
 #include "engine/internal.h"
 
-/* Every operator with state, named by its group, its signature, and the lateness, late class and cut set it was made for. */
-static struct leat_checkpoint_node *collect_nodes(struct leat_engine *engine, size_t *count) {
+/* Every operator with state, named by its group, its signature, and the lateness, late class and cut set it was made for; then what waits,
+ * from *operators on. */
+static struct leat_checkpoint_node *collect_nodes(struct leat_engine *engine, size_t *count, size_t *operators) {
     struct leat_checkpoint_node *nodes = NULL;
     *count = 0;
     for (int k = 0; k < engine->group_count; k++) {
@@ -20,11 +21,13 @@ static struct leat_checkpoint_node *collect_nodes(struct leat_engine *engine, si
             (*count)++;
         }
     }
-    return nodes;
+    *operators = *count;
+    return leat_waiting_nodes(engine, nodes, count);
 }
 
-static void free_nodes(struct leat_checkpoint_node *nodes, size_t count) {
-    for (size_t i = 0; i < count; i++) free((char *)nodes[i].signature);
+static void free_nodes(struct leat_checkpoint_node *nodes, size_t count, size_t operators) {
+    for (size_t i = 0; i < operators; i++) free((char *)nodes[i].signature);
+    leat_waiting_nodes_free(nodes + operators, count - operators);
     free(nodes);
 }
 
@@ -60,9 +63,9 @@ enum leat_status leat_engine_checkpoint(struct leat_engine *engine, struct leat_
     for (int k = 0; k < engine->group_count; k++)
         for (size_t t = 0; t < engine->project->table_count; t++)
             if (engine->groups[k]->queues[t].schema && engine->groups[k]->queues[t].row_count) return LEAT_OK;
-    size_t count;
+    size_t count, operators;
     int64_t cpu = leat_usage_cpu_us();
-    struct leat_checkpoint_node *nodes = collect_nodes(engine, &count);
+    struct leat_checkpoint_node *nodes = collect_nodes(engine, &count, &operators);
     char *dir = checkpoint_dir(engine);
     json_t *state = leat_engine_state(engine);
     char *text = json_dumps(state, JSON_COMPACT);
@@ -79,18 +82,18 @@ enum leat_status leat_engine_checkpoint(struct leat_engine *engine, struct leat_
     free(text);
     json_decref(state);
     free(dir);
-    free_nodes(nodes, count);
+    free_nodes(nodes, count, operators);
     return st;
 }
 
 enum leat_status leat_engine_load_checkpoint(struct leat_engine *engine, json_t **state, struct leat_error *err) {
-    size_t count;
-    struct leat_checkpoint_node *nodes = collect_nodes(engine, &count);
+    size_t count, operators;
+    struct leat_checkpoint_node *nodes = collect_nodes(engine, &count, &operators);
     struct leat_error problem = {0};
     char *dir = checkpoint_dir(engine), *text = NULL;
     *state = NULL;
     enum leat_status st = leat_checkpoint_load(engine->env, engine->batch_conn, dir, NULL, &text, nodes, count, &problem);
-    free_nodes(nodes, count);
+    free_nodes(nodes, count, operators);
     free(dir);
     if (st == LEAT_OK) {
         *state = json_loads(text, 0, NULL);
@@ -103,6 +106,7 @@ enum leat_status leat_engine_load_checkpoint(struct leat_engine *engine, json_t 
         return st;
     }
     leat_log(engine->env, LEAT_LOG_WARN, "the checkpoint cannot be used: %s", problem.text);
+    leat_waiting_settle(engine, -1);
     for (int k = 0; k < engine->group_count; k++)
         if ((st = leat_group_reset_nodes(engine->groups[k], err)) != LEAT_OK) return st;
     return LEAT_OK;

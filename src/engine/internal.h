@@ -347,6 +347,12 @@ enum leat_status leat_balance_count(struct leat_engine *, const struct leat_gtab
 /* checkpoint.c */
 enum leat_status leat_engine_load_checkpoint(struct leat_engine *, json_t **state, struct leat_error *) LEAT_MUST; /* NULL: none */
 
+/* waiting.c: what tables that wait (leat_table_waits) have gathered, as parts of a checkpoint */
+struct leat_checkpoint_node *leat_waiting_nodes(struct leat_engine *, struct leat_checkpoint_node *nodes, size_t *count); /* appends */
+void leat_waiting_nodes_free(struct leat_checkpoint_node *nodes, size_t count); /* what was appended */
+/* After loading: forgets what has been committed since `reset_step`, the last one at which tables were made anew; -1: forgets all. */
+void leat_waiting_settle(struct leat_engine *, int64_t reset_step);
+
 /* loop.c */
 /* Books the CPU time since `from_us` (leat_usage_cpu_us) to a phase. */
 void leat_phase_end(struct leat_engine *, enum leat_phase, int64_t from_us);

@@ -152,6 +152,7 @@ static bool same_text(const json_t *object, const char *key, const char *text) {
 static enum leat_status load_state(struct leat_engine *engine, const json_t *head, bool *usable, struct leat_error *err) {
     json_t *checkpoint = NULL;
     enum leat_status st;
+    bool loaded = false;
     *usable = false;
     if (!same_text(head, "fp", engine->fingerprint)) return LEAT_OK;
     if ((st = leat_engine_load_checkpoint(engine, &checkpoint, err)) != LEAT_OK) return st;
@@ -162,7 +163,7 @@ static enum leat_status load_state(struct leat_engine *engine, const json_t *hea
         if (json_integer_value(json_object_get(checkpoint, "n")) > json_integer_value(json_object_get(head, "n")))
             leat_engine_load_runs(engine, checkpoint);
         leat_engine_load_streams(engine, checkpoint);
-        *usable = true;
+        *usable = loaded = true;
     } else if (json_integer_value(json_object_get(head, "n")) == reset_step) {
         leat_engine_load_runs(engine, head);
         for (int k = 0; k < engine->group_count && st == LEAT_OK; k++) {
@@ -172,6 +173,7 @@ static enum leat_status load_state(struct leat_engine *engine, const json_t *hea
         leat_engine_load_streams(engine, head);
         *usable = true;
     }
+    leat_waiting_settle(engine, loaded ? reset_step : -1);
     json_decref(checkpoint);
     return st;
 }

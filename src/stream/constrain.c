@@ -8,8 +8,8 @@
  * and the hold they belong to. Rows of another hold than the last one are of the past: so nothing need be said of rows gone. */
 #include <stdlib.h>
 
-#include "state/row.h"
 #include "stream/node.h"
+#include "stream/save.h"
 
 struct constrain_node {
     struct leat_node base;
@@ -125,10 +125,6 @@ static const struct leat_schema *constrain_part_schema(const struct leat_node *n
     return part ? &n->held_schema : &n->counts_schema;
 }
 
-static void put_weights(struct leat_changes *out, size_t from) {
-    for (size_t i = from; out->weights && i < out->row_count; i++) out->weights[i] = 1;
-}
-
 static enum leat_status save_counts(const struct constrain_node *n, uint64_t *cursor, struct leat_changes *out) {
     size_t at = out->row_count;
     if (*cursor) return LEAT_END;
@@ -137,8 +133,8 @@ static enum leat_status save_counts(const struct constrain_node *n, uint64_t *cu
         ((int32_t *)out->columns[0].data)[at + i] = i < n->count ? (int32_t)i : -1;
         ((int64_t *)out->columns[1].data)[at + i] = i < n->count ? n->violating[i] : n->hold;
     }
+    for (size_t i = at; out->weights && i <= at + n->count; i++) out->weights[i] = 1;
     out->row_count += n->count + 1;
-    put_weights(out, at);
     *cursor = 1;
     return LEAT_OK;
 }
@@ -148,17 +144,9 @@ static enum leat_status save_held(const struct constrain_node *n, bool only_dirt
     size_t from = (only_dirty ? n->saved : 0) + *cursor, at = out->row_count, fields = n->held.schema->field_count;
     if (from >= n->held.row_count) return LEAT_END;
     size_t rows = n->held.row_count - from < max_rows ? n->held.row_count - from : max_rows;
-    leat_changes_reserve(out, at + rows);
-    for (size_t c = 0; c < fields; c++) {
-        leat_gather_borrowed(out, c, at, &n->held, c, NULL, from, rows);
-        if (leat_type_is_string(n->held.schema->fields[c].type)) leat_own_strings(out, c, at, rows);
-    }
-    for (size_t i = 0; i < rows; i++) {
-        ((int32_t *)out->columns[fields].data)[at + i] = leat_weight(&n->held, from + i);
-        ((int64_t *)out->columns[fields + 1].data)[at + i] = n->hold;
-    }
+    leat_save_changes(&n->held, from, rows, out);
+    for (size_t i = 0; i < rows; i++) ((int64_t *)out->columns[fields + 1].data)[at + i] = n->hold;
     out->row_count += rows;
-    put_weights(out, at);
     *cursor += rows;
     return LEAT_OK;
 }
@@ -194,17 +182,10 @@ static void load_counts(struct constrain_node *n, const struct leat_changes *row
 static void load_held(struct constrain_node *n, const struct leat_changes *rows) {
     size_t fields = n->held.schema->field_count;
     uint32_t *chosen = leat_alloc((rows->row_count + 1) * sizeof *chosen);
-    size_t count = 0, at = n->held.row_count;
+    size_t count = 0;
     for (size_t i = 0; i < rows->row_count; i++)
         if (((const int64_t *)rows->columns[fields + 1].data)[i] == n->hold) chosen[count++] = (uint32_t)i;
-    leat_changes_reserve(&n->held, at + count);
-    leat_changes_need_weights(&n->held);
-    for (size_t c = 0; c < fields; c++) {
-        leat_gather_borrowed(&n->held, c, at, rows, c, chosen, 0, count);
-        if (leat_type_is_string(n->held.schema->fields[c].type)) leat_own_strings(&n->held, c, at, count);
-    }
-    for (size_t i = 0; i < count; i++) n->held.weights[at + i] = ((const int32_t *)rows->columns[fields].data)[chosen[i]];
-    n->held.row_count += count;
+    leat_load_changes(&n->held, rows, chosen, count);
     n->saved = n->held.row_count;
     free(chosen);
 }

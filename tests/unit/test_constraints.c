@@ -147,11 +147,44 @@ static void a_rebuild_does_not_show_half(void **state) {
     world_deinit(w);
 }
 
+/* What came before the first violation, and had not been committed, waits with the rest: in checkpoints too. */
+static void what_waits_survives_a_checkpoint(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    uint64_t got;
+    bool did;
+    begin(w, "(CONSTRAINT positive EXPECT (v > 0) ON VIOLATION FAIL UPDATE, CONSTRAINT even EXPECT (v % 2 = 0) ON VIOLATION QUARANTINE)");
+    event(w, "a", 2);
+    event(w, "b", 3);
+    OK(leat_engine_ingest(w->engine, &got, oops));
+    OK(leat_engine_step(w->engine, true, &did, oops));
+    event(w, "c", -10);
+    OK(leat_engine_ingest(w->engine, &got, oops));
+    OK(leat_engine_drain_and_checkpoint(w->engine, oops));
+    for (int i = 0; i < 2; i++) {
+        reopen(w);
+        run_all(w);
+        expect_text(w, ROWS("kept"), "");
+        OK(leat_engine_drain_and_checkpoint(w->engine, oops));
+    }
+    event(w, "c", 12);
+    w->now_us += INT64_C(3600000000);
+    run_all(w);
+    expect_rows(w, "a 2, c 2");
+    expect_quarantine(w, "b 3 even");
+    reopen(w);
+    run_all(w);
+    expect_rows(w, "a 2, c 2");
+    expect_text(w, "SELECT n || ' ' || v FROM after", "2 4");
+    world_deinit(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_go_to_quarantine_and_back),
         cmocka_unit_test(fail_update_stops_one_table),
         cmocka_unit_test(a_rebuild_does_not_show_half),
+        cmocka_unit_test(what_waits_survives_a_checkpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
