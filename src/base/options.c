@@ -1,6 +1,7 @@
 /* Option tables: looking up, parsing by spec, rendering; and the nearest-spelling helper. */
 #include "base/options.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -339,7 +340,12 @@ static void put_number(struct leat_buffer *b, const struct leat_option_spec *spe
 }
 
 static bool is_number(const struct leat_option_spec *spec) {
-    return spec->type == LEAT_OPTION_INT || spec->type == LEAT_OPTION_SIZE || spec->type == LEAT_OPTION_INTERVAL;
+    return spec->type == LEAT_OPTION_INT || spec->type == LEAT_OPTION_REAL || spec->type == LEAT_OPTION_SIZE || spec->type == LEAT_OPTION_INTERVAL;
+}
+
+/* Bounds are given as they are typed, without a unit of their own. */
+static bool is_plain(const struct leat_option_spec *spec) {
+    return spec->type == LEAT_OPTION_INT || spec->type == LEAT_OPTION_REAL;
 }
 
 /* False when any value goes. */
@@ -348,9 +354,9 @@ static bool bounds_of(const struct leat_option_spec *spec, int64_t *min, int64_t
     *max = spec->max;
     if (*max < *min) *max = INT64_MAX;
     if (spec->min != 0 || spec->max != 0) return true;
-    *min = spec->type == LEAT_OPTION_INT ? INT64_MIN : 0;
+    *min = is_plain(spec) ? INT64_MIN : 0;
     *max = INT64_MAX;
-    return spec->type != LEAT_OPTION_INT;
+    return !is_plain(spec);
 }
 
 static enum leat_status check_bounds(const struct leat_option_spec *spec, int64_t number, struct leat_error *err) {
@@ -364,6 +370,18 @@ static enum leat_status check_bounds(const struct leat_option_spec *spec, int64_
     leat_fail(err, LEAT_INVALID, "%s", text.data);
     leat_buffer_deinit(&text);
     return LEAT_INVALID;
+}
+
+static enum leat_status parse_real(const struct leat_option_spec *spec, const char *text, double *out, struct leat_error *err) {
+    int64_t min, max;
+    char *end;
+    *out = strtod(text, &end);
+    if (end == text || *end || !isfinite(*out) || strpbrk(text, "xXnN \t"))
+        return leat_fail(err, LEAT_INVALID, "'%s' is not a number such as 2.5", text);
+    if (!bounds_of(spec, &min, &max)) return LEAT_OK;
+    if (*out < (double)min) return leat_fail(err, LEAT_INVALID, "%s is below the least allowed, %lld", text, (long long)min);
+    if (*out > (double)max) return leat_fail(err, LEAT_INVALID, "%s is above the most allowed, %lld", text, (long long)max);
+    return LEAT_OK;
 }
 
 static enum leat_status parse_bool(const char *text, struct leat_option_value *out, struct leat_error *err) {
@@ -405,6 +423,9 @@ enum leat_status leat_option_parse(const struct leat_option_spec *spec, const ch
     case LEAT_OPTION_INT:
         status = leat_parse_int(text, &out->number, err);
         break;
+    case LEAT_OPTION_REAL:
+        status = parse_real(spec, text, &out->real, err);
+        break;
     case LEAT_OPTION_SIZE:
         status = leat_parse_size(text, &out->number, err);
         break;
@@ -426,7 +447,7 @@ enum leat_status leat_option_parse(const struct leat_option_spec *spec, const ch
         out->text = text;
         break;
     }
-    if (status == LEAT_OK && is_number(spec)) status = check_bounds(spec, out->number, err);
+    if (status == LEAT_OK && is_number(spec) && spec->type != LEAT_OPTION_REAL) status = check_bounds(spec, out->number, err);
     if (status != LEAT_OK) {
         *out = (struct leat_option_value){0};
         leat_prepend(err, "option '%s'", spec->name);
@@ -447,6 +468,7 @@ struct leat_option_value leat_option_default(const struct leat_option_spec *spec
 static const char *type_word(const struct leat_option_spec *spec) {
     switch (spec->type) {
     case LEAT_OPTION_INT:
+    case LEAT_OPTION_REAL:
         return "number";
     case LEAT_OPTION_SIZE:
         return "size";
@@ -472,7 +494,7 @@ static void put_type(struct leat_buffer *b, const struct leat_option_spec *spec,
             leat_putf(b, "%s%s", i ? bar : "", spec->choices[i]);
     } else if (spec->type == LEAT_OPTION_BOOL) {
         leat_putf(b, "true%sfalse", bar);
-    } else if (spec->type == LEAT_OPTION_INT && spec->unit) {
+    } else if (is_plain(spec) && spec->unit) {
         leat_put(b, spec->unit);
     } else {
         leat_put(b, type_word(spec));
@@ -487,7 +509,7 @@ static void put_range(struct leat_buffer *b, const struct leat_option_spec *spec
     if (max == INT64_MAX && min == INT64_MIN) return;
     leat_put(b, max == INT64_MAX ? "at least " : min == INT64_MIN ? "at most " : "from ");
     bool both = min != INT64_MIN && max != INT64_MAX;
-    if (both && spec->type == LEAT_OPTION_INT)
+    if (both && is_plain(spec))
         leat_putf(b, "%lld", (long long)min); /* "from 1 to 10 rows" */
     else if (min != INT64_MIN)
         put_number(b, spec, min);

@@ -11,6 +11,7 @@
 
 enum leat_option_type {
     LEAT_OPTION_INT,      /* decimal, with sign */
+    LEAT_OPTION_REAL,     /* "2.5", finite */
     LEAT_OPTION_SIZE,     /* bytes: "4096", "64 MiB" (powers of 1024), "10 MB" (powers of 1000) */
     LEAT_OPTION_INTERVAL, /* microseconds: "90 seconds", "1h 30m", "INTERVAL '1' HOUR"; no months or years */
     LEAT_OPTION_BOOL,     /* true/false, on/off, yes/no, 1/0 */
@@ -22,8 +23,8 @@ enum leat_option_type {
 struct leat_option_spec {
     const char *name;
     enum leat_option_type type;
-    const char *unit;            /* INT: what is counted ("rows"), for people; else NULL */
-    int64_t min, max;            /* INT, SIZE in bytes, INTERVAL in microseconds; both 0: any (SIZE, INTERVAL: not negative);
+    const char *unit;            /* INT, REAL: what is counted ("rows"), for people; else NULL */
+    int64_t min, max;            /* INT, REAL, SIZE in bytes, INTERVAL in microseconds; both 0: any (SIZE, INTERVAL: not negative);
                                     max < min: no maximum */
     const char *default_text;    /* as a user would write it; NULL: none */
     bool required;
@@ -34,6 +35,7 @@ struct leat_option_spec {
  * text: TEXT, PATH, SECRET: the text given (borrowed); ENUM: the choice as the table spells it; others: NULL. */
 struct leat_option_value {
     int64_t number;
+    double real; /* REAL */
     const char *text;
 };
 

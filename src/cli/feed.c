@@ -6,13 +6,13 @@
 
 enum { OPTION_SPEED, OPTION_ARRIVAL, OPTION_SHUFFLE, OPTION_REDELIVER, OPTION_SEED };
 static const struct leat_option_spec OPTIONS[] = {
-    {.name = "speed", .type = LEAT_OPTION_TEXT, .default_text = "0",
+    {.name = "speed", .type = LEAT_OPTION_REAL, .min = 0, .max = -1, .default_text = "0",
      .prose = "Event time runs this many times as fast as the clock; 0: as fast as possible."},
     {.name = "by_arrival", .type = LEAT_OPTION_BOOL, .default_text = "false",
      .prose = "Order the records by event time instead of by file; implied by --shuffle."},
     {.name = "shuffle", .type = LEAT_OPTION_INTERVAL, .min = 0, .max = 366LL * 86400 * 1000000, .default_text = "0 seconds",
      .prose = "Each record arrives this much after its event time at most, drawn evenly."},
-    {.name = "redeliver", .type = LEAT_OPTION_TEXT, .default_text = "0", .prose = "Share of records (0 to 1) delivered a second time."},
+    {.name = "redeliver", .type = LEAT_OPTION_REAL, .min = 0, .max = 1, .default_text = "0", .prose = "Share of records delivered a second time."},
     {.name = "seed", .type = LEAT_OPTION_INT, .min = 0, .max = INT64_MAX, .default_text = "1", .prose = "For what is drawn."},
 };
 
@@ -43,10 +43,10 @@ static int run(struct leat_cli *cli) {
     uint64_t records = 0, again = 0;
     for (int i = 1; i < cli->argument_count && code == LEAT_EXIT_OK; i++) {
         const struct leat_source *source = &project->sources[ref.index];
-        struct leat_feed_options options = {.speed = strtod(cli->values[OPTION_SPEED].text, NULL),
+        struct leat_feed_options options = {.speed = cli->values[OPTION_SPEED].real,
                                             .by_arrival = cli->values[OPTION_ARRIVAL].number || cli->given[OPTION_SHUFFLE],
                                             .shuffle_us = cli->values[OPTION_SHUFFLE].number,
-                                            .redeliver = strtod(cli->values[OPTION_REDELIVER].text, NULL),
+                                            .redeliver = cli->values[OPTION_REDELIVER].real,
                                             .seed = (uint64_t)cli->values[OPTION_SEED].number + (uint64_t)i,
                                             .progress = on_progress,
                                             .context = &progress};

@@ -148,6 +148,8 @@ static char *normal_form(const struct leat_option_spec *spec, const struct leat_
     case LEAT_OPTION_INT:
     case LEAT_OPTION_SIZE:
         return leat_asprintf("%" PRId64, value->number);
+    case LEAT_OPTION_REAL:
+        return leat_asprintf("%.17g", value->real);
     case LEAT_OPTION_INTERVAL:
         return leat_asprintf("%" PRId64 "us", value->number);
     case LEAT_OPTION_BOOL:

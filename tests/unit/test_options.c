@@ -65,6 +65,26 @@ static void assert_refused(const char *name, const char *text, const char *messa
     assert_int_equal(value.number, 0);
 }
 
+static void real_numbers(void **state) {
+    static const struct leat_option_spec share = {.name = "share", .type = LEAT_OPTION_REAL, .min = 0, .max = 1, .prose = "A part."};
+    static const char *const refused[] = {"", "x", "0.5x", "nan", "inf", "0x1", "1e999", "-0.1", "1.5", " 0.5"};
+    struct leat_option_value value;
+    struct leat_error err = {0};
+    (void)state;
+    assert_int_equal(leat_option_parse(&share, "0.25", &value, &err), LEAT_OK);
+    assert_true(value.real == 0.25);
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        assert_int_equal(leat_option_parse(&share, refused[i], &value, &err), LEAT_INVALID);
+        assert_true(value.real == 0);
+    }
+    assert_int_equal(leat_option_parse(&share, "1.5", &value, &err), LEAT_INVALID);
+    assert_string_equal(err.text, "option 'share': 1.5 is above the most allowed, 1");
+    struct leat_buffer help = {0};
+    leat_options_help(&share, 1, &help);
+    assert_string_equal(help.data, "  --share <number>\n      A part. Allowed: from 0 to 1.\n");
+    leat_buffer_deinit(&help);
+}
+
 static void values_parse_by_type(void **state) {
     (void)state;
     assert_number("refresh", "INTERVAL '1' HOUR", 3600000000);
@@ -200,6 +220,7 @@ static void tables_render(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(real_numbers),
         cmocka_unit_test(values_parse_by_type),
         cmocka_unit_test(refusals_say_what_is_right),
         cmocka_unit_test(unknown_names_suggest_the_nearest),
