@@ -71,6 +71,25 @@ static void test_settings_are_pinned(void **state) {
     assert_non_null(strstr(err.text, "Mars/Olympus"));
 }
 
+/* A join above must not filter what DISTINCT ON or LIMIT choose from. */
+static void test_joins_do_not_filter_below_a_choice(void **state) {
+    static const enum leat_duck_use uses[] = {LEAT_DUCK_BATCH, LEAT_DUCK_STEP};
+    (void)state;
+    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++) {
+        struct leat_duck *d = open_duck(uses[i]);
+        struct leat_conn *c = open_conn(d);
+        OK(leat_conn_execf(c, &err,
+                           "CREATE TABLE things AS SELECT i AS k FROM range(7) r(i); CREATE TABLE events AS SELECT 3::BIGINT AS v, "
+                           "(CASE WHEN i = 0 THEN NULL ELSE i %% 7 END)::DOUBLE AS k, i::DOUBLE AS f FROM range(100) r(i)"));
+        expect_text(c,
+                    "SELECT count(*) FROM (SELECT DISTINCT ON (v) * FROM (SELECT * FROM events WHERE v IN (SELECT k FROM things)) "
+                    "ORDER BY v, f) l JOIN things t ON t.k = l.k",
+                    "0");
+        leat_conn_close(c);
+        leat_duck_close(d);
+    }
+}
+
 static void test_locked_instance(void **state) {
     (void)state;
     char dir[] = "/tmp/leat_duck_XXXXXX", path[128];
@@ -810,6 +829,7 @@ static void test_float_sums_are_renamed(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_settings_are_pinned),
+        cmocka_unit_test(test_joins_do_not_filter_below_a_choice),
         cmocka_unit_test(test_locked_instance),
         cmocka_unit_test(test_query_and_text),
         cmocka_unit_test(test_types_round_trip),
