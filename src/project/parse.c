@@ -45,8 +45,9 @@ static void parse_create(struct leat_parser *p) {
                               "leat has materialized tables, not materialized views");
         else if (leat_parser_expect(p, "TABLE") && skip_if_not_exists(p))
             leat_parser_table(p);
-    } else if (leat_parser_is(p, "SINK")) {
-        unsupported(p, at, "CREATE SINK", "read the table's Delta folder, or leave the sink out");
+    } else if (leat_parser_accept(p, "SINK")) {
+        if (skip_if_not_exists(p))
+            leat_parser_sink(p);
     } else if (leat_parser_is(p, "CHECK")) {
         unsupported(p, at, "CREATE CHECK", "use CONSTRAINT name EXPECT (condition) ON VIOLATION ... on the table");
     } else if (leat_parser_is(p, "TABLE")) {
@@ -57,7 +58,7 @@ static void parse_create(struct leat_parser *p) {
         char found[64];
         leat_parser_show(p, at, found);
         char *hint = nearest ? leat_asprintf("did you mean %s?", nearest) : NULL;
-        leat_parser_error(p, at, hint, "expected SOURCE, VIEW or MATERIALIZED TABLE after CREATE, found %s", found);
+        leat_parser_error(p, at, hint, "expected SOURCE, VIEW, MATERIALIZED TABLE or SINK after CREATE, found %s", found);
         free(hint);
     }
 }

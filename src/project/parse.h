@@ -48,6 +48,8 @@ void leat_parser_source(struct leat_parser *p);
 void leat_parser_view(struct leat_parser *p);
 void leat_parser_table(struct leat_parser *p);
 void leat_parser_set(struct leat_parser *p);
+void leat_parser_sink(struct leat_parser *p);
+void leat_parser_resolve_sinks(struct leat_parser *p); /* their tables, when all are known */
 
 /* ---- cursor (parse_tokens.c) ---- */
 
@@ -107,8 +109,6 @@ void leat_given_deinit(struct leat_given *given);
 void leat_given_list_deinit(struct leat_given_list *list);
 /* The value in the normal form of its option, malloc'd; NULL when it is wrong (reported). */
 char *leat_given_normalise(struct leat_parser *p, const struct leat_option_spec *spec, const struct leat_given *given);
-/* The normal form of an option's default, malloc'd; NULL: no default. */
-char *leat_option_default_text(const struct leat_option_spec *spec);
 
 /* Checks WITH against the connector's table and fills connector, format, refresh and options with defaults
  * (source_options.c). encode: the format said by ENCODE, NULL: none. */
@@ -131,6 +131,7 @@ bool leat_parser_is_broken(const struct leat_parser *p, struct leat_object_ref o
 void leat_source_deinit(struct leat_source *source);
 void leat_view_deinit(struct leat_view *view);
 void leat_table_deinit(struct leat_table *table);
+void leat_sink_def_deinit(struct leat_sink_def *sink);
 void leat_diagnostics_truncate(struct leat_diagnostics *diags, size_t count);
 
 #endif

@@ -163,11 +163,16 @@ static char *normal_form(const struct leat_option_spec *spec, const struct leat_
     return leat_strdup(value->text ? value->text : "");
 }
 
-char *leat_given_normalise(struct leat_parser *p, const struct leat_option_spec *spec, const struct leat_given *given) {
+char *leat_option_normal(const struct leat_option_spec *spec, const char *text, struct leat_error *err) {
     struct leat_option_value value;
+    return leat_option_parse(spec, text, &value, err) == LEAT_OK ? normal_form(spec, &value) : NULL;
+}
+
+char *leat_given_normalise(struct leat_parser *p, const struct leat_option_spec *spec, const struct leat_given *given) {
     struct leat_error err = {0};
-    if (leat_option_parse(spec, given->text, &value, &err) == LEAT_OK)
-        return normal_form(spec, &value);
+    char *value = leat_option_normal(spec, given->text, &err);
+    if (value)
+        return value;
     if (given->secret || spec->type == LEAT_OPTION_SECRET)
         leat_diagnose(p->diags, given->value_place, false, "the value is not shown because it comes from the environment",
                       "option '%s': the value does not fit", spec->name);

@@ -60,6 +60,18 @@ void leat_table_deinit(struct leat_table *table) {
     *table = (struct leat_table){0};
 }
 
+void leat_sink_def_deinit(struct leat_sink_def *sink) {
+    for (size_t i = 0; i < sink->option_count; i++) {
+        free(sink->options[i].name);
+        free(sink->options[i].value);
+    }
+    free(sink->options);
+    free(sink->name);
+    free(sink->from);
+    free(sink->connector);
+    *sink = (struct leat_sink_def){0};
+}
+
 void leat_project_free(struct leat_project *project) {
     if (!project)
         return;
@@ -69,6 +81,9 @@ void leat_project_free(struct leat_project *project) {
         leat_view_deinit(&project->views[i]);
     for (size_t i = 0; i < project->table_count; i++)
         leat_table_deinit(&project->tables[i]);
+    for (size_t i = 0; i < project->sink_count; i++)
+        leat_sink_def_deinit(&project->sinks[i]);
+    free(project->sinks);
     for (size_t i = 0; i < project->setting_count; i++) {
         free(project->settings[i].name);
         free(project->settings[i].value);
@@ -201,6 +216,7 @@ static void parse_all(struct leat_project *project, struct leat_diagnostics *dia
     for (size_t i = 0; i < project->file_count; i++)
         leat_parser_file(&parser, project->files[i]);
     leat_parser_resolve(&parser);
+    leat_parser_resolve_sinks(&parser);
     add_default_settings(project);
     leat_parser_deinit(&parser);
     leat_diagnostics_sort(diags);

@@ -74,13 +74,17 @@ struct leat_table {
     enum leat_refresh_mode mode;
     struct leat_constraint *constraints; size_t constraint_count;
 };
-/* CREATE SINK name FROM table WITH (connector = '...', ...). Options as in leat_source. */
+/* CREATE SINK name FROM table WITH (connector = '...', ...). The options are as written until leat_sinks_resolve has looked at them,
+ * then as in leat_source. */
 struct leat_sink_def {
     char *name; struct leat_place place;
-    size_t table;                   /* in the project's tables */
-    char *connector;
+    char *from; struct leat_place from_place; /* the table's name as written */
+    size_t table;                   /* in the project's tables; SIZE_MAX: there is none of that name (a finding) */
+    char *connector;                /* NULL: not given */
     bool snapshot;                  /* start = 'snapshot': the table's rows first; 'now': changes from now on */
     bool send_retractions;          /* on_retract = 'send' */
+    bool retract_given;             /* on_retract was said */
+    bool resolved;
     struct leat_option *options; size_t option_count;
 };
 struct leat_setting { char *name, *value; struct leat_place place; bool secret, given; }; /* as leat_option */

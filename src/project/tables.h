@@ -17,6 +17,10 @@ extern const struct leat_option_table *const leat_connector_tables[];
 extern const size_t leat_connector_table_count;
 const struct leat_option_table *leat_connector_table(const char *connector); /* NULL: not one of this version's */
 
+/* A value, or an option's default, in the normal form of struct leat_option, malloc'd; NULL: it does not fit (err says why), no default. */
+char *leat_option_normal(const struct leat_option_spec *, const char *text, struct leat_error *);
+char *leat_option_default_text(const struct leat_option_spec *);
+
 /* Formats for which a connector's option means something, as bits 1 << enum leat_format; ~0u: all. */
 unsigned leat_connector_option_formats(const struct leat_option_table *table, const char *option);
 

@@ -1,0 +1,306 @@
+/* The engine's side of an outbox: opening, appending, trimming. Delivery is in outbox_deliver.c.
+ *
+ * A record of log/ (little-endian):
+ *    0  1  kind (enum leat_effect_kind), 3 zero bytes
+ *    4  4  key bytes
+ *    8 16  hash of the row
+ *   24     key, then payload
+ * Its number is its offset in the log, its sequence 2 * number, + 1 where it brings a row. A block's position is the mark of its batch
+ * << 1, + 1 if the batch goes on in the next block: an end that is odd is a batch cut short by a crash. Its header holds the number of the
+ * batch's first record (8 bytes), from which on it then is void. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "connect/outbox_internal.h"
+
+#define BLOCK_BYTES (1 * LEAT_MIB)
+#define BLOCK_RECORDS 65536u
+#define SEGMENT_BYTES (8 * LEAT_MIB)
+
+enum leat_status leat_outbox_alive(struct leat_outbox *box, struct leat_error *err) {
+    if (!atomic_load(&box->failed)) return LEAT_OK;
+    leat_fail(err, LEAT_IO, "%s: a failed fsync; restart leat to recover from what is durable", box->dir);
+    if (err) err->fatal = true;
+    return LEAT_IO;
+}
+
+/* ---- progress ---------------------------------------------------------------------------------------------------------- */
+
+enum leat_status leat_outbox_save(struct leat_outbox *box, uint64_t confirmed, struct leat_error *err) {
+    char *path = leat_asprintf("%s/progress.json", box->dir);
+    json_t *voids = json_array();
+    for (size_t i = 0; i < box->void_count; i++)
+        if (box->voids[i].to > confirmed)
+            json_array_append_new(voids, json_pack("[I,I]", (json_int_t)box->voids[i].from, (json_int_t)box->voids[i].to));
+    json_t *progress = json_pack("{s:I,s:I,s:I,s:o}", "confirmed", (json_int_t)confirmed, "delivered", (json_int_t)box->delivered, "dead",
+                                 (json_int_t)box->dead_count, "void", voids);
+    char *text = json_dumps(progress, JSON_COMPACT);
+    enum leat_status st = leat_io_write_durable(box->env.io, path, text, strlen(text), true, err);
+    if (st != LEAT_OK && err && err->fatal) atomic_store(&box->failed, 1);
+    free(text);
+    json_decref(progress);
+    free(path);
+    return st;
+}
+
+static void add_void(struct leat_outbox *box, uint64_t from, uint64_t to) {
+    box->voids = leat_realloc(box->voids, (box->void_count + 1) * sizeof *box->voids);
+    box->voids[box->void_count++] = (struct leat_outbox_void){from, to};
+}
+
+static enum leat_status load_progress(struct leat_outbox *box, struct leat_error *err) {
+    char *path = leat_asprintf("%s/progress.json", box->dir);
+    struct leat_buffer text = {0};
+    enum leat_status st = leat_io_read_all(box->env.io, path, LEAT_MIB, &text, err);
+    if (st == LEAT_OK) {
+        json_t *progress = json_loadb(text.data, text.length, 0, NULL), *item;
+        size_t i;
+        box->saved = box->confirmed = (uint64_t)json_integer_value(json_object_get(progress, "confirmed"));
+        box->delivered = (uint64_t)json_integer_value(json_object_get(progress, "delivered"));
+        box->dead_count = (uint64_t)json_integer_value(json_object_get(progress, "dead"));
+        json_array_foreach(json_object_get(progress, "void"), i, item)
+            add_void(box, (uint64_t)json_integer_value(json_array_get(item, 0)), (uint64_t)json_integer_value(json_array_get(item, 1)));
+        if (!progress) st = leat_fail(err, LEAT_CORRUPT, "%s is not JSON", path);
+        json_decref(progress);
+    } else if (st == LEAT_NOT_FOUND) {
+        st = LEAT_OK;
+    }
+    leat_buffer_deinit(&text);
+    free(path);
+    return st;
+}
+
+/* ---- opening ----------------------------------------------------------------------------------------------------------- */
+
+static const struct leat_log_end *log_end(const struct leat_log *log) {
+    size_t count;
+    const struct leat_log_end *ends = leat_log_ends(log, &count);
+    return count ? &ends[0] : NULL;
+}
+
+/* A crash cut a batch short: the records it left are void, which is made durable before anything else. */
+static enum leat_status void_rest(struct leat_outbox *box, const struct leat_log_end *end, struct leat_error *err) {
+    struct leat_log_cursor *cursor;
+    struct leat_block block;
+    uint64_t from = 0;
+    enum leat_status st = leat_log_read(box->log, 0, end->next_offset - 1, end->next_offset, &cursor, err);
+    if (st != LEAT_OK) return st;
+    st = leat_log_next(cursor, &block, err);
+    if (st == LEAT_OK && block.header_length != sizeof from)
+        st = leat_fail(err, LEAT_CORRUPT, "%s/log: an incomplete batch that does not say where it began", box->dir);
+    if (st == LEAT_OK) memcpy(&from, block.header, sizeof from);
+    leat_log_cursor_close(cursor);
+    if (st != LEAT_OK) return st;
+    for (size_t i = 0; i < box->void_count; i++)
+        if (box->voids[i].from == from && box->voids[i].to == end->next_offset) return LEAT_OK;
+    add_void(box, from, end->next_offset);
+    return leat_outbox_save(box, box->confirmed, err);
+}
+
+static enum leat_status open_logs(struct leat_outbox *box, const struct leat_outbox_options *options, struct leat_error *err) {
+    const struct leat_log_options log_options = {.segment_bytes = options->segment_bytes ? options->segment_bytes : SEGMENT_BYTES};
+    char *log = leat_asprintf("%s/log", box->dir), *dead = leat_asprintf("%s/dead", box->dir);
+    enum leat_status st = leat_log_open(&box->env, log, &log_options, &box->log, err);
+    if (st == LEAT_OK) st = leat_log_open(&box->env, dead, &log_options, &box->dead, err);
+    free(log);
+    free(dead);
+    if (st != LEAT_OK) return st;
+    const struct leat_log_end *end = log_end(box->log);
+    if (!end) {
+        uint64_t first = (uint64_t)(options->begin_us > 0 ? options->begin_us : 0) / 2;
+        if (box->confirmed > first) first = box->confirmed; /* its log was empty: numbers are never given twice */
+        box->next = box->published = box->batch_first = first;
+        box->confirmed = first;
+        return leat_log_begin(box->log, 0, first, options->begin_us, err);
+    }
+    box->next = box->published = box->batch_first = end->next_offset;
+    box->mark = end->position >> 1;
+    if (box->confirmed > end->next_offset)
+        return leat_fail(err, LEAT_CORRUPT, "%s: %llu effects are confirmed, but its log ends at %llu", box->dir,
+                         (unsigned long long)box->confirmed, (unsigned long long)end->next_offset);
+    uint64_t first = leat_log_first_offset(box->log, 0);
+    if (box->confirmed < first) box->confirmed = first;
+    return end->position & 1 ? void_rest(box, end, err) : LEAT_OK;
+}
+
+enum leat_status leat_outbox_open(struct leat_env *env, const char *dir, const struct leat_outbox_options *options, struct leat_sink *sink,
+                                  struct leat_outbox **out, struct leat_error *err) {
+    struct leat_outbox *box = leat_alloc(sizeof *box);
+    box->env = *env;
+    leat_random_seed(&box->env.random, leat_random_next(&env->random));
+    box->dir = leat_strdup(dir);
+    box->options = *options;
+    box->sink = sink;
+    box->ask = sink->ops->progress != NULL;
+    leat_outbox_threads_init(box);
+    enum leat_status st = leat_io_mkdirs(env->io, dir, err);
+    if (st == LEAT_OK) st = load_progress(box, err);
+    if (st == LEAT_OK) st = open_logs(box, options, err);
+    if (st != LEAT_OK) {
+        leat_outbox_close(box);
+        return st;
+    }
+    *out = box;
+    return LEAT_OK;
+}
+
+void leat_outbox_close(struct leat_outbox *box) {
+    if (!box) return;
+    leat_outbox_threads_deinit(box);
+    if (box->log) leat_log_close(box->log);
+    if (box->dead) leat_log_close(box->dead);
+    leat_buffer_deinit(&box->payload);
+    leat_arena_deinit(&box->arena);
+    free(box->effects);
+    free(box->numbers);
+    free(box->starts);
+    free(box->ends);
+    free(box->voids);
+    free(box->dir);
+    free(box);
+}
+
+/* ---- appending --------------------------------------------------------------------------------------------------------- */
+
+uint64_t leat_outbox_mark(const struct leat_outbox *box) {
+    return box->mark;
+}
+
+uint64_t leat_outbox_next_sequence(const struct leat_outbox *box, enum leat_effect_kind kind) {
+    return (box->next << 1) + !leat_effect_removes(kind);
+}
+
+/* The records gathered so far as a block; last: the batch ends with them. */
+static enum leat_status put_block(struct leat_outbox *box, uint64_t mark, bool last, struct leat_error *err) {
+    struct leat_block block = {.base_offset = box->next - box->gathered,
+                               .record_count = box->gathered,
+                               .arrival_us = box->clock_us,
+                               .position = mark << 1 | !last,
+                               .payload = box->payload.data ? box->payload.data : "",
+                               .starts = box->starts,
+                               .ends = box->ends,
+                               .payload_bytes = box->payload.length,
+                               .header = (const char *)&box->batch_first,
+                               .header_length = sizeof box->batch_first};
+    leat_outbox_lock(box);
+    enum leat_status st = leat_log_append(box->log, &block, err);
+    leat_outbox_unlock(box);
+    leat_buffer_reset(&box->payload);
+    box->gathered = 0;
+    return st;
+}
+
+enum leat_status leat_outbox_append(struct leat_outbox *box, uint64_t mark, const struct leat_effect *effect, struct leat_hash128 row,
+                                    struct leat_error *err) {
+    const uint32_t head[2] = {(uint32_t)effect->kind, (uint32_t)effect->key_bytes};
+    size_t bytes = LEAT_EFFECT_HEAD_BYTES + effect->key_bytes + effect->payload_bytes;
+    enum leat_status st = LEAT_OK;
+    if (bytes > LEAT_RECORD_BYTES_MAX)
+        return leat_fail(err, LEAT_LIMIT, "an effect of %zu bytes; the most is %zu", bytes, LEAT_RECORD_BYTES_MAX);
+    if (box->payload.length && (box->payload.length + bytes > BLOCK_BYTES || box->gathered == BLOCK_RECORDS))
+        if ((st = put_block(box, mark, false, err)) != LEAT_OK) return st;
+    if (!box->starts) {
+        box->starts = leat_alloc(BLOCK_RECORDS * sizeof *box->starts);
+        box->ends = leat_alloc(BLOCK_RECORDS * sizeof *box->ends);
+    }
+    box->starts[box->gathered] = (uint32_t)box->payload.length;
+    leat_putn(&box->payload, (const char *)head, sizeof head);
+    leat_putn(&box->payload, (const char *)&row, sizeof row);
+    leat_putn(&box->payload, effect->key, effect->key_bytes);
+    leat_putn(&box->payload, effect->payload, effect->payload_bytes);
+    box->ends[box->gathered++] = (uint32_t)box->payload.length;
+    box->next++;
+    return LEAT_OK;
+}
+
+enum leat_status leat_outbox_complete(struct leat_outbox *box, uint64_t mark, int64_t clock_us, struct leat_error *err) {
+    box->clock_us = clock_us;
+    enum leat_status st = put_block(box, mark, true, err);
+    box->batch_first = box->next;
+    box->mark = mark;
+    box->dirty = true;
+    return st;
+}
+
+enum leat_status leat_outbox_sync(struct leat_outbox *box, struct leat_error *err) {
+    enum leat_status st = leat_outbox_alive(box, err);
+    if (st != LEAT_OK || !box->dirty) return st;
+    leat_outbox_lock(box);
+    st = leat_log_sync(box->log, err);
+    if (st == LEAT_OK) {
+        if (box->published == box->confirmed && box->next > box->published) box->since_us = box->clock_us;
+        box->published = box->next;
+        box->dirty = false;
+        leat_outbox_wake(box);
+    }
+    leat_outbox_unlock(box);
+    return st;
+}
+
+/* ---- reading, trimming ------------------------------------------------------------------------------------------------- */
+
+bool leat_outbox_is_void(const struct leat_outbox *box, uint64_t number) {
+    for (size_t i = 0; i < box->void_count; i++)
+        if (number >= box->voids[i].from && number < box->voids[i].to) return true;
+    return false;
+}
+
+enum leat_status leat_outbox_visit(struct leat_outbox *box, uint64_t mark, void (*visit)(void *, const struct leat_outbox_effect *),
+                                   void *context, struct leat_error *err) {
+    struct leat_log_cursor *cursor;
+    struct leat_block block;
+    leat_outbox_lock(box);
+    enum leat_status st = leat_log_read(box->log, 0, leat_log_first_offset(box->log, 0), box->published, &cursor, err);
+    if (st == LEAT_OK) {
+        while ((st = leat_log_next(cursor, &block, err)) == LEAT_OK)
+            for (uint32_t i = 0; i < block.record_count && block.position >> 1 > mark; i++) {
+                const char *record = block.payload + block.starts[i];
+                struct leat_outbox_effect effect = {.mark = block.position >> 1, .key = record + LEAT_EFFECT_HEAD_BYTES};
+                uint32_t head[2];
+                memcpy(head, record, sizeof head);
+                memcpy(&effect.row, record + sizeof head, sizeof effect.row);
+                effect.kind = (enum leat_effect_kind)head[0];
+                effect.key_bytes = head[1];
+                if (!leat_outbox_is_void(box, block.base_offset + i)) visit(context, &effect);
+            }
+        leat_log_cursor_close(cursor);
+    }
+    leat_outbox_unlock(box);
+    return st == LEAT_END ? LEAT_OK : st;
+}
+
+/* The number of the first record of a batch above `mark`. */
+static enum leat_status first_above(struct leat_outbox *box, uint64_t mark, uint64_t upto, uint64_t *number, struct leat_error *err) {
+    struct leat_log_cursor *cursor;
+    struct leat_block block;
+    *number = upto;
+    enum leat_status st = leat_log_read(box->log, 0, leat_log_first_offset(box->log, 0), upto, &cursor, err);
+    if (st != LEAT_OK) return st;
+    while ((st = leat_log_next(cursor, &block, err)) == LEAT_OK && block.position >> 1 <= mark) {}
+    if (st == LEAT_OK) *number = block.base_offset;
+    leat_log_cursor_close(cursor);
+    return st == LEAT_END ? LEAT_OK : st;
+}
+
+enum leat_status leat_outbox_trim(struct leat_outbox *box, uint64_t mark, struct leat_error *err) {
+    uint64_t floor;
+    enum leat_status st = LEAT_OK;
+    leat_outbox_lock(box);
+    floor = box->saved;
+    /* a segment is the least that can go; and looking for the batch costs reading, so only where it matters */
+    if (floor > leat_log_first_offset(box->log, 0) && leat_log_size_bytes(box->log) > SEGMENT_BYTES && mark < box->mark)
+        st = first_above(box, mark, floor, &floor, err);
+    const struct leat_log_end end = {.partition = 0, .next_offset = floor};
+    if (st == LEAT_OK) st = leat_log_trim(box->log, &end, 1, err);
+    leat_outbox_unlock(box);
+    return st;
+}
+
+uint64_t leat_outbox_bytes(struct leat_outbox *box) {
+    leat_outbox_lock(box);
+    uint64_t bytes = leat_log_size_bytes(box->log);
+    leat_outbox_unlock(box);
+    return bytes;
+}
