@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "connect/sink.h"
 #include "project/tables.h"
 
 static int run(struct leat_cli *cli) {
@@ -9,6 +10,7 @@ static int run(struct leat_cli *cli) {
     (void)cli;
     leat_reference_settings(&text);
     leat_reference_connectors(&text);
+    leat_reference_sinks(&text);
     fputs(text.data, stdout);
     leat_buffer_deinit(&text);
     return LEAT_EXIT_OK;

@@ -29,7 +29,7 @@ static void on_progress(void *context, uint64_t records) {
 }
 
 static int run(struct leat_cli *cli) {
-    struct leat_engine_options options = {.max_step_rows = cli->given[OPTION_STEP_ROWS] ? (uint64_t)cli->values[OPTION_STEP_ROWS].number : 0};
+    struct leat_engine_options options = {.deliver = true, .max_step_rows = cli->given[OPTION_STEP_ROWS] ? (uint64_t)cli->values[OPTION_STEP_ROWS].number : 0};
     struct leat_engine *engine;
     struct leat_error err = {0};
     uint64_t total = 0;

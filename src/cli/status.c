@@ -100,6 +100,26 @@ static void print_table(struct leat_cli *cli, const json_t *t) {
     leat_buffer_deinit(&text);
 }
 
+static void print_sink(struct leat_cli *cli, const json_t *s) {
+    const char *error = json_string_value(json_object_get(s, "error"));
+    json_int_t waiting = number(s, "waiting"), dead = number(s, "dead");
+    printf("sink   %-24s %s to %s: %lld change%s delivered", json_string_value(json_object_get(s, "name")),
+           json_string_value(json_object_get(s, "table")), json_string_value(json_object_get(s, "connector")), (long long)number(s, "delivered"),
+           plural(number(s, "delivered")));
+    if (waiting) {
+        printf(", %lld waiting", (long long)waiting);
+        put_time(cli, json_object_get(s, "behind_since_us"), "the oldest made");
+    }
+    puts("");
+    if (dead) printf("       %lld dead letter%s\n", (long long)dead, plural(dead));
+    if (json_is_true(json_object_get(s, "cut")))
+        puts("       more wait than spool_limit allows: it takes no more in, and gets the difference when these are delivered");
+    if (!error) return;
+    printf("       failed %lld time%s in a row", (long long)number(s, "tries"), plural(number(s, "tries")));
+    put_time(cli, json_object_get(s, "retry_us"), "tried again");
+    printf(": %.*s\n", (int)strcspn(error, "\n"), error);
+}
+
 /* Tables of one freshness step together: one line each freshness. */
 static void print_steps(const json_t *tables) {
     json_int_t said[64];
@@ -155,6 +175,7 @@ static int run(struct leat_cli *cli) {
         size_t i;
         json_array_foreach(json_object_get(json, "sources"), i, item) print_source(item);
         json_array_foreach(json_object_get(json, "tables"), i, item) print_table(cli, item);
+        json_array_foreach(json_object_get(json, "sinks"), i, item) print_sink(cli, item);
         print_steps(json_object_get(json, "tables"));
         json_decref(json);
     }

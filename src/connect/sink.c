@@ -9,8 +9,14 @@
 #include "project/tables.h"
 #include "state/row.h"
 
-static const struct leat_sink_ops *const sinks[] = {&leat_sink_file};
-enum { SINK_COUNT = sizeof sinks / sizeof *sinks };
+static const struct leat_sink_ops *sinks[] = {&leat_sink_file, NULL}; /* the last: leat_sinks_add */
+enum { SINK_ROOM = sizeof sinks / sizeof *sinks };
+static size_t sink_count = SINK_ROOM - 1;
+
+void leat_sinks_add(const struct leat_sink_ops *ops) {
+    sinks[SINK_ROOM - 1] = ops;
+    sink_count = SINK_ROOM;
+}
 
 const struct leat_option_spec leat_sink_options[] = {
     {.name = "connector", .type = LEAT_OPTION_TEXT, .required = true, .prose = "Where the changes go."},
@@ -48,13 +54,13 @@ const struct leat_option_spec leat_sink_options[] = {
 const size_t leat_sink_option_count = sizeof leat_sink_options / sizeof *leat_sink_options;
 
 const struct leat_sink_ops *leat_sink_find(const char *name) {
-    for (size_t i = 0; i < SINK_COUNT; i++)
+    for (size_t i = 0; i < sink_count; i++)
         if (strcasecmp(sinks[i]->name, name) == 0) return sinks[i];
     return NULL;
 }
 
 const struct leat_sink_ops *const *leat_sinks(size_t *count) {
-    *count = SINK_COUNT;
+    *count = sink_count;
     return sinks;
 }
 
@@ -97,13 +103,13 @@ static const struct leat_sink_ops *find_connector(const struct leat_sink_def *de
     const struct leat_option *option = option_of(def, "connector");
     const struct leat_sink_ops *ops = def->connector ? leat_sink_find(def->connector) : NULL;
     struct leat_buffer all = {0};
-    const char *names[SINK_COUNT];
+    const char *names[SINK_ROOM];
     if (ops) return ops;
-    for (size_t i = 0; i < SINK_COUNT; i++) {
+    for (size_t i = 0; i < sink_count; i++) {
         names[i] = sinks[i]->name;
         leat_putf(&all, "%s%s", i ? ", " : "there are: ", names[i]);
     }
-    const char *nearest = def->connector ? leat_nearest(def->connector, names, SINK_COUNT) : NULL;
+    const char *nearest = def->connector ? leat_nearest(def->connector, names, sink_count) : NULL;
     char *hint = nearest ? leat_asprintf("did you mean '%s'?", nearest) : leat_strdup(all.data);
     if (!option)
         leat_diagnose(diags, def->place, false, hint, "sink '%s' has no connector", def->name);
@@ -182,6 +188,16 @@ void leat_sinks_resolve(struct leat_project *project, struct leat_diagnostics *d
     leat_diagnostics_sort(diags);
 }
 
+void leat_reference_sinks(struct leat_buffer *out) {
+    leat_put(out, "# Sinks\n\nWhat may stand in `WITH (...)` of `CREATE SINK`. `${NAME}` in a value is read from the environment and never shown; "
+                  "`$${` stands for `${`.\n\n## Options of every sink\n\n");
+    leat_options_markdown(leat_sink_options, leat_sink_option_count, out);
+    for (size_t i = 0; i < SINK_ROOM - 1; i++) {
+        leat_putf(out, "\n## %s\n\nThe sink `%s` %s.\n\n%s\n\n", sinks[i]->name, sinks[i]->name, sinks[i]->what, sinks[i]->guarantee);
+        leat_options_markdown(sinks[i]->options, sinks[i]->option_count, out);
+    }
+}
+
 /* ---- rule 4 ------------------------------------------------------------------------------------------------------------ */
 
 void leat_sink_check(const struct leat_project *project, const struct leat_sink_def *def, const struct leat_schema *schema, bool append_only,
@@ -189,6 +205,10 @@ void leat_sink_check(const struct leat_project *project, const struct leat_sink_
     const struct leat_table *table = &project->tables[def->table];
     const struct leat_sink_ops *ops = leat_sink_find(def->connector);
     bool upserts = leat_sink_upserts(ops, table);
+    for (size_t i = 0; i < schema->field_count; i++)
+        if (schema->fields[i].type.kind == LEAT_NESTED)
+            leat_diagnose(diags, def->from_place, false, "make it text in the table's query: CAST(... AS JSON) or to_json",
+                          "column '%s' of table '%s' is nested, which sinks do not take", schema->fields[i].name, table->name);
     if (ops->shape == LEAT_SINK_UPSERT && !table->primary_key_count) {
         leat_diagnose(diags, def->from_place, false, "say which columns name a row: CREATE MATERIALIZED TABLE t (PRIMARY KEY (a, b)) ...",
                       "the connector '%s' writes rows by key, but table '%s' has no PRIMARY KEY", ops->name, table->name);

@@ -84,8 +84,11 @@ struct leat_sink { const struct leat_sink_ops *ops; };
 extern const struct leat_sink_ops leat_sink_file;
 const struct leat_sink_ops *leat_sink_find(const char *name); /* NULL: unknown */
 const struct leat_sink_ops *const *leat_sinks(size_t *count);
+void leat_sinks_add(const struct leat_sink_ops *); /* one more, of a test program */
 extern const struct leat_option_spec leat_sink_options[];     /* what every sink takes */
 extern const size_t leat_sink_option_count;
+
+void leat_reference_sinks(struct leat_buffer *out);           /* the markdown page of all sinks */
 
 /* Does a sink of this kind get UPSERT and DELETE of the table, or else APPEND and RETRACT? */
 bool leat_sink_upserts(const struct leat_sink_ops *, const struct leat_table *);

@@ -498,6 +498,7 @@ enum leat_status leat_batch_run(struct leat_engine *engine, struct leat_gtable *
     table->inputs_seen = inputs;
     table->last_rows = snapshot_rows(leat_delta_current(table->delta), &bytes);
     if ((st = admit_late(table, err)) != LEAT_OK) return st;
+    if ((st = leat_effects_ran(table, engine, err)) != LEAT_OK) return st;
     if ((st = journal_run(engine, table, start, bytes, NULL, err)) != LEAT_OK) return st;
     return leat_delta_compact(table->delta, 128u << 20, NULL, err);
 }

@@ -265,7 +265,7 @@ static enum leat_status commit_quarantine(struct leat_engine *engine, struct lea
 
 bool leat_table_waits(const struct leat_gtable *table) {
     if (!table->overwrite || !table->group) return false;
-    if (leat_table_held(table)) return true;
+    if (leat_table_held(table) || leat_effects_gathers(table)) return true;
     for (size_t i = 0; i < table->plan->input_count; i++)
         if (table->plan->inputs[i] >> 24 == LEAT_OBJECT_TABLE &&
             leat_table_waits(&table->group->engine->tables[table->plan->inputs[i] & 0xffffff]))
@@ -294,6 +294,7 @@ static enum leat_status replace_content(struct leat_engine *engine, struct leat_
     leat_changes_init(&diff, &table->plan->schema);
     if (has_retraction(&table->pending)) leat_changes_consolidate(&table->pending);
     if (rows) st = leat_table_difference(engine, table, -1, &diff, err);
+    if (st == LEAT_OK) st = leat_effects_replaced(table, rows ? &diff : &table->pending, err);
     if (st != LEAT_OK) goto out;
     if (rows && diff.row_count == 0) {
         st = write_rows(engine, table->delta, table->def->name, &diff, false, info, err);
@@ -375,6 +376,7 @@ enum leat_status leat_tables_commit(struct leat_engine *engine, struct leat_erro
         if (st == LEAT_OK) st = commit_table(engine, table, err);
     }
     if (st == LEAT_OK && any) st = write_manifest(engine, frontier.data, err);
+    if (st == LEAT_OK) st = leat_effects_committed(engine, err);
     leat_phase_end(engine, LEAT_PHASE_COMMIT, cpu);
     leat_buffer_deinit(&frontier);
     return st;

@@ -15,6 +15,7 @@ struct leat_engine_options {
     const char *work_dir;      /* NULL: <project>/.leat */
     bool read_only;            /* no lock, no ingest, no commits: sql, explain, status */
     bool compile_only;         /* check, explain: plans, but nothing of the lake or the work folder is opened */
+    bool deliver;              /* sinks hand over in threads of their own; else only when leat_engine_deliver or run_once says so */
     uint64_t max_step_rows;    /* 0: the project's setting */
     struct leat_duck *shared_step, *shared_plan, *shared_batch; /* tests: reuse instances; NULL: own */
 };
@@ -59,6 +60,8 @@ enum leat_status leat_engine_verify(struct leat_engine *, const char *table, siz
 void leat_engine_on_progress(struct leat_engine *, void (*progress)(void *, uint64_t records), void *context);
 const char *leat_engine_lake_dir(const struct leat_engine *);
 uint64_t leat_engine_failed_runs(const struct leat_engine *); /* tables whose last run failed, or held back by FAIL UPDATE */
+/* Sinks hand over what waits, each until it has nothing more or fails. */
+void leat_engine_deliver(struct leat_engine *);
 /* Status as JSON. */
 enum leat_status leat_engine_status(struct leat_engine *, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
 /* A connection on which every source (its bronze), reference, table, <table>__late and <source>__dead is a view at one frontier. */

@@ -200,6 +200,8 @@ struct leat_engine {
     json_t *history;                    /* the newest runs, oldest first */
     uint64_t reset_step;                /* state began empty after this step */
     char *fingerprint;                  /* of software, settings and plans (rule 5) */
+    struct leat_effects *effects;       /* per project sink (engine/effects.h) */
+    size_t effects_count;
 };
 
 /* chunk.c */
@@ -302,6 +304,7 @@ void leat_source_rows(const struct leat_src *, const struct leat_op *source, con
                       size_t n, struct leat_changes *out, size_t at);
 int64_t leat_group_cut(const struct leat_group *, int node); /* of its last step; INT64_MIN: none yet, INT64_MAX: past everything */
 bool leat_group_has_input(struct leat_group *);
+bool leat_group_settled(struct leat_group *); /* has read its history, and nothing but new records is left to do */
 enum leat_status leat_group_step(struct leat_group *, bool *did, struct leat_error *) LEAT_MUST;
 /* Runs a journaled step again. */
 enum leat_status leat_group_replay(struct leat_group *, const json_t *record, struct leat_error *) LEAT_MUST;
@@ -343,6 +346,24 @@ void leat_balance_load(const struct leat_engine *, const json_t *, struct leat_b
 void leat_balance_load_frontier(const struct leat_engine *, struct leat_gtable *);            /* of a batch table's current version */
 /* Of a run that is about to begin; the views of leat_batch_views are there. */
 enum leat_status leat_balance_count(struct leat_engine *, const struct leat_gtable *, struct leat_balance *out, struct leat_error *) LEAT_MUST;
+
+/* effects.c: what sinks are told */
+enum leat_status leat_effects_open(struct leat_engine *, struct leat_error *) LEAT_MUST;  /* before recovery */
+enum leat_status leat_effects_begin(struct leat_engine *, bool threads, struct leat_error *) LEAT_MUST; /* after it */
+void leat_effects_close(struct leat_engine *);
+/* A table's changes of a step; restated: of a restatement. Nothing is durable before leat_effects_sync. */
+enum leat_status leat_effects_step(struct leat_gtable *, const struct leat_changes *, uint64_t step, bool restated, struct leat_error *) LEAT_MUST;
+/* Before the commit that replaces the content of a table made anew, whose new content is `pending`. diff: to the lake's. Synced. */
+enum leat_status leat_effects_replaced(struct leat_gtable *, const struct leat_changes *diff, struct leat_error *) LEAT_MUST;
+enum leat_status leat_effects_ran(struct leat_gtable *, struct leat_engine *, struct leat_error *) LEAT_MUST; /* a table's run has committed */
+enum leat_status leat_effects_committed(struct leat_engine *, struct leat_error *) LEAT_MUST; /* after commits */
+enum leat_status leat_effects_sync(struct leat_engine *, struct leat_error *) LEAT_MUST;
+/* A table made anew whose sinks must not see it half-way: it commits when everything that had been read has come to it. */
+bool leat_effects_gathers(const struct leat_gtable *);
+bool leat_effects_hold(const struct leat_group *); /* such a table depends on the group: no new records before that commit */
+bool leat_effects_want_commit(const struct leat_engine *); /* that commit is to be made now */
+void leat_effects_settle(struct leat_engine *);    /* waits until all is delivered, or sinks have failed */
+json_t *leat_effects_json(struct leat_engine *);   /* for status; new reference */
 
 /* checkpoint.c */
 enum leat_status leat_engine_load_checkpoint(struct leat_engine *, json_t **state, struct leat_error *) LEAT_MUST; /* NULL: none */

@@ -40,11 +40,16 @@ enum leat_status leat_engine_step(struct leat_engine *engine, bool all, bool *di
     for (int k = 0; k < engine->group_count; k++) {
         struct leat_group *group = engine->groups[k];
         bool stepped = false;
-        if (!all && group->due_us > now) continue;
+        if (!all && group->due_us > now && !leat_effects_hold(group)) continue;
         int64_t cpu = leat_usage_cpu_us();
         enum leat_status st = leat_group_step(group, &stepped, err);
         leat_phase_end(engine, LEAT_PHASE_STEP, cpu);
+        if (st == LEAT_OK) st = leat_effects_sync(engine, err);
         if (st != LEAT_OK) return leat_prepend(err, "step");
+        if (leat_effects_want_commit(engine)) {
+            if ((st = leat_tables_commit(engine, err)) != LEAT_OK) return st;
+            *did = true;
+        }
         if (!stepped) continue;
         *did = true;
         group->due_us = now + group->freshness_us * 4 / 5; /* the rest of the freshness is for polling and the step itself */
@@ -176,6 +181,7 @@ enum leat_status leat_engine_run_once(struct leat_engine *engine, bool all, bool
     if ((st = leat_restate_if_due(engine, err)) != LEAT_OK) return st;
     st = leat_engine_batch(engine, all, err);
     engine->all = false;
+    if (st == LEAT_OK) leat_effects_settle(engine);
     return st;
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/usage.h"
+#include "connect/sink.h"
 #include "engine/internal.h"
 
 int64_t leat_engine_now(struct leat_engine *engine) {
@@ -118,6 +119,16 @@ static enum leat_status open_inputs(struct leat_engine *engine, struct leat_erro
     return LEAT_OK;
 }
 
+static enum leat_status check_sinks(struct leat_engine *engine, struct leat_diagnostics *diags, struct leat_error *err) {
+    for (size_t i = 0; i < engine->project->sink_count; i++) {
+        const struct leat_sink_def *def = &engine->project->sinks[i];
+        const struct leat_plan *plan = engine->tables[def->table].plan;
+        bool append_only = plan->op_count && plan->ops[plan->op_count - 1].append_only;
+        leat_sink_check(engine->project, def, &plan->schema, append_only, engine->project->tables[def->table].emit_on_window_close, diags);
+    }
+    return leat_diagnostics_errors(diags) ? leat_fail(err, LEAT_INVALID, "the project has errors") : LEAT_OK;
+}
+
 static void close_plan_duck(struct leat_engine *engine) {
     if (engine->plan_conn) leat_conn_close(engine->plan_conn);
     engine->plan_conn = NULL;
@@ -138,6 +149,7 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
     engine->work_dir = options->work_dir ? leat_strdup(options->work_dir) : join(options->project_dir, ".leat");
     engine->scratch_dir = join(engine->work_dir, "scratch");
     if ((st = leat_project_load(env, options->project_dir, &engine->project, diags, err)) != LEAT_OK) goto out;
+    leat_sinks_resolve(engine->project, diags);
     /* Every query and zone, with places; costs an instance of its own, so only where that is the question. */
     if (options->compile_only && (st = leat_project_check_queries(engine->project, diags, err)) != LEAT_OK) goto out;
     if (leat_diagnostics_errors(diags)) {
@@ -160,6 +172,7 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
         if (st == LEAT_SQL && !options->compile_only && leat_project_check_queries(engine->project, diags, &other) != LEAT_OK) *err = other;
         goto out;
     }
+    if ((st = check_sinks(engine, diags, err)) != LEAT_OK) goto out;
     if (engine->read_only || options->compile_only) st = leat_groups_arrange(engine, err); /* else recovery knows how */
     if (st != LEAT_OK || options->compile_only) goto out;
     if ((st = open_inputs(engine, err)) != LEAT_OK) goto out;
@@ -167,7 +180,9 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
         if ((st = leat_table_open_delta(engine, &engine->tables[t], err)) != LEAT_OK) goto out;
     close_plan_duck(engine); /* plans are made; what planning took is given back */
     if (engine->read_only) goto out;
+    if ((st = leat_effects_open(engine, err)) != LEAT_OK) goto out;
     if ((st = leat_engine_recover(engine, err)) != LEAT_OK) goto out;
+    if ((st = leat_effects_begin(engine, options->deliver, err)) != LEAT_OK) goto out;
     leat_restate_plan_next(engine, engine->restated_us > engine->created_us ? engine->restated_us : engine->created_us);
     st = leat_engine_parallel(engine, false, err);
 out:
@@ -202,6 +217,7 @@ static void table_close(struct leat_gtable *table, size_t source_count) {
 
 void leat_engine_close(struct leat_engine *engine) {
     if (!engine) return;
+    leat_effects_close(engine);
     leat_groups_free(engine);
     for (size_t s = 0; engine->sources && s < engine->project->source_count; s++) {
         leat_src_close(&engine->sources[s]);

@@ -428,7 +428,7 @@ static uint64_t rows_of(const struct leat_delta *delta) {
 }
 
 /* The next commit's rows of one table; none where the lake has them from before a restart. */
-static void publish(struct leat_group *g, int t, struct outcome *o) {
+static enum leat_status publish(struct leat_group *g, int t, struct outcome *o, struct leat_error *err) {
     struct leat_gtable *table = g->tables[t];
     const struct leat_changes *diff = &o->diffs[t];
     uint64_t step = g->rebuild->step;
@@ -453,6 +453,7 @@ static void publish(struct leat_group *g, int t, struct outcome *o) {
     if (step <= table->audit.committed_step) leat_changes_reset(&table->audit.pending);
     table->restated += records_of(g, o, t);
     table->restated_us = g->rebuild->clock_us;
+    return leat_effects_step(table, diff, step, true, err);
 }
 
 static void unprepare(struct leat_group *g) {
@@ -483,7 +484,8 @@ static enum leat_status restate_group(struct leat_group *g, json_t *record, bool
         end(g, &before, st != LEAT_OK);
     }
     for (int t = 0; t < g->table_count && st == LEAT_OK; t++)
-        if (rebuild.tables[t]) publish(g, t, o);
+        if (rebuild.tables[t]) st = publish(g, t, o, err);
+    if (st == LEAT_OK) st = leat_effects_sync(g->engine, err);
     if (st == LEAT_OK) g->engine->restated_us = rebuild.clock_us;
     for (int t = 0; t < g->table_count; t++) leat_late_forget(g->engine, g->tables[t]);
     leat_lows_forget(g);

@@ -121,6 +121,7 @@ enum leat_status leat_engine_status(struct leat_engine *engine, struct leat_buff
     json_t *phases = json_object();
     for (int p = 0; p < LEAT_PHASE_COUNT; p++) json_object_set_new(phases, PHASES[p], json_integer(engine->phase_cpu_us[p]));
     json_object_set_new(json, "phase_cpu_us", phases);
+    json_object_set_new(json, "sinks", leat_effects_json(engine));
     char *text = json_dumps(json, JSON_INDENT(1));
     leat_put(out, text);
     free(text);

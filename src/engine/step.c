@@ -111,12 +111,14 @@ static bool range_of(const struct leat_chunk *chunk, uint64_t from, uint64_t to,
 
 /* Extends the ranges over what is waiting, in arrival order, up to the step's row limit. */
 static void choose_ranges(struct leat_group *g, struct step_input *in) {
+    bool hold = !g->rebuild && leat_effects_hold(g);
     for (size_t s = 0; s < source_count(g); s++) {
         uint64_t left = g->engine->max_step_rows;
         if (!g->reads[s]) continue;
         for (const struct leat_chunk *c = g->engine->sources[s].first; c && left; c = c->next) {
             struct chunk_range range;
             uint64_t end = g->rebuild ? leat_cursor_get(&g->rebuild->upto[s], c->partition) : UINT64_MAX;
+            if (hold) end = leat_cursor_get(&g->history[s], c->partition);
             if (!range_of(c, leat_cursor_get(&in->to[s], c->partition), end, &range)) continue;
             uint64_t records = range.to - range.from, take = records < left ? records : left;
             leat_cursor_set(&in->to[s], c->partition, range.from + take);
@@ -475,8 +477,9 @@ static void tell_violations(struct leat_gtable *table) {
     }
 }
 
-static void publish(struct leat_group *g, uint64_t step) {
-    for (int t = 0; t < g->table_count; t++) {
+static enum leat_status publish(struct leat_group *g, uint64_t step, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
+    for (int t = 0; t < g->table_count && st == LEAT_OK; t++) {
         struct leat_gtable *table = g->tables[t];
         const struct leat_changes *changes = g->nodes[table->root].result;
         if (g->rebuild && !g->rebuild->tables[t]) continue;
@@ -496,7 +499,9 @@ static void publish(struct leat_group *g, uint64_t step) {
             struct leat_changes *queue = &g->engine->groups[k]->queues[table->index];
             if (queue->schema) leat_changes_append(queue, changes, NULL, changes->row_count, 1);
         }
+        st = leat_effects_step(table, changes, step, false, err);
     }
+    return st;
 }
 
 /* Moves the group's frontier past the step. */
@@ -531,10 +536,8 @@ static void advance(struct leat_group *g, const struct step_input *in) {
 static enum leat_status execute(struct leat_group *g, const struct step_input *in, struct leat_error *err) {
     leat_conn_set_clock(g->engine->step_conn, in->clock_us);
     enum leat_status st = run_nodes(g, in, err);
-    if (st == LEAT_OK) {
-        publish(g, in->step);
-        advance(g, in);
-    }
+    if (st == LEAT_OK) st = publish(g, in->step, err);
+    if (st == LEAT_OK) advance(g, in);
     clear_results(g);
     return st;
 }
@@ -620,9 +623,17 @@ static bool waits_for_reference(const struct leat_group *g) {
 bool leat_group_has_input(struct leat_group *g) {
     if (waits_for_reference(g)) return false;
     if (!g->started || references_waiting(g)) return true;
+    bool hold = leat_effects_hold(g);
     for (size_t s = 0; s < source_count(g); s++)
-        if (g->reads[s] && !all_read(g, (int)s)) return true;
+        if (g->reads[s] && (hold ? leat_group_in_history(g, (int)s) : !all_read(g, (int)s))) return true;
     return queues_waiting(g) || timers_due(g);
+}
+
+bool leat_group_settled(struct leat_group *g) {
+    if (!g->started || references_waiting(g) || queues_waiting(g)) return false;
+    for (size_t s = 0; s < source_count(g); s++)
+        if (g->reads[s] && leat_group_in_history(g, (int)s)) return false;
+    return !timers_due(g);
 }
 
 enum leat_status leat_group_step(struct leat_group *g, bool *did, struct leat_error *err) {

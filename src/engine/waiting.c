@@ -67,6 +67,8 @@ static struct leat_checkpoint_node node_of(struct leat_changes *pending, char *s
 /* By the project alone, so that saving and loading agree. */
 static bool may_wait(const struct leat_engine *engine, const struct leat_gtable *table) {
     if (table->batch) return false;
+    for (size_t i = 0; i < engine->project->sink_count; i++)
+        if (engine->project->sinks[i].table == (size_t)table->index) return true;
     for (size_t i = 0; i < table->def->constraint_count; i++)
         if (table->def->constraints[i].action == LEAT_ON_FAIL_UPDATE) return true;
     for (size_t i = 0; i < table->plan->input_count; i++)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "connect/sink.h"
 #include "engine/engine.h"
 #include "project/project.h"
 
@@ -143,6 +144,7 @@ static bool run_case(const char *name, bool update) {
     struct leat_error err = {0};
     if (leat_project_load(&env, dir, &project, &diags, &err) != LEAT_OK)
         fail_msg("%s: %s", name, err.text);
+    leat_sinks_resolve(project, &diags);
     if (leat_diagnostics_errors(&diags) == 0 && leat_project_check_queries(project, &diags, &err) != LEAT_OK)
         fail_msg("%s: %s", name, err.text);
     if (leat_diagnostics_errors(&diags) == 0) {

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "connect/sink.h"
 #include "project/tables.h"
 #include "sql/duck.h"
 
@@ -233,17 +234,16 @@ static void option_tables(void **state) {
 /* docs/reference holds the pages as the tables give them; LEAT_GOLDEN_UPDATE=1 writes them anew. */
 static void reference_pages(void **state) {
     (void)state;
-    static const char *const paths[] = {LEAT_SOURCE_DIR "/docs/reference/settings.md", LEAT_SOURCE_DIR "/docs/reference/connectors.md"};
+    static const char *const paths[] = {LEAT_SOURCE_DIR "/docs/reference/settings.md", LEAT_SOURCE_DIR "/docs/reference/connectors.md",
+                                        LEAT_SOURCE_DIR "/docs/reference/sinks.md"};
+    void (*const pages[])(struct leat_buffer *) = {leat_reference_settings, leat_reference_connectors, leat_reference_sinks};
     struct leat_env env;
     const char *update = getenv("LEAT_GOLDEN_UPDATE");
     leat_env_real(&env);
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         struct leat_buffer page = {0}, file = {0};
         struct leat_error err = {0};
-        if (i == 0)
-            leat_reference_settings(&page);
-        else
-            leat_reference_connectors(&page);
+        pages[i](&page);
         if (update && *update == '1')
             assert_int_equal(leat_io_write_durable(env.io, paths[i], page.data, page.length, true, &err), LEAT_OK);
         assert_int_equal(leat_io_read_all(env.io, paths[i], 1 << 20, &file, &err), LEAT_OK);

@@ -1,0 +1,39 @@
+/* Effects: what the sinks of a project are told, made from the changes of their tables (rules 4, 5, 6, 13).
+ *
+ * A step's changes become effects in the engine's thread and are durable in the sink's outbox before any is sent. A mark says which step (or,
+ * of a table that runs, which version of its Delta table) an outbox has taken in, so that a step run again adds nothing. While a table is
+ * made anew its steps say nothing: it gathers up to where it had been, commits there, and the sink is told the difference to what it knows. */
+#ifndef LEAT_ENGINE_EFFECTS_H
+#define LEAT_ENGINE_EFFECTS_H
+
+#include "connect/outbox.h"
+#include "engine/internal.h"
+
+struct leat_effects { /* of one sink */
+    struct leat_engine *engine;
+    const struct leat_sink_def *def;
+    const struct leat_sink_ops *ops;
+    struct leat_gtable *table;
+    struct leat_env env;                /* the connector's */
+    struct leat_sink_context context;
+    struct leat_sink *sink;
+    struct leat_outbox *outbox;
+    struct leat_row_codec *codec;       /* typed payloads; NULL: the connector encodes */
+    uint16_t *key, *all;
+    char *dir, *state_dir, *identity;
+    bool upserts;
+    bool same_plan;                     /* the table's query is the one whose rows were told */
+    bool snapshot_due;                  /* of a new sink: the table's rows, at its next commit */
+    int64_t cut_version;                /* spool_limit: the version it knows, nothing is taken in; -1: not cut off */
+    uint64_t cut_mark;
+    uint64_t dead_kept;                 /* dead letters that the lake has */
+    uint64_t published_revision;        /* in status.json */
+    struct leat_delta *dead;
+};
+
+/* effects_emit.c: changes (of any weights) as one part of a batch; rows that go are left out where the sink ignores them. */
+enum leat_status leat_effects_emit(struct leat_effects *, const struct leat_changes *, uint64_t mark, struct leat_error *) LEAT_MUST;
+void leat_effects_emit_init(struct leat_effects *);
+void leat_effects_emit_deinit(struct leat_effects *);
+
+#endif
