@@ -34,6 +34,9 @@
 /* Delta Lake log entries and checkpoint pointers are read whole */
 #define LEAT_DELTA_ENTRY_BYTES_MAX (256 * LEAT_MIB)
 
+/* A column of a Parquet file that is written here and not by DuckDB; lengths in its header are 32 bits */
+#define LEAT_PARQUET_PAGE_BYTES_MAX (64 * LEAT_MIB)
+
 /* A string in a change batch has a 32-bit length; DuckDB cuts longer ones silently */
 #define LEAT_STRING_BYTES_MAX (1 * LEAT_GIB)
 

@@ -47,7 +47,6 @@ enum leat_status leat_bronze_open(struct leat_src *src, struct leat_error *err) 
     leat_schema_add(&src->dead_schema, "payload", T_BLOB, false);
     char *bronze_dir = leat_asprintf("%s/bronze/%s", engine->lake_dir, src->def->name);
     char *dead_dir = leat_asprintf("%s/dead/%s", engine->lake_dir, src->def->name);
-    char *bronze_input = leat_asprintf("bronze:%s", src->def->name), *dead_input = leat_asprintf("dead:%s", src->def->name);
     struct leat_delta_options options = {.name = src->def->name, .schema = &src->bronze_schema};
     st = leat_delta_open(engine->env, engine->batch_conn, bronze_dir, engine->scratch_dir, &options, &src->bronze, err);
     if (st == LEAT_CONFLICT)
@@ -58,13 +57,9 @@ enum leat_status leat_bronze_open(struct leat_src *src, struct leat_error *err) 
         goto out;
     cursors_from_txns(src->bronze, &src->bronzed);
     cursors_from_txns(src->dead, &src->deaded);
-    if ((st = leat_conn_input(engine->batch_conn, bronze_input, &src->bronze_schema, true, err)) != LEAT_OK) goto out;
-    st = leat_conn_input(engine->batch_conn, dead_input, &src->dead_schema, true, err);
 out:
     free(bronze_dir);
     free(dead_dir);
-    free(bronze_input);
-    free(dead_input);
     return st;
 }
 
@@ -155,13 +150,10 @@ uint64_t leat_bronze_waiting(const struct leat_src *src) {
     return waiting;
 }
 
-static enum leat_status append_batch(struct leat_src *src, struct leat_delta *table, const char *kind,
-                                     const struct leat_changes *batches, size_t batch_count, const struct leat_cursors *ends,
-                                     struct leat_error *err) {
-    struct leat_engine *engine = src->engine;
+static enum leat_status append_batch(struct leat_src *src, struct leat_delta *table, const struct leat_changes *batches,
+                                     size_t batch_count, const struct leat_cursors *ends, struct leat_error *err) {
     struct leat_delta_txn *txns = leat_alloc((ends->count + 1) * sizeof *txns);
-    char *input = leat_asprintf("%s:%s", kind, src->def->name);
-    struct leat_buffer sql = {0}, frontier = {0};
+    struct leat_buffer frontier = {0};
     for (size_t i = 0; i < ends->count; i++) {
         txns[i].app_id = leat_alloc(64);
         partition_app_id(src, ends->items[i].partition, txns[i].app_id);
@@ -170,22 +162,12 @@ static enum leat_status append_batch(struct leat_src *src, struct leat_delta *ta
     json_t *json = leat_cursors_json(ends);
     char *text = json_dumps(json, JSON_COMPACT);
     leat_putf(&frontier, "{\"offsets\":%s}", text);
-    leat_put(&sql, "SELECT * EXCLUDE (__row, __w) FROM leat_input(");
-    leat_put_sql_string(&sql, input);
-    leat_put(&sql, ")");
-    leat_conn_bind_all(engine->batch_conn, input, batches, batch_count);
-    size_t rows = 0;
-    for (size_t i = 0; i < batch_count; i++) rows += batches[i].row_count;
-    struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier.data, .txns = txns, .txn_count = ends->count,
-                                          .few_rows = rows <= LEAT_FEW_ROWS};
-    enum leat_status st = leat_delta_append(table, sql.data, &info, NULL, err);
-    leat_conn_bind(engine->batch_conn, input, NULL);
+    struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier.data, .txns = txns, .txn_count = ends->count};
+    enum leat_status st = leat_delta_append_rows(table, batches, batch_count, &info, NULL, err);
     for (size_t i = 0; i < ends->count; i++) free(txns[i].app_id);
     free(txns);
-    free(input);
     free(text);
     json_decref(json);
-    leat_buffer_deinit(&sql);
     leat_buffer_deinit(&frontier);
     return st;
 }
@@ -206,9 +188,9 @@ enum leat_status leat_bronze_flush(struct leat_src *src, struct leat_error *err)
         gather_dead(src, c, &dead);
         leat_cursor_set(&touched, c->partition, c->to);
     }
-    if (dead.row_count && (st = append_batch(src, src->dead, "dead", &dead, 1, &touched, err)) != LEAT_OK) goto out;
+    if (dead.row_count && (st = append_batch(src, src->dead, &dead, 1, &touched, err)) != LEAT_OK) goto out;
     for (size_t i = 0; i < touched.count; i++) leat_cursor_set(&src->deaded, touched.items[i].partition, touched.items[i].next);
-    if ((st = append_batch(src, src->bronze, "bronze", archive.batches, archive.count, &touched, err)) != LEAT_OK) goto out;
+    if ((st = append_batch(src, src->bronze, archive.batches, archive.count, &touched, err)) != LEAT_OK) goto out;
     for (size_t i = 0; i < touched.count; i++) leat_cursor_set(&src->bronzed, touched.items[i].partition, touched.items[i].next);
     if (leat_setting_int(src->engine->project, "compact_files"))
         st = leat_delta_compact(src->bronze, 128u << 20, NULL, err);

@@ -50,7 +50,6 @@ static enum leat_status open_side(struct leat_engine *engine, const struct leat_
         int64_t version = leat_delta_txn_version(leat_delta_current(side->delta), app_id);
         side->committed_step = version < 0 ? 0 : (uint64_t)version;
         side->overwrite = side == &table->dead && version < 0 && leat_delta_current(side->delta)->file_count > 0;
-        st = leat_conn_input(engine->batch_conn, name, &side->schema, true, err);
     }
     free(dir);
     free(name);
@@ -192,38 +191,19 @@ void leat_frontier_json(struct leat_engine *engine, const struct leat_group *gro
     json_decref(frontier);
 }
 
-static void input_select(const char *name, struct leat_buffer *sql) {
-    leat_put(sql, "SELECT * EXCLUDE (__row, __w) FROM leat_input(");
-    leat_put_sql_string(sql, name);
-    leat_put(sql, ")");
+static enum leat_status write_rows(struct leat_delta *delta, const struct leat_changes *rows, bool overwrite,
+                                   const struct leat_delta_commit_info *info, struct leat_error *err) {
+    return overwrite ? leat_delta_overwrite_rows(delta, rows, 1, info, NULL, err) : leat_delta_append_rows(delta, rows, 1, info, NULL, err);
 }
 
-static enum leat_status write_rows(struct leat_engine *engine, struct leat_delta *delta, const char *name,
-                                   const struct leat_changes *rows, bool overwrite, const struct leat_delta_commit_info *info,
-                                   struct leat_error *err) {
-    struct leat_buffer sql = {0};
-    struct leat_delta_commit_info sized = *info;
-    sized.few_rows = rows->row_count <= LEAT_FEW_ROWS;
-    input_select(name, &sql);
-    leat_conn_bind(engine->batch_conn, name, rows);
-    enum leat_status st = overwrite ? leat_delta_overwrite(delta, sql.data, &sized, NULL, err)
-                                    : leat_delta_append(delta, sql.data, &sized, NULL, err);
-    leat_conn_bind(engine->batch_conn, name, NULL);
-    leat_buffer_deinit(&sql);
-    return st;
-}
-
-static enum leat_status commit_side(struct leat_engine *engine, struct leat_gtable *table, struct leat_side *side,
-                                    const struct leat_delta_commit_info *info, struct leat_error *err) {
+static enum leat_status commit_side(struct leat_engine *engine, struct leat_side *side, const struct leat_delta_commit_info *info, struct leat_error *err) {
     if (!side->pending.row_count && !side->overwrite) return LEAT_OK;
-    char *name = leat_asprintf("%s%s", table->def->name, side->suffix);
-    enum leat_status st = write_rows(engine, side->delta, name, &side->pending, side->overwrite, info, err);
+    enum leat_status st = write_rows(side->delta, &side->pending, side->overwrite, info, err);
     if (st == LEAT_OK) {
         leat_changes_reset(&side->pending);
         side->overwrite = false;
         side->committed_step = engine->step;
     }
-    free(name);
     return st;
 }
 
@@ -234,19 +214,19 @@ static bool has_retraction(const struct leat_changes *c) {
 }
 
 /* Changes of any sign onto a table: the last row of a key wins nothing, whole rows go and come. */
-static enum leat_status commit_changes(struct leat_engine *engine, struct leat_delta *delta, const char *name, struct leat_changes *changes,
-                                       bool *overwrite, struct leat_delta_commit_info *info, struct leat_error *err) {
+static enum leat_status commit_changes(struct leat_delta *delta, struct leat_changes *changes, bool *overwrite,
+                                       struct leat_delta_commit_info *info, struct leat_error *err) {
     enum leat_status st = LEAT_OK;
     if (has_retraction(changes)) leat_changes_consolidate(changes);
     expand_copies(changes);
     info->operation = "WRITE";
     if (*overwrite) {
-        if ((st = write_rows(engine, delta, name, changes, true, info, err)) == LEAT_OK) *overwrite = false;
+        if ((st = write_rows(delta, changes, true, info, err)) == LEAT_OK) *overwrite = false;
     } else if (changes->row_count && has_retraction(changes)) {
         info->operation = "MERGE";
         st = leat_delta_apply(delta, changes, NULL, 0, info, NULL, err);
     } else if (changes->row_count) {
-        st = write_rows(engine, delta, name, changes, false, info, err);
+        st = write_rows(delta, changes, false, info, err);
     }
     if (st == LEAT_OK) leat_changes_reset(changes);
     return st;
@@ -256,10 +236,8 @@ static enum leat_status commit_quarantine(struct leat_engine *engine, struct lea
                                           struct leat_error *err) {
     struct leat_side *side = &table->quarantine;
     if (!side->delta || (!side->pending.row_count && !side->overwrite)) return LEAT_OK;
-    char *name = leat_asprintf("%s%s", table->def->name, side->suffix);
-    enum leat_status st = commit_changes(engine, side->delta, name, &side->pending, &side->overwrite, info, err);
+    enum leat_status st = commit_changes(side->delta, &side->pending, &side->overwrite, info, err);
     if (st == LEAT_OK) side->committed_step = engine->step;
-    free(name);
     return st;
 }
 
@@ -297,14 +275,14 @@ static enum leat_status replace_content(struct leat_engine *engine, struct leat_
     if (st == LEAT_OK) st = leat_effects_replaced(table, rows ? &diff : &table->pending, err);
     if (st != LEAT_OK) goto out;
     if (rows && diff.row_count == 0) {
-        st = write_rows(engine, table->delta, table->def->name, &diff, false, info, err);
+        st = write_rows(table->delta, &diff, false, info, err);
     } else if (rows && diff.row_count < rows) {
         info->operation = "MERGE";
         expand_copies(&diff);
         st = leat_delta_apply(table->delta, &diff, NULL, 0, info, NULL, err);
     } else {
         expand_copies(&table->pending);
-        st = write_rows(engine, table->delta, table->def->name, &table->pending, true, info, err);
+        st = write_rows(table->delta, &table->pending, true, info, err);
     }
     if (st != LEAT_OK) goto out;
     table->overwrite = false;
@@ -321,15 +299,15 @@ static enum leat_status commit_table(struct leat_engine *engine, struct leat_gta
     char *app_id = leat_table_app_id(engine, table);
     struct leat_delta_txn txn = {app_id, (int64_t)engine->step};
     struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier.data, .txns = &txn, .txn_count = 1};
-    if ((st = commit_side(engine, table, &table->late, &info, err)) != LEAT_OK) goto out;
-    if ((st = commit_side(engine, table, &table->dead, &info, err)) != LEAT_OK) goto out;
-    if (table->audit.delta && (st = commit_side(engine, table, &table->audit, &info, err)) != LEAT_OK) goto out;
+    if ((st = commit_side(engine, &table->late, &info, err)) != LEAT_OK) goto out;
+    if ((st = commit_side(engine, &table->dead, &info, err)) != LEAT_OK) goto out;
+    if (table->audit.delta && (st = commit_side(engine, &table->audit, &info, err)) != LEAT_OK) goto out;
     if (leat_table_waits(table)) goto out;
     if ((st = commit_quarantine(engine, table, &info, err)) != LEAT_OK) goto out;
     if (table->overwrite)
         st = replace_content(engine, table, &info, err);
     else
-        st = commit_changes(engine, table->delta, table->def->name, &table->pending, &table->overwrite, &info, err);
+        st = commit_changes(table->delta, &table->pending, &table->overwrite, &info, err);
     if (st != LEAT_OK) goto out;
     table->committed_step = engine->step;
     if (leat_setting_int(engine->project, "compact_files")) st = leat_delta_compact(table->delta, 128u << 20, NULL, err);

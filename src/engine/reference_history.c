@@ -95,9 +95,29 @@ static void compact(struct leat_reference *r) {
                  trouble.text);
 }
 
+/* The differences as rows of the history: `diff`'s columns, borrowed, with version, weight and time beside them. */
+static void history_rows(const struct leat_reference *r, const struct leat_changes *diff, uint64_t version, int64_t now_us,
+                         struct leat_arena *arena, struct leat_changes *out) {
+    size_t columns = r->def->schema.field_count, n = diff->row_count;
+    int64_t *versions = leat_arena_alloc(arena, n * sizeof *versions), *times = leat_arena_alloc(arena, n * sizeof *times);
+    int32_t *weights = leat_arena_alloc(arena, n * sizeof *weights);
+    for (size_t i = 0; i < n; i++) {
+        versions[i] = (int64_t)version;
+        weights[i] = leat_weight(diff, i);
+        times[i] = now_us;
+    }
+    *out = (struct leat_changes){.schema = &r->history_schema, .row_count = n, .capacity = n};
+    out->columns = leat_arena_alloc(arena, r->history_schema.field_count * sizeof *out->columns);
+    for (size_t i = 0; i < columns; i++) out->columns[i] = diff->columns[i];
+    void *own[] = {versions, weights, times};
+    for (size_t i = 0; i < 3; i++)
+        out->columns[columns + i] = (struct leat_column){.type = r->history_schema.fields[columns + i].type, .data = own[i]};
+}
+
 enum leat_status leat_reference_append(struct leat_reference *r, const struct leat_changes *diff, int64_t now_us,
                                        struct leat_error *err) {
-    struct leat_buffer sql = {0};
+    struct leat_arena arena = {0};
+    struct leat_changes rows;
     char *name = leat_asprintf("%s__history", r->def->name);
     uint64_t next = r->version + 1;
     bool done = false;
@@ -107,28 +127,17 @@ enum leat_status leat_reference_append(struct leat_reference *r, const struct le
         status = leat_delta_open(r->env, r->batch, r->table_dir, r->scratch_dir, &options, &r->delta, err);
         if (status) goto out;
     }
-    if ((status = leat_conn_input(r->batch, r->input, &r->def->schema, true, err))) goto out;
-    leat_conn_bind(r->batch, r->input, diff);
-    leat_put(&sql, "SELECT ");
-    put_columns(r, &sql);
-    leat_putf(&sql,
-              ", CAST(%" PRIu64 " AS BIGINT) AS _version, __w AS _weight, make_timestamp(%" PRId64
-              ") AS _at FROM leat_input(",
-              next, now_us);
-    leat_put_sql_string(&sql, r->input);
-    leat_put(&sql, ")");
+    history_rows(r, diff, next, now_us, &arena, &rows);
     const struct leat_delta_txn txn = {.app_id = r->incarnation, .version = (int64_t)next};
-    const struct leat_delta_commit_info info = {
-        .operation = "WRITE", .txns = &txn, .txn_count = 1, .few_rows = diff->row_count <= LEAT_FEW_ROWS};
-    status = leat_delta_append(r->delta, sql.data, &info, &done, err);
+    const struct leat_delta_commit_info info = {.operation = "WRITE", .txns = &txn, .txn_count = 1};
+    status = leat_delta_append_rows(r->delta, &rows, 1, &info, &done, err);
     if (!status && done) compact(r);
     if (!status && !done)
         status = leat_fail(err, LEAT_CONFLICT,
                            "%s has version %" PRIu64 " of this work folder already: somebody else writes it",
                            r->table_dir, next);
 out:
-    leat_conn_bind(r->batch, r->input, NULL);
-    leat_buffer_deinit(&sql);
+    leat_arena_deinit(&arena);
     free(name);
     return status;
 }

@@ -66,15 +66,19 @@ struct leat_delta_commit_info {
     const char *operation;           /* "WRITE", "MERGE", "OPTIMIZE", "CREATE TABLE" ... */
     const char *frontier_json;       /* NULL: none */
     const struct leat_delta_txn *txns; size_t txn_count;
-    bool few_rows;                   /* LEAT_FEW_ROWS at most are written: not worth compressing */
 };
-enum { LEAT_FEW_ROWS = 256 };
+enum { LEAT_FEW_ROWS = 256 };        /* up to which a file is written plain, for it is soon joined with others */
 /* Each commit: data files are written to scratch by DuckDB, adopted (fsync, link), then _delta_log/N.json is linked
  * (never overwritten) and the directory fsynced; every `checkpoint_every` commits a checkpoint and
  * _last_checkpoint. When a txn (app_id, version) is already at or past `version`, nothing is written: OK, *done=false.
  * `done` may be NULL. */
 enum leat_status leat_delta_append(struct leat_delta *, const char *select_sql, const struct leat_delta_commit_info *, bool *done, struct leat_error *) LEAT_MUST;
 enum leat_status leat_delta_overwrite(struct leat_delta *, const char *select_sql, const struct leat_delta_commit_info *, bool *done, struct leat_error *) LEAT_MUST;
+/* The same with rows in memory: columns of the table's logical types in order, weights not looked at. Few of them are written without DuckDB. */
+enum leat_status leat_delta_append_rows(struct leat_delta *, const struct leat_changes *batches, size_t batch_count,
+                                        const struct leat_delta_commit_info *, bool *done, struct leat_error *) LEAT_MUST;
+enum leat_status leat_delta_overwrite_rows(struct leat_delta *, const struct leat_changes *batches, size_t batch_count,
+                                           const struct leat_delta_commit_info *, bool *done, struct leat_error *) LEAT_MUST;
 /* Applies consolidated weighted changes: rows with weight > 0 are added, with weight < 0 that many equal
  * rows (IS NOT DISTINCT FROM on all columns, or on key_columns when key_count > 0) are removed, by rewriting only the files whose statistics admit
  * them. CORRUPT when a row to remove is not there. */

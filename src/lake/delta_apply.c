@@ -4,12 +4,15 @@
  * (key columns only, when there is a key) and yields positions (file, row in file, row of the batch). In C each
  * removal takes as many positions as its weight says; what is left over, because the table holds more equal rows,
  * stays; a removal that finds too few is CORRUPT. The second pass (delta_rewrite.c) copies what is left of the files
- * that lose a row, together with the rows to add. Inserts alone never read the table. */
+ * that lose a row, together with the rows to add. Inserts alone never read the table. Where the files and the rows to
+ * add are a few rows in all, they are read whole, and both passes happen in memory. */
 #include "lake/delta_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "data/key.h"
 
 #define SORTED_KEYS_MAX 65536 /* removals up to which each file is asked for its exact range */
 
@@ -211,6 +214,109 @@ static enum leat_status missing_row(const struct leat_delta_plan *p, size_t row,
                      p->d->table_dir, p->d->state.snapshot.version, row, left);
 }
 
+/* ---- a few rows, all in memory ---- */
+
+static bool is_few(const struct leat_delta_plan *p) {
+    int64_t rows = p->inserts;
+    if (p->inserts > LEAT_FEW_ROWS) return false;
+    for (size_t c = 0; c < p->candidate_count; c++) {
+        int64_t count = p->d->state.snapshot.files[p->candidates[c]].row_count;
+        if (count < 0 || (rows += count) > LEAT_FEW_ROWS) return false;
+    }
+    for (size_t i = 0; i < p->d->schema.field_count; i++)
+        if (p->d->schema.fields[i].type.kind == LEAT_NESTED) return false;
+    return true;
+}
+
+/* The candidates' rows; column 0 is the candidate. */
+static enum leat_status read_candidates(const struct leat_delta_plan *p, struct leat_result *out,
+                                        struct leat_error *err) {
+    const struct leat_schema *schema = &p->d->schema;
+    struct leat_buffer sql = {0};
+    int64_t rows = 0;
+    for (size_t c = 0; c < p->candidate_count; c++)
+        rows += p->d->state.snapshot.files[p->candidates[c]].row_count;
+    leat_put(&sql, "SELECT CAST(t.file_index AS INTEGER)");
+    for (size_t i = 0; i < schema->field_count; i++) {
+        leat_put(&sql, ", ");
+        put_logical(&schema->fields[i], "t", &sql);
+    }
+    leat_put(&sql, " FROM ");
+    leat_delta_put_rows(p->d, p->candidates, p->candidate_count, &sql);
+    leat_put(&sql, " t");
+    enum leat_status status = leat_conn_query(p->d->conn, sql.data, out, err);
+    if (status == LEAT_OK && (int64_t)out->rows.row_count != rows)
+        status =
+            leat_fail(err, LEAT_CORRUPT, "table %s: %zu rows where %" PRId64 " were due; a file's numRecords is wrong",
+                      p->d->table_dir, out->rows.row_count, rows);
+    leat_buffer_deinit(&sql);
+    return status;
+}
+
+/* Marks as many equal rows as each removal says. */
+static enum leat_status mark_gone(const struct leat_delta_plan *p, const struct leat_changes *present, bool *gone,
+                                  struct leat_error *err) {
+    size_t n = present->row_count, removals = p->changes->row_count;
+    struct leat_hash128 *have = leat_alloc((n + 1) * sizeof *have), *go = leat_alloc((removals + 1) * sizeof *go);
+    enum leat_status status = LEAT_OK;
+    if (n) leat_key_hash(present, 0, n, p->columns, p->column_count, have); /* else it has no columns */
+    leat_key_hash(p->changes, 0, removals, p->columns, p->column_count, go);
+    for (size_t row = 0; row < removals && status == LEAT_OK; row++) {
+        int32_t left = -leat_weight(p->changes, row);
+        for (size_t i = 0; i < n && left > 0; i++) {
+            if (gone[i] || have[i].low != go[row].low || have[i].high != go[row].high) continue;
+            gone[i] = true;
+            left--;
+        }
+        if (left > 0) status = missing_row(p, row, left, err);
+    }
+    free(have);
+    free(go);
+    return status;
+}
+
+/* What is to be written: rows that stay in files that lose some, then the rows to add. */
+static void collect_rows(const struct leat_delta_plan *p, const struct leat_changes *present, const int32_t *candidates,
+                         const bool *gone, struct leat_delta_commit *commit, struct leat_changes *out) {
+    bool *loses = leat_alloc(p->candidate_count + 1);
+    for (size_t i = 0; i < present->row_count; i++)
+        loses[candidates[i]] |= gone[i];
+    for (size_t c = 0; c < p->candidate_count; c++)
+        if (loses[c]) leat_delta_commit_remove(commit, p->d->state.snapshot.files[p->candidates[c]].path);
+    for (uint32_t i = 0; i < present->row_count; i++)
+        if (loses[candidates[i]] && !gone[i]) leat_changes_append(out, present, &i, 1, 1);
+    for (uint32_t row = 0; row < p->changes->row_count; row++)
+        for (int32_t copy = 0; copy < leat_weight(p->changes, row); copy++)
+            leat_changes_append(out, p->changes, &row, 1, 1);
+    free(loses);
+}
+
+static enum leat_status apply_few(struct leat_delta_plan *p, struct leat_delta_commit *commit, struct leat_error *err) {
+    struct leat_result found = {0};
+    struct leat_changes present = {.schema = &p->d->schema}, rows;
+    const int32_t *candidates = NULL;
+    enum leat_status status = LEAT_OK;
+    bool *gone = NULL;
+    leat_changes_init(&rows, &p->d->schema);
+    if (p->candidate_count) {
+        if ((status = read_candidates(p, &found, err)) != LEAT_OK) goto out;
+        candidates = found.rows.columns[0].data;
+        present.columns = found.rows.columns + 1;
+        present.row_count = present.capacity = found.rows.row_count;
+    }
+    gone = leat_alloc(present.row_count + 1);
+    if ((status = mark_gone(p, &present, gone, err)) != LEAT_OK) goto out;
+    collect_rows(p, &present, candidates, gone, commit, &rows);
+    status = leat_delta_write_rows(p->d, &rows, 1, false, commit, err);
+out:
+    if (found.rows.schema) leat_result_deinit(&found);
+    leat_changes_deinit(&rows);
+    free(gone);
+    return status;
+}
+
+/* ---- many ---- */
+
 static enum leat_status take_positions(struct leat_delta_plan *p, struct leat_error *err) {
     struct leat_buffer sql = {0};
     struct leat_result found = {0};
@@ -238,10 +344,29 @@ out:
     return status;
 }
 
+static enum leat_status apply_many(struct leat_delta_plan *p, struct leat_delta_commit *commit,
+                                   struct leat_error *err) {
+    struct leat_delta *d = p->d;
+    enum leat_status status = leat_delta_declare_input(d, err);
+    if (status != LEAT_OK) return status;
+    leat_conn_bind(d->conn, d->input_name, p->changes);
+    if (p->removals) status = take_positions(p, err);
+    if (status == LEAT_OK) status = leat_delta_rewrite(p, commit, err);
+    leat_conn_bind(d->conn, d->input_name, NULL);
+    return status;
+}
+
 /* ---- entry ---- */
 
-static enum leat_status check_changes(const struct leat_delta *d, const struct leat_changes *changes,
-                                      const uint16_t *key_columns, size_t key_count, struct leat_error *err) {
+enum leat_status leat_delta_declare_input(struct leat_delta *d, struct leat_error *err) {
+    if (d->input_declared) return LEAT_OK;
+    enum leat_status status = leat_conn_input(d->conn, d->input_name, &d->schema, false, err);
+    d->input_declared = status == LEAT_OK;
+    return status;
+}
+
+enum leat_status leat_delta_check_columns(const struct leat_delta *d, const struct leat_changes *changes,
+                                          struct leat_error *err) {
     if (changes->schema->field_count != d->schema.field_count)
         return leat_fail(err, LEAT_INVALID, "table %s has %zu columns, the changes have %zu", d->table_dir,
                          d->schema.field_count, changes->schema->field_count);
@@ -249,6 +374,13 @@ static enum leat_status check_changes(const struct leat_delta *d, const struct l
         if (!leat_type_equal(changes->columns[i].type, d->schema.fields[i].type))
             return leat_fail(err, LEAT_INVALID, "table %s: the changes have another type in column \"%.64s\"",
                              d->table_dir, d->schema.fields[i].name);
+    return LEAT_OK;
+}
+
+static enum leat_status check_changes(const struct leat_delta *d, const struct leat_changes *changes,
+                                      const uint16_t *key_columns, size_t key_count, struct leat_error *err) {
+    enum leat_status status = leat_delta_check_columns(d, changes, err);
+    if (status != LEAT_OK) return status;
     for (size_t i = 0; i < key_count; i++)
         if (key_columns[i] >= d->schema.field_count)
             return leat_fail(err, LEAT_INVALID, "table %s has no column %u for a key", d->table_dir, key_columns[i]);
@@ -284,25 +416,13 @@ enum leat_status leat_delta_apply(struct leat_delta *d, const struct leat_change
     enum leat_status status = check_changes(d, changes, key_columns, key_count, err);
     if (status == LEAT_OK) status = leat_delta_begin(d, info, &past, err);
     if (status != LEAT_OK || past) return status;
-    if (!d->input_declared) status = leat_conn_input(d->conn, d->input_name, &d->schema, false, err);
-    if (status != LEAT_OK) return status;
-    d->input_declared = true;
-    leat_conn_bind(d->conn, d->input_name, changes);
     plan_init(&plan, d, changes, key_columns, key_count);
     commit.blind_append = plan.removals == 0;
     if (plan.removals) {
         d->is_updated = true;
         choose_candidates(&plan);
-        status = take_positions(&plan, err);
     }
-    if (status == LEAT_OK) status = leat_delta_rewrite(&plan, &commit, err);
-    leat_conn_bind(d->conn, d->input_name, NULL);
-    bool empty = commit.added_count == 0 && commit.removed_count == 0 && info->txn_count == 0 && !info->frontier_json;
-    if (status != LEAT_OK)
-        leat_delta_drop_added(d, &commit);
-    else if (!empty)
-        status = leat_delta_commit(d, &commit, done, err);
-    leat_delta_commit_deinit(&commit);
+    status = is_few(&plan) ? apply_few(&plan, &commit, err) : apply_many(&plan, &commit, err);
     plan_deinit(&plan);
-    return status;
+    return leat_delta_finish_write(d, &commit, status, false, done, err);
 }

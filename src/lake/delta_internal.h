@@ -204,6 +204,7 @@ struct leat_delta_commit {
     char **removed; /* paths of live files */
     size_t removed_count, removed_capacity;
     bool data_change, blind_append;
+    bool few_rows; /* LEAT_FEW_ROWS at most are written: not worth compressing */
 };
 void leat_delta_commit_deinit(struct leat_delta_commit *);
 void leat_delta_commit_remove(struct leat_delta_commit *, const char *path);
@@ -224,6 +225,19 @@ int64_t leat_delta_now_ms(const struct leat_delta *);
 enum leat_status leat_delta_write_data(struct leat_delta *, const char *storage_sql, bool split,
                                        struct leat_delta_commit *, uint64_t *out_rows,
                                        struct leat_error *err) LEAT_MUST;
+/* The same for a file in memory: its rows and statistics (text as DuckDB's), its bytes. */
+enum leat_status leat_delta_add_bytes(struct leat_delta *, const struct leat_copied_file *, const struct leat_buffer *bytes,
+                                      struct leat_delta_commit *, struct leat_error *err) LEAT_MUST;
+/* Rows of the table's logical types into `commit`; weights are not looked at (delta_rows.c). */
+enum leat_status leat_delta_write_rows(struct leat_delta *, const struct leat_changes *batches, size_t batch_count,
+                                       bool split, struct leat_delta_commit *, struct leat_error *err) LEAT_MUST;
+/* The end of writing, whose outcome `status` was: commits (replace: all live files go), or drops what was added. Frees `commit`. */
+enum leat_status leat_delta_finish_write(struct leat_delta *, struct leat_delta_commit *commit, enum leat_status status, bool replace,
+                                         bool *done, struct leat_error *err) LEAT_MUST;
+/* The writer's own input exists: columns by position, to be bound before use. */
+enum leat_status leat_delta_declare_input(struct leat_delta *, struct leat_error *err) LEAT_MUST;
+/* INVALID unless the batch has the table's columns. */
+enum leat_status leat_delta_check_columns(const struct leat_delta *, const struct leat_changes *, struct leat_error *err) LEAT_MUST;
 /* "CAST(prefix.name AS T) AS name, ..." from logical values to storage. by_position: prefix.cN instead of names. */
 void leat_delta_put_storage_columns(const struct leat_schema *, const char *prefix, bool by_position,
                                     struct leat_buffer *out);

@@ -24,9 +24,10 @@ void leat_delta_put_storage_columns(const struct leat_schema *schema, const char
     }
 }
 
-/* Names are random; where randomness is simulated one may come again and meet its own orphan. */
-static enum leat_status adopt(struct leat_delta *d, const char *scratch, struct leat_buffer *name,
-                              struct leat_error *err) {
+/* The file under a name of its own: `scratch` adopted or, where that is NULL, `bytes`. Names are random; where
+ * randomness is simulated one may come again and meet its own orphan. */
+static enum leat_status place(struct leat_delta *d, const char *scratch, const struct leat_buffer *bytes,
+                              struct leat_buffer *name, struct leat_error *err) {
     enum leat_status status = LEAT_EXISTS;
     for (int i = 0; i < NAME_TRIES && status == LEAT_EXISTS; i++) {
         char uuid[37];
@@ -34,7 +35,8 @@ static enum leat_status adopt(struct leat_delta *d, const char *scratch, struct 
         leat_buffer_reset(name);
         leat_putf(name, LEAT_DELTA_FILE_PREFIX "%s.parquet", uuid);
         char *to = leat_asprintf("%s/%s", d->table_dir, name->data);
-        status = d->env->io->ops->adopt(d->env->io, scratch, to, err);
+        status = scratch ? d->env->io->ops->adopt(d->env->io, scratch, to, err)
+                         : leat_io_write_durable(d->env->io, to, bytes->data, bytes->length, false, err);
         free(to);
     }
     return status;
@@ -49,10 +51,11 @@ static void add_file(struct leat_delta_commit *commit, struct leat_delta_file *f
 }
 
 static enum leat_status take_file(struct leat_delta *d, const struct leat_copied_file *copied, const char *scratch,
-                                  struct leat_delta_commit *commit, struct leat_error *err) {
+                                  const struct leat_buffer *bytes, struct leat_delta_commit *commit,
+                                  struct leat_error *err) {
     struct leat_buffer stats = {0}, name = {0};
     enum leat_status status = leat_delta_stats_json(&d->schema, copied, &stats, err);
-    if (status == LEAT_OK) status = adopt(d, scratch, &name, err);
+    if (status == LEAT_OK) status = place(d, scratch, bytes, &name, err);
     if (status == LEAT_OK) {
         struct leat_delta_file file = {
             .path = leat_strdup(name.data),
@@ -69,6 +72,12 @@ static enum leat_status take_file(struct leat_delta *d, const struct leat_copied
     return status;
 }
 
+enum leat_status leat_delta_add_bytes(struct leat_delta *d, const struct leat_copied_file *file,
+                                      const struct leat_buffer *bytes, struct leat_delta_commit *commit,
+                                      struct leat_error *err) {
+    return take_file(d, file, NULL, bytes, commit, err);
+}
+
 enum leat_status leat_delta_write_data(struct leat_delta *d, const char *storage_sql, bool split,
                                        struct leat_delta_commit *commit, uint64_t *out_rows, struct leat_error *err) {
     struct leat_buffer sql = {0};
@@ -80,7 +89,7 @@ enum leat_status leat_delta_write_data(struct leat_delta *d, const char *storage
     leat_putf(&sql, "COPY (%s) TO ", storage_sql);
     leat_put_sql_string(&sql, scratch);
     leat_put(&sql, " (");
-    leat_put_parquet_options(&d->schema, commit->info->few_rows, &sql);
+    leat_put_parquet_options(&d->schema, commit->few_rows, &sql);
     leat_put(&sql, ", RETURN_STATS");
     if (split)
         leat_putf(&sql, ", ROW_GROUP_SIZE %" PRId64 ", ROW_GROUPS_PER_FILE %d", d->row_group_rows,
@@ -90,7 +99,7 @@ enum leat_status leat_delta_write_data(struct leat_delta *d, const char *storage
     for (size_t i = 0; status == LEAT_OK && i < copied.file_count; i++) {
         rows += copied.files[i].row_count;
         if (copied.files[i].row_count)
-            status = take_file(d, &copied.files[i], split ? copied.files[i].path : scratch, commit, err);
+            status = take_file(d, &copied.files[i], split ? copied.files[i].path : scratch, NULL, commit, err);
     }
     if (split || status != LEAT_OK || rows == 0) {
         struct leat_error ignored; /* rubbish in scratch harms nobody */
@@ -101,6 +110,20 @@ enum leat_status leat_delta_write_data(struct leat_delta *d, const char *storage
     leat_copied_deinit(&copied);
     leat_buffer_deinit(&sql);
     free(scratch);
+    return status;
+}
+
+enum leat_status leat_delta_finish_write(struct leat_delta *d, struct leat_delta_commit *commit,
+                                         enum leat_status status, bool replace, bool *done, struct leat_error *err) {
+    const struct leat_delta_commit_info *info = commit->info;
+    for (size_t i = 0; status == LEAT_OK && replace && i < d->state.snapshot.file_count; i++)
+        leat_delta_commit_remove(commit, d->state.snapshot.files[i].path);
+    bool empty = commit->added_count == 0 && commit->removed_count == 0 && info->txn_count == 0 && !info->frontier_json;
+    if (status != LEAT_OK)
+        leat_delta_drop_added(d, commit);
+    else if (!empty)
+        status = leat_delta_commit(d, commit, done, err);
+    leat_delta_commit_deinit(commit);
     return status;
 }
 
@@ -116,18 +139,8 @@ static enum leat_status write_select(struct leat_delta *d, const char *select_sq
     leat_delta_put_storage_columns(&d->schema, "q", false, &sql);
     leat_putf(&sql, " FROM (%s\n) q", select_sql);
     status = leat_delta_write_data(d, sql.data, replace, &commit, NULL, err);
-    if (status != LEAT_OK) {
-        leat_delta_drop_added(d, &commit);
-        goto out;
-    }
-    for (size_t i = 0; replace && i < d->state.snapshot.file_count; i++)
-        leat_delta_commit_remove(&commit, d->state.snapshot.files[i].path);
-    bool empty = commit.added_count == 0 && commit.removed_count == 0 && info->txn_count == 0 && !info->frontier_json;
-    if (!empty) status = leat_delta_commit(d, &commit, done, err);
-out:
-    leat_delta_commit_deinit(&commit);
     leat_buffer_deinit(&sql);
-    return status;
+    return leat_delta_finish_write(d, &commit, status, replace, done, err);
 }
 
 enum leat_status leat_delta_append(struct leat_delta *d, const char *select_sql,

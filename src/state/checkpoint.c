@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "data/parquet.h"
 #include "state/row.h"
 
 enum { FILE_ROWS = 1 << 19, FORMAT = 1, MAX_FILES = 64, FEW_ROWS = 256 };
@@ -95,14 +96,18 @@ bool leat_checkpoint_same_parts(const json_t *entry, const struct leat_checkpoin
     return same;
 }
 
-void leat_checkpoint_put_name(struct leat_buffer *sql, const struct leat_schema *schema, size_t column) {
+char *leat_checkpoint_name(const struct leat_schema *schema, size_t column) {
     const char *name = schema->fields[column].name;
     bool again = !*name;
     for (size_t i = 0; i < column && !again; i++)
         again = !strcasecmp(schema->fields[i].name, name);
-    char *own = again ? leat_asprintf("%s#%zu", name, column + 1) : NULL;
-    leat_put_sql_name(sql, own ? own : name);
-    free(own);
+    return again ? leat_asprintf("%s#%zu", name, column + 1) : leat_strdup(name);
+}
+
+void leat_checkpoint_put_name(struct leat_buffer *sql, const struct leat_schema *schema, size_t column) {
+    char *name = leat_checkpoint_name(schema, column);
+    leat_put_sql_name(sql, name);
+    free(name);
 }
 
 /* ---- saving */
@@ -133,24 +138,47 @@ static void put_copy(struct leat_buffer *sql, const struct leat_schema *schema, 
     leat_put(sql, ")");
 }
 
-/* Writes one file with the rows of the batch and lists it in `files`. */
-static enum leat_status write_file(struct writer *w, const struct leat_changes *rows, const char *kind, json_t *files) {
+static enum leat_status copy_rows(struct writer *w, const struct leat_changes *rows, const char *path) {
     struct leat_buffer sql = {0};
-    struct leat_stat stat;
-    char *name = leat_asprintf("%llu/%zu-%zu-%zu.parquet", (unsigned long long)w->number, w->node, w->part, w->file++);
-    char *scratch = leat_asprintf("%s/part.parquet", w->scratch), *path = leat_checkpoint_path(w->dir, name);
+    char *scratch = leat_asprintf("%s/part.parquet", w->scratch);
     put_copy(&sql, rows->schema, rows->row_count <= FEW_ROWS, scratch);
+    enum leat_status status = leat_conn_input(w->conn, input_name, rows->schema, false, w->err);
     leat_conn_bind(w->conn, input_name, rows);
-    enum leat_status status = leat_conn_exec(w->conn, sql.data, w->err);
+    if (status == LEAT_OK) status = leat_conn_exec(w->conn, sql.data, w->err);
     leat_conn_bind(w->conn, input_name, NULL);
     if (status == LEAT_OK) status = w->env->io->ops->adopt(w->env->io, scratch, path, w->err);
+    leat_buffer_deinit(&sql);
+    free(scratch);
+    return status;
+}
+
+/* A few rows need no DuckDB; false: they do, for their number or types. */
+static bool encode_few(const struct leat_changes *rows, struct leat_buffer *out) {
+    const struct leat_schema *schema = rows->schema;
+    if (rows->row_count > FEW_ROWS) return false;
+    char **names = leat_alloc((schema->field_count + 1) * sizeof *names);
+    for (size_t i = 0; i < schema->field_count; i++)
+        names[i] = leat_checkpoint_name(schema, i);
+    bool done = leat_parquet_write(schema, (const char *const *)names, rows, 1, out);
+    leat_names_free(names, schema->field_count);
+    return done;
+}
+
+/* Writes one file with the rows of the batch and lists it in `files`. */
+static enum leat_status write_file(struct writer *w, const struct leat_changes *rows, const char *kind, json_t *files) {
+    struct leat_buffer bytes = {0};
+    struct leat_stat stat;
+    char *name = leat_asprintf("%llu/%zu-%zu-%zu.parquet", (unsigned long long)w->number, w->node, w->part, w->file++);
+    char *path = leat_checkpoint_path(w->dir, name);
+    enum leat_status status = encode_few(rows, &bytes)
+                                  ? leat_io_write_durable(w->env->io, path, bytes.data, bytes.length, false, w->err)
+                                  : copy_rows(w, rows, path);
     if (status == LEAT_OK) status = w->env->io->ops->stat(w->env->io, path, &stat, w->err);
     if (status == LEAT_OK)
         json_array_append_new(files, json_pack("{s:s,s:I,s:I,s:s}", "path", name, "rows", (json_int_t)rows->row_count,
                                                "bytes", (json_int_t)stat.size_bytes, "kind", kind));
-    leat_buffer_deinit(&sql);
+    leat_buffer_deinit(&bytes);
     free(name);
-    free(scratch);
     free(path);
     return status;
 }
@@ -182,7 +210,7 @@ static enum leat_status write_part(struct writer *w, const struct leat_checkpoin
     const struct leat_schema *schema = node->ops->schema(node->node, w->part);
     struct leat_changes rows;
     uint64_t cursor = 0;
-    enum leat_status status = leat_conn_input(w->conn, input_name, schema, false, w->err);
+    enum leat_status status = LEAT_OK;
     leat_changes_init(&rows, schema);
     w->file = 0;
     while (status == LEAT_OK) {

@@ -10,6 +10,7 @@
 
 char *leat_checkpoint_path(const char *dir, const char *name); /* malloc'd */
 /* The column's name in the files: computed columns may share one, there they must not (case is ignored). */
+char *leat_checkpoint_name(const struct leat_schema *, size_t column); /* malloc'd */
 void leat_checkpoint_put_name(struct leat_buffer *sql, const struct leat_schema *, size_t column);
 bool leat_checkpoint_as_text(struct leat_type t);
 /* The newest manifest; NOT_FOUND (*number 0), CORRUPT (*number set). */

@@ -39,6 +39,11 @@ static const char *const all_types[] = {"BOOLEAN",   "TINYINT",       "SMALLINT"
                                         "UTINYINT",  "USMALLINT",     "UINTEGER", "UBIGINT", "UHUGEINT", "FLOAT",
                                         "DOUBLE",    "DECIMAL(12,3)", "VARCHAR",  "BLOB",    "DATE",     "TIME",
                                         "TIMESTAMP", "TIMESTAMPTZ",   "INTERVAL", "UUID"};
+/* Those that leat writes itself where rows are few. */
+static const char *const plain_types[] = {"BOOLEAN",  "TINYINT",      "SMALLINT",      "INTEGER",       "BIGINT", "HUGEINT",
+                                          "UTINYINT", "USMALLINT",    "UINTEGER",      "UBIGINT",       "FLOAT",  "DOUBLE",
+                                          "VARCHAR",  "DECIMAL(4,1)", "DECIMAL(12,3)", "DECIMAL(38,5)", "BLOB",   "DATE",
+                                          "DECIMAL(9,2)", "TIMESTAMP", "TIMESTAMPTZ"};
 static const char *const few_types[] = {"BIGINT", "VARCHAR", "DOUBLE", "TIMESTAMP"};
 
 /* SQL of a value of the kind, over i. */
@@ -136,6 +141,23 @@ static void append(struct maker *m, int from, int to) {
     expect(m);
 }
 
+/* The same from memory: a few rows, which no DuckDB writes. */
+static void append_rows(struct maker *m, int from, int to) {
+    struct leat_delta_commit_info info = {.operation = "WRITE"};
+    struct leat_changes rows;
+    struct leat_stage *stage;
+    leat_changes_init(&rows, &m->schema);
+    char *sql = rows_sql(m, from, to);
+    must(m, leat_stage_prepare(m->conn, sql, &stage, &m->err));
+    must(m, leat_stage_run(stage, &rows, NULL, &m->err));
+    must(m, leat_delta_append_rows(m->delta, &rows, 1, &info, NULL, &m->err));
+    run(m, "INSERT INTO model %s", sql);
+    leat_stage_free(stage);
+    leat_changes_deinit(&rows);
+    free(sql);
+    expect(m);
+}
+
 /* Of the rows chosen, those with an even key change, the others go. */
 static void apply(struct maker *m, const char *where) {
     static const uint16_t key[] = {0};
@@ -177,6 +199,18 @@ int main(int argc, char **argv) {
     expect(m);
     for (int i = 0; i < 10; i++)
         append(m, i * 50, i * 50 + 50);
+    end(m);
+
+    begin(m, "plain_types", plain_types, sizeof plain_types / sizeof *plain_types);
+    for (int i = 0; i < 6; i++)
+        append_rows(m, i * i * 7, i * i * 7 + i * 13 + 1);
+    end(m);
+
+    begin(m, "few", few_types, sizeof few_types / sizeof *few_types);
+    append_rows(m, 0, 60);
+    append_rows(m, 60, 61);
+    apply(m, "c0 % 7 = 3");
+    apply(m, "c0 BETWEEN 10 AND 30");
     end(m);
 
     begin(m, "merged", few_types, sizeof few_types / sizeof *few_types);
