@@ -56,11 +56,13 @@ if(LEAT_ENGINE)
   add_test(NAME retail COMMAND "${CMAKE_SOURCE_DIR}/tests/integration/retail.sh" $<TARGET_FILE:leat> "${CMAKE_BINARY_DIR}/tests/retail" ${LEAT_RETAIL_DATA})
   set_tests_properties(retail PROPERTIES TIMEOUT 1200)
 endif()
-# Makes the Delta tables that tests/peers/test_delta_rs.py reads.
-if(EXISTS "${CMAKE_SOURCE_DIR}/tests/peers/delta_tables.c")
-  add_executable(delta_tables "${CMAKE_SOURCE_DIR}/tests/peers/delta_tables.c")
-  target_link_libraries(delta_tables PRIVATE leatcore)
-endif()
+# Programs that tests/peers runs: delta_tables makes tables for other readers, cql_peer drives the CQL client against a real server.
+file(GLOB LEAT_PEERS CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/peers/*.c")
+foreach(source ${LEAT_PEERS})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(${name} ${source})
+  target_link_libraries(${name} PRIVATE leatcore)
+endforeach()
 if(LEAT_ASAN OR LEAT_TSAN)
   get_property(tests DIRECTORY PROPERTY TESTS)
   set_tests_properties(${tests} PROPERTIES TIMEOUT 3600 ENVIRONMENT
