@@ -6,7 +6,7 @@ JOBS = 2
 help:
 	@echo "make demo        build and run the retail example, stream and batch compared"
 	@echo "make test        every test that needs no other server (minutes)"
-	@echo "make test-peers  tests against independent readers (delta-rs, DuckDB, Spark)"
+	@echo "make test-peers  tests against independent readers (delta-rs, DuckDB, Spark) and real servers"
 	@echo "make bench       figures beside their peers, build/bench.json"
 	@echo "make soak        the long versions of the tests"
 	@echo "make asan|tsan   all tests under sanitizers, the long ones shortened;  make fuzz  each fuzz target for a minute"
