@@ -154,9 +154,8 @@ static void aggregate_minmax(void **state) {
     }
 }
 
-/* Sums out of range: the row is absent while DuckDB would raise; the rest is there. */
-static void aggregate_withholds(void **state) {
-    (void)state;
+/* Sums out of range: the row is absent while DuckDB would raise; the rest is there. `limit`: what is out of range, in units of 10^30. */
+static void withholds(enum leat_agg_kind kind, struct leat_type result, int64_t limit) {
     static const uint16_t key = C_KEY;
     struct generator g = make_generator(77);
     struct aggs a;
@@ -166,7 +165,7 @@ static void aggregate_withholds(void **state) {
     g.hostile = true;
     start_aggs(&a, &key, 1);
     add_agg(&a, LEAT_AGG_COUNT_STAR, -1, -1, -1, BIGINT, "count(*)");
-    add_agg(&a, LEAT_AGG_SUM, C_DECIMAL, -1, -1, (struct leat_type){.kind = LEAT_DECIMAL, .width = 38, .scale = 5}, "");
+    add_agg(&a, kind, C_DECIMAL, -1, -1, result, "");
     rig_init(&r, &a.op, 1);
     for (int step = 0; step < 80; step++) {
         random_step(&g, &r.all[0], below(&g, 6), true, &r.step[0]);
@@ -187,7 +186,7 @@ static void aggregate_withholds(void **state) {
         }
         uint64_t withheld = 0, shown = 0;
         for (size_t k = 0; k < 8; k++) {
-            leat_i128 top = high[k] + sums[k] / unit, rest = sums[k] % unit, bound = power_of_ten(8);
+            leat_i128 top = high[k] + sums[k] / unit, rest = sums[k] % unit, bound = limit;
             bool fits = (top < bound || (top == bound && rest < 0)) && (top > -bound || (top == -bound && rest > 0));
             withheld += rows[k] > 0 && !fits;
             shown += rows[k] > 0 && fits;
@@ -207,6 +206,13 @@ static void aggregate_withholds(void **state) {
         leat_schema_deinit(&schemas[i]);
     rig_deinit(&r);
     leat_buffer_deinit(&a.sql);
+}
+
+/* A sum must fit its 38 digits, an average only the 128 bits it is made of. */
+static void aggregate_withholds(void **state) {
+    (void)state;
+    withholds(LEAT_AGG_SUM, (struct leat_type){.kind = LEAT_DECIMAL, .width = 38, .scale = 5}, 100000000);
+    withholds(LEAT_AGG_AVG, DOUBLE, 170141183);
 }
 
 /* ---- time: windows that become final */
