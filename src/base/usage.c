@@ -31,3 +31,10 @@ int leat_usage_processors(void) {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n < 1 ? 1 : (int)n;
 }
+
+void leat_usage_allow_files(int count) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= (rlim_t)count) return;
+    limit.rlim_cur = limit.rlim_max == RLIM_INFINITY || limit.rlim_max > (rlim_t)count ? (rlim_t)count : limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}

@@ -6,4 +6,5 @@ int64_t leat_usage_cpu_us(void);        /* user + system, all threads */
 int64_t leat_usage_peak_bytes(void);    /* largest resident set */
 int64_t leat_usage_written_bytes(void); /* handed to the disk by write calls; -1: not known here */
 int leat_usage_processors(void);        /* that this process may run on; at least 1 */
+void leat_usage_allow_files(int count);  /* raises the limit of open descriptors to that, or as far as it goes */
 #endif

@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "connect/feed_run.h"
@@ -41,6 +42,11 @@ static int run(struct leat_cli *cli) {
         code = LEAT_EXIT_USAGE;
     }
     uint64_t records = 0, again = 0;
+    if (code == LEAT_EXIT_OK && strcmp(project->sources[ref.index].connector, "file") != 0) {
+        fprintf(stderr, "leat feed: source \"%s\" is read by the connector '%s'; only file sources can be fed (send the file by POST instead)\n",
+                project->sources[ref.index].name, project->sources[ref.index].connector);
+        code = LEAT_EXIT_USAGE;
+    }
     for (int i = 1; i < cli->argument_count && code == LEAT_EXIT_OK; i++) {
         const struct leat_source *source = &project->sources[ref.index];
         struct leat_feed_options options = {.speed = cli->values[OPTION_SPEED].real,

@@ -36,9 +36,16 @@ struct leat_connector_ops {
     enum leat_status (*restore)(struct leat_env *, const char *state_dir, const char *text, size_t length, struct leat_error *);
     uint64_t (*lost)(struct leat_connector *);
     void (*seen)(struct leat_connector *, uint64_t identity);
+    /* Somebody waits for the answer. All may be NULL. rejected: a record just polled cannot be used (in order of offset, once each). sync:
+     * what the connector keeps of the records polled must be durable before they are; an error ends the run. synced: everything polled is
+     * durable now. */
+    void (*rejected)(struct leat_connector *, uint32_t partition, uint64_t offset, const char *reason);
+    enum leat_status (*sync)(struct leat_connector *, struct leat_error *);
+    void (*synced)(struct leat_connector *);
+    bool prompt; /* wake_fd ends every sleep: its records are not kept waiting for the next step */
 };
 struct leat_connector { const struct leat_connector_ops *ops; };
-extern const struct leat_connector_ops leat_connector_file;
+extern const struct leat_connector_ops leat_connector_file, leat_connector_http;
 const struct leat_connector_ops *leat_connector_find(const char *name); /* NULL: unknown */
 
 #endif

@@ -166,8 +166,10 @@ static enum leat_status make_view_once(struct leat_engine *engine, struct leat_c
     return st;
 }
 
-enum leat_status leat_batch_views(struct leat_engine *engine, struct leat_conn *conn, const struct leat_gtable *reader,
-                                  const json_t *frontier, struct leat_error *err) {
+/* What each object is, as a SELECT, given to `visit`; inputs come before what reads them. */
+static enum leat_status each_view(struct leat_engine *engine, const struct leat_gtable *reader, const json_t *frontier,
+                                  enum leat_status (*visit)(void *, size_t position, const char *name, const char *select, struct leat_error *),
+                                  void *context, struct leat_error *err) {
     const struct leat_project *project = engine->project;
     struct leat_buffer sql = {0};
     enum leat_status st = LEAT_OK;
@@ -194,15 +196,46 @@ enum leat_status leat_batch_views(struct leat_engine *engine, struct leat_conn *
             if (waiting && waiting->schema && waiting->row_count)
                 if ((st = put_table_before(engine, table, waiting, &sql, err)) != LEAT_OK) break;
         }
-        st = make_view_once(engine, conn, i, name, sql.data, err);
+        st = visit(context, i, name, sql.data, err);
     }
     leat_buffer_deinit(&sql);
     return st;
 }
 
-enum leat_status leat_engine_sql_views(struct leat_engine *engine, struct leat_conn *conn, struct leat_error *err) {
+struct view_maker { struct leat_engine *engine; struct leat_conn *conn; };
+
+static enum leat_status make_one(void *context, size_t position, const char *name, const char *select, struct leat_error *err) {
+    struct view_maker *maker = context;
+    return make_view_once(maker->engine, maker->conn, position, name, select, err);
+}
+
+enum leat_status leat_batch_views(struct leat_engine *engine, struct leat_conn *conn, const struct leat_gtable *reader,
+                                  const json_t *frontier, struct leat_error *err) {
+    struct view_maker maker = {engine, conn};
+    return each_view(engine, reader, frontier, make_one, &maker, err);
+}
+
+static enum leat_status add_text(void *context, size_t position, const char *name, const char *select, struct leat_error *err) {
+    struct leat_view_texts *texts = context;
+    (void)position, (void)err;
+    texts->items = leat_realloc(texts->items, (texts->count + 1) * sizeof *texts->items);
+    texts->items[texts->count++] = (struct leat_view_text){leat_strdup(name), leat_strdup(select)};
+    return LEAT_OK;
+}
+
+void leat_view_texts_deinit(struct leat_view_texts *texts) {
+    for (size_t i = 0; i < texts->count; i++) {
+        free(texts->items[i].name);
+        free(texts->items[i].select);
+    }
+    free(texts->items);
+    *texts = (struct leat_view_texts){0};
+}
+
+enum leat_status leat_engine_view_texts(struct leat_engine *engine, struct leat_view_texts *out, struct leat_error *err) {
     struct leat_buffer sql = {0};
-    enum leat_status st = leat_batch_views(engine, conn, NULL, NULL, err);
+    *out = (struct leat_view_texts){0};
+    enum leat_status st = each_view(engine, NULL, NULL, add_text, out, err);
     for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++) {
         struct leat_gtable *table = &engine->tables[t];
         const struct leat_side *sides[] = {&table->late, &table->dead, &table->quarantine, &table->audit};
@@ -211,7 +244,7 @@ enum leat_status leat_engine_sql_views(struct leat_engine *engine, struct leat_c
             char *name = leat_asprintf("%s%s", table->def->name, sides[i]->suffix);
             leat_buffer_reset(&sql);
             put_side_select(engine, table, sides[i], &sql);
-            st = make_view(conn, name, sql.data, err);
+            st = add_text(out, 0, name, sql.data, err);
             free(name);
         }
     }
@@ -224,11 +257,24 @@ enum leat_status leat_engine_sql_views(struct leat_engine *engine, struct leat_c
         leat_put(&sql, "SELECT * REPLACE (coalesce(TRY(decode(payload)), CAST(payload AS VARCHAR)) AS payload) FROM (");
         leat_delta_select(dir, leat_delta_current(src->dead), &src->dead_schema, NULL, &sql);
         leat_put(&sql, ")");
-        st = make_view(conn, name, sql.data, err);
+        st = add_text(out, 0, name, sql.data, err);
         free(name);
         free(dir);
     }
     leat_buffer_deinit(&sql);
+    if (st != LEAT_OK) leat_view_texts_deinit(out);
+    return st;
+}
+
+enum leat_status leat_view_make(struct leat_conn *conn, const struct leat_view_text *view, struct leat_error *err) {
+    return make_view(conn, view->name, view->select, err);
+}
+
+enum leat_status leat_engine_sql_views(struct leat_engine *engine, struct leat_conn *conn, struct leat_error *err) {
+    struct leat_view_texts texts;
+    enum leat_status st = leat_engine_view_texts(engine, &texts, err);
+    for (size_t i = 0; i < texts.count && st == LEAT_OK; i++) st = leat_view_make(conn, &texts.items[i], err);
+    leat_view_texts_deinit(&texts);
     return st;
 }
 

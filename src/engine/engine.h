@@ -17,6 +17,7 @@ struct leat_engine_options {
     bool compile_only;         /* check, explain: plans, but nothing of the lake or the work folder is opened */
     bool deliver;              /* sinks hand over in threads of their own; else only when leat_engine_deliver or run_once says so */
     uint64_t max_step_rows;    /* 0: the project's setting */
+    bool serve;                /* keep what engine/live.h gives */
     struct leat_duck *shared_step, *shared_plan, *shared_batch; /* tests: reuse instances; NULL: own */
 };
 /* Loads the project (diagnostics with errors: INVALID, details in diags), recovers. Errors: BUSY another leat holds the folder. */
@@ -56,6 +57,17 @@ enum leat_status leat_engine_restate(struct leat_engine *, const struct leat_res
 
 /* Promise 1 for one table (all when NULL): prints differing rows to out; *differing their number. */
 enum leat_status leat_engine_verify(struct leat_engine *, const char *table, size_t max_rows, struct leat_buffer *out, uint64_t *differing, struct leat_error *) LEAT_MUST;
+/* A call into the engine's thread, made between two of its turns; the engine sleeps no longer than until then. `run` is called exactly
+ * once, with NULL when the engine stops first; the struct is the caller's until then. Thread: any, until leat_engine_close. */
+struct leat_call {
+    void (*run)(struct leat_call *, struct leat_engine *);
+    struct leat_call *next;
+};
+void leat_engine_post(struct leat_engine *, struct leat_call *);
+/* The opened connector of a source; NULL: a reference, or read-only. Its own functions say which threads may use it. */
+struct leat_connector;
+struct leat_connector *leat_engine_connector(const struct leat_engine *, size_t source);
+
 /* Called now and then during run_once with the records just read. */
 void leat_engine_on_progress(struct leat_engine *, void (*progress)(void *, uint64_t records), void *context);
 const char *leat_engine_lake_dir(const struct leat_engine *);
@@ -67,5 +79,12 @@ enum leat_status leat_engine_status(struct leat_engine *, struct leat_buffer *ou
 /* A connection on which every source (its bronze), reference, table, <table>__late and <source>__dead is a view at one frontier. */
 struct leat_conn;
 enum leat_status leat_engine_sql_views(struct leat_engine *, struct leat_conn *, struct leat_error *) LEAT_MUST;
+/* The same as texts, which another thread makes views of on a connection of its own: name and SELECT, inputs first. */
+struct leat_view_text { char *name, *select; };
+struct leat_view_texts { struct leat_view_text *items; size_t count; };
+enum leat_status leat_engine_view_texts(struct leat_engine *, struct leat_view_texts *out, struct leat_error *) LEAT_MUST;
+void leat_view_texts_deinit(struct leat_view_texts *);
+enum leat_status leat_view_make(struct leat_conn *, const struct leat_view_text *, struct leat_error *) LEAT_MUST; /* any thread */
+const char *leat_engine_scratch_dir(const struct leat_engine *); /* emptied when the engine is opened */
 
 #endif

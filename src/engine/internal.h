@@ -9,7 +9,9 @@
 #define LEAT_ENGINE_INTERNAL_H
 
 #include <jansson.h>
+#include <pthread.h>
 #include "base/mem.h"
+#include "base/wake.h"
 #include "connect/connector.h"
 #include "data/decode.h"
 #include "engine/engine.h"
@@ -162,8 +164,12 @@ struct leat_group {
     uint64_t rows_touched, steps;
 };
 enum leat_phase { LEAT_PHASE_INGEST, LEAT_PHASE_STEP, LEAT_PHASE_BRONZE, LEAT_PHASE_COMMIT, LEAT_PHASE_CHECKPOINT, LEAT_PHASE_BATCH, LEAT_PHASE_COUNT };
+struct leat_mailbox { pthread_mutex_t lock; struct leat_wake wake; struct leat_call *first, **last; bool closed; };
 struct leat_engine {
     struct leat_env *env;
+    struct leat_mailbox mailbox;
+    struct leat_live *live;             /* NULL: nobody serves */
+    struct leat_wait *waits;
     struct leat_project *project;
     char *project_dir, *lake_dir, *work_dir, *scratch_dir;
     bool read_only;
@@ -221,6 +227,7 @@ enum leat_status leat_chunk_decode(struct leat_src *, const struct leat_block *,
 enum leat_status leat_src_open(struct leat_engine *, int index, struct leat_error *) LEAT_MUST;
 void leat_src_close(struct leat_src *);
 enum leat_status leat_src_poll(struct leat_src *, uint64_t *records, struct leat_error *) LEAT_MUST;  /* append, not synced */
+enum leat_status leat_src_sync(struct leat_src *, struct leat_error *) LEAT_MUST; /* what was polled is durable, and whoever waits for that is told */
 
 /* Makes chunks of waiting records until memory's bound, or (upto given) of everything below it. */
 enum leat_status leat_src_refill(struct leat_src *, const struct leat_cursors *upto, struct leat_error *) LEAT_MUST;
@@ -318,6 +325,24 @@ enum leat_status leat_table_difference(struct leat_engine *, struct leat_gtable 
 bool leat_engine_has_late(const struct leat_engine *);
 void leat_restate_plan_next(struct leat_engine *, int64_t after_us); /* sets restate_due_us */
 enum leat_status leat_restate_if_due(struct leat_engine *, struct leat_error *) LEAT_MUST;
+
+/* mailbox.c */
+enum leat_status leat_mailbox_open(struct leat_engine *, struct leat_error *) LEAT_MUST;
+void leat_mailbox_run(struct leat_engine *); /* all calls that wait */
+void leat_mailbox_close(struct leat_engine *); /* those that wait, and all that come, are told that the engine has stopped */
+
+/* wait.c: see wait.h */
+enum leat_status leat_waits_step(struct leat_engine *, struct leat_error *) LEAT_MUST;
+int64_t leat_waits_left_us(const struct leat_engine *); /* to the first deadline; INT64_MAX: nobody waits */
+void leat_waits_cancel(struct leat_engine *);
+
+/* live.c: see live.h. All do nothing where nobody serves. */
+void leat_live_open(struct leat_engine *);
+void leat_live_close(struct leat_engine *);
+enum leat_status leat_live_load(struct leat_engine *, struct leat_error *) LEAT_MUST; /* after recovery: from the lake and what is pending */
+void leat_live_change(struct leat_engine *, const struct leat_gtable *, const struct leat_changes *); /* of the step under way */
+void leat_live_step_done(struct leat_group *, uint64_t step, int64_t clock_us);
+void leat_live_stopped(struct leat_engine *);
 
 /* commit.c */
 enum leat_status leat_table_open_delta(struct leat_engine *, struct leat_gtable *, struct leat_error *) LEAT_MUST;

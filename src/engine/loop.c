@@ -27,7 +27,7 @@ enum leat_status leat_engine_ingest(struct leat_engine *engine, uint64_t *got, s
         uint64_t records = 0;
         if ((st = leat_src_poll(src, &records, err)) != LEAT_OK) return leat_prepend(err, "source \"%s\"", src->def->name);
         /* Rule 6: nothing of these records leaves before this has returned. */
-        if (records && (st = leat_log_sync(src->log, err)) != LEAT_OK) return st;
+        if (records && (st = leat_src_sync(src, err)) != LEAT_OK) return st;
         *got += records;
     }
     leat_phase_end(engine, LEAT_PHASE_INGEST, cpu);
@@ -235,11 +235,12 @@ static void give_back_memory(struct leat_engine *engine) {
 }
 
 /* How long to sleep: until something is due, or the sources must be asked again, whichever is first. A wake-up by a
- * source's descriptor ends the sleep early, but polls are at least a tenth of the shortest freshness apart. */
+ * source's descriptor ends the sleep early, but under load only where somebody waits for the answer. */
 static void sleep_until_due(struct leat_engine *engine, bool got_input) {
     struct leat_clock *clock = engine->env->clock;
     int64_t now = leat_engine_now(engine), due = next_due(engine), shortest = INT64_MAX;
     int *fds = leat_alloc((engine->project->source_count + 1) * sizeof *fds), fd_count = 0;
+    fds[fd_count++] = engine->mailbox.wake.fd;
     for (int k = 0; k < engine->group_count; k++) shortest = earlier(shortest, engine->groups[k]->freshness_us);
     for (size_t s = 0; s < engine->project->source_count; s++) {
         struct leat_src *src = &engine->sources[s];
@@ -247,18 +248,19 @@ static void sleep_until_due(struct leat_engine *engine, bool got_input) {
         int64_t wait = src->connector->ops->next_poll_us(src->connector);
         int fd = src->connector->ops->wake_fd(src->connector);
         if (wait >= 0) due = earlier(due, now + (shortest == INT64_MAX ? wait : earlier(wait, shortest / 2)));
-        if (fd >= 0) fds[fd_count++] = fd;
+        if (fd >= 0 && (!got_input || src->connector->ops->prompt)) fds[fd_count++] = fd;
     }
     /* Under load, rest until the next step may be due instead of waking for every write. */
     if (got_input && shortest != INT64_MAX) due = earlier(due, now + shortest * 4 / 5);
-    int64_t left = due == INT64_MAX ? 3600 * (int64_t)1000000 : due - now;
+    int64_t left = due == INT64_MAX ? 3600 * (int64_t)1000000 : due - now, waits = leat_waits_left_us(engine);
+    if (waits < left) left = waits > 10000 ? 10000 : waits; /* the groups have not read them yet: there is more to step through */
     if (left <= 0) goto out;
     if (got_input) engine->trimmed = false;
     if (!got_input && !engine->trimmed && left > 500000) {
         give_back_memory(engine);
         engine->trimmed = true;
     }
-    leat_clock_wait(clock, clock->monotonic_us(clock) + left, got_input ? NULL : fds, got_input ? 0 : fd_count);
+    leat_clock_wait(clock, clock->monotonic_us(clock) + left, fds, fd_count);
 out:
     free(fds);
 }
@@ -268,7 +270,9 @@ enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *s
     bool did;
     while (!*stop) {
         uint64_t got;
+        leat_mailbox_run(engine);
         if ((st = leat_engine_ingest(engine, &got, err)) != LEAT_OK) break;
+        if ((st = leat_waits_step(engine, err)) != LEAT_OK) break;
         if ((st = leat_engine_step(engine, false, &did, err)) != LEAT_OK) break;
         if ((st = flush_due(engine, err)) != LEAT_OK) break;
         if ((st = leat_restate_if_due(engine, err)) != LEAT_OK) break;
@@ -276,9 +280,11 @@ enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *s
         if ((st = leat_engine_publish_status(engine, err)) != LEAT_OK) break;
         sleep_until_due(engine, got > 0);
     }
-    if (st != LEAT_OK) return st;
-    if ((st = leat_engine_drain(engine, err)) != LEAT_OK) return st;
-    return leat_engine_flush(engine, checkpoint_pays(engine), err);
+    leat_waits_cancel(engine);
+    leat_mailbox_close(engine);
+    if (st == LEAT_OK) st = leat_engine_drain(engine, err);
+    leat_live_stopped(engine);
+    return st == LEAT_OK ? leat_engine_flush(engine, checkpoint_pays(engine), err) : st;
 }
 
 enum leat_status leat_engine_drain_and_checkpoint(struct leat_engine *engine, struct leat_error *err) {

@@ -87,7 +87,7 @@ enum leat_status leat_src_follow_bronze(struct leat_src *src, const struct leat_
     char *partitions = leat_asprintf("%s/partitions.json", state_dir);
     if (!leat_io_exists(src->engine->env->io, partitions)) { /* at the first start */
         leat_log(src->engine->env, LEAT_LOG_WARN, "source %s: this work folder is new to the lake; reading goes on where bronze ends", src->def->name);
-        st = restore(src, ops, state_dir, err);
+        if (ops->describe) st = restore(src, ops, state_dir, err);
     }
     free(partitions);
     if (st == LEAT_OK) st = last_arrival(src, &arrival_us, err);

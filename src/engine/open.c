@@ -142,6 +142,10 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
     enum leat_status st;
     *out = NULL;
     engine->env = env;
+    if ((st = leat_mailbox_open(engine, err)) != LEAT_OK) {
+        free(engine);
+        return st;
+    }
     engine->read_only = options->read_only;
     engine->history = json_array();
     engine->project_dir = leat_strdup(options->project_dir);
@@ -180,8 +184,10 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
         if ((st = leat_table_open_delta(engine, &engine->tables[t], err)) != LEAT_OK) goto out;
     close_plan_duck(engine); /* plans are made; what planning took is given back */
     if (engine->read_only) goto out;
+    if (options->serve) leat_live_open(engine);
     if ((st = leat_effects_open(engine, err)) != LEAT_OK) goto out;
     if ((st = leat_engine_recover(engine, err)) != LEAT_OK) goto out;
+    if ((st = leat_live_load(engine, err)) != LEAT_OK) goto out;
     if ((st = leat_effects_begin(engine, options->deliver, err)) != LEAT_OK) goto out;
     leat_restate_plan_next(engine, engine->restated_us > engine->created_us ? engine->restated_us : engine->created_us);
     st = leat_engine_parallel(engine, false, err);
@@ -217,6 +223,8 @@ static void table_close(struct leat_gtable *table, size_t source_count) {
 
 void leat_engine_close(struct leat_engine *engine) {
     if (!engine) return;
+    leat_mailbox_close(engine);
+    leat_live_close(engine);
     leat_effects_close(engine);
     leat_groups_free(engine);
     for (size_t s = 0; engine->sources && s < engine->project->source_count; s++) {
@@ -247,7 +255,12 @@ void leat_engine_close(struct leat_engine *engine) {
     free(engine->work_dir);
     free(engine->scratch_dir);
     free(engine->fingerprint);
+    pthread_mutex_destroy(&engine->mailbox.lock);
     free(engine);
+}
+
+struct leat_connector *leat_engine_connector(const struct leat_engine *engine, size_t source) {
+    return engine->references[source] ? NULL : engine->sources[source].connector;
 }
 
 const struct leat_project *leat_engine_project(const struct leat_engine *engine) {
@@ -271,4 +284,8 @@ uint64_t leat_engine_failed_runs(const struct leat_engine *engine) {
 
 const char *leat_engine_lake_dir(const struct leat_engine *engine) {
     return engine->lake_dir;
+}
+
+const char *leat_engine_scratch_dir(const struct leat_engine *engine) {
+    return engine->scratch_dir;
 }

@@ -435,6 +435,7 @@ static enum leat_status publish(struct leat_group *g, int t, struct outcome *o, 
     leat_changes_reset(&table->pending);
     if (step > table->committed_step) leat_changes_append(&table->pending, diff, NULL, diff->row_count, 1);
     table->changes_out += diff->row_count;
+    leat_live_change(g->engine, table, diff);
     for (int k = 0; k < g->engine->group_count; k++) {
         struct leat_changes *queue = &g->engine->groups[k]->queues[table->index];
         if (queue->schema) leat_changes_append(queue, diff, NULL, diff->row_count, 1);
@@ -486,6 +487,7 @@ static enum leat_status restate_group(struct leat_group *g, json_t *record, bool
     for (int t = 0; t < g->table_count && st == LEAT_OK; t++)
         if (rebuild.tables[t]) st = publish(g, t, o, err);
     if (st == LEAT_OK) st = leat_effects_sync(g->engine, err);
+    if (st == LEAT_OK) leat_live_step_done(g, rebuild.step, rebuild.clock_us);
     if (st == LEAT_OK) g->engine->restated_us = rebuild.clock_us;
     for (int t = 0; t < g->table_count; t++) leat_late_forget(g->engine, g->tables[t]);
     leat_lows_forget(g);

@@ -82,6 +82,20 @@ void leat_src_close(struct leat_src *src) {
     *src = (struct leat_src){0};
 }
 
+static void tell_rejected(struct leat_src *src, const struct leat_chunk *chunk) {
+    if (!src->connector->ops->rejected) return;
+    for (size_t i = 0; i < chunk->dead_count; i++)
+        src->connector->ops->rejected(src->connector, chunk->partition, chunk->dead[i].offset, chunk->dead[i].reason);
+}
+
+enum leat_status leat_src_sync(struct leat_src *src, struct leat_error *err) {
+    const struct leat_connector_ops *ops = src->connector->ops;
+    enum leat_status st = ops->sync ? ops->sync(src->connector, err) : LEAT_OK;
+    if (st == LEAT_OK) st = leat_log_sync(src->log, err);
+    if (st == LEAT_OK && ops->synced) ops->synced(src->connector);
+    return st;
+}
+
 enum leat_status leat_src_poll(struct leat_src *src, uint64_t *records, struct leat_error *err) {
     size_t total_bytes = 0;
     bool ended = false;
@@ -106,9 +120,14 @@ enum leat_status leat_src_poll(struct leat_src *src, uint64_t *records, struct l
         *records += block.record_count;
         total_bytes += block.payload_bytes;
         /* Memory is bounded: what does not fit is read from the log when the groups have caught up. */
-        if (!caught_up || src->chunk_rows >= chunk_rows_max(src)) continue;
+        bool keep = caught_up && src->chunk_rows < chunk_rows_max(src);
+        if (!keep && !src->connector->ops->rejected) continue;
         if ((st = leat_chunk_decode(src, &block, &chunk, err)) != LEAT_OK) return st;
-        add_chunk(src, chunk);
+        tell_rejected(src, chunk);
+        if (keep)
+            add_chunk(src, chunk);
+        else
+            leat_chunk_free(chunk);
     }
     if (src->connector->ops->finished(src->connector)) src->finished = true;
     return leat_idle_polled(src, ended && src->connector->ops->caught_up(src->connector), err);

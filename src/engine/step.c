@@ -495,6 +495,7 @@ static enum leat_status publish(struct leat_group *g, uint64_t step, struct leat
         }
         if (step > table->committed_step) leat_changes_append(&table->pending, changes, NULL, changes->row_count, 1);
         table->changes_out += changes->row_count;
+        leat_live_change(g->engine, table, changes);
         for (int k = 0; k < g->engine->group_count; k++) {
             struct leat_changes *queue = &g->engine->groups[k]->queues[table->index];
             if (queue->schema) leat_changes_append(queue, changes, NULL, changes->row_count, 1);
@@ -537,6 +538,7 @@ static enum leat_status execute(struct leat_group *g, const struct step_input *i
     leat_conn_set_clock(g->engine->step_conn, in->clock_us);
     enum leat_status st = run_nodes(g, in, err);
     if (st == LEAT_OK) st = publish(g, in->step, err);
+    if (st == LEAT_OK && !g->rebuild) leat_live_step_done(g, in->step, in->clock_us);
     if (st == LEAT_OK) advance(g, in);
     clear_results(g);
     return st;

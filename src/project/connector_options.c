@@ -96,7 +96,48 @@ static const struct leat_option_table file_table = {
     .count = sizeof file_specs / sizeof *file_specs,
 };
 
-const struct leat_option_table *const leat_connector_tables[] = {&file_table};
+static const struct leat_option_spec http_specs[] = {
+    {.name = "connector",
+     .type = LEAT_OPTION_ENUM,
+     .choices = (const char *const[]){"http", NULL},
+     .required = true,
+     .prose = "What brings the rows."},
+    {.name = "format",
+     .type = LEAT_OPTION_ENUM,
+     .choices = (const char *const[]){"json", NULL},
+     .default_text = "json",
+     .prose = "How records are written: one JSON object, an array of them, or objects one a line."},
+    {.name = "max_line_bytes",
+     .type = LEAT_OPTION_SIZE,
+     .unit = "bytes",
+     .min = 1024,
+     .max = LEAT_RECORD_BYTES_MAX,
+     .default_text = "1 MiB",
+     .prose = "A longer record is a dead letter (its beginning is kept)."},
+    {.name = "batch_ids",
+     .type = LEAT_OPTION_INT,
+     .unit = "ids",
+     .min = 1,
+     .max = 10000000,
+     .default_text = "100000",
+     .prose = "So many of the newest batch ids (header `Leat-Batch-Id`) are remembered, also over restarts: a batch sent again with one of them is "
+              "answered as before and not taken again. About 100 bytes each in memory."},
+    {.name = "idle_timeout",
+     .type = LEAT_OPTION_INTERVAL,
+     .min = 1000,
+     .max = 3650 * DAY_US,
+     .prose = "Of a source with WATERMARK: when nothing has come for this long, the source is idle and does not hold back the watermark of tables over "
+              "several sources. Left out: never."},
+};
+
+static const struct leat_option_table http_table = {
+    .name = "http",
+    .prose = "Records sent by `POST /v1/sources/SOURCE` to `leat run --listen`. An answer means that they are durable.",
+    .specs = http_specs,
+    .count = sizeof http_specs / sizeof *http_specs,
+};
+
+const struct leat_option_table *const leat_connector_tables[] = {&file_table, &http_table};
 const size_t leat_connector_table_count = sizeof leat_connector_tables / sizeof *leat_connector_tables;
 
 const struct leat_option_table *leat_connector_table(const char *connector) {

@@ -453,7 +453,9 @@ static void check_includes(struct leat_parser *p, struct source_draft *draft) {
 static void check_reference(struct leat_parser *p, struct source_draft *draft) {
     struct leat_source *source = &draft->source;
     bool by_refresh = source->refresh_us > 0, by_format = source->format == LEAT_FORMAT_PARQUET;
-    source->reference = by_refresh || by_format || (source->primary_key_count > 0 && source->event_time < 0);
+    const struct leat_option_table *table = leat_connector_table(source->connector);
+    bool can_be = leat_option_find(table->specs, table->count, "refresh") != NULL;
+    source->reference = by_refresh || by_format || (can_be && source->primary_key_count > 0 && source->event_time < 0);
     const char *encoding = leat_source_option(source, "encoding");
     if (!source->reference && encoding && (strcmp(encoding, "utf-16") == 0 || strcmp(encoding, "windows-1252") == 0)) {
         leat_diagnose(p->diags, source->place, false, "convert the files to utf-8, or make it a reference by refresh",

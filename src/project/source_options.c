@@ -31,10 +31,18 @@ int64_t leat_source_option_int(const struct leat_source *source, const char *nam
     return value.number;
 }
 
+static char *what_there_is(void) {
+    struct leat_buffer text = {0};
+    leat_put(&text, "this version has:");
+    for (size_t i = 0; i < leat_connector_table_count; i++)
+        leat_putf(&text, "%s %s", i ? "," : "", leat_connector_tables[i]->name);
+    return text.data;
+}
+
 /* The connector's table, or NULL with the reason reported. */
 static const struct leat_option_table *find_connector(struct leat_parser *p, const struct leat_source *source,
                                                       const struct leat_given *given) {
-    static const char *const later[] = {"kafka", "http", "postgres", "cassandra", "webhook", "mqtt", "s3", "azure"};
+    static const char *const later[] = {"kafka", "postgres", "cassandra", "webhook", "mqtt", "s3", "azure"};
     if (!given) {
         leat_diagnose(p->diags, source->place, false, "say WITH (connector = 'file', path = '...')",
                       "source '%s' has no connector", source->name);
@@ -51,8 +59,9 @@ static const struct leat_option_table *find_connector(struct leat_parser *p, con
         return table;
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
         if (strcasecmp(later[i], given->text) == 0) {
-            leat_diagnose(p->diags, given->value_place, false, "this version has: file",
-                          "this version of leat does not run the connector '%s'", later[i]);
+            char *there = what_there_is();
+            leat_diagnose(p->diags, given->value_place, false, there, "this version of leat does not run the connector '%s'", later[i]);
+            free(there);
             return NULL;
         }
     }
@@ -61,7 +70,7 @@ static const struct leat_option_table *find_connector(struct leat_parser *p, con
     for (; count < leat_connector_table_count && count < 8; count++)
         names[count] = leat_connector_tables[count]->name;
     const char *nearest = leat_nearest(given->text, names, count);
-    char *hint = nearest ? leat_asprintf("did you mean '%s'?", nearest) : leat_strdup("this version has: file");
+    char *hint = nearest ? leat_asprintf("did you mean '%s'?", nearest) : what_there_is();
     leat_diagnose(p->diags, given->value_place, false, hint, "there is no connector '%s'", given->text);
     free(hint);
     return NULL;
@@ -93,8 +102,8 @@ static const char *format_of_path(const char *path) {
     return NULL;
 }
 
-static bool choose_format(struct leat_parser *p, struct leat_source *source, const struct leat_given_list *given,
-                          const char *encode) {
+static bool choose_format(struct leat_parser *p, struct leat_source *source, const struct leat_option_table *table,
+                          const struct leat_given_list *given, const char *encode) {
     static const char *const names[] = {"json", "csv", "parquet"};
     static const char *const later[] = {"avro", "protobuf", "debezium-json", "debezium", "xml", "orc", "text", "raw"};
     const struct leat_given *said = find_given(given, "format");
@@ -105,6 +114,8 @@ static bool choose_format(struct leat_parser *p, struct leat_source *source, con
     }
     bool readable = path && !path->broken && path->text[0];
     const char *format = encode ? encode : said ? said->text : readable ? format_of_path(path->text) : NULL;
+    const struct leat_option_spec *spec = leat_option_find(table->specs, table->count, "format");
+    if (!format && spec) format = spec->default_text;
     if (!format) {
         if (readable && !said)
             leat_diagnose(p->diags, path->value_place, false, "say format = 'json', 'csv' or 'parquet'",
@@ -237,7 +248,7 @@ bool leat_parser_source_options(struct leat_parser *p, struct leat_source *sourc
         return false;
     source->connector = leat_strdup(table->name);
     size_t before = leat_diagnostics_errors(p->diags);
-    bool format_known = choose_format(p, source, given, encode);
+    bool format_known = choose_format(p, source, table, given, encode);
     bool reported = leat_diagnostics_errors(p->diags) > before;
     bool ok = format_known;
     for (size_t i = 0; i < given->count; i++) {

@@ -57,6 +57,8 @@ struct leat_result {
 };
 enum leat_status leat_conn_query(struct leat_conn *, const char *sql, struct leat_result *out, struct leat_error *) LEAT_MUST;
 void leat_result_deinit(struct leat_result *);
+/* Of a locked instance: larger results are LIMIT (about; in our memory). 0: any size. */
+void leat_conn_cap_results(struct leat_conn *, size_t bytes_max);
 /* First column of the first row as text, malloc'd; NULL text for SQL NULL; NOT_FOUND when no row. */
 enum leat_status leat_conn_text(struct leat_conn *, const char *sql, char **out, struct leat_error *) LEAT_MUST;
 enum leat_status leat_conn_int(struct leat_conn *, const char *sql, int64_t *out, struct leat_error *) LEAT_MUST;

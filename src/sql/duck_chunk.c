@@ -133,8 +133,14 @@ void leat_duck_truncate(struct leat_changes *out, size_t row_count) {
 
 /* Results are streamed: a chunk at a time, never held twice. Inputs are bound for the whole run, so that chunks may
  * point into them. */
+static size_t bytes_of(const struct leat_changes *rows) {
+    size_t width = 0;
+    for (size_t c = 0; c < rows->schema->field_count; c++) width += leat_type_size(rows->schema->fields[c].type);
+    return rows->row_count * width + rows->strings.used_bytes;
+}
+
 enum leat_status leat_duck_run(duckdb_prepared_statement statement, const int *columns, struct leat_changes *out,
-                               struct leat_rows *rows, struct leat_error *err) {
+                               struct leat_rows *rows, size_t bytes_max, struct leat_error *err) {
     duckdb_pending_result pending = NULL;
     duckdb_result result = {0};
     enum leat_status status = LEAT_OK;
@@ -155,6 +161,10 @@ enum leat_status leat_duck_run(duckdb_prepared_statement statement, const int *c
         if (!chunk) break;
         leat_duck_append(chunk, columns, out, rows);
         duckdb_destroy_data_chunk(&chunk);
+        if (bytes_max && bytes_of(out) > bytes_max) {
+            status = leat_fail(err, LEAT_LIMIT, "the result has more than %zu MiB; ask for fewer rows or columns", bytes_max >> 20);
+            goto out;
+        }
     }
     const char *message = duckdb_result_error(&result);
     if (message && *message) status = leat_duck_fail(err, &result, message);

@@ -46,6 +46,7 @@ struct leat_conn {
     size_t slot_count;
     bool clock_set;
     int64_t clock_us;
+    size_t result_bytes_max; /* 0: any */
     int error_offset; /* of the last failed parse or plan, -1: unknown */
     struct leat_stage *serialisers[LEAT_SERIALISER_COUNT]; /* NULL: not used yet */
 };
@@ -66,9 +67,9 @@ enum { LEAT_CHUNK_WEIGHT = -1, LEAT_CHUNK_ROW = -2 };
 void leat_duck_append(duckdb_data_chunk chunk, const int *columns, struct leat_changes *out, struct leat_rows *rows);
 /* Takes rows appended after `row_count` away again. */
 void leat_duck_truncate(struct leat_changes *out, size_t row_count);
-/* Executes and appends all of the result; on failure out and rows are as before. */
+/* Executes and appends all of the result; on failure out and rows are as before. LIMIT: more than bytes_max (0: any). */
 enum leat_status leat_duck_run(duckdb_prepared_statement, const int *columns, struct leat_changes *out,
-                               struct leat_rows *rows, struct leat_error *);
+                               struct leat_rows *rows, size_t bytes_max, struct leat_error *);
 
 /* An {"error":true} answer becomes SQL with its message, its place in c->error_offset. out malloc'd. */
 enum leat_status leat_duck_serialise(struct leat_conn *, enum leat_serialiser, const char *argument, char **out,

@@ -118,7 +118,7 @@ static enum leat_status query(struct leat_conn *c, const char *sql, bool all_tex
     columns = leat_alloc((out->schema.field_count + 1) * sizeof *columns);
     for (size_t i = 0; i < out->schema.field_count; i++)
         columns[i] = (int)i;
-    status = leat_duck_run(statement, columns, &out->rows, NULL, err);
+    status = leat_duck_run(statement, columns, &out->rows, NULL, c->result_bytes_max, err);
 out:
     if (statement) duckdb_destroy_prepare(&statement);
     free(columns);
@@ -175,6 +175,10 @@ enum leat_status leat_conn_query(struct leat_conn *c, const char *sql, struct le
         if (at_once || done) return at_once;
     }
     return query(c, sql, false, out, err);
+}
+
+void leat_conn_cap_results(struct leat_conn *c, size_t bytes_max) {
+    c->result_bytes_max = bytes_max;
 }
 
 void leat_result_deinit(struct leat_result *r) {

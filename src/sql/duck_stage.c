@@ -92,7 +92,7 @@ enum leat_status leat_stage_run(struct leat_stage *s, struct leat_changes *out, 
     if (status) return status;
     if (rows_out && !s->has_rows)
         return leat_fail(err, LEAT_INVALID, "a stage without a __row column was asked for rows");
-    return leat_duck_run(s->statement, s->columns, out, rows_out, err);
+    return leat_duck_run(s->statement, s->columns, out, rows_out, 0, err);
 }
 
 void leat_stage_free(struct leat_stage *s) {
