@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#include "data/print.h"
+#include "data/value_text.h"
 
 enum { HEADER_SCHEMA = 1, HEADER_RECORD_BATCH = 3, VERSION_5 = 4 };
 enum { TYPE_INT = 2, TYPE_FLOAT = 3, TYPE_BINARY = 4, TYPE_UTF8 = 5, TYPE_BOOL = 6, TYPE_DECIMAL = 7, TYPE_DATE = 8, TYPE_TIME = 9, TYPE_TIMESTAMP = 10, TYPE_INTERVAL = 11, TYPE_FIXED = 15 };

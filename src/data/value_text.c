@@ -216,3 +216,39 @@ void leat_put_json_row(struct leat_buffer *out, const struct leat_changes *rows,
     }
     leat_put(out, rows->schema->field_count ? "}" : "{}");
 }
+
+static void put_csv_text(struct leat_buffer *out, const char *text, size_t n) {
+    bool plain = n > 0;
+    for (size_t i = 0; i < n && plain; i++) plain = text[i] != ',' && text[i] != '"' && text[i] != '\n' && text[i] != '\r';
+    if (plain) {
+        leat_putn(out, text, n);
+        return;
+    }
+    leat_put(out, "\"");
+    for (size_t i = 0; i < n; i++) leat_putn(out, text[i] == '"' ? "\"\"" : text + i, text[i] == '"' ? 2 : 1);
+    leat_put(out, "\"");
+}
+
+void leat_put_csv_row(struct leat_buffer *out, const struct leat_changes *rows, size_t row) {
+    for (size_t c = 0; c < rows->schema->field_count; c++) {
+        const struct leat_column *column = &rows->columns[c];
+        const struct leat_string *s = value_at(column, row);
+        if (c) leat_put(out, ",");
+        if (leat_is_null(column, row)) continue;
+        if (column->type.kind == LEAT_VARCHAR)
+            put_csv_text(out, leat_string_data(s), s->length);
+        else if (column->type.kind == LEAT_BLOB)
+            leat_put_base64(out, leat_string_data(s), s->length);
+        else
+            leat_put_value(out, column, row);
+    }
+    leat_put(out, "\r\n");
+}
+
+void leat_put_csv_header(struct leat_buffer *out, const struct leat_schema *schema) {
+    for (size_t c = 0; c < schema->field_count; c++) {
+        if (c) leat_put(out, ",");
+        put_csv_text(out, schema->fields[c].name, strlen(schema->fields[c].name));
+    }
+    leat_put(out, "\r\n");
+}

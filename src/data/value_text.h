@@ -13,6 +13,9 @@ void leat_put_value(struct leat_buffer *, const struct leat_column *, size_t row
 void leat_put_json_value(struct leat_buffer *, const struct leat_column *, size_t row);
 /* Appends the row as a JSON object, the columns in their order. */
 void leat_put_json_row(struct leat_buffer *, const struct leat_changes *, size_t row);
+/* Appends the row as a line of CSV (RFC 4180, ends with CRLF; NULL is empty, an empty text is "", blobs in base64); the line of names. */
+void leat_put_csv_row(struct leat_buffer *, const struct leat_changes *, size_t row);
+void leat_put_csv_header(struct leat_buffer *, const struct leat_schema *);
 void leat_put_base64(struct leat_buffer *, const void *bytes, size_t n);
 
 #endif

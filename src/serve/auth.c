@@ -17,7 +17,7 @@ static bool parse_roles(const char *text, size_t n, unsigned *roles) {
         while (i < 3 && (strlen(names[i].name) != length || memcmp(names[i].name, text, length) != 0)) i++;
         if (i == 3) return false;
         *roles |= names[i].role;
-        if (length < n) length++;
+        if (length < n && ++length == n) return false;
         text += length;
         n -= length;
     }

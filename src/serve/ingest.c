@@ -5,7 +5,7 @@
 #include <strings.h>
 
 #include "connect/http.h"
-#include "data/print.h"
+#include "data/value_text.h"
 #include "engine/wait.h"
 #include "serve/internal.h"
 

@@ -11,7 +11,7 @@
 #include <jansson.h>
 
 #include "data/arrow.h"
-#include "data/print.h"
+#include "data/value_text.h"
 #include "serve/internal.h"
 #include "sql/duck.h"
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "data/key.h"
-#include "data/print.h"
+#include "data/value_text.h"
 #include "data/value.h"
 #include "serve/internal.h"
 

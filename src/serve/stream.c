@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "data/key.h"
-#include "data/print.h"
+#include "data/value_text.h"
 #include "serve/internal.h"
 
 enum { STREAMS_MAX = 1000, PIECE_ROWS = 256 };

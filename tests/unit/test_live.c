@@ -1,0 +1,284 @@
+/* The http connector and live tables, over an engine in this thread: answers after the records are durable, ids over restarts, rows and changes at the
+ * frontier, waiting for what records cause. */
+#include "engine_world.h"
+
+#include "connect/http.h"
+#include "data/value_text.h"
+#include "engine/live.h"
+#include "engine/wait.h"
+
+static const char sources[] =
+    "CREATE SOURCE events (id VARCHAR NOT NULL, card VARCHAR, amount BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts)\n"
+    "WITH (connector = 'http', batch_ids = '3');\n";
+static const char tables[] =
+    "CREATE MATERIALIZED TABLE cards (PRIMARY KEY (card)) FRESHNESS = INTERVAL '1' SECOND AS\n"
+    "SELECT card, count(*) AS n, sum(amount) AS total FROM events GROUP BY card;\n"
+    "CREATE MATERIALIZED TABLE large FRESHNESS = INTERVAL '1' SECOND AS SELECT id, amount FROM events WHERE amount >= 100;\n"
+    "CREATE MATERIALIZED TABLE rich (PRIMARY KEY (card)) FRESHNESS = INTERVAL '5' SECOND AS SELECT card, total FROM cards WHERE total >= 100;\n";
+
+static void serve_again(struct world *w) {
+    struct leat_engine_options options = {.project_dir = w->project, .serve = true};
+    struct leat_diagnostics diags = {0};
+    leat_engine_close(w->engine);
+    OK(leat_engine_open(&w->env, &options, &diags, &w->engine, oops));
+    leat_diagnostics_deinit(&diags);
+}
+
+struct sent {
+    struct leat_http_batch batch;
+    struct leat_buffer body;
+    struct leat_records { uint32_t starts[16], ends[16]; } records;
+    int answered;
+};
+
+static void answered(struct leat_http_batch *batch) {
+    ((struct sent *)(void *)batch)->answered++;
+}
+
+static void offer(struct world *w, struct sent *s, const char *lines, const char *id) {
+    memset(s, 0, sizeof *s);
+    leat_put(&s->body, lines);
+    for (const char *at = lines; *at;) {
+        size_t n = strcspn(at, "\n");
+        s->records.starts[s->batch.count] = (uint32_t)(at - lines);
+        s->records.ends[s->batch.count++] = (uint32_t)(at - lines + (long)n);
+        at += n + (at[n] != 0);
+    }
+    s->batch.byte_count = s->body.length;
+    for (int i = 0; i < LEAT_PAYLOAD_SLACK; i++) leat_putn(&s->body, "", 1);
+    s->batch.bytes = s->body.data;
+    s->batch.starts = s->records.starts;
+    s->batch.ends = s->records.ends;
+    s->batch.id = id;
+    s->batch.id_bytes = id ? strlen(id) : 0;
+    s->batch.done = answered;
+    OK(leat_http_offer(leat_engine_connector(w->engine, 0), &s->batch, oops));
+}
+
+static void finish(struct sent *s) {
+    leat_http_batch_deinit(&s->batch);
+    leat_buffer_deinit(&s->body);
+}
+
+static void turn(struct world *w, bool step) {
+    uint64_t got;
+    bool did;
+    OK(leat_engine_ingest(w->engine, &got, oops));
+    if (step) OK(leat_engine_step(w->engine, true, &did, oops));
+    if (step) OK(leat_engine_step(w->engine, true, &did, oops));
+    w->now_us += 1000000;
+}
+
+#define EVENT(id, card, amount) "{\"id\":\"" id "\",\"card\":\"" card "\",\"amount\":" amount ",\"ts\":\"2026-01-01T00:00:00\"}"
+
+/* All rows of a table, in order of their text. */
+static void expect_rows(struct world *w, const char *name, const char *expected) {
+    struct leat_live *live = leat_engine_live(w->engine);
+    const struct leat_live_table *table = leat_live_find(live, name);
+    struct leat_live_frontier frontier;
+    struct leat_buffer got = {0};
+    char *lines[64];
+    size_t n = 0;
+    uint64_t cursor = 0;
+    do {
+        struct leat_changes rows;
+        leat_changes_init(&rows, &table->schema);
+        leat_live_scan(live, table, &cursor, 2, 100, NULL, NULL, &rows, &frontier);
+        for (size_t i = 0; i < rows.row_count; i++) {
+            struct leat_buffer line = {0};
+            leat_put_json_row(&line, &rows, i);
+            size_t at = n++;
+            while (at > 0 && strcmp(lines[at - 1], line.data) > 0) lines[at] = lines[at - 1], at--;
+            lines[at] = line.data;
+        }
+        leat_changes_deinit(&rows);
+    } while (cursor);
+    leat_put(&got, "");
+    for (size_t i = 0; i < n; i++) {
+        leat_put(&got, lines[i]);
+        free(lines[i]);
+    }
+    assert_string_equal(got.data, expected);
+    assert_int_equal(leat_live_rows(live, table), n);
+    leat_buffer_deinit(&got);
+}
+
+static void put_changes(struct world *w, const char *name, uint64_t after, struct leat_buffer *out) {
+    struct leat_live *live = leat_engine_live(w->engine);
+    const struct leat_live_table *table = leat_live_find(live, name);
+    struct leat_live_changes changes;
+    struct leat_error err;
+    leat_put(out, "");
+    enum leat_status st;
+    while ((st = leat_live_next(live, table, after, &changes, &err)) == LEAT_OK) {
+        for (size_t i = 0; i < changes.rows->row_count; i++) {
+            leat_putf(out, "%llu%+d", (unsigned long long)changes.step, leat_weight(changes.rows, i));
+            leat_put_json_row(out, changes.rows, i);
+        }
+        after = changes.step;
+        leat_live_release(&changes);
+    }
+    if (st == LEAT_LIMIT) leat_put(out, "gone");
+}
+
+static void answers_come_with_the_sync(void **state) {
+    (void)state;
+    struct world w;
+    struct sent a, b, c;
+    world_init(&w, sources, tables);
+    serve_again(&w);
+    offer(&w, &a, EVENT("1", "x", "10") "\nnonsense\n" EVENT("2", "y", "200"), NULL);
+    offer(&w, &b, EVENT("3", "x", "5"), NULL);
+    assert_int_equal(a.answered + b.answered, 0);
+    turn(&w, true);
+    assert_int_equal(a.answered, 1);
+    assert_int_equal(b.answered, 1);
+    assert_int_equal(a.batch.rejected, 1);
+    assert_int_equal(a.batch.reject_count, 1);
+    assert_int_equal(a.batch.rejects[0].index, 1);
+    assert_int_equal(a.batch.from, 0);
+    assert_int_equal(b.batch.from, 3);
+    assert_int_equal(b.batch.to, 4);
+    expect_rows(&w, "cards", "{\"card\":\"x\",\"n\":2,\"total\":15}{\"card\":\"y\",\"n\":1,\"total\":200}");
+    expect_rows(&w, "rich", "{\"card\":\"y\",\"total\":200}");
+    offer(&w, &c, EVENT("4", "z", "1"), NULL);
+    leat_engine_close(w.engine);
+    w.engine = NULL;
+    assert_int_equal(c.answered, 1);
+    assert_int_equal(c.batch.status, LEAT_CANCELLED);
+    finish(&a), finish(&b), finish(&c);
+    serve_again(&w);
+    expect_rows(&w, "cards", "{\"card\":\"x\",\"n\":2,\"total\":15}{\"card\":\"y\",\"n\":1,\"total\":200}"); /* from the journal */
+    OK(leat_engine_drain_and_checkpoint(w.engine, oops));
+    serve_again(&w);
+    expect_rows(&w, "cards", "{\"card\":\"x\",\"n\":2,\"total\":15}{\"card\":\"y\",\"n\":1,\"total\":200}"); /* from the lake */
+    expect_equal(&w);
+    world_deinit(&w);
+}
+
+static void ids_are_taken_once(void **state) {
+    (void)state;
+    struct world w;
+    struct sent a, again, same_round, others[4];
+    static const char *const ids[] = {"b", "c", "d", "e"};
+    world_init(&w, sources, tables);
+    serve_again(&w);
+    offer(&w, &a, EVENT("1", "x", "10") "\nnonsense", "a");
+    offer(&w, &same_round, EVENT("1", "x", "10") "\nnonsense", "a");
+    turn(&w, true);
+    assert_false(a.batch.duplicate);
+    assert_true(same_round.batch.duplicate);
+    assert_int_equal(same_round.batch.rejected, 1);
+    serve_again(&w); /* the process died: the answer was lost */
+    offer(&w, &again, EVENT("1", "x", "10") "\nnonsense", "a");
+    turn(&w, true);
+    assert_int_equal(again.answered, 1);
+    assert_true(again.batch.duplicate);
+    assert_int_equal(again.batch.from, 0);
+    assert_int_equal(again.batch.to, 2);
+    assert_int_equal(again.batch.rejected, 1);
+    expect_rows(&w, "cards", "{\"card\":\"x\",\"n\":1,\"total\":10}");
+    finish(&again);
+    for (int i = 0; i < 4; i++) {
+        offer(&w, &others[i], EVENT("9", "o", "1"), ids[i]);
+        turn(&w, true);
+        assert_false(others[i].batch.duplicate);
+        finish(&others[i]);
+    }
+    serve_again(&w);
+    offer(&w, &again, EVENT("9", "o", "1"), "e");
+    turn(&w, true);
+    assert_true(again.batch.duplicate);
+    assert_int_equal(again.batch.from, 5);
+    finish(&again);
+    offer(&w, &again, EVENT("1", "x", "10"), "a"); /* three are remembered: this one no more */
+    turn(&w, true);
+    assert_false(again.batch.duplicate);
+    finish(&again), finish(&a), finish(&same_round);
+    world_deinit(&w);
+}
+
+/* Ids that were written while their records were not: the records come again. */
+static void ids_without_records_are_forgotten(void **state) {
+    (void)state;
+    struct world w;
+    struct sent a, again;
+    world_init(&w, sources, tables);
+    serve_again(&w);
+    offer(&w, &a, EVENT("1", "x", "10"), "a");
+    turn(&w, false);
+    finish(&a);
+    leat_engine_close(w.engine);
+    w.engine = NULL;
+    char *log = leat_asprintf("%s/.leat/log/events", w.project);
+    OK(leat_io_remove_tree(w.env.io, log, oops)); /* as if the crash had been between the two */
+    free(log);
+    serve_again(&w);
+    offer(&w, &again, EVENT("1", "x", "10"), "a");
+    turn(&w, true);
+    assert_false(again.batch.duplicate);
+    expect_rows(&w, "cards", "{\"card\":\"x\",\"n\":1,\"total\":10}");
+    finish(&again);
+    world_deinit(&w);
+}
+
+static void changes_are_the_same_after_a_restart(void **state) {
+    (void)state;
+    struct world w;
+    struct sent s;
+    struct leat_buffer before = {0}, after = {0};
+    world_init(&w, sources, tables);
+    serve_again(&w);
+    static const char *const bodies[] = {EVENT("1", "x", "10") "\n" EVENT("2", "y", "20"), EVENT("3", "x", "100") "\n" EVENT("4", "z", "1"), EVENT("5", "y", "300")};
+    for (int i = 0; i < 3; i++) {
+        offer(&w, &s, bodies[i], NULL);
+        turn(&w, true);
+        finish(&s);
+    }
+    put_changes(&w, "cards", 0, &before);
+    assert_non_null(strstr(before.data, "{\"card\":\"x\",\"n\":2,\"total\":110}"));
+    serve_again(&w);
+    put_changes(&w, "cards", 0, &after);
+    assert_string_equal(after.data, before.data);
+    OK(leat_engine_drain_and_checkpoint(w.engine, oops));
+    uint64_t last = leat_live_now(leat_engine_live(w.engine)).step;
+    serve_again(&w);
+    leat_buffer_reset(&after);
+    put_changes(&w, "cards", last, &after);
+    assert_string_equal(after.data, ""); /* nothing is missed */
+    put_changes(&w, "cards", last - 1, &after);
+    assert_string_equal(after.data, "gone"); /* before the checkpoint: said, not skipped */
+    leat_buffer_deinit(&before);
+    leat_buffer_deinit(&after);
+    world_deinit(&w);
+}
+
+static void deleted_rows_leave(void **state) {
+    (void)state;
+    struct world w;
+    struct sent s;
+    world_init(&w, sources, tables);
+    serve_again(&w);
+    offer(&w, &s, EVENT("1", "x", "150") "\n" EVENT("2", "y", "120"), NULL);
+    turn(&w, true);
+    finish(&s);
+    expect_rows(&w, "rich", "{\"card\":\"x\",\"total\":150}{\"card\":\"y\",\"total\":120}");
+    offer(&w, &s, EVENT("3", "x", "-100"), NULL);
+    turn(&w, true);
+    finish(&s);
+    expect_rows(&w, "rich", "{\"card\":\"y\",\"total\":120}");
+    offer(&w, &s, EVENT("4", "x", "500"), NULL);
+    turn(&w, true);
+    finish(&s);
+    expect_rows(&w, "rich", "{\"card\":\"x\",\"total\":550}{\"card\":\"y\",\"total\":120}");
+    world_deinit(&w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_come_with_the_sync),        cmocka_unit_test(ids_are_taken_once),
+        cmocka_unit_test(ids_without_records_are_forgotten), cmocka_unit_test(changes_are_the_same_after_a_restart),
+        cmocka_unit_test(deleted_rows_leave),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
