@@ -197,6 +197,7 @@ out:
 void leat_duck_close(struct leat_duck *d) {
     if (!d) return;
     if (d->database) duckdb_close(&d->database);
+    leat_memo_deinit(&d->memo);
     free(d->connections);
     pthread_mutex_destroy(&d->lock);
     free(d);

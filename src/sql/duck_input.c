@@ -199,11 +199,14 @@ enum leat_status leat_conn_input(struct leat_conn *c, const char *name, const st
     slot->named = named;
     slot->note = -1;
     atomic_init(&slot->references, 1);
+    slot->hash = leat_memo_input(name, schema, named);
+    c->world ^= slot->hash;
     pthread_mutex_lock(&c->duck->lock);
     size_t i = 0;
     while (i < c->slot_count && strcasecmp(c->slots[i]->name, name))
         i++;
     if (i < c->slot_count) {
+        c->world ^= c->slots[i]->hash;
         c->slots[i]->retired = true;
         c->slots[i]->batch_count = 0;
         leat_slot_release(c->slots[i]);

@@ -15,16 +15,24 @@ struct leat_slot {
     struct leat_schema schema;
     bool named, retired;
     int64_t note; /* of leat_conn_note; -1: none */
+    uint64_t hash; /* its part of the connection's world */
     atomic_int references;
     const struct leat_changes *batches; /* borrowed */
     size_t batch_count;
+};
+
+/* Answers of the planner (duck_memo.c). */
+struct leat_memo {
+    struct leat_answer *answers;
+    size_t bytes;
 };
 
 struct leat_duck {
     duckdb_database database;
     enum leat_duck_use use;
     bool locked;
-    pthread_mutex_t lock; /* guards connections and their lists of slots */
+    pthread_mutex_t lock; /* guards connections and their lists of slots, and the memo */
+    struct leat_memo memo; /* of an instance for planning */
     struct leat_conn **connections;
     size_t connection_count;
 };
@@ -37,6 +45,7 @@ enum leat_serialiser {
     LEAT_DESERIALISE_SQL, /* a syntax tree -> SQL */
     LEAT_SERIALISER_COUNT
 };
+enum { LEAT_MEMO_DESCRIBE = LEAT_SERIALISER_COUNT }; /* beside the serialisers */
 
 struct leat_conn {
     struct leat_duck *duck;
@@ -44,6 +53,7 @@ struct leat_conn {
     idx_t id; /* DuckDB's number of the connection: how callbacks find us */
     struct leat_slot **slots;
     size_t slot_count;
+    uint64_t world; /* changes with every input declared and statement run: what bound names may mean */
     bool clock_set;
     int64_t clock_us;
     size_t result_bytes_max; /* 0: any */
@@ -59,6 +69,13 @@ duckdb_logical_type leat_duck_logical(struct leat_type type); /* caller destroys
 enum leat_status leat_duck_fail(struct leat_error *err, duckdb_result *result, const char *text);
 enum leat_status leat_duck_prepare(struct leat_conn *, const char *sql, duckdb_prepared_statement *out,
                                    struct leat_error *);
+/* The answer to `sql` in `world` (0: it depends on nothing but `sql`), a copy; false: none is remembered. */
+bool leat_memo_find(struct leat_conn *, int kind, uint64_t world, const char *sql, char **text, struct leat_schema *schema);
+void leat_memo_keep(struct leat_conn *, int kind, uint64_t world, const char *sql, const char *text, const struct leat_schema *schema);
+void leat_memo_deinit(struct leat_memo *);
+/* What an input adds to the world (exclusive or: declared anew, it takes the former one's place); the world after a statement. */
+uint64_t leat_memo_input(const char *name, const struct leat_schema *, bool named);
+uint64_t leat_memo_statement(uint64_t before, const char *sql);
 /* The connection a callback runs for, by DuckDB's number; NULL when unknown. */
 struct leat_conn *leat_duck_connection(struct leat_duck *, idx_t id);
 

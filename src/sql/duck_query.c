@@ -25,6 +25,7 @@ enum leat_status leat_conn_exec(struct leat_conn *c, const char *sql, struct lea
     if (duckdb_query(c->handle, sql, &result) == DuckDBError)
         status = leat_duck_fail(err, &result, duckdb_result_error(&result));
     duckdb_destroy_result(&result);
+    c->world = leat_memo_statement(c->world, sql);
     return status;
 }
 
@@ -323,10 +324,12 @@ enum leat_status leat_conn_describe(struct leat_conn *c, const char *sql, struct
     duckdb_prepared_statement statement;
     size_t nested;
     *out = (struct leat_schema){0};
+    if (leat_memo_find(c, LEAT_MEMO_DESCRIBE, c->world, sql, NULL, out)) return LEAT_OK;
     enum leat_status status = leat_duck_prepare(c, sql, &statement, err);
     if (status) return status;
     read_schema(statement, out, &nested);
     duckdb_destroy_prepare(&statement);
+    leat_memo_keep(c, LEAT_MEMO_DESCRIBE, c->world, sql, NULL, out);
     return LEAT_OK;
 }
 
@@ -357,10 +360,12 @@ static const struct {
 
 static enum leat_status prepare_serialiser(struct leat_conn *c, enum leat_serialiser which, struct leat_error *err) {
     struct leat_schema text = {0};
+    uint64_t world = c->world;
     leat_schema_add(&text, "c0", (struct leat_type){.kind = LEAT_VARCHAR}, false);
     enum leat_status status = leat_conn_input(c, SERIALISERS[which].input, &text, false, err);
     if (!status) status = leat_stage_prepare(c, SERIALISERS[which].sql, &c->serialisers[which], err);
     leat_schema_deinit(&text);
+    c->world = world; /* no statement of others names that input */
     return status;
 }
 
@@ -384,14 +389,17 @@ enum leat_status leat_duck_serialise(struct leat_conn *c, enum leat_serialiser w
                                      struct leat_error *err) {
     size_t length = strlen(argument);
     enum leat_status status = LEAT_OK;
+    uint64_t world = which == LEAT_SERIALISE_PLAN || which == LEAT_SERIALISE_BOUND ? c->world : 0;
     *out = NULL;
     c->error_offset = -1;
+    if (leat_memo_find(c, (int)which, world, argument, out, NULL)) return LEAT_OK;
     if (length > UINT32_MAX || !leat_utf8_valid(argument, length))
         return leat_fail(err, LEAT_SQL, "Parser Error: a statement that is not valid UTF-8, or longer than 4 GiB");
     if (!c->serialisers[which]) status = prepare_serialiser(c, which, err);
     if (!status) status = run_serialiser(c, which, leat_string_of(argument, (uint32_t)length), out, err);
     if (!status && *out) status = check_serialised(c, *out, err);
     if (!status && !*out) status = leat_fail(err, LEAT_SQL, "DuckDB serialised a statement to NULL");
+    if (!status) leat_memo_keep(c, (int)which, world, argument, *out, NULL);
     if (status) {
         free(*out);
         *out = NULL;

@@ -776,6 +776,52 @@ static void test_plan_instance(void **state) {
     leat_duck_close(d);
 }
 
+static void declare_column(struct leat_conn *c, const char *name, enum leat_kind kind) {
+    struct leat_schema schema = {0};
+    leat_schema_add(&schema, "a", (struct leat_type){.kind = kind}, false);
+    OK(leat_conn_input(c, name, &schema, true, &err));
+    leat_schema_deinit(&schema);
+}
+
+static void expect_kind(struct leat_conn *c, const char *sql, enum leat_kind kind) {
+    for (int i = 0; i < 2; i++) { /* the second answer is remembered */
+        struct leat_schema got;
+        char *plan;
+        OK(leat_conn_describe(c, sql, &got, &err));
+        assert_int_equal(got.fields[0].type.kind, kind);
+        leat_schema_deinit(&got);
+        OK(leat_conn_bound_plan(c, sql, &plan, &err));
+        assert_non_null(strstr(plan, kind == LEAT_VARCHAR ? "VARCHAR" : "\"BIGINT\""));
+        free(plan);
+    }
+}
+
+/* What the planner remembers holds for the declarations it was asked under, on any connection. */
+static void test_answers_follow_declarations(void **state) {
+    (void)state;
+    struct leat_duck *d = open_duck(LEAT_DUCK_PLAN);
+    struct leat_conn *c = open_conn(d), *other = open_conn(d);
+    struct leat_schema got;
+    declare_column(c, "t", LEAT_BIGINT);
+    declare_column(other, "t", LEAT_VARCHAR);
+    expect_kind(c, "SELECT a FROM t", LEAT_BIGINT);
+    expect_kind(other, "SELECT a FROM t", LEAT_VARCHAR);
+    declare_column(c, "t", LEAT_VARCHAR);
+    expect_kind(c, "SELECT a FROM t", LEAT_VARCHAR);
+    declare_column(c, "t", LEAT_BIGINT);
+    expect_kind(c, "SELECT a FROM t", LEAT_BIGINT);
+    OK(leat_conn_exec(c, "CREATE OR REPLACE VIEW v AS SELECT a FROM t", &err));
+    expect_kind(c, "SELECT a FROM v", LEAT_BIGINT);
+    OK(leat_conn_exec(c, "CREATE OR REPLACE VIEW v AS SELECT 'x' AS a", &err));
+    expect_kind(c, "SELECT a FROM v", LEAT_VARCHAR);
+    assert_int_equal(leat_conn_describe(c, "SELECT a FROM u", &got, &err), LEAT_SQL);
+    declare_column(c, "u", LEAT_BIGINT);
+    expect_kind(c, "SELECT a FROM u", LEAT_BIGINT);
+    leat_conn_close(c);
+    leat_conn_close(other);
+    leat_duck_close(d);
+}
+
 static void test_float_sums_are_renamed(void **state) {
     (void)state;
     static const struct {
@@ -846,6 +892,7 @@ int main(void) {
         cmocka_unit_test(test_tumble),
         cmocka_unit_test(test_exact_sums),
         cmocka_unit_test(test_plan_instance),
+        cmocka_unit_test(test_answers_follow_declarations),
         cmocka_unit_test(test_float_sums_are_renamed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
