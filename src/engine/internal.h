@@ -118,6 +118,7 @@ struct leat_gtable {
     char *last_error;
     int64_t last_cpu_us, last_rows;
     uint64_t inputs_seen;               /* fingerprint of inputs at the last full run */
+    uint64_t verified[2];               /* the comparison that last found content, and quarantine, equal (verify.c); 0: none */
 };
 struct leat_gnode {
     const struct leat_op *op;
