@@ -37,6 +37,10 @@ static void real_sleep_until(struct leat_clock *clock, int64_t deadline_us) {
 }
 
 void leat_clock_wait(struct leat_clock *clock, int64_t deadline_us, const int *fds, int count) {
+    if (clock->wait) {
+        clock->wait(clock, deadline_us, fds, count);
+        return;
+    }
     if (clock->sleep_until != real_sleep_until) {
         clock->sleep_until(clock, deadline_us);
         return;

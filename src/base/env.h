@@ -11,6 +11,8 @@ struct leat_clock {
     int64_t (*monotonic_us)(struct leat_clock *);
     /* Sleeps until monotonic `deadline_us`, or until a signal or wake fd arrives, whichever is first. */
     void (*sleep_until)(struct leat_clock *, int64_t deadline_us);
+    /* leat_clock_wait of a clock that knows when its descriptors become readable. NULL: as sleep_until. */
+    void (*wait)(struct leat_clock *, int64_t deadline_us, const int *fds, int count);
     void *context; /* real clock: NULL or const int *, a wake fd (a pipe's end, an eventfd) that sleep_until also polls */
 };
 struct leat_clock *leat_clock_real(void);

@@ -6,10 +6,12 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "data/value.h"
 
 static const struct leat_command *const COMMANDS[] = {
     &leat_command_check, &leat_command_explain, &leat_command_run, &leat_command_status, &leat_command_sql,
-    &leat_command_verify, &leat_command_restate, &leat_command_feed, &leat_command_generate, &leat_command_reference,
+    &leat_command_verify, &leat_command_restate, &leat_command_advise,
+    &leat_command_rehearse, &leat_command_diff, &leat_command_feed, &leat_command_generate, &leat_command_reference,
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS, OPTIONS_MAX = 64, ARGUMENTS_MAX = 64 };
 
@@ -72,6 +74,19 @@ int leat_cli_open(struct leat_cli *cli, const struct leat_engine_options *given,
     leat_diagnostics_deinit(&diags);
     if (st == LEAT_OK) return LEAT_EXIT_OK;
     return errors ? LEAT_EXIT_NO : leat_cli_failed(&err);
+}
+
+bool leat_cli_read_time(const struct leat_cli *cli, const char *command, const struct leat_option_spec *spec, int option, int64_t *out) {
+    const char *text = cli->values[option].text;
+    int32_t days;
+    if (!cli->given[option]) return true;
+    if (leat_value_parse_timestamp(text, strlen(text), out) == LEAT_VALUE_OK) return true;
+    if (leat_value_parse_date(text, strlen(text), &days) == LEAT_VALUE_OK) {
+        *out = (int64_t)days * 86400 * 1000000;
+        return true;
+    }
+    fprintf(stderr, "leat %s: --%s '%s' is no time; write '2026-03-01' or '2026-03-01 12:00:00'\n", command, spec->name, text);
+    return false;
 }
 
 static void print_usage(FILE *to) {

@@ -1,11 +1,9 @@
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <jansson.h>
 
 #include "cli/cli.h"
-#include "data/value.h"
 
 enum { OPTION_FROM, OPTION_TO, OPTION_REASON };
 static const struct leat_option_spec OPTIONS[] = {
@@ -13,20 +11,6 @@ static const struct leat_option_spec OPTIONS[] = {
     {.name = "to", .type = LEAT_OPTION_TEXT, .prose = "Only records with an event time before this."},
     {.name = "reason", .type = LEAT_OPTION_TEXT, .default_text = "leat restate", .prose = "Why; kept with every changed row in TABLE__restatements."},
 };
-
-/* A timestamp, or a date: its midnight. False: neither (said). */
-static bool read_time(struct leat_cli *cli, int option, int64_t *out) {
-    const char *text = cli->values[option].text;
-    int32_t days;
-    if (!cli->given[option]) return true;
-    if (leat_value_parse_timestamp(text, strlen(text), out) == LEAT_VALUE_OK) return true;
-    if (leat_value_parse_date(text, strlen(text), &days) == LEAT_VALUE_OK) {
-        *out = (int64_t)days * 86400 * 1000000;
-        return true;
-    }
-    fprintf(stderr, "leat restate: --%s '%s' is no time; write '2026-03-01' or '2026-03-01 12:00:00'\n", OPTIONS[option].name, text);
-    return false;
-}
 
 static void print(const char *text) {
     json_t *done = json_loads(text, 0, NULL), *entry;
@@ -48,7 +32,9 @@ static int run(struct leat_cli *cli) {
     struct leat_error err = {0};
     struct leat_buffer text = {0};
     struct leat_object_ref ref;
-    if (!read_time(cli, OPTION_FROM, &restate.from_us) || !read_time(cli, OPTION_TO, &restate.to_us)) return LEAT_EXIT_USAGE;
+    if (!leat_cli_read_time(cli, "restate", &OPTIONS[OPTION_FROM], OPTION_FROM, &restate.from_us) ||
+        !leat_cli_read_time(cli, "restate", &OPTIONS[OPTION_TO], OPTION_TO, &restate.to_us))
+        return LEAT_EXIT_USAGE;
     int code = leat_cli_open(cli, &options, &engine);
     if (code != LEAT_EXIT_OK) return code;
     if (restate.table && (!leat_project_find(leat_engine_project(engine), restate.table, &ref) || ref.kind != LEAT_OBJECT_TABLE)) {

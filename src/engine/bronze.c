@@ -246,6 +246,24 @@ void leat_bronze_select(const struct leat_src *src, const struct leat_cursors *u
     free(dir);
 }
 
+void leat_engine_recorded(const struct leat_engine *engine, size_t source, struct leat_buffer *out) {
+    leat_bronze_select(&engine->sources[source], NULL, NULL, out);
+}
+
+void leat_engine_archive(const struct leat_engine *engine, size_t source, struct leat_buffer *out) {
+    const struct leat_src *src = &engine->sources[source];
+    char *dir = leat_asprintf("%s/bronze/%s", engine->lake_dir, src->def->name);
+    leat_delta_select(dir, leat_delta_current(src->bronze), &src->bronze_schema, NULL, out);
+    free(dir);
+}
+
+void leat_engine_dead_letters(const struct leat_engine *engine, size_t source, struct leat_buffer *out) {
+    const struct leat_src *src = &engine->sources[source];
+    char *dir = leat_asprintf("%s/dead/%s", engine->lake_dir, src->def->name);
+    leat_delta_select(dir, leat_delta_current(src->dead), &src->dead_schema, NULL, out);
+    free(dir);
+}
+
 static enum leat_status dead_of_range(struct leat_src *src, struct leat_chunk *chunk, struct leat_error *err) {
     struct leat_result result = {0};
     struct leat_buffer sql = {0};

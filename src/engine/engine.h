@@ -18,6 +18,9 @@ struct leat_engine_options {
     bool deliver;              /* sinks hand over in threads of their own; else only when leat_engine_deliver or run_once says so */
     uint64_t max_step_rows;    /* 0: the project's setting */
     bool serve;                /* keep what engine/live.h gives */
+    /* A rehearsal: called with the project as loaded, before anything is made of it; may change freshness and where input comes from. */
+    void (*adjust)(void *context, struct leat_project *);
+    void *adjust_context;
     struct leat_duck *shared_step, *shared_plan, *shared_batch; /* tests: reuse instances; NULL: own */
 };
 /* Loads the project (diagnostics with errors: INVALID, details in diags), recovers. Errors: BUSY another leat holds the folder. */
@@ -78,6 +81,15 @@ void leat_engine_deliver(struct leat_engine *);
 enum leat_status leat_engine_status(struct leat_engine *, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
 /* A connection on which every source (its bronze), reference, table, <table>__late and <source>__dead is a view at one frontier. */
 struct leat_conn;
+/* SQL of a source's archive, as it is now: declared and INCLUDE columns, _partition, _offset, _arrival, _identity. Appended to out. */
+void leat_engine_recorded(const struct leat_engine *, size_t source, struct leat_buffer *out);
+/* SQL of a table's content as it is now, appended to out. */
+enum leat_status leat_engine_content(struct leat_engine *, size_t table, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
+/* Columns that tell a table's rows apart: its primary key, or the keys of its GROUP BY; none where neither is there. malloc'd names. */
+size_t leat_engine_key(const struct leat_engine *, size_t table, char ***names);
+/* SQL of the whole archive, every column of it, and of the source's dead letters. */
+void leat_engine_archive(const struct leat_engine *, size_t source, struct leat_buffer *out);
+void leat_engine_dead_letters(const struct leat_engine *, size_t source, struct leat_buffer *out);
 enum leat_status leat_engine_sql_views(struct leat_engine *, struct leat_conn *, struct leat_error *) LEAT_MUST;
 /* The same as texts, which another thread makes views of on a connection of its own: name and SELECT, inputs first. */
 struct leat_view_text { char *name, *select; };

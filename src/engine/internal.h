@@ -323,6 +323,8 @@ enum leat_status leat_group_rebuild(struct leat_group *, struct leat_error *) LE
 enum leat_status leat_group_restate_again(struct leat_group *, json_t *record, struct leat_error *) LEAT_MUST; /* found in the journal */
 /* What leads from the table in the lake at a version (-1: newest) to the content that has been gathered in `pending`. */
 enum leat_status leat_table_difference(struct leat_engine *, struct leat_gtable *, int64_t version, struct leat_changes *out, struct leat_error *) LEAT_MUST;
+/* Is the output column one of the primary key, or of the aggregate's keys? */
+bool leat_table_is_key(const struct leat_gtable *, size_t column);
 bool leat_engine_has_late(const struct leat_engine *);
 void leat_restate_plan_next(struct leat_engine *, int64_t after_us); /* sets restate_due_us */
 enum leat_status leat_restate_if_due(struct leat_engine *, struct leat_error *) LEAT_MUST;

@@ -160,6 +160,7 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
         st = leat_fail(err, LEAT_INVALID, "the project has errors");
         goto out;
     }
+    if (options->adjust) options->adjust(options->adjust_context, engine->project);
     size_t n = engine->project->source_count + 1;
     engine->sources = leat_alloc(n * sizeof *engine->sources);
     engine->references = leat_alloc(n * sizeof *engine->references);

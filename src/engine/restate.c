@@ -266,7 +266,7 @@ enum leat_status leat_table_difference(struct leat_engine *engine, struct leat_g
 }
 
 /* Is the output column one of the aggregate's keys? Old and new rows of a key stand side by side in the audit. */
-static bool is_key(const struct leat_gtable *table, size_t column) {
+bool leat_table_is_key(const struct leat_gtable *table, size_t column) {
     const struct leat_plan *plan = table->plan;
     int at = (int)plan->op_count - 1;
     for (size_t i = 0; i < table->def->primary_key_count; i++)
@@ -281,10 +281,10 @@ static bool is_key(const struct leat_gtable *table, size_t column) {
 static void put_struct(const struct leat_gtable *table, bool keys, struct leat_buffer *sql) {
     const struct leat_schema *schema = &table->plan->schema;
     bool any = false;
-    for (size_t i = 0; i < schema->field_count; i++) any |= is_key(table, i);
+    for (size_t i = 0; i < schema->field_count; i++) any |= leat_table_is_key(table, i);
     const char *between = "{";
     for (size_t i = 0; i < schema->field_count; i++) {
-        if (keys && any && !is_key(table, i)) continue;
+        if (keys && any && !leat_table_is_key(table, i)) continue;
         leat_put(sql, between);
         leat_put_sql_string(sql, schema->fields[i].name);
         leat_put(sql, ": ");

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "connect/recorded.h"
 #include "engine/internal.h"
 
 enum { POLL_BYTES = 16 << 20, POLL_TOTAL_BYTES = 64 << 20 };
@@ -30,7 +31,7 @@ enum leat_status leat_src_open(struct leat_engine *engine, int index, struct lea
     if ((st = leat_decoder_open(src->def, &src->decoder, err)) != LEAT_OK) return st;
     if ((st = leat_bronze_open(src, err)) != LEAT_OK) return st;
     if (engine->read_only) return LEAT_OK;
-    const struct leat_connector_ops *ops = leat_connector_find(src->def->connector);
+    const struct leat_connector_ops *ops = src->def->recording ? &leat_connector_recorded : leat_connector_find(src->def->connector);
     if (!ops)
         return leat_fail(err, LEAT_UNSUPPORTED, "source \"%s\": no connector \"%s\"", src->def->name, src->def->connector);
     log_dir = leat_asprintf("%s/log/%s", engine->work_dir, src->def->name);

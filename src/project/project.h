@@ -23,6 +23,7 @@ struct leat_place leat_sql_place(const struct leat_sql_map *map, const struct le
 
 enum leat_format { LEAT_FORMAT_JSON, LEAT_FORMAT_CSV, LEAT_FORMAT_PARQUET };
 
+struct leat_recording;
 struct leat_source {
     char *name;
     struct leat_place place;
@@ -38,6 +39,7 @@ struct leat_source {
     bool reference;                 /* has refresh=, or format parquet, or a primary key and no watermark */
     int64_t refresh_us;             /* reference: interval; 0: read once */
     struct leat_option *options; size_t option_count; /* all of WITH, checked against the connector's table */
+    struct leat_recording *recording; /* under rehearsal: stands in for the outside (connect/recorded.h); borrowed; else NULL */
 };
 enum leat_object_kind { LEAT_OBJECT_SOURCE, LEAT_OBJECT_VIEW, LEAT_OBJECT_TABLE };
 struct leat_object_ref { enum leat_object_kind kind; size_t index; };

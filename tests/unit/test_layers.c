@@ -15,7 +15,7 @@
  * nothing of projects, which check their statements with it; audit/ compares two queries, and the engine calls it. */
 static const char *const folders[] = {
     "base", "data",   "sql",     "schedule", "project", "log", "lake", "state",
-    "plan", "stream", "connect", "audit",    "engine",  "serve", "sim", "cli",
+    "plan", "stream", "connect", "audit",    "engine",  "serve", "sim", "rehearse", "cli",
 };
 #define FOLDER_COUNT (sizeof folders / sizeof *folders)
 
