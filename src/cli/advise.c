@@ -14,9 +14,9 @@
 enum { OPTION_MISSING, OPTION_FINALLY, OPTION_WHO, OPTION_WITHIN, OPTION_IF_LATE, OPTION_WRITE };
 #define WITHIN_MAX_US (INT64_C(366) * 86400 * 1000000)
 static const struct leat_option_spec OPTIONS[] = {
-    {.name = "missing", .type = LEAT_OPTION_TEXT, .default_text = "0.1", .prose = "Percent of the records that the watermark may miss at most."},
-    {.name = "missing_finally", .type = LEAT_OPTION_TEXT, .default_text = "0.01",
-     .prose = "Percent of the records that may come later than watermark and allowed lateness together."},
+    {.name = "missing", .type = LEAT_OPTION_REAL, .min = 0, .max = 100, .unit = "percent", .default_text = "0.1", .prose = "Percentage of the records that the watermark may miss at most."},
+    {.name = "missing_finally", .type = LEAT_OPTION_REAL, .min = 0, .max = 100, .unit = "percent", .default_text = "0.01",
+     .prose = "Percentage of the records that may come later than watermark and allowed lateness together."},
     {.name = "who", .type = LEAT_OPTION_ENUM, .choices = leat_actor_names,
      .prose = "Who acts on TABLE: a program, a watcher (a person in front of it), a reader (looks it up), a report, nobody."},
     {.name = "within", .type = LEAT_OPTION_INTERVAL, .min = 1, .max = WITHIN_MAX_US, .prose = "How soon after the fact they act."},
@@ -274,16 +274,6 @@ static enum leat_status advise_table(struct advise *a, size_t t, bool *asked, st
 
 /* ---- the command ------------------------------------------------------------------------------------------------------- */
 
-static bool read_percent(const struct leat_cli *cli, int option, double *out) {
-    char *end;
-    double percent_value = strtod(cli->values[option].text, &end);
-    if (*end == '%') end++;
-    *out = percent_value / 100;
-    if (end != cli->values[option].text && !*end && percent_value >= 0 && percent_value <= 100) return true;
-    fprintf(stderr, "leat advise: --%s '%s' is no percentage between 0 and 100\n", OPTIONS[option].name, cli->values[option].text);
-    return false;
-}
-
 static bool has_watermark(const struct leat_source *source) {
     return !source->reference && source->event_time >= 0;
 }
@@ -317,10 +307,9 @@ static int advise_named(struct advise *a, const char *name, bool terminal, struc
 
 static int run(struct leat_cli *cli) {
     struct leat_engine_options options = {.read_only = true};
-    struct advise a = {.cli = cli};
+    struct advise a = {.cli = cli, .share = cli->values[OPTION_MISSING].real / 100, .share_finally = cli->values[OPTION_FINALLY].real / 100};
     struct leat_error err = {0};
     bool terminal = leat_cli_is_terminal(0) && leat_cli_is_terminal(1) && !cli->json;
-    if (!read_percent(cli, OPTION_MISSING, &a.share) || !read_percent(cli, OPTION_FINALLY, &a.share_finally)) return LEAT_EXIT_USAGE;
     int code = leat_cli_open(cli, &options, &a.engine);
     if (code != LEAT_EXIT_OK) return code;
     a.project = leat_engine_project(a.engine);

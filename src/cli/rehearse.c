@@ -8,12 +8,15 @@
 #include "plan/plan.h"
 #include "rehearse/rehearse.h"
 
-enum { OPTION_CURRENT, OPTION_FROM, OPTION_TO, OPTION_SPEED, OPTION_CLOCK, OPTION_ROWS, OPTION_SCRATCH, OPTION_KEEP };
+enum { OPTION_CURRENT, OPTION_FROM, OPTION_TO, OPTION_STEP, OPTION_SPEED, OPTION_CLOCK, OPTION_ROWS, OPTION_SCRATCH, OPTION_KEEP };
 static const struct leat_option_spec OPTIONS[] = {
     {.name = "current", .type = LEAT_OPTION_PATH, .default_text = ".", .prose = "The project whose recorded input is used, and with which is compared."},
     {.name = "from", .type = LEAT_OPTION_TEXT, .prose = "Only records that came from this time on: '2026-03-01' or '2026-03-01 12:00:00'."},
     {.name = "to", .type = LEAT_OPTION_TEXT, .prose = "Only records that came before this time."},
-    {.name = "speed", .type = LEAT_OPTION_TEXT, .default_text = "0", .prose = "At most so many times real time; 0: as fast as it goes."},
+    {.name = "step", .type = LEAT_OPTION_INTERVAL, .min = 0, .max = INT64_C(86400) * 1000000,
+     .prose = "Continuous tables step no more often than this, which decides only which records are late. 0: as often as live. Default: so that there are about "
+              "500 steps."},
+    {.name = "speed", .type = LEAT_OPTION_REAL, .min = 0, .max = -1, .default_text = "0", .prose = "At most so many times real time; 0: as fast as it goes."},
     {.name = "clock", .type = LEAT_OPTION_ENUM, .choices = leat_record_clock_names, .default_text = "auto",
      .prose = "When records come: as they arrived, or by event time, as if a bulk load had been live. Auto: by event time where all arrived within a tenth of "
               "the time the events span."},
@@ -62,11 +65,16 @@ static enum leat_status record(struct rehearse *r, int *code, struct leat_error 
     return st;
 }
 
+static int64_t step_of(const struct rehearse *r) {
+    enum { STEPS = 500 };
+    return r->cli->given[OPTION_STEP] ? r->cli->values[OPTION_STEP].number : r->record.records ? (r->record.last_us - r->record.first_us) / STEPS : 0;
+}
+
 static enum leat_status rehearse_side(struct rehearse *r, int side, int *code, struct leat_error *err) {
     struct leat_diagnostics diags = {0};
     char *dir = leat_asprintf("%s/%s", r->scratch, SIDES[side]);
     struct leat_rehearsal_options options = {.project_dir = side ? r->cli->project : r->current, .dir = dir, .record = &r->record,
-                                             .speed = strtod(r->cli->values[OPTION_SPEED].text, NULL),
+                                             .speed = r->cli->values[OPTION_SPEED].real, .step_us = step_of(r), .lean = true,
                                              .progress = leat_cli_is_terminal(2) ? on_progress : NULL, .context = r};
     struct leat_clock *clock = r->cli->env.clock;
     int64_t wall = clock->monotonic_us(clock), cpu = leat_usage_cpu_us();
@@ -170,7 +178,9 @@ static void print(const struct rehearse *r) {
     put_interval(&b, span);
     for (size_t s = 0; s < r->record.source_count; s++)
         if (r->record.sources[s].by_event) leat_putf(&b, "; %s by event time, for it arrived in bulk", r->record.sources[s].name);
-    leat_put(&b, "\n");
+    leat_put(&b, "; steps at least ");
+    put_interval(&b, step_of(r));
+    leat_put(&b, " apart\n");
     for (int side = 0; side < 2; side++)
         leat_putf(&b, "%s: %.1f CPU s, %.0f times real time\n", SIDES[side], (double)r->cpu_us[side] / 1e6,
                   r->wall_us[side] ? (double)span / (double)r->wall_us[side] : 0);

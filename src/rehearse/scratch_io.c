@@ -42,6 +42,7 @@ static void s_close(struct leat_file *f) {
 }
 
 static enum leat_status s_stat(struct leat_io *io, const char *path, struct leat_stat *out, struct leat_error *err) {
+    (void)io;
     return leat_io_real()->ops->stat(leat_io_real(), path, out, err);
 }
 
@@ -61,6 +62,7 @@ static enum leat_status s_unlink(struct leat_io *io, const char *path, struct le
 }
 
 static enum leat_status s_mkdir(struct leat_io *io, const char *path, struct leat_error *err) {
+    (void)io;
     return leat_io_real()->ops->mkdir(leat_io_real(), path, err);
 }
 

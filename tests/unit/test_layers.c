@@ -175,8 +175,8 @@ static void check_include(const struct source *s, const char *at, const char *he
         return;
     else if (in_folder(s, "cli"))
         return;
-    else if (starts_with(header, "sim/") && !in_folder(s, "sim"))
-        complain(s, at, "sim/ is for tests, sim/ and cli/ only");
+    else if (starts_with(header, "sim/") && !in_folder(s, "sim") && !in_folder(s, "rehearse"))
+        complain(s, at, "sim/ is for tests, sim/, rehearse/ and cli/ only");
     else if (other > own)
         complain(s, at, "\"%s\" lies above %s/: dependencies point down only", header, folders[own]);
 }
