@@ -16,6 +16,23 @@ int64_t leat_usage_peak_bytes(void) {
     return usage.ru_maxrss * (int64_t)1024;
 }
 
+void leat_usage_reset_peak(void) {
+    FILE *file = fopen("/proc/self/clear_refs", "w");
+    if (!file) return;
+    fputs("5", file);
+    fclose(file);
+}
+
+int64_t leat_usage_peak_since_reset_bytes(void) {
+    FILE *file = fopen("/proc/self/status", "r");
+    char line[128];
+    long long kilobytes = -1;
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "VmHWM: %lld kB", &kilobytes) == 1) break;
+    if (file) fclose(file);
+    return kilobytes < 0 ? leat_usage_peak_bytes() : kilobytes * 1024;
+}
+
 int64_t leat_usage_written_bytes(void) {
     FILE *file = fopen("/proc/self/io", "r");
     char line[128];

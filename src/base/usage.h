@@ -4,6 +4,8 @@
 #include <stdint.h>
 int64_t leat_usage_cpu_us(void);        /* user + system, all threads */
 int64_t leat_usage_peak_bytes(void);    /* largest resident set */
+void leat_usage_reset_peak(void);       /* for the next; where the system does not allow it, nothing happens */
+int64_t leat_usage_peak_since_reset_bytes(void);
 int64_t leat_usage_written_bytes(void); /* handed to the disk by write calls; -1: not known here */
 int leat_usage_processors(void);        /* that this process may run on; at least 1 */
 void leat_usage_allow_files(int count);  /* raises the limit of open descriptors to that, or as far as it goes */

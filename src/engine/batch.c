@@ -520,6 +520,7 @@ enum leat_status leat_batch_run(struct leat_engine *engine, struct leat_gtable *
     if (st == LEAT_OK) st = run_with_dead(engine, table, &failure);
     if ((narrowed = leat_engine_parallel(engine, false, err)) != LEAT_OK) return narrowed;
     table->last_cpu_us = leat_usage_cpu_us() - cpu;
+    table->batch_cpu_us += table->last_cpu_us;
     leat_phase_end(engine, LEAT_PHASE_BATCH, cpu);
     table->last_run_us = start;
     free(table->last_error);

@@ -351,7 +351,9 @@ enum leat_status leat_tables_commit(struct leat_engine *engine, struct leat_erro
         for (size_t s = 0; !any && st == LEAT_OK && s < engine->project->source_count; s++)
             if (!engine->references[s]) st = leat_src_keep(&engine->sources[s], err);
         any = true;
+        int64_t begun = leat_usage_cpu_us();
         if (st == LEAT_OK) st = commit_table(engine, table, err);
+        table->commit_cpu_us += leat_usage_cpu_us() - begun;
     }
     if (st == LEAT_OK && any) st = write_manifest(engine, frontier.data, err);
     if (st == LEAT_OK) st = leat_effects_committed(engine, err);

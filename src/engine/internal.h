@@ -109,6 +109,7 @@ struct leat_gtable {
     int64_t *violating;                 /* batch: per constraint, rows that violate it in the last run */
     bool held;                          /* its violations are told */
     uint64_t changes_out, withheld;
+    int64_t commit_cpu_us, batch_cpu_us; /* of its commits, of its runs, since the start */
     struct leat_balance *balance;       /* per source of the project */
     /* batch */
     bool overwrite;                     /* the next commit replaces the whole content */
@@ -127,6 +128,7 @@ struct leat_gnode {
     struct leat_changes out, view;      /* this step's changes: owned, or a SOURCE's borrowed columns of one chunk */
     struct leat_changes *result;        /* &out, &view, or NULL: nothing in this step */
     int64_t lateness_us;                /* of the tables it serves; -1: no cut */
+    int64_t cpu_us;                     /* of its steps, since the start */
     int late_class;                     /* of the tables it serves; 0 where no source is below */
     struct leat_gtable *owner;          /* SOURCE: one of the tables it serves; all have equal late sets */
     int cut_set;                        /* of the tables it serves; -1: none */

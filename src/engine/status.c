@@ -33,6 +33,22 @@ static json_t *violations_json(const struct leat_gtable *table) {
     return all;
 }
 
+/* Operators that several tables share are theirs in equal parts. */
+static int64_t step_cpu_us(const struct leat_gtable *table) {
+    const struct leat_group *g = table->group;
+    int64_t used = 0;
+    for (int i = 0; g && i < g->node_count; i++) {
+        int feeds = 0;
+        bool mine = false;
+        for (int t = 0; t < g->table_count; t++) {
+            feeds += g->nodes[i].feeds[t];
+            mine |= g->nodes[i].feeds[t] && g->tables[t] == table;
+        }
+        if (mine) used += g->nodes[i].cpu_us / feeds;
+    }
+    return used;
+}
+
 static json_t *table_json(struct leat_engine *engine, struct leat_gtable *table) {
     const struct leat_delta_snapshot *snapshot = leat_delta_current(table->delta);
     int64_t rows = 0, bytes = 0;
@@ -44,6 +60,9 @@ static json_t *table_json(struct leat_engine *engine, struct leat_gtable *table)
                              table->plan->incremental_class, "rows", (json_int_t)rows, "bytes", (json_int_t)bytes, "files",
                              (json_int_t)snapshot->file_count, "version", (json_int_t)snapshot->version, "balance",
                              balance_json(engine, table));
+    json_object_set_new(json, "step_cpu_us", json_integer(step_cpu_us(table)));
+    json_object_set_new(json, "commit_cpu_us", json_integer(table->commit_cpu_us));
+    if (!table->group) json_object_set_new(json, "batch_cpu_us", json_integer(table->batch_cpu_us));
     if (table->def->constraint_count) json_object_set_new(json, "violations", violations_json(table));
     int64_t quarantined = 0;
     for (size_t i = 0; table->quarantine.delta && i < leat_delta_current(table->quarantine.delta)->file_count; i++)

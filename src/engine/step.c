@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/usage.h"
 #include "engine/internal.h"
 #include "state/row.h"
 
@@ -449,7 +450,9 @@ static enum leat_status run_nodes(struct leat_group *g, const struct step_input 
         if (!inputs[0] && !inputs[1] && g->started && !leat_node_due(node->node, cut)) continue;
         struct leat_fetch fetch = {.group = g, .node = i};
         struct leat_step_context context = {.clock_us = in->clock_us, .cut_us = cut, .fetch = leat_fetch_rows, .fetch_context = &fetch};
+        int64_t cpu = leat_usage_cpu_us();
         st = leat_node_step(node->node, &context, inputs, &node->out, err);
+        node->cpu_us += leat_usage_cpu_us() - cpu;
         if (st != LEAT_OK) break;
         if (node->out.row_count) node->result = &node->out;
         g->rows_touched += (inputs[0] ? inputs[0]->row_count : 0) + (inputs[1] ? inputs[1]->row_count : 0);

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include <jansson.h>
+
 #include "connect/recorded.h"
 #include "sql/duck.h"
 
@@ -110,6 +112,8 @@ static enum leat_status was_loaded(struct leat_conn *conn, const struct leat_eng
     return st;
 }
 
+static void add_up(struct leat_record *r, const struct leat_recorded_source *source);
+
 static enum leat_status record_source(struct leat_env *env, const struct leat_engine *engine, struct leat_conn *conn, size_t s,
                                       const struct leat_record_options *options, struct leat_record *out, struct leat_error *err) {
     const struct leat_source *source = &leat_engine_project(engine)->sources[s];
@@ -123,11 +127,65 @@ static enum leat_status record_source(struct leat_env *env, const struct leat_en
     if (st == LEAT_OK) st = make_view(conn, engine, s, recorded->by_event, err);
     if (st == LEAT_OK) st = write_file(env, conn, options, recorded, err);
     if (st != LEAT_OK) return leat_prepend(err, "recorded input of source \"%s\"", source->name);
-    out->records += recorded->records;
-    out->bytes += recorded->bytes;
-    if (recorded->first_us < out->first_us) out->first_us = recorded->first_us;
-    if (recorded->last_us > out->last_us) out->last_us = recorded->last_us;
+    add_up(out, recorded);
     return LEAT_OK;
+}
+
+/* What the folder holds, for another process. */
+static enum leat_status save(struct leat_env *env, const struct leat_record *r, struct leat_error *err) {
+    json_t *sources = json_array();
+    for (size_t s = 0; s < r->source_count; s++) {
+        const struct leat_recorded_source *source = &r->sources[s];
+        json_array_append_new(sources, json_pack("{s:s,s:b,s:I,s:I,s:I,s:I}", "name", source->name, "by_event", (int)source->by_event, "records",
+                                                 (json_int_t)source->records, "bytes", (json_int_t)source->bytes, "first_us",
+                                                 (json_int_t)source->first_us, "last_us", (json_int_t)source->last_us));
+    }
+    json_t *json = json_pack("{s:s,s:o}", "lake_dir", r->lake_dir, "sources", sources);
+    char *text = json_dumps(json, JSON_INDENT(1)), *path = leat_asprintf("%s/recorded.json", r->dir);
+    enum leat_status st = leat_io_write_durable(env->io, path, text, strlen(text), true, err);
+    free(text);
+    free(path);
+    json_decref(json);
+    return st;
+}
+
+static void add_up(struct leat_record *r, const struct leat_recorded_source *source) {
+    r->records += source->records;
+    r->bytes += source->bytes;
+    if (source->first_us < r->first_us) r->first_us = source->first_us;
+    if (source->last_us > r->last_us) r->last_us = source->last_us;
+}
+
+enum leat_status leat_record_load(struct leat_env *env, const char *dir, struct leat_record *out, struct leat_error *err) {
+    enum { BYTES_MAX = 16 << 20 };
+    struct leat_buffer text = {0};
+    char *path = leat_asprintf("%s/recorded.json", dir);
+    json_error_t problem;
+    *out = (struct leat_record){.first_us = INT64_MAX, .last_us = INT64_MIN};
+    enum leat_status st = leat_io_read_all(env->io, path, BYTES_MAX, &text, err);
+    json_t *json = st == LEAT_OK ? json_loads(text.data ? text.data : "", 0, &problem) : NULL, *sources = json_object_get(json, "sources"), *source;
+    size_t i;
+    if (st == LEAT_OK && !json_is_array(sources)) st = leat_fail(err, LEAT_CORRUPT, "%s: %s", path, json ? "no sources" : problem.text);
+    if (st == LEAT_OK) {
+        out->dir = leat_strdup(dir);
+        out->lake_dir = leat_strdup(json_string_value(json_object_get(json, "lake_dir")));
+        out->sources = leat_alloc((json_array_size(sources) + 1) * sizeof *out->sources);
+    }
+    json_array_foreach(sources, i, source) {
+        const char *name = json_string_value(json_object_get(source, "name"));
+        struct leat_recorded_source *to = &out->sources[out->source_count++];
+        *to = (struct leat_recorded_source){.name = leat_strdup(name), .path = leat_asprintf("%s/%s.recorded", dir, name),
+                                            .by_event = json_is_true(json_object_get(source, "by_event")),
+                                            .records = (uint64_t)json_integer_value(json_object_get(source, "records")),
+                                            .bytes = (uint64_t)json_integer_value(json_object_get(source, "bytes")),
+                                            .first_us = json_integer_value(json_object_get(source, "first_us")),
+                                            .last_us = json_integer_value(json_object_get(source, "last_us"))};
+        add_up(out, to);
+    }
+    json_decref(json);
+    leat_buffer_deinit(&text);
+    free(path);
+    return st;
 }
 
 enum leat_status leat_record_make(struct leat_env *env, const struct leat_engine *engine, const struct leat_record_options *options,
@@ -146,6 +204,7 @@ enum leat_status leat_record_make(struct leat_env *env, const struct leat_engine
     if (st == LEAT_OK) st = leat_conn_open(duck, &conn, err);
     for (size_t s = 0; s < project->source_count && st == LEAT_OK; s++)
         if (!project->sources[s].reference) st = record_source(env, engine, conn, s, options, out, err);
+    if (st == LEAT_OK) st = save(env, out, err);
     if (conn) leat_conn_close(conn);
     if (duck) leat_duck_close(duck);
     struct leat_error ignored;

@@ -31,6 +31,8 @@ struct leat_record_options {
 /* engine: read-only is enough. out: owned by the caller, leat_record_deinit; empty unless LEAT_OK.
  * Errors: IO, NO_SPACE; SQL; UNSUPPORTED a source whose records cannot be written anew */
 enum leat_status leat_record_make(struct leat_env *, const struct leat_engine *, const struct leat_record_options *, struct leat_record *out, struct leat_error *) LEAT_MUST;
+/* One that was made before, in the folder. Errors: NOT_FOUND, CORRUPT */
+enum leat_status leat_record_load(struct leat_env *, const char *dir, struct leat_record *out, struct leat_error *) LEAT_MUST;
 void leat_record_deinit(struct leat_record *); /* the files stay */
 const struct leat_recorded_source *leat_record_find(const struct leat_record *, const char *source);
 

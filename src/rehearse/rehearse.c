@@ -20,6 +20,8 @@ struct leat_rehearsal {
     int64_t began_real_us, began_us;   /* for `speed` */
     int64_t told_us;
     atomic_int stop;
+    void (*at_end)(void *);
+    void *at_end_context;
     bool cancelled;
 };
 
@@ -46,7 +48,8 @@ static void jump(struct leat_rehearsal *r, int64_t deadline_us, bool woken) {
         wake_us = r->until_us;
         r->stop = 1;
     }
-    if (next_us == INT64_MAX && deadline_us + offset > r->options.record->last_us) r->stop = 1;
+    if (next_us == INT64_MAX && r->until_us == INT64_MAX && deadline_us + offset > r->options.record->last_us) r->stop = 1;
+    if (r->stop && r->at_end) r->at_end(r->at_end_context);
     keep_pace(r, wake_us);
     if (wake_us - offset > r->clock.monotonic_us) r->clock.monotonic_us = wake_us - offset;
     if (!r->options.progress || (real_us = r->real->monotonic_us(r->real)) < r->told_us) return;
@@ -135,6 +138,12 @@ static enum leat_status link_histories(struct leat_rehearsal *r, const char *lak
     return st;
 }
 
+static enum leat_status open_engine(struct leat_rehearsal *r, struct leat_diagnostics *diags, struct leat_error *err) {
+    const struct leat_engine_options options = {.project_dir = r->options.project_dir, .lake_dir = r->lake, .work_dir = r->work, .adjust = adjust,
+                                                .adjust_context = r};
+    return leat_engine_open(&r->env, &options, diags, &r->engine, err);
+}
+
 enum leat_status leat_rehearsal_open(struct leat_env *env, const struct leat_rehearsal_options *options, struct leat_diagnostics *diags,
                                      struct leat_rehearsal **out, struct leat_error *err) {
     struct leat_rehearsal *r = leat_alloc(sizeof *r);
@@ -156,11 +165,10 @@ enum leat_status leat_rehearsal_open(struct leat_env *env, const struct leat_reh
     r->work = leat_asprintf("%s/work", options->dir);
     leat_scratch_io_init(&r->io, r->lake, options->lean);
     r->env.io = &r->io.io;
-    struct leat_engine_options engine = {.project_dir = options->project_dir, .lake_dir = r->lake, .work_dir = r->work, .adjust = adjust, .adjust_context = r};
     enum leat_status st = leat_io_remove_tree(env->io, options->dir, err);
     if (st == LEAT_OK) st = leat_io_mkdirs(env->io, r->lake, err);
     if (st == LEAT_OK) st = link_histories(r, r->lake, err);
-    if (st == LEAT_OK) st = leat_engine_open(&r->env, &engine, diags, &r->engine, err);
+    if (st == LEAT_OK) st = open_engine(r, diags, err);
     if (st != LEAT_OK) {
         leat_rehearsal_close(r);
         return st;
@@ -171,11 +179,29 @@ enum leat_status leat_rehearsal_open(struct leat_env *env, const struct leat_reh
 
 /* ---- running ----------------------------------------------------------------------------------------------------------- */
 
-enum leat_status leat_rehearsal_run(struct leat_rehearsal *r, int64_t until_us, struct leat_error *err) {
+enum leat_status leat_rehearsal_run_to(struct leat_rehearsal *r, int64_t until_us, void (*call)(void *), void *context, struct leat_error *err) {
     r->until_us = until_us;
     r->stop = 0;
+    r->at_end = call;
+    r->at_end_context = context;
     enum leat_status st = leat_engine_run(r->engine, &r->stop, err);
+    r->at_end = NULL;
     return st == LEAT_OK && r->cancelled ? leat_fail(err, LEAT_CANCELLED, "stopped") : st;
+}
+
+enum leat_status leat_rehearsal_run(struct leat_rehearsal *r, int64_t until_us, struct leat_error *err) {
+    return leat_rehearsal_run_to(r, until_us, NULL, NULL, err);
+}
+
+void leat_rehearsal_shut(struct leat_rehearsal *r) {
+    leat_engine_close(r->engine);
+    r->engine = NULL;
+}
+
+enum leat_status leat_rehearsal_reopen(struct leat_rehearsal *r, int64_t at_us, struct leat_diagnostics *diags, struct leat_error *err) {
+    leat_rehearsal_shut(r);
+    leat_sim_clock_advance(&r->clock, at_us - r->clock.clock.now_us(&r->clock.clock));
+    return open_engine(r, diags, err);
 }
 
 enum leat_status leat_rehearsal_skip(struct leat_rehearsal *r, int64_t until_us, struct leat_error *err) {

@@ -22,8 +22,13 @@ struct leat_rehearsal; /* holds an engine */
 enum leat_status leat_rehearsal_open(struct leat_env *, const struct leat_rehearsal_options *, struct leat_diagnostics *, struct leat_rehearsal **out, struct leat_error *) LEAT_MUST;
 /* Everything that comes before `until_us` (INT64_MAX: all) as it would have gone. */
 enum leat_status leat_rehearsal_run(struct leat_rehearsal *, int64_t until_us, struct leat_error *) LEAT_MUST;
+/* The same; at_end (may be NULL) is called before what waits is stepped through and committed. */
+enum leat_status leat_rehearsal_run_to(struct leat_rehearsal *, int64_t until_us, void (*at_end)(void *), void *context, struct leat_error *) LEAT_MUST;
 /* Everything that comes before `until_us` at once, in large steps. */
 enum leat_status leat_rehearsal_skip(struct leat_rehearsal *, int64_t until_us, struct leat_error *) LEAT_MUST;
+/* As if the process had ended, and another one begun at `at_us`, by the clock of the rehearsal. */
+void leat_rehearsal_shut(struct leat_rehearsal *);
+enum leat_status leat_rehearsal_reopen(struct leat_rehearsal *, int64_t at_us, struct leat_diagnostics *, struct leat_error *) LEAT_MUST;
 /* What waits is stepped through and committed, every scheduled table is run. */
 enum leat_status leat_rehearsal_finish(struct leat_rehearsal *, struct leat_error *) LEAT_MUST;
 struct leat_engine *leat_rehearsal_engine(struct leat_rehearsal *);

@@ -1,0 +1,61 @@
+#include "base/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static enum leat_status read_output(int fd, struct leat_buffer *out, struct leat_error *err) {
+    char bytes[8192];
+    enum leat_status st = LEAT_OK;
+    for (;;) {
+        ssize_t n = read(fd, bytes, sizeof bytes);
+        if (n == 0) return st;
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return leat_fail(err, LEAT_IO, "reading a child's output: %s", strerror(errno));
+        if (st == LEAT_OK) st = leat_buffer_add(out, bytes, (size_t)n, err); /* read on, so that it can end */
+    }
+}
+
+static enum leat_status spawn(char *const argv[], int output, pid_t *pid, struct leat_error *err) {
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, output, 1);
+    int failed = posix_spawn(pid, argv[0], &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    return failed ? leat_fail(err, LEAT_IO, "starting %s: %s", argv[0], strerror(failed)) : LEAT_OK;
+}
+
+static int64_t us(struct timeval t) {
+    return t.tv_sec * (int64_t)1000000 + t.tv_usec;
+}
+
+enum leat_status leat_child_run(char *const argv[], struct leat_buffer *out, struct leat_child_outcome *outcome, struct leat_error *err) {
+    int ends[2], status = 0;
+    pid_t pid;
+    struct rusage used;
+    if (pipe2(ends, O_CLOEXEC) != 0) return leat_fail(err, LEAT_IO, "pipe: %s", strerror(errno));
+    enum leat_status st = spawn(argv, ends[1], &pid, err);
+    close(ends[1]);
+    if (st == LEAT_OK) {
+        st = read_output(ends[0], out, err);
+        while (wait4(pid, &status, 0, &used) < 0 && errno == EINTR) {}
+        *outcome = (struct leat_child_outcome){WIFEXITED(status) ? WEXITSTATUS(status) : -1, us(used.ru_utime) + us(used.ru_stime),
+                                               used.ru_maxrss * (int64_t)1024};
+        if (st == LEAT_OK && !WIFEXITED(status)) st = leat_fail(err, LEAT_IO, "%s was ended by signal %d", argv[0], WTERMSIG(status));
+    }
+    close(ends[0]);
+    return st;
+}
+
+char *leat_child_self(void) {
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    return leat_strndup(path, n < 0 ? 0 : (size_t)n);
+}

@@ -1,0 +1,189 @@
+/* leat cost: one process a freshness, so that memory and CPU time are its own. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/child.h"
+#include "cli/cli.h"
+#include "rehearse/cost.h"
+#include "rehearse/measure.h"
+
+enum { OPTION_SAMPLE, OPTION_PRICES, OPTION_PRINT_PRICES, OPTION_SVG, OPTION_CLOCK, OPTION_SCRATCH, OPTION_ONLY };
+static const struct leat_option_spec OPTIONS[] = {
+    {.name = "sample", .type = LEAT_OPTION_INT, .unit = "steps", .min = 10, .max = 100000000, .default_text = "130",
+     .prose = "Of a freshness below an hour, so many steps are measured, behind all that came before them; the rest of the day is extrapolated. More is slower and surer."},
+    {.name = "prices", .type = LEAT_OPTION_PATH, .prose = "File of prices; --print-prices shows what it looks like."},
+    {.name = "print_prices", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "Print the prices that are used without a file, and stop."},
+    {.name = "svg", .type = LEAT_OPTION_PATH, .prose = "Write the curve as a picture into this file."},
+    {.name = "clock", .type = LEAT_OPTION_ENUM, .choices = leat_record_clock_names, .default_text = "auto",
+     .prose = "When records come: as they arrived, or by event time. Auto: by event time where all arrived within a tenth of the time the events span."},
+    {.name = "scratch", .type = LEAT_OPTION_PATH, .prose = "Folder for the recording and the rehearsals' lakes. Default: .leat-rehearsal in the project, removed afterwards."},
+    {.name = "only", .type = LEAT_OPTION_INTERVAL, .min = 1000, .max = INT64_C(31) * 86400 * 1000000,
+     .prose = "Measure this one freshness from the recording in --scratch and print raw figures. This is how the command calls itself."},
+};
+
+static const int64_t POINTS_US[] = {INT64_C(86400000000), INT64_C(3600000000), 300000000, 60000000, 10000000, 1000000, 100000};
+enum { POINTS = sizeof POINTS_US / sizeof *POINTS_US };
+
+static char *scratch_of(const struct leat_cli *cli) {
+    return cli->given[OPTION_SCRATCH] ? leat_strdup(cli->values[OPTION_SCRATCH].text) : leat_asprintf("%s/.leat-rehearsal", cli->project);
+}
+
+/* ---- the child --------------------------------------------------------------------------------------------------------- */
+
+static int measure_one(struct leat_cli *cli) {
+    struct leat_record record = {0};
+    struct leat_diagnostics diags = {0};
+    struct leat_error err = {0};
+    struct leat_buffer out = {0};
+    char *scratch = scratch_of(cli), *recorded = leat_asprintf("%s/recorded", scratch), *dir = leat_asprintf("%s/one", scratch);
+    enum leat_status st = leat_record_load(&cli->env, recorded, &record, &err);
+    struct leat_project *project = NULL;
+    if (st == LEAT_OK) st = leat_project_load(&cli->env, cli->project, &project, &diags, &err);
+    struct leat_measure_options options = {.commit_interval_us = project ? leat_setting_int(project, "commit_interval") : 0, .project_dir = cli->project, .dir = dir, .record = &record, .freshness_us = cli->values[OPTION_ONLY].number,
+                                           .sample_steps = (uint64_t)cli->values[OPTION_SAMPLE].number};
+    leat_project_free(project);
+    leat_diagnostics_deinit(&diags);
+    if (st == LEAT_OK) st = leat_measure(&cli->env, &options, &diags, &out, &err);
+    if (st == LEAT_OK) puts(out.data);
+    leat_cli_diagnostics(cli, &diags);
+    leat_diagnostics_deinit(&diags);
+    leat_record_deinit(&record);
+    leat_buffer_deinit(&out);
+    free(scratch);
+    free(recorded);
+    free(dir);
+    return st == LEAT_OK ? LEAT_EXIT_OK : leat_cli_failed(&err);
+}
+
+/* ---- the parent -------------------------------------------------------------------------------------------------------- */
+
+struct cost {
+    struct leat_cli *cli;
+    char *scratch, *self;
+    struct leat_record record;
+    struct leat_buffer measured;
+    struct leat_cost_need *needs;
+    size_t need_count;
+    struct leat_engine *engine; /* read-only: names and freshness of tables */
+    int64_t startup_us, commit_interval_us;
+};
+
+static enum leat_status measure_point(struct cost *c, size_t i, struct leat_error *err) {
+    struct leat_child_outcome outcome;
+    char *only = leat_asprintf("%lld us", (long long)POINTS_US[i]), *sample = leat_asprintf("%lld", (long long)c->cli->values[OPTION_SAMPLE].number);
+    char *argv[] = {c->self, "cost", "--project", (char *)c->cli->project, "--scratch", c->scratch, "--sample", sample, "--only", only, NULL};
+    if (leat_cli_is_terminal(2)) fprintf(stderr, "\rmeasuring %zu of %d ", i + 1, POINTS);
+    leat_put(&c->measured, i ? "," : "[");
+    enum leat_status st = leat_child_run(argv, &c->measured, &outcome, err);
+    if (st == LEAT_OK && outcome.exit_code) st = leat_fail(err, LEAT_INVALID, "measuring at %s failed (see above)", only);
+    free(only);
+    free(sample);
+    return st;
+}
+
+static enum leat_status measure_all(struct cost *c, struct leat_error *err) {
+    struct leat_buffer ignored = {0};
+    struct leat_child_outcome start = {0};
+    char *version[] = {c->self, "--version", NULL};
+    enum leat_status st = leat_child_run(version, &ignored, &start, err);
+    c->startup_us = start.cpu_us;
+    for (size_t i = 0; i < POINTS && st == LEAT_OK; i++) st = measure_point(c, i, err);
+    leat_put(&c->measured, "]");
+    if (leat_cli_is_terminal(2)) fputs("\r                    \r", stderr);
+    leat_buffer_deinit(&ignored);
+    return st;
+}
+
+static int prepare(struct cost *c, struct leat_error *err, enum leat_status *st) {
+    struct leat_engine_options options = {.read_only = true};
+    char *recorded = leat_asprintf("%s/recorded", c->scratch);
+    struct leat_record_options wanted = {.dir = recorded, .from_us = INT64_MIN, .to_us = INT64_MAX,
+                                         .clock = (enum leat_record_clock)c->cli->values[OPTION_CLOCK].number};
+    int code = leat_cli_open(c->cli, &options, &c->engine);
+    if (code == LEAT_EXIT_OK) {
+        const struct leat_project *project = leat_engine_project(c->engine);
+        *st = leat_record_make(&c->cli->env, c->engine, &wanted, &c->record, err);
+        c->commit_interval_us = leat_setting_int(project, "commit_interval");
+        c->needs = leat_alloc((project->table_count + 1) * sizeof *c->needs);
+        for (size_t t = 0; t < project->table_count; t++)
+            c->needs[c->need_count++] = (struct leat_cost_need){project->tables[t].name, project->tables[t].freshness_us ? project->tables[t].freshness_us : POINTS_US[0]};
+    }
+    free(recorded);
+    return code;
+}
+
+static enum leat_status write_svg(struct cost *c, const struct leat_cost *cost, const struct leat_prices *prices, struct leat_error *err) {
+    struct leat_buffer svg = {0};
+    if (!c->cli->given[OPTION_SVG]) return LEAT_OK;
+    leat_cost_svg(cost, prices, &svg);
+    enum leat_status st = leat_io_write_durable(c->cli->env.io, c->cli->values[OPTION_SVG].text, svg.data, svg.length, true, err);
+    leat_buffer_deinit(&svg);
+    return st;
+}
+
+static enum leat_status report(struct cost *c, const struct leat_prices *prices, struct leat_error *err) {
+    struct leat_cost cost = {0};
+    struct leat_buffer out = {0};
+    enum leat_status st = leat_cost_model(c->measured.data, c->record.records, c->record.last_us - c->record.first_us, c->startup_us, c->commit_interval_us,
+                                          prices, &cost, err);
+    if (st == LEAT_OK && c->cli->json)
+        leat_cost_json(&cost, prices, c->needs, c->need_count, &out);
+    else if (st == LEAT_OK)
+        leat_cost_print(&cost, prices, c->needs, c->need_count, &out);
+    if (st == LEAT_OK) fputs(out.data, stdout);
+    if (st == LEAT_OK) st = write_svg(c, &cost, prices, err);
+    leat_cost_deinit(&cost);
+    leat_buffer_deinit(&out);
+    return st;
+}
+
+static enum leat_status load_prices(struct leat_cli *cli, struct leat_prices *out, struct leat_error *err) {
+    enum { PRICES_BYTES_MAX = 1 << 20 };
+    struct leat_buffer text = {0};
+    enum leat_status st = LEAT_OK;
+    if (!cli->given[OPTION_PRICES]) return leat_prices_parse(leat_prices_default, out, err);
+    st = leat_io_read_all(cli->env.io, cli->values[OPTION_PRICES].text, PRICES_BYTES_MAX, &text, err);
+    if (st == LEAT_OK) st = leat_prices_parse(text.data ? text.data : "", out, err);
+    leat_buffer_deinit(&text);
+    return st;
+}
+
+static int run(struct leat_cli *cli) {
+    struct cost c = {.cli = cli};
+    struct leat_prices prices = {0};
+    struct leat_error err = {0}, ignored;
+    if (cli->values[OPTION_PRINT_PRICES].number) {
+        fputs(leat_prices_default, stdout);
+        return LEAT_EXIT_OK;
+    }
+    if (cli->given[OPTION_ONLY]) return measure_one(cli);
+    c.scratch = scratch_of(cli);
+    c.self = leat_child_self();
+    enum leat_status st = load_prices(cli, &prices, &err);
+    int code = st == LEAT_OK ? prepare(&c, &err, &st) : LEAT_EXIT_OK;
+    if (code == LEAT_EXIT_OK && st == LEAT_OK && !c.record.records)
+        st = leat_fail(&err, LEAT_NOT_FOUND, "nothing is recorded yet: bronze holds no record; run 'leat run' for a while, better for a day");
+    if (code == LEAT_EXIT_OK && st == LEAT_OK) st = measure_all(&c, &err);
+    if (code == LEAT_EXIT_OK && st == LEAT_OK) st = report(&c, &prices, &err);
+    if (st != LEAT_OK) code = leat_cli_failed(&err);
+    if (leat_io_remove_tree(cli->env.io, c.scratch, &ignored) != LEAT_OK) fprintf(stderr, "leat: %s\n", ignored.text);
+    leat_engine_close(c.engine);
+    leat_record_deinit(&c.record);
+    leat_prices_deinit(&prices);
+    leat_buffer_deinit(&c.measured);
+    free(c.needs);
+    free(c.scratch);
+    free(c.self);
+    return code;
+}
+
+const struct leat_command leat_command_cost = {
+    .name = "cost", .arguments = "", .summary = "what each freshness would cost, measured on the project's own recorded input",
+    .options = OPTIONS, .option_count = sizeof OPTIONS / sizeof *OPTIONS,
+    .prose = "Rehearses what the sources have recorded at 24 h, 1 h, 5 min, 1 min, 10 s, 1 s and 100 ms on a simulated clock, in a scratch lake, and shows for a day:\n"
+             "CPU seconds, peak memory, bytes written, requests to an object store, hours up, the smallest machine that holds it, and money for thirty\n"
+             "days at the prices of --prices. From an hour on a timer calls 'leat run --once'; below, 'leat run' stays up. Says for each table which\n"
+             "freshness does for what it asks, and what more or less would take. 'leat run' may go on meanwhile, but not on busy processors.",
+    .run = run,
+};
