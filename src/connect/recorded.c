@@ -148,8 +148,9 @@ static enum leat_status recorded_open(struct leat_env *env, const struct leat_so
     }
     r->starts = leat_alloc(RECORDS_MAX * sizeof *r->starts);
     r->stops = leat_alloc(RECORDS_MAX * sizeof *r->stops);
-    enum leat_status st = env->io->ops->open(env->io, r->recording->path, LEAT_OPEN_READ, &r->file, err);
-    if (st == LEAT_OK) st = peek(r, err);
+    enum leat_status st = LEAT_OK;
+    if (r->recording->path) st = env->io->ops->open(env->io, r->recording->path, LEAT_OPEN_READ, &r->file, err);
+    if (r->file) st = peek(r, err);
     if (st != LEAT_OK) {
         recorded_close(&r->base);
         return st;

@@ -12,7 +12,7 @@
 
 /* Of a source under rehearsal (struct leat_source.recording). Owned by whoever rehearses. */
 struct leat_recording {
-    char *path;
+    char *path;      /* NULL: no record ever came */
     int64_t next_us; /* when the next record comes that was not given yet; INT64_MAX: none. Kept by the connector. */
 };
 /* Gives records whose time the environment's clock has reached; offsets count from 0 in each partition. Where the log has records already, goes on behind them.

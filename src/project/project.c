@@ -72,6 +72,12 @@ void leat_sink_def_deinit(struct leat_sink_def *sink) {
     *sink = (struct leat_sink_def){0};
 }
 
+void leat_project_drop_sinks(struct leat_project *project) {
+    for (size_t i = 0; i < project->sink_count; i++)
+        leat_sink_def_deinit(&project->sinks[i]);
+    project->sink_count = 0;
+}
+
 void leat_project_free(struct leat_project *project) {
     if (!project)
         return;

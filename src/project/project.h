@@ -122,6 +122,8 @@ void leat_diagnostics_print(const struct leat_diagnostics *, struct leat_buffer 
  * statements, checks options, names, references, cycles. Problems go to diags (the call is OK then, the project partial); errors: IO, LIMIT. */
 enum leat_status leat_project_load(struct leat_env *, const char *dir, struct leat_project **out, struct leat_diagnostics *diags, struct leat_error *) LEAT_MUST;
 void leat_project_free(struct leat_project *);
+/* Nothing leaves the project any more: for a rehearsal. */
+void leat_project_drop_sinks(struct leat_project *);
 /* Parses one text as if it were the only file of a project (tests, fuzzing, ALTER's candidates). `file` names it in places. */
 struct leat_project *leat_project_parse(const char *file, const char *text, size_t length, struct leat_diagnostics *diags);
 const char *leat_project_object_name(const struct leat_project *, struct leat_object_ref);

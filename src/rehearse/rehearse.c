@@ -14,7 +14,7 @@ struct leat_rehearsal {
     char *lake, *work;
     struct leat_rehearsal_options options;
     struct leat_recording *recordings; /* per source of the record */
-    struct leat_recording reference;   /* stands for references: they are read from their history */
+    struct leat_recording none;        /* of what has no recording: references, which have their history; sources that are new */
     struct leat_engine *engine;
     int64_t until_us;
     int64_t began_real_us, began_us;   /* for `speed` */
@@ -90,13 +90,14 @@ static void adjust(void *context, struct leat_project *project) {
         struct leat_source *source = &project->sources[s];
         const struct leat_recorded_source *recorded = leat_record_find(record, source->name);
         if (source->reference) {
-            source->recording = &r->reference;
-        } else if (recorded) {
-            source->recording = &r->recordings[recorded - record->sources];
+            source->recording = &r->none;
+        } else {
+            source->recording = recorded ? &r->recordings[recorded - record->sources] : &r->none;
             source->format = LEAT_FORMAT_JSON; /* records are written anew so */
         }
     }
     for (size_t t = 0; t < project->table_count; t++) adjust_table(r, &project->tables[t]);
+    leat_project_drop_sinks(project);
     if (r->options.lean) {
         set(project, "commit_interval", "3600000000us");
         set(project, "bronze_interval", "3600000000us");
@@ -155,6 +156,7 @@ enum leat_status leat_rehearsal_open(struct leat_env *env, const struct leat_reh
     r->recordings = leat_alloc((record->source_count + 1) * sizeof *r->recordings);
     for (size_t s = 0; s < record->source_count; s++)
         r->recordings[s] = (struct leat_recording){.path = record->sources[s].path, .next_us = record->sources[s].first_us};
+    r->none.next_us = INT64_MAX;
     leat_sim_clock_init(&r->clock, record->records ? record->first_us - 1 : r->real->now_us(r->real));
     r->clock.context = r;
     r->clock.clock.wait = wait_for;

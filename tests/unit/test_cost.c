@@ -1,0 +1,97 @@
+/* The model of leat cost: days from windows, machines, money; prices; the picture. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "rehearse/cost.h"
+#include "scratch.h"
+
+#define POINT(freshness, timer, window, records, cpu, bronze, commit, runs, empty)                                                                 \
+    "{\"freshness_us\":" freshness ",\"timer\":" timer ",\"window_us\":" window ",\"records\":" records ",\"steps\":10,\"cpu_us\":" cpu               \
+    ",\"wall_us\":4000000,\"peak_bytes\":100000000,\"written_bytes\":1000,\"puts\":10,\"gets\":5,\"lists\":0,\"deletes\":0,"                        \
+    "\"phases\":{\"bronze\":" bronze ",\"commit\":" commit "},\"tables\":{\"a\":{\"step\":1000,\"commit\":1000},\"<b>\":{\"step\":500,\"commit\":0}}," \
+    "\"runs\":" runs ",\"empty_cpu_us\":" empty ",\"empty_wall_us\":100000}"
+
+/* Half a day of 10,000 records. */
+static const char MEASURED[] = "[" POINT("86400000000", "true", "43200000000", "10000", "1000000", "0", "0", "1", "200000") "," /* 80 us a record */
+    POINT("10000000", "false", "2000000000", "463", "2000000", "500000", "500000", "0", "0") "," POINT("1000000", "false", "100000000", "23", "150000", "10000",
+                                                                                                  "20000", "0", "0") "]";
+
+static void model(struct leat_prices *prices, struct leat_cost *cost) {
+    OK(leat_prices_parse(leat_prices_default, prices, oops));
+    OK(leat_cost_model(MEASURED, 10000, 43200000000, 10000, 10000000, prices, cost, oops));
+}
+
+static void near(double is, double wanted) {
+    if (is < wanted * 0.999 || is > wanted * 1.001) fail_msg("%f is not %f", is, wanted);
+}
+
+static void days_follow_from_windows(void **state) {
+    (void)state;
+    struct leat_prices prices;
+    struct leat_cost cost;
+    model(&prices, &cost);
+    near(cost.records_a_day, 20000);
+    near(cost.points[0].cpu_s, (1 * (200000 + 10000) + 800000 * 2) / 1e6);
+    near(cost.points[0].hours_up, 60 / 3600.0); /* paid for a minute at least */
+    /* 463 records in 2000 s are 20001.6 a day: as many as the average. */
+    near(cost.points[1].cpu_s, 2000000 * 43.2 / 1e6 - 1.6 * 80e-6);
+    /* Commits at the rate of the long window: 1 s of 2000 instead of 0.03 of 100. */
+    near(cost.points[2].cpu_s, (150000 - 30000) * 864 / 1e6 + 1000000 * 43.2 / 1e6 + (20000 - 23 * 864) * 80e-6);
+    near(cost.points[1].hours_up, 24);
+    assert_string_equal(prices.machines[cost.points[1].machine].name, "nano");
+    near(cost.points[1].money_machine, 30 * 24 * 0.0042);
+    near(cost.points[1].puts, 432);
+    near(cost.points[1].tables[0].cpu_s, cost.points[1].cpu_s * 2000 / 2000000);
+    assert_int_equal(leat_cost_meets(&cost, 5000000), 2);
+    assert_int_equal(leat_cost_meets(&cost, 10000000), 1);
+    assert_int_equal(leat_cost_meets(&cost, 1), 2);
+    leat_cost_deinit(&cost);
+    leat_prices_deinit(&prices);
+}
+
+static void it_is_said_in_words_and_drawn(void **state) {
+    (void)state;
+    struct leat_prices prices;
+    struct leat_cost cost;
+    struct leat_buffer out = {0};
+    const struct leat_cost_need needs[] = {{"a", 5000000}};
+    model(&prices, &cost);
+    leat_cost_print(&cost, &prices, needs, 1, &out);
+    assert_non_null(strstr(out.data, "a asks for 5 s; 1 s does, at "));
+    assert_non_null(strstr(out.data, "Less: 10 s would take "));
+    leat_buffer_reset(&out);
+    leat_cost_svg(&cost, &prices, &out);
+    assert_non_null(strstr(out.data, "&#60;b&#62;"));
+    assert_null(strstr(out.data, "<b>"));
+    assert_null(strstr(out.data, "\"nan"));
+    assert_null(strstr(out.data, "-nan"));
+    assert_string_equal(out.data + out.length - 7, "</svg>\n");
+    leat_buffer_deinit(&out);
+    leat_cost_deinit(&cost);
+    leat_prices_deinit(&prices);
+}
+
+static void wrong_prices_are_told(void **state) {
+    (void)state;
+    static const char *const WRONG[] = {"machine,x,0,1,1\n", "puts,many\n", "machin,x,1,1,1\n", "currency,EUR\n"};
+    for (size_t i = 0; i < 4; i++) {
+        struct leat_prices prices;
+        struct leat_error err = {0};
+        assert_int_equal(leat_prices_parse(WRONG[i], &prices, &err), LEAT_INVALID);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(days_follow_from_windows),
+        cmocka_unit_test(it_is_said_in_words_and_drawn),
+        cmocka_unit_test(wrong_prices_are_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
