@@ -42,7 +42,7 @@ struct leat_connector_ops {
     void (*rejected)(struct leat_connector *, uint32_t partition, uint64_t offset, const char *reason);
     enum leat_status (*sync)(struct leat_connector *, struct leat_error *);
     void (*synced)(struct leat_connector *);
-    bool prompt; /* wake_fd ends every sleep: its records are not kept waiting for the next step */
+    bool prompt; /* `leat run` polls it in a thread of its own (engine/intake.c), where all of these, poll, caught_up, next_poll_us and wake_fd are called */
 };
 struct leat_connector { const struct leat_connector_ops *ops; };
 extern const struct leat_connector_ops leat_connector_file, leat_connector_http;

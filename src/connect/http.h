@@ -4,7 +4,7 @@
  * records are durable. A batch that carries an id is taken once: the newest ids (option batch_ids) are remembered in <state>/batches, made
  * durable before the records, and what says of records that the log does not have is dropped at the next start.
  *
- * The queue is bounded in bytes and batches. Offers come from any thread; everything else runs in the engine's. */
+ * The queue is bounded in bytes and batches. Offers come from any thread; everything else runs in the one that polls. */
 #ifndef LEAT_CONNECT_HTTP_H
 #define LEAT_CONNECT_HTTP_H
 
@@ -21,7 +21,7 @@ struct leat_http_batch {
     size_t byte_count;
     uint32_t *starts, *ends, count;
     const char *id; size_t id_bytes; /* NULL: none */
-    void (*done)(struct leat_http_batch *); /* in the engine's thread, once */
+    void (*done)(struct leat_http_batch *); /* in the thread that polls, once */
     /* Set before done: */
     enum leat_status status;  /* OK; CANCELLED: the engine stops, nothing of it was taken */
     bool duplicate;           /* its id was known: the offsets are those of then */
@@ -35,7 +35,7 @@ void leat_http_batch_deinit(struct leat_http_batch *); /* what the connector put
 bool leat_connector_is_http(const struct leat_connector *);
 /* OK: done will be called. BUSY: the queue is full, try again after a while. CANCELLED: closed. LIMIT: more than a block of the log takes. */
 enum leat_status leat_http_offer(struct leat_connector *, struct leat_http_batch *, struct leat_error *) LEAT_MUST;
-/* The engine's thread: takes no more; what waits is cancelled. */
+/* When nobody polls any more: takes no more; what waits is cancelled. */
 void leat_http_stop(struct leat_connector *);
 /* Any thread: batches and bytes that wait, for status and back-pressure. */
 void leat_http_waiting(struct leat_connector *, uint64_t *batches, uint64_t *bytes);

@@ -50,7 +50,9 @@ static enum leat_status trim_logs(struct leat_engine *engine, struct leat_error 
             }
             floors[i] = (struct leat_log_end){.partition = partition, .next_offset = needed};
         }
+        pthread_mutex_lock(&src->log_lock);
         enum leat_status st = leat_log_trim(src->log, floors, src->ends.count, err);
+        pthread_mutex_unlock(&src->log_lock);
         free(floors);
         if (st != LEAT_OK) return st;
     }

@@ -90,7 +90,7 @@ static void add_dead(struct leat_chunk *chunk, const struct leat_block *b, uint3
 }
 
 /* Rule 16: a time further ahead of arrival than max_future is dead letter and never moves a watermark. */
-static void drop_future_rows(struct leat_src *src, struct leat_chunk *chunk, const struct leat_block *b, uint32_t *records,
+static void drop_future_rows(const struct leat_src *src, struct leat_chunk *chunk, const struct leat_block *b, uint32_t *records,
                              uint8_t *lossy) {
     int column = src->def->event_time;
     int64_t max_future_us = leat_setting_int(src->engine->project, "max_future");
@@ -135,8 +135,8 @@ static int by_offset(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-enum leat_status leat_chunk_decode(struct leat_src *src, const struct leat_block *block, struct leat_chunk **out,
-                                   struct leat_error *err) {
+enum leat_status leat_chunk_decode(const struct leat_src *src, struct leat_decoder *decoder, const struct leat_block *block,
+                                   struct leat_chunk **out, struct leat_error *err) {
     struct leat_chunk *chunk = leat_alloc(sizeof *chunk);
     struct leat_block b = *block;
     uint32_t *records = leat_alloc((b.record_count + 1) * sizeof *records);
@@ -154,7 +154,7 @@ enum leat_status leat_chunk_decode(struct leat_src *src, const struct leat_block
     memset(chunk->payload + b.payload_bytes, 0, 64);
     b.payload = chunk->payload;
     leat_changes_init(&chunk->rows, &src->def->schema);
-    enum leat_status st = leat_decode(src->decoder, &b, 0, b.record_count, &chunk->rows, records, lossy, &rejects,
+    enum leat_status st = leat_decode(decoder, &b, 0, b.record_count, &chunk->rows, records, lossy, &rejects,
                                       &reject_count, err);
     if (st != LEAT_OK) goto out;
     for (size_t i = 0; i < reject_count; i++) add_dead(chunk, &b, rejects[i].record, rejects[i].reason);

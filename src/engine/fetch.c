@@ -53,15 +53,18 @@ static void take_from(struct fetching *f, const struct leat_chunk *chunk) {
 static enum leat_status read_log(struct fetching *f, uint32_t partition, uint64_t from, uint64_t to, struct leat_error *err) {
     struct leat_log_cursor *cursor;
     struct leat_block block;
+    pthread_mutex_lock(&f->src->log_lock);
     enum leat_status st = leat_log_read(f->src->log, partition, from, to, &cursor, err);
-    if (st != LEAT_OK) return st;
+    if (st != LEAT_OK) goto out;
     while ((st = leat_log_next(cursor, &block, err)) == LEAT_OK) {
         struct leat_chunk *chunk;
-        if ((st = leat_chunk_decode(f->src, &block, &chunk, err)) != LEAT_OK) break;
+        if ((st = leat_chunk_decode(f->src, f->src->decoder, &block, &chunk, err)) != LEAT_OK) break;
         take_from(f, chunk);
         leat_chunk_free(chunk);
     }
     leat_log_cursor_close(cursor);
+out:
+    pthread_mutex_unlock(&f->src->log_lock);
     return st == LEAT_END ? LEAT_OK : st;
 }
 
@@ -69,7 +72,9 @@ static enum leat_status read_log(struct fetching *f, uint32_t partition, uint64_
  * is a query over many files, as many as one query may name. */
 static size_t run_length(const struct fetching *f, size_t from, bool *log) {
     const struct wanted *first = &f->wanted[from], *last = first;
+    pthread_mutex_lock(&f->src->log_lock);
     uint64_t in_log = leat_log_first_offset(f->src->log, first->partition);
+    pthread_mutex_unlock(&f->src->log_lock);
     *log = first->offset >= in_log;
     for (size_t k = from + 1; k < f->count && f->wanted[k].partition == first->partition && (f->wanted[k].offset >= in_log) == *log; k++) {
         if (f->wanted[k].found) continue;

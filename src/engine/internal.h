@@ -54,6 +54,8 @@ struct leat_cut_set { bool *sources; int64_t *floors; };
 struct leat_partition_time { uint32_t partition; int64_t max_event_us; };
 struct leat_src {
     struct leat_engine *engine;
+    struct leat_intake *intake;         /* NULL: the engine's own thread polls */
+    pthread_mutex_t log_lock;           /* held while the log is used: an intake uses it too */
     const struct leat_source *def;
     int index;
     struct leat_connector *connector;   /* NULL when read-only */
@@ -224,13 +226,24 @@ void leat_cursors_free(struct leat_cursors *);
 json_t *leat_cursors_json(const struct leat_cursors *);
 void leat_cursors_parse(struct leat_cursors *, const json_t *);
 /* Decodes a block into a new chunk (payload copied). */
-enum leat_status leat_chunk_decode(struct leat_src *, const struct leat_block *, struct leat_chunk **out, struct leat_error *) LEAT_MUST;
+enum leat_status leat_chunk_decode(const struct leat_src *, struct leat_decoder *, const struct leat_block *, struct leat_chunk **out, struct leat_error *) LEAT_MUST;
 
 /* source.c */
 enum leat_status leat_src_open(struct leat_engine *, int index, struct leat_error *) LEAT_MUST;
 void leat_src_close(struct leat_src *);
 enum leat_status leat_src_poll(struct leat_src *, uint64_t *records, struct leat_error *) LEAT_MUST;  /* append, not synced */
 enum leat_status leat_src_sync(struct leat_src *, struct leat_error *) LEAT_MUST; /* what was polled is durable, and whoever waits for that is told */
+void leat_src_tell_rejected(const struct leat_src *, const struct leat_chunk *);
+/* Records that the log has: the source's end moves past them. chunk (NULL: none) is taken, or freed where it is not the time for it. */
+enum leat_status leat_src_took(struct leat_src *, uint32_t partition, uint64_t from, uint32_t count, int64_t arrival_us, struct leat_chunk *, struct leat_error *) LEAT_MUST;
+
+/* intake.c */
+enum leat_status leat_intake_start(struct leat_src *, uint64_t rows_max, struct leat_error *) LEAT_MUST;
+enum leat_status leat_intake_stop(struct leat_src *, struct leat_error *) LEAT_MUST; /* what it had taken in is the engine's then */
+enum leat_status leat_intake_take(struct leat_intake *, uint64_t *records, bool *caught_up, struct leat_error *) LEAT_MUST;
+int leat_intake_fd(const struct leat_intake *); /* readable: there is something to take */
+enum leat_status leat_intakes_start(struct leat_engine *, struct leat_error *) LEAT_MUST; /* source.c: of all sources that are prompt */
+enum leat_status leat_intakes_stop(struct leat_engine *, struct leat_error *) LEAT_MUST;
 
 /* Makes chunks of waiting records until memory's bound, or (upto given) of everything below it. */
 enum leat_status leat_src_refill(struct leat_src *, const struct leat_cursors *upto, struct leat_error *) LEAT_MUST;

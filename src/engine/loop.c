@@ -27,7 +27,7 @@ enum leat_status leat_engine_ingest(struct leat_engine *engine, uint64_t *got, s
         uint64_t records = 0;
         if ((st = leat_src_poll(src, &records, err)) != LEAT_OK) return leat_prepend(err, "source \"%s\"", src->def->name);
         /* Rule 6: nothing of these records leaves before this has returned. */
-        if (records && (st = leat_src_sync(src, err)) != LEAT_OK) return st;
+        if (records && !src->intake && (st = leat_src_sync(src, err)) != LEAT_OK) return st;
         *got += records;
     }
     leat_phase_end(engine, LEAT_PHASE_INGEST, cpu);
@@ -235,7 +235,7 @@ static void give_back_memory(struct leat_engine *engine) {
 }
 
 /* How long to sleep: until something is due, or the sources must be asked again, whichever is first. A wake-up by a
- * source's descriptor ends the sleep early, but under load only where somebody waits for the answer. */
+ * source's descriptor ends the sleep early, but polls are at least a tenth of the shortest freshness apart. */
 static void sleep_until_due(struct leat_engine *engine, bool got_input) {
     struct leat_clock *clock = engine->env->clock;
     int64_t now = leat_engine_now(engine), due = next_due(engine), shortest = INT64_MAX;
@@ -245,10 +245,10 @@ static void sleep_until_due(struct leat_engine *engine, bool got_input) {
     for (size_t s = 0; s < engine->project->source_count; s++) {
         struct leat_src *src = &engine->sources[s];
         if (engine->references[s]) continue;
-        int64_t wait = src->connector->ops->next_poll_us(src->connector);
-        int fd = src->connector->ops->wake_fd(src->connector);
+        int64_t wait = src->intake ? -1 : src->connector->ops->next_poll_us(src->connector);
+        int fd = src->intake ? leat_intake_fd(src->intake) : src->connector->ops->wake_fd(src->connector);
         if (wait >= 0) due = earlier(due, now + (shortest == INT64_MAX ? wait : earlier(wait, shortest / 2)));
-        if (fd >= 0 && (!got_input || src->connector->ops->prompt)) fds[fd_count++] = fd;
+        if (fd >= 0 && (!got_input || engine->waits)) fds[fd_count++] = fd;
     }
     /* Under load, rest until the next step may be due instead of waking for every write. */
     if (got_input && shortest != INT64_MAX) due = earlier(due, now + shortest * 4 / 5);
@@ -266,9 +266,9 @@ out:
 }
 
 enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *stop, struct leat_error *err) {
-    enum leat_status st = LEAT_OK;
+    enum leat_status st = leat_intakes_start(engine, err);
     bool did;
-    while (!*stop) {
+    while (st == LEAT_OK && !*stop) {
         uint64_t got;
         leat_mailbox_run(engine);
         if ((st = leat_engine_ingest(engine, &got, err)) != LEAT_OK) break;
@@ -279,6 +279,12 @@ enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *s
         if ((st = leat_engine_batch(engine, false, err)) != LEAT_OK) break;
         if ((st = leat_engine_publish_status(engine, err)) != LEAT_OK) break;
         sleep_until_due(engine, got > 0);
+    }
+    struct leat_error problem;
+    enum leat_status stopped = leat_intakes_stop(engine, &problem);
+    if (st == LEAT_OK && stopped != LEAT_OK) {
+        st = stopped;
+        *err = problem;
     }
     leat_waits_cancel(engine);
     leat_mailbox_close(engine);

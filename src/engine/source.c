@@ -25,6 +25,7 @@ enum leat_status leat_src_open(struct leat_engine *engine, int index, struct lea
     struct leat_src *src = &engine->sources[index];
     enum leat_status st;
     char *log_dir = NULL, *state_dir = NULL;
+    pthread_mutex_init(&src->log_lock, NULL);
     src->engine = engine;
     src->index = index;
     src->def = &engine->project->sources[index];
@@ -66,6 +67,9 @@ static void drop_chunks(struct leat_src *src) {
 }
 
 void leat_src_close(struct leat_src *src) {
+    struct leat_error ignored;
+    if (src->intake && leat_intake_stop(src, &ignored) != LEAT_OK) leat_log(src->engine->env, LEAT_LOG_WARN, "source %s: %s", src->def->name, ignored.text);
+    if (src->engine) pthread_mutex_destroy(&src->log_lock);
     if (src->connector) src->connector->ops->close(src->connector);
     if (src->log) leat_log_close(src->log);
     if (src->decoder) leat_decoder_close(src->decoder);
@@ -83,7 +87,7 @@ void leat_src_close(struct leat_src *src) {
     *src = (struct leat_src){0};
 }
 
-static void tell_rejected(struct leat_src *src, const struct leat_chunk *chunk) {
+void leat_src_tell_rejected(const struct leat_src *src, const struct leat_chunk *chunk) {
     if (!src->connector->ops->rejected) return;
     for (size_t i = 0; i < chunk->dead_count; i++)
         src->connector->ops->rejected(src->connector, chunk->partition, chunk->dead[i].offset, chunk->dead[i].reason);
@@ -97,41 +101,79 @@ enum leat_status leat_src_sync(struct leat_src *src, struct leat_error *err) {
     return st;
 }
 
+/* Memory is bounded: what does not fit is read from the log when the groups have caught up. */
+static bool has_room(const struct leat_src *src, uint32_t partition, uint64_t from) {
+    return leat_cursor_get(&src->loaded, partition) == from && src->chunk_rows < chunk_rows_max(src);
+}
+
+enum leat_status leat_src_took(struct leat_src *src, uint32_t partition, uint64_t from, uint32_t count, int64_t arrival_us, struct leat_chunk *chunk,
+                               struct leat_error *err) {
+    bool room = has_room(src, partition, from);
+    src->last_arrival_us = arrival_us;
+    leat_cursor_set(&src->ends, partition, from + count);
+    if (chunk && room)
+        add_chunk(src, chunk);
+    else
+        leat_chunk_free(chunk);
+    return leat_idle_record(src, partition, err);
+}
+
+/* Takes one block of the connector into the log. END: there is none now. *polled: the connector gave one; what fails then is ours. */
+static enum leat_status poll_block(struct leat_src *src, uint64_t *records, size_t *bytes, bool *polled, struct leat_error *err) {
+    const struct leat_connector_ops *ops = src->connector->ops;
+    struct leat_block block = {0};
+    struct leat_chunk *chunk = NULL;
+    enum leat_status st = ops->poll(src->connector, POLL_BYTES, &block, err);
+    if (!(*polled = st == LEAT_OK)) return st;
+    int64_t now = leat_engine_now(src->engine);
+    block.arrival_us = now > src->last_arrival_us ? now : src->last_arrival_us;
+    if ((st = leat_log_append(src->log, &block, err)) != LEAT_OK) return st;
+    if (ops->rejected || has_room(src, block.partition, block.base_offset)) st = leat_chunk_decode(src, src->decoder, &block, &chunk, err);
+    if (st != LEAT_OK) return st;
+    if (chunk) leat_src_tell_rejected(src, chunk);
+    *records += block.record_count;
+    *bytes += block.payload_bytes;
+    return leat_src_took(src, block.partition, block.base_offset, block.record_count, block.arrival_us, chunk, err);
+}
+
 enum leat_status leat_src_poll(struct leat_src *src, uint64_t *records, struct leat_error *err) {
     size_t total_bytes = 0;
-    bool ended = false;
-    while (total_bytes < POLL_TOTAL_BYTES) {
-        struct leat_block block = {0};
-        struct leat_chunk *chunk;
-        enum leat_status st = src->connector->ops->poll(src->connector, POLL_BYTES, &block, err);
-        if ((ended = st == LEAT_END)) break;
-        if (st != LEAT_OK) {
-            if (err->fatal || !(err->bad_data || err->retriable)) return st;
-            leat_log(src->engine->env, LEAT_LOG_WARN, "source %s: %s", src->def->name, err->text);
-            if (err->retriable) break;
-            continue;
-        }
-        int64_t now = leat_engine_now(src->engine);
-        block.arrival_us = now > src->last_arrival_us ? now : src->last_arrival_us;
-        if ((st = leat_log_append(src->log, &block, err)) != LEAT_OK) return st;
-        src->last_arrival_us = block.arrival_us;
-        bool caught_up = leat_cursor_get(&src->loaded, block.partition) == block.base_offset;
-        leat_cursor_set(&src->ends, block.partition, block.base_offset + block.record_count);
-        if ((st = leat_idle_record(src, block.partition, err)) != LEAT_OK) return st;
-        *records += block.record_count;
-        total_bytes += block.payload_bytes;
-        /* Memory is bounded: what does not fit is read from the log when the groups have caught up. */
-        bool keep = caught_up && src->chunk_rows < chunk_rows_max(src);
-        if (!keep && !src->connector->ops->rejected) continue;
-        if ((st = leat_chunk_decode(src, &block, &chunk, err)) != LEAT_OK) return st;
-        tell_rejected(src, chunk);
-        if (keep)
-            add_chunk(src, chunk);
-        else
-            leat_chunk_free(chunk);
+    bool caught_up = false;
+    enum leat_status st = LEAT_OK;
+    if (src->intake) {
+        if ((st = leat_intake_take(src->intake, records, &caught_up, err)) != LEAT_OK) return st;
+        return leat_idle_polled(src, caught_up, err);
+    }
+    while (total_bytes < POLL_TOTAL_BYTES && st != LEAT_END) {
+        bool polled;
+        st = poll_block(src, records, &total_bytes, &polled, err);
+        if (st == LEAT_OK || st == LEAT_END) continue;
+        if (polled || err->fatal || !(err->bad_data || err->retriable)) return st;
+        leat_log(src->engine->env, LEAT_LOG_WARN, "source %s: %s", src->def->name, err->text);
+        if (err->retriable) break;
     }
     if (src->connector->ops->finished(src->connector)) src->finished = true;
-    return leat_idle_polled(src, ended && src->connector->ops->caught_up(src->connector), err);
+    return leat_idle_polled(src, st == LEAT_END && src->connector->ops->caught_up(src->connector), err);
+}
+
+enum leat_status leat_intakes_start(struct leat_engine *engine, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
+    for (size_t s = 0; s < engine->project->source_count && st == LEAT_OK; s++)
+        if (!engine->references[s] && engine->sources[s].connector->ops->prompt)
+            st = leat_intake_start(&engine->sources[s], chunk_rows_max(&engine->sources[s]) / 2, err);
+    return st;
+}
+
+enum leat_status leat_intakes_stop(struct leat_engine *engine, struct leat_error *err) {
+    enum leat_status first = LEAT_OK;
+    for (size_t s = 0; s < engine->project->source_count; s++) {
+        struct leat_error problem = {0};
+        enum leat_status st = leat_intake_stop(&engine->sources[s], &problem);
+        if (st == LEAT_OK || first != LEAT_OK) continue;
+        first = st;
+        *err = problem;
+    }
+    return first;
 }
 
 static enum leat_status take_chunk(void *context, struct leat_chunk *chunk, struct leat_error *err) {
@@ -144,21 +186,27 @@ static enum leat_status load_from_log(struct leat_src *src, uint32_t partition, 
                                       struct leat_error *err) {
     struct leat_log_cursor *cursor;
     struct leat_block block;
+    pthread_mutex_lock(&src->log_lock);
     enum leat_status st = leat_log_read(src->log, partition, from, to, &cursor, err);
-    if (st != LEAT_OK) return st;
+    if (st != LEAT_OK) goto out;
     while (src->chunk_rows < rows_max && (st = leat_log_next(cursor, &block, err)) == LEAT_OK) {
         struct leat_chunk *chunk;
-        if ((st = leat_chunk_decode(src, &block, &chunk, err)) != LEAT_OK) break;
+        if ((st = leat_chunk_decode(src, src->decoder, &block, &chunk, err)) != LEAT_OK) break;
         add_chunk(src, chunk);
     }
     leat_log_cursor_close(cursor);
+out:
+    pthread_mutex_unlock(&src->log_lock);
     return st == LEAT_END ? LEAT_OK : st;
 }
 
 /* Loads the next slice of one partition, from the log where it has it, else from bronze (rule 14). */
 static enum leat_status load_partition(struct leat_src *src, uint32_t partition, uint64_t to, uint64_t rows_max, struct leat_error *err) {
     enum { BRONZE_SLICE = 500000 };
-    uint64_t next = leat_cursor_get(&src->loaded, partition), in_log = leat_log_first_offset(src->log, partition);
+    uint64_t next = leat_cursor_get(&src->loaded, partition), in_log;
+    pthread_mutex_lock(&src->log_lock);
+    in_log = leat_log_first_offset(src->log, partition);
+    pthread_mutex_unlock(&src->log_lock);
     enum leat_status st;
     while (next < to && src->chunk_rows < rows_max) {
         if (next >= in_log) return load_from_log(src, partition, next, to, rows_max, err);

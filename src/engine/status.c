@@ -92,13 +92,20 @@ static json_t *table_json(struct leat_engine *engine, struct leat_gtable *table)
     return json;
 }
 
+static json_t *log_bytes_json(struct leat_src *src) {
+    pthread_mutex_lock(&src->log_lock);
+    uint64_t bytes = leat_log_size_bytes(src->log);
+    pthread_mutex_unlock(&src->log_lock);
+    return json_integer((json_int_t)bytes);
+}
+
 static json_t *source_json(struct leat_engine *engine, size_t s) {
     const struct leat_source *def = &engine->project->sources[s];
     if (engine->references[s])
         return json_pack("{s:s,s:b,s:I,s:I}", "name", def->name, "reference", 1, "version",
                          (json_int_t)leat_reference_version(engine->references[s]), "rows",
                          (json_int_t)leat_reference_rows(engine->references[s]));
-    const struct leat_src *src = &engine->sources[s];
+    struct leat_src *src = &engine->sources[s];
     uint64_t records = 0, dead = 0;
     int64_t watermark = INT64_MAX;
     for (size_t i = 0; i < src->ends.count; i++) records += src->ends.items[i].next;
@@ -110,7 +117,7 @@ static json_t *source_json(struct leat_engine *engine, size_t s) {
                              "dead", (json_int_t)dead, "bronze_waiting", (json_int_t)leat_bronze_waiting(src), "offsets",
                              leat_cursors_json(&src->ends), "watermark_us", time_or_null(watermark));
     if (src->whole.idle) json_object_set_new(json, "idle", json_true());
-    if (src->log) json_object_set_new(json, "log_bytes", json_integer((json_int_t)leat_log_size_bytes(src->log)));
+    if (src->log) json_object_set_new(json, "log_bytes", log_bytes_json(src));
     return json;
 }
 

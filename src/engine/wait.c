@@ -69,7 +69,7 @@ static void finish(struct leat_engine *engine, struct leat_wait *wait, enum leat
     struct leat_error ignored;
     enum leat_status st = LEAT_OK;
     uint64_t after = wait->after_step;
-    while (status == LEAT_OK && (st = leat_live_next(engine->live, table, after, &changes, &ignored)) == LEAT_OK) {
+    while (status == LEAT_OK && wait->begun && (st = leat_live_next(engine->live, table, after, &changes, &ignored)) == LEAT_OK) {
         after = changes.step;
         add_changes(wait, changes.rows);
         leat_live_release(&changes);
@@ -81,8 +81,6 @@ static void finish(struct leat_engine *engine, struct leat_wait *wait, enum leat
 
 void leat_engine_wait(struct leat_engine *engine, struct leat_wait *wait) {
     leat_changes_init(&wait->changes, &leat_live_table_at(engine->live, (size_t)wait->table)->schema);
-    wait->after_step = engine->step;
-    take_keys(engine, wait);
     wait->next = engine->waits;
     engine->waits = wait;
 }
@@ -122,10 +120,17 @@ static enum leat_status step_for_all(struct leat_engine *engine, struct leat_err
 
 enum leat_status leat_waits_step(struct leat_engine *engine, struct leat_error *err) {
     if (!engine->waits) return LEAT_OK;
+    for (struct leat_wait *wait = engine->waits; wait; wait = wait->next) {
+        const struct leat_src *src = &engine->sources[wait->source];
+        if (wait->begun || leat_cursor_get(&src->ends, wait->partition) < wait->to) continue; /* on their way from the intake */
+        wait->begun = true;
+        wait->after_step = engine->step;
+        take_keys(engine, wait);
+    }
     enum leat_status st = step_for_all(engine, err);
     int64_t now = engine->env->clock->monotonic_us(engine->env->clock);
     for (struct leat_wait **at = &engine->waits, *wait; st == LEAT_OK && (wait = *at);) {
-        bool passed = has_passed(engine, wait);
+        bool passed = wait->begun && has_passed(engine, wait);
         if (!passed && now < wait->deadline_us) {
             at = &wait->next;
             continue;

@@ -25,6 +25,7 @@ struct leat_wait {
     struct leat_hash128 *keys;
     size_t key_count;
     uint64_t after_step;
+    bool begun;          /* the engine has the records */
     struct leat_wait *next;
 };
 /* The engine's thread (a call, a connector's answer), of an engine that serves. */

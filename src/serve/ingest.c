@@ -14,6 +14,7 @@ enum { WAIT_MS = 5000, WAIT_MS_MAX = 60000, BATCH_ID_MAX = 200 };
 struct work {
     struct leat_http_batch batch; /* first: done gets it */
     struct leat_wait wait;
+    struct leat_call call;
     struct leat_request *request;
     struct leat_records records;
     char *id;
@@ -43,7 +44,7 @@ static void put_rejects(struct leat_buffer *out, const struct leat_http_batch *b
 }
 
 static void put_changes(struct leat_buffer *out, const struct work *w) {
-    const struct leat_changes *rows = &w->wait.changes;
+    const struct leat_changes *rows = &w->wait.changes; /* empty, without a schema, when the engine stopped before */
     bool keyed = w->table->key_count > 0;
     leat_put(out, ",\"wait\":{\"table\":");
     leat_put_json_string(out, w->table->name, strlen(w->table->name));
@@ -110,6 +111,16 @@ static void waited(struct leat_wait *wait, enum leat_status status) {
     leat_request_resume(w->request);
 }
 
+/* The engine's; NULL: it has stopped. */
+static void begin_wait(struct leat_call *call, struct leat_engine *engine) {
+    struct work *w = (struct work *)((char *)call - offsetof(struct work, call));
+    if (engine)
+        leat_engine_wait(engine, &w->wait);
+    else
+        waited(&w->wait, LEAT_CANCELLED);
+}
+
+/* Where the source is polled. */
 static void durable(struct leat_http_batch *batch) {
     struct work *w = (struct work *)(void *)batch;
     if (!w->table || batch->status != LEAT_OK) {
@@ -120,7 +131,8 @@ static void durable(struct leat_http_batch *batch) {
     w->wait.from = batch->from;
     w->wait.to = batch->to;
     w->wait.done = waited;
-    leat_engine_wait(w->request->serve->engine, &w->wait);
+    w->call.run = begin_wait;
+    leat_engine_post(w->request->serve->engine, &w->call);
 }
 
 /* ---- the request ------------------------------------------------------------------------------------------------------ */

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "base/usage.h"
+#include "connect/http.h"
 #include "serve/internal.h"
 
 enum {
@@ -461,7 +462,11 @@ void leat_serve_close(struct leat_serve *serve) {
     atomic_store(&serve->closing, true);
     leat_streams_stop(serve);
     leat_queries_close(serve);
-    /* What the engine still had to answer it has cancelled; the answers need a moment to be on their way. */
+    for (size_t i = 0; i < serve->project->source_count; i++) {
+        struct leat_connector *connector = leat_engine_connector(serve->engine, i);
+        if (leat_connector_is_http(connector)) leat_http_stop(connector);
+    }
+    /* The engine has cancelled what it still had to answer; the answers need a moment to be on their way. */
     struct leat_clock *clock = serve->env->clock;
     for (int i = 0; i < 500 && atomic_load(&serve->outstanding) > 0; i++) clock->sleep_until(clock, clock->monotonic_us(clock) + 10000);
     if (serve->daemon) MHD_stop_daemon(serve->daemon);
