@@ -11,6 +11,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -257,8 +258,165 @@ def many_steps():
     figure("many_steps_scan", float(result[0]), "times a compacted table", "lower")
 
 
+class Served:
+    """leat run over HTTP, on a fresh project."""
+
+    def __init__(self, name, project):
+        self.dir = fresh(name)
+        shutil.copy(HERE + f"/projects/{project}/project.sql", self.dir)
+        self.child = subprocess.Popen([args.leat, "run", "--listen", "127.0.0.1:0", "--project", self.dir], stderr=subprocess.PIPE, text=True)
+        self.port = int(self.child.stderr.readline().rsplit(":", 1)[1])
+        self.pid = self.child.pid
+
+    def stop(self):
+        self.child.send_signal(signal.SIGTERM)
+        self.child.wait()
+
+
+def http_load(*arguments, background=False):
+    command = [os.path.join(os.path.dirname(args.leat), "http_bench"), *map(str, arguments)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return child if background else http_result(child)
+
+
+def http_result(child):
+    out = child.communicate()[0].split()
+    if child.returncode:
+        sys.exit("http_bench failed")
+    names = ("requests", "refused", "seconds", "p50", "p99", "largest", "cpu")
+    result = dict(zip(names, map(float, out)))
+    if result["refused"]:
+        problems.append(f"{result['refused']:.0f} requests were not answered by 200")
+        print("  " + problems[-1], flush=True)
+    return result
+
+
+def cpu_seconds(pid, work):
+    before = cpu_of(pid)
+    result = work()
+    return cpu_of(pid) - before, result
+
+
+def http_post_to_readable():
+    server = Served("readable", "http")
+    load = http_load("post", server.port, "/v1/sources/events", 17, 100, 16, 100, 250, background=True)  # 10,000 events/s
+    time.sleep(1)
+    seen = http_load("probe", server.port, "events", "cards", 15, 100)
+    http_result(load)
+    server.stop()
+    print(f"  {seen['requests']:.0f} rows posted and read back beside 10,000 events/s; at freshness 100 ms; largest {seen['largest']:.0f} ms")
+    figure("post_to_readable_ms_p50", seen["p50"], "ms", "lower")
+    figure("post_to_readable_ms_p99", seen["p99"], "ms", "lower")
+
+
+def http_verdict():
+    server = Served("verdict", "http")
+    result = http_load("post", server.port, "/v1/sources/events?wait=cards", 10, 5000, 64, 1, 250)
+    server.stop()
+    print(f"  {result['requests'] / result['seconds']:.0f} verdicts/s, median {result['p50']:.1f} ms, largest {result['largest']:.0f} ms")
+    figure("fraud_verdict_ms_p99", result["p99"], "ms", "lower")
+
+
+def http_acked():
+    server = Served("acked", "http_ingest")
+    result = http_load("post", server.port, "/v1/sources/events", 15, 500, 32, 100, 1000)  # 50,000 events of 1 KB a second
+    server.stop()
+    print(f"  {result['requests'] * 100 / result['seconds']:.0f} events/s, median {result['p50']:.1f} ms, largest {result['largest']:.0f} ms")
+    figure("acked_50k_x_1kb_p99_ms", result["p99"], "ms", "lower")
+
+
+def version_of(*command):
+    out = subprocess.run(command, capture_output=True, text=True)
+    return (out.stdout + out.stderr).split("\n")[0]
+
+
+def nginx(config):
+    """One worker that reads bodies and answers 200: (process of the worker, port)."""
+    path, port = fresh("nginx"), free_port()
+    with open(path + "/nginx.conf", "w") as out:
+        out.write(config.format(path=path, port=port))
+    master = subprocess.Popen(["nginx", "-p", path, "-c", path + "/nginx.conf", "-e", path + "/error.log"])
+    time.sleep(1)
+    worker = subprocess.run(["pgrep", "-P", str(master.pid)], capture_output=True, text=True).stdout.split()
+    return master, int(worker[0]), port
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+NGINX = """daemon off; worker_processes 1; pid {path}/pid; error_log {path}/error.log;
+events {{ worker_connections 1024; }}
+http {{ access_log off; client_max_body_size 64m; client_body_buffer_size 1m; client_body_temp_path {path}; keepalive_requests 100000000;
+  proxy_temp_path {path}; fastcgi_temp_path {path}; uwsgi_temp_path {path}; scgi_temp_path {path};
+  server {{ listen 127.0.0.1:{port}; location / {{ return 200; }} }} }}
+"""
+
+
+def http_ingest():
+    if not shutil.which("nginx"):
+        print("http_ingest skipped: nginx is not here (scripts/bootstrap --peers)")
+        return
+    server = Served("ingest", "http_ingest")
+    cpu, ours = cpu_seconds(server.pid, lambda: http_load("post", server.port, "/v1/sources/events", 6, 0, 8, 100, 1000))
+    server.stop()
+    master, worker, port = nginx(NGINX)
+    peer_cpu, theirs = cpu_seconds(worker, lambda: http_load("post", port, "/", 4, 0, 8, 100, 1000))
+    master.terminate()
+    master.wait()
+    print(f"  leat {ours['requests'] * 100 / ours['seconds']:.0f} events/s: received, decoded, synced, stepped, archived; nginx {theirs['requests'] * 100 / theirs['seconds']:.0f} "
+          "events/s: bodies read and thrown away")
+    figure("http_ingest_events_per_cpu_s", ours["requests"] * 100 / cpu, "events/CPU s", "higher", "nginx, bodies to nowhere", version_of("nginx", "-v"),
+           theirs["requests"] * 100 / peer_cpu)
+
+
+def http_point_reads():
+    if not shutil.which("redis-server"):
+        print("point_reads skipped: redis is not here (scripts/bootstrap --peers)")
+        return
+    keys, server = 10000, Served("reads", "http")
+    http_load("post", server.port, "/v1/sources/events", 2, 100, 8, 100, 250)
+    load = http_load("post", server.port, "/v1/sources/events", 8, 10, 4, 100, 250, background=True)  # 1,000 events/s beside
+    before = cpu_of(server.pid)
+    alone = http_load("get", server.port, "/v1/tables/cards/rows/c-", 6, 0, 32, keys)
+    cpu = cpu_of(server.pid) - before
+    http_result(load)
+    server.stop()
+    port, path = free_port(), fresh("redis")
+    redis = subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", path], stdout=subprocess.DEVNULL)
+    time.sleep(0.5)
+    tool = ["redis-benchmark", "-p", str(port), "-c", "32", "-q", "-r", str(keys)]
+    row = '{"card":"c-1234","n":100,"total":25050.00,"last":"2026-01-31T12:00:00"}'
+    subprocess.run([*tool, "-n", str(10 * keys), "SET", "c-__rand_int__", row], stdout=subprocess.DEVNULL, check=True)
+    reads = 400000
+    peer_cpu, _ = cpu_seconds(redis.pid, lambda: subprocess.run([*tool, "-n", str(reads), "GET", "c-__rand_int__"], stdout=subprocess.DEVNULL, check=True))
+    redis.terminate()
+    redis.wait()
+    print(f"  leat {alone['requests'] / alone['seconds']:.0f} reads/s, p99 {alone['p99']:.1f} ms; HTTP's request and answer are 60 and 200 bytes, RESP's 30 and 80, "
+          "and leat makes the JSON for each answer")
+    figure("point_reads_per_cpu_s", alone["requests"] / cpu, "reads/CPU s", "higher", "Redis GET over RESP", version_of("redis-server", "--version").split(" sha")[0], reads / peer_cpu)
+
+
+def http_slow_clients():
+    server = Served("slow", "http")
+    http_load("post", server.port, "/v1/sources/events", 1, 100, 8, 100, 250)
+    before = http_load("get", server.port, "/v1/tables/cards/rows/c-", 4, 2000, 16, 10000)
+    held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(1000)]
+    for s in held:
+        s.sendall(b"POST /v1/sources/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{")
+    beside = http_load("get", server.port, "/v1/tables/cards/rows/c-", 4, 2000, 16, 10000)
+    for s in held:
+        s.close()
+    server.stop()
+    print(f"  p99 of 2,000 reads/s: {before['p99']:.2f} ms, with 1,000 slow clients {beside['p99']:.2f} ms")
+    figure("slow_clients_p99_ratio", beside["p99"] / before["p99"], "ratio", "lower")
+
+
 BENCHES = dict(stream=stream_over_batch, aggregate=aggregate_per_core, nightly=nightly, restart=restart, steps=many_steps,
-               rates=stream_cpu_percent, idle=idle)
+               rates=stream_cpu_percent, idle=idle,
+               readable=http_post_to_readable, verdict=http_verdict, acked=http_acked, ingest=http_ingest, reads=http_point_reads, slow=http_slow_clients)
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

@@ -2,7 +2,7 @@
  *
  *   http_bench post PORT PATH SECONDS RATE CONNECTIONS BATCH BYTES   records of BYTES bytes, BATCH a request; RATE requests a second, 0: all that go
  *   http_bench get PORT PATH SECONDS RATE CONNECTIONS KEYS           PATH and a number below KEYS
- *   http_bench probe PORT SOURCE TABLE SECONDS EVERY_MS              one record with a new key; how long until its row can be read
+ *   http_bench probe PORT SOURCE TABLE SECONDS EVERY_MS              one record with a new key, EVERY_MS apart on average; how long until its row can be read
  *
  * Prints: requests, not answered by 200, seconds, p50 and p99 and largest latency in ms, CPU seconds of this program. */
 #include <arpa/inet.h>
@@ -186,9 +186,10 @@ static void load(bool post, const char *path, double seconds, double rate, int c
             asked++;
             send_more(c);
         }
-        double next = rate > 0 ? start + (double)asked / rate : now + 1;
-        int wait_ms = idle && rate > 0 && next < end ? (int)((next - now_s()) * 1000) : 100;
-        int n = epoll_wait(epoll, events, 256, wait_ms < 0 ? 0 : wait_ms);
+        double next = start + (double)asked / (rate > 0 ? rate : 1);
+        double left = idle && rate > 0 && next < end ? next - now_s() : 0.1;
+        struct timespec wait = {.tv_nsec = left > 0 ? (long)(left * 1e9) : 0};
+        int n = epoll_pwait2(epoll, events, 256, &wait, NULL);
         for (int k = 0; k < n; k++) {
             struct connection *c = &connections[events[k].data.u32];
             if (!c->busy) continue;
@@ -232,8 +233,7 @@ static void probe(const char *source, const char *table, double seconds, int eve
             nanosleep(&rest, NULL);
         }
         note(now_s() - sent);
-        next += every_ms / 1e3;
-        if (next < now_s()) next = now_s();
+        next = now_s() + every_ms / 1e3 * 2 * rand() / RAND_MAX; /* not in step with the steps */
     }
     report(now_s() - start);
 }

@@ -15,6 +15,7 @@ set(LEAT_CRASH_IMAGES 500) # soak: 20,000
 set(LEAT_CRASH_TWICE 40)
 set(LEAT_CRASH_STRIDES 4 96) # of syncs, of other calls; soak: every one
 set(LEAT_KILLS 50)
+set(LEAT_HTTP_KILLS 5) # soak: 50
 set(LEAT_RETAIL_DATA real)
 if(LEAT_ASAN OR LEAT_TSAN)
   set(LEAT_PROPERTY_CASES 100)
@@ -55,6 +56,14 @@ if(LEAT_ENGINE)
   set_tests_properties(tutorial PROPERTIES TIMEOUT 300)
   add_test(NAME kill COMMAND "${CMAKE_SOURCE_DIR}/tests/integration/kill.sh" $<TARGET_FILE:leat> "${CMAKE_BINARY_DIR}/tests/kill" ${LEAT_KILLS})
   set_tests_properties(kill PROPERTIES TIMEOUT 600)
+  find_package(Python3 COMPONENTS Interpreter QUIET)
+  if(Python3_FOUND)
+    add_test(NAME over_http COMMAND ${Python3_EXECUTABLE} "${CMAKE_SOURCE_DIR}/tests/integration/over_http.py" $<TARGET_FILE:leat>
+             "${CMAKE_BINARY_DIR}/tests/http" ${LEAT_HTTP_KILLS})
+    set_tests_properties(over_http PROPERTIES TIMEOUT 600)
+  else()
+    message(WARNING "over_http is left out: there is no python3")
+  endif()
   add_test(NAME retail COMMAND "${CMAKE_SOURCE_DIR}/tests/integration/retail.sh" $<TARGET_FILE:leat> "${CMAKE_BINARY_DIR}/tests/retail" ${LEAT_RETAIL_DATA})
   set_tests_properties(retail PROPERTIES TIMEOUT 1200)
 endif()

@@ -79,6 +79,7 @@ static struct leat_group *group_for(struct leat_engine *engine, int64_t freshnes
     g->freshness_us = freshness_us;
     g->reads = leat_alloc(sources * sizeof *g->reads);
     g->cursors = leat_alloc(sources * sizeof *g->cursors);
+    g->passed = leat_alloc(sources * sizeof *g->passed);
     g->watermarks = leat_alloc(sources * sizeof *g->watermarks);
     g->history = leat_alloc(sources * sizeof *g->history);
     g->floors = leat_alloc(sources * sizeof *g->floors);
@@ -293,6 +294,7 @@ void leat_group_free(struct leat_group *g) {
     free(g->tables);
     free(g->reads);
     free(g->cursors);
+    free(g->passed);
     free(g->watermarks);
     free(g->times);
     free(g->time_counts);

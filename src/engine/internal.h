@@ -155,6 +155,7 @@ struct leat_group {
     struct leat_gtable **tables; int table_count;
     bool *reads;                        /* per source of the project: has a SOURCE node here */
     struct leat_cursors *cursors;       /* per source of the project: next record to read */
+    const struct leat_chunk **passed;   /* per source: this chunk and all before it are read; NULL: not known */
     int64_t *watermarks;                /* per source: journaled, INT64_MIN none */
     struct leat_cursors *history;       /* per source: records before these were decided (rule 2): t__late says which are late */
     int64_t *floors;                    /* per source: the watermark never falls below this, once history is read */
@@ -326,6 +327,8 @@ enum leat_status leat_fetch_rows(void *context, const leat_i128 *places, size_t 
 void leat_source_rows(const struct leat_src *, const struct leat_op *source, const struct leat_chunk *, const uint32_t *rows, size_t first_row,
                       size_t n, struct leat_changes *out, size_t at);
 int64_t leat_group_cut(const struct leat_group *, int node); /* of its last step; INT64_MIN: none yet, INT64_MAX: past everything */
+/* The first chunk of a source that the group has not read to its end; NULL: none. Later ones may be read. */
+const struct leat_chunk *leat_group_unread(const struct leat_group *, int source);
 bool leat_group_has_input(struct leat_group *);
 bool leat_group_settled(struct leat_group *); /* has read its history, and nothing but new records is left to do */
 enum leat_status leat_group_step(struct leat_group *, bool *did, struct leat_error *) LEAT_MUST;

@@ -57,7 +57,16 @@ out:
     return st;
 }
 
+/* Nobody may hold on to a chunk that goes. */
+static void forget_passed(struct leat_src *src, const struct leat_chunk *chunk) {
+    for (int k = 0; src->engine && k < src->engine->group_count; k++) {
+        const struct leat_chunk **passed = &src->engine->groups[k]->passed[src->index];
+        if (!chunk || *passed == chunk) *passed = NULL;
+    }
+}
+
 static void drop_chunks(struct leat_src *src) {
+    forget_passed(src, NULL);
     for (struct leat_chunk *c = src->first, *next; c; c = next) {
         next = c->next;
         leat_chunk_free(c);
@@ -278,6 +287,7 @@ void leat_src_release(struct leat_src *src) {
         src->first = chunk->next;
         if (!src->first) src->last = NULL;
         src->chunk_rows -= chunk->rows.row_count;
+        forget_passed(src, chunk);
         leat_chunk_free(chunk);
     }
 }

@@ -110,13 +110,23 @@ static bool range_of(const struct leat_chunk *chunk, uint64_t from, uint64_t to,
     return true;
 }
 
+/* Chunks stay until bronze has them: of many small ones nearly all are read. */
+const struct leat_chunk *leat_group_unread(const struct leat_group *g, int s) {
+    const struct leat_chunk *passed = g->passed[s];
+    if (passed && leat_cursor_get(&g->cursors[s], passed->partition) < passed->to) passed = NULL; /* the group began anew */
+    const struct leat_chunk *c = passed ? passed->next : g->engine->sources[s].first;
+    for (; c && leat_cursor_get(&g->cursors[s], c->partition) >= c->to; c = c->next) passed = c;
+    g->passed[s] = passed;
+    return c;
+}
+
 /* Extends the ranges over what is waiting, in arrival order, up to the step's row limit. */
 static void choose_ranges(struct leat_group *g, struct step_input *in) {
     bool hold = !g->rebuild && leat_effects_hold(g);
     for (size_t s = 0; s < source_count(g); s++) {
         uint64_t left = g->engine->max_step_rows;
         if (!g->reads[s]) continue;
-        for (const struct leat_chunk *c = g->engine->sources[s].first; c && left; c = c->next) {
+        for (const struct leat_chunk *c = leat_group_unread(g, (int)s); c && left; c = c->next) {
             struct chunk_range range;
             uint64_t end = g->rebuild ? leat_cursor_get(&g->rebuild->upto[s], c->partition) : UINT64_MAX;
             if (hold) end = leat_cursor_get(&g->history[s], c->partition);
@@ -265,7 +275,7 @@ static void source_changes(struct leat_group *g, struct leat_gnode *node, const 
     const struct leat_src *src = &g->engine->sources[s];
     struct chunk_range *ranges = NULL;
     size_t count = 0, capacity = 0;
-    for (const struct leat_chunk *c = src->first; c; c = c->next) {
+    for (const struct leat_chunk *c = leat_group_unread(g, s); c; c = c->next) {
         struct chunk_range range;
         if (!range_of(c, leat_cursor_get(&g->cursors[s], c->partition), leat_cursor_get(&in->to[s], c->partition), &range)) continue;
         if (count == capacity) ranges = leat_realloc(ranges, (capacity = capacity ? capacity * 2 : 8) * sizeof *ranges);
@@ -321,7 +331,7 @@ static struct origin origin_of(const struct leat_group *g, const struct leat_gno
     const int s = node->op->object;
     const struct leat_src *src = &g->engine->sources[s];
     uint32_t seen = 0;
-    for (const struct leat_chunk *c = src->first; c; c = c->next) {
+    for (const struct leat_chunk *c = leat_group_unread(g, (int)s); c; c = c->next) {
         struct chunk_range range;
         if (!range_of(c, leat_cursor_get(&g->cursors[s], c->partition), leat_cursor_get(&in->to[s], c->partition), &range)) continue;
         for (size_t row = range.from_row; row < range.to_row; row++) {
@@ -518,7 +528,7 @@ static void advance(struct leat_group *g, const struct step_input *in) {
             g->reference_versions[s] = in->references[s];
             continue;
         }
-        for (const struct leat_chunk *c = src->first; c; c = c->next) {
+        for (const struct leat_chunk *c = leat_group_unread(g, (int)s); c; c = c->next) {
             struct chunk_range range;
             if (!range_of(c, leat_cursor_get(&g->cursors[s], c->partition), leat_cursor_get(&in->to[s], c->partition), &range)) continue;
             note_time(g, (int)s, c->partition, src->def->event_time >= 0 ? range_max_event(src, &range) : INT64_MIN);

@@ -37,10 +37,13 @@ static int by_hash(const void *a, const void *b) {
 /* The keys of the records, while their chunk is in memory. */
 static void take_keys(struct leat_engine *engine, struct leat_wait *wait) {
     uint16_t of_source[LEAT_WAIT_COLUMNS_MAX];
+    const struct leat_group *g = engine->tables[wait->table].group;
     const struct leat_src *src = &engine->sources[wait->source];
+    /* Not read yet by the table's group, if that reads the source itself. */
+    const struct leat_chunk *first = g && g->reads[wait->source] ? leat_group_unread(g, (int)wait->source) : src->first;
     wait->key_columns = shared_columns(engine, wait, wait->columns, of_source);
     if (!wait->key_columns) return;
-    for (const struct leat_chunk *c = src->first; c; c = c->next) {
+    for (const struct leat_chunk *c = first; c; c = c->next) {
         if (c->partition != wait->partition || c->to <= wait->from || c->from >= wait->to) continue;
         size_t from = leat_chunk_row(c, wait->from), n = leat_chunk_row(c, wait->to) - from;
         wait->keys = leat_realloc(wait->keys, (wait->key_count + n + 1) * sizeof *wait->keys);
@@ -50,20 +53,64 @@ static void take_keys(struct leat_engine *engine, struct leat_wait *wait) {
     if (wait->key_count) qsort(wait->keys, wait->key_count, sizeof *wait->keys, by_hash);
 }
 
-static void add_changes(struct leat_wait *wait, const struct leat_changes *rows) {
-    size_t n = rows->row_count, kept = 0;
-    uint32_t *picked = leat_alloc((n + 1) * sizeof *picked);
+/* A step's changes of a table by the hash of some columns: many wait for the same. */
+struct hashed { struct leat_hash128 hash; uint32_t row; };
+struct hashed_changes {
+    int table;
+    uint64_t step;
+    uint16_t columns[LEAT_WAIT_COLUMNS_MAX];
+    size_t column_count;
+    struct hashed *items;
+};
+
+static void hash_changes(struct hashed_changes *h, const struct leat_wait *wait, uint64_t step, const struct leat_changes *rows) {
+    size_t n = rows->row_count;
+    if (h->items && h->table == wait->table && h->step == step && h->column_count == wait->key_columns &&
+        memcmp(h->columns, wait->columns, wait->key_columns * sizeof *h->columns) == 0)
+        return;
     struct leat_hash128 *hashes = leat_alloc((n + 1) * sizeof *hashes);
-    if (wait->key_columns) leat_key_hash(rows, 0, n, wait->columns, wait->key_columns, hashes);
-    for (size_t i = 0; i < n; i++)
-        if (!wait->key_columns || (wait->key_count && bsearch(&hashes[i], wait->keys, wait->key_count, sizeof *hashes, by_hash)))
-            picked[kept++] = (uint32_t)i;
-    leat_changes_append(&wait->changes, rows, picked, kept, 1);
-    free(picked);
+    leat_key_hash(rows, 0, n, wait->columns, wait->key_columns, hashes);
+    h->items = leat_realloc(h->items, (n + 1) * sizeof *h->items);
+    for (size_t i = 0; i < n; i++) h->items[i] = (struct hashed){hashes[i], (uint32_t)i};
+    qsort(h->items, n, sizeof *h->items, by_hash); /* stable enough: rows of a key are sorted again below */
     free(hashes);
+    h->table = wait->table;
+    h->step = step;
+    h->column_count = wait->key_columns;
+    memcpy(h->columns, wait->columns, sizeof h->columns);
 }
 
-static void finish(struct leat_engine *engine, struct leat_wait *wait, enum leat_status status) {
+static int by_row(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The changes of the keys that the records have; of all where the two share none. */
+static void add_changes(struct leat_wait *wait, uint64_t step, const struct leat_changes *rows, struct hashed_changes *hashed) {
+    uint32_t *picked = leat_alloc((rows->row_count + 1) * sizeof *picked);
+    size_t kept = 0, n = rows->row_count;
+    if (!wait->key_columns) {
+        leat_changes_append(&wait->changes, rows, NULL, n, 1);
+        free(picked);
+        return;
+    }
+    hash_changes(hashed, wait, step, rows);
+    for (size_t k = 0; k < wait->key_count; k++) {
+        if (k && by_hash(&wait->keys[k], &wait->keys[k - 1]) == 0) continue;
+        size_t low = 0, high = n;
+        while (low < high) {
+            size_t middle = (low + high) / 2;
+            if (by_hash(&hashed->items[middle], &wait->keys[k]) < 0) low = middle + 1;
+            else high = middle;
+        }
+        for (; low < n && by_hash(&hashed->items[low], &wait->keys[k]) == 0; low++) picked[kept++] = hashed->items[low].row;
+    }
+    qsort(picked, kept, sizeof *picked, by_row);
+    leat_changes_append(&wait->changes, rows, picked, kept, 1);
+    free(picked);
+}
+
+static void finish(struct leat_engine *engine, struct leat_wait *wait, enum leat_status status, struct hashed_changes *hashed) {
     const struct leat_live_table *table = leat_live_table_at(engine->live, (size_t)wait->table);
     struct leat_live_changes changes;
     struct leat_error ignored;
@@ -71,7 +118,7 @@ static void finish(struct leat_engine *engine, struct leat_wait *wait, enum leat
     uint64_t after = wait->after_step;
     while (status == LEAT_OK && wait->begun && (st = leat_live_next(engine->live, table, after, &changes, &ignored)) == LEAT_OK) {
         after = changes.step;
-        add_changes(wait, changes.rows);
+        add_changes(wait, changes.step, changes.rows, hashed);
         leat_live_release(&changes);
     }
     wait->step = engine->step;
@@ -129,6 +176,7 @@ enum leat_status leat_waits_step(struct leat_engine *engine, struct leat_error *
     }
     enum leat_status st = step_for_all(engine, err);
     int64_t now = engine->env->clock->monotonic_us(engine->env->clock);
+    struct hashed_changes hashed = {0};
     for (struct leat_wait **at = &engine->waits, *wait; st == LEAT_OK && (wait = *at);) {
         bool passed = wait->begun && has_passed(engine, wait);
         if (!passed && now < wait->deadline_us) {
@@ -136,8 +184,9 @@ enum leat_status leat_waits_step(struct leat_engine *engine, struct leat_error *
             continue;
         }
         *at = wait->next;
-        finish(engine, wait, passed ? LEAT_OK : LEAT_LIMIT);
+        finish(engine, wait, passed ? LEAT_OK : LEAT_LIMIT, &hashed);
     }
+    free(hashed.items);
     return st;
 }
 
@@ -151,6 +200,6 @@ int64_t leat_waits_left_us(const struct leat_engine *engine) {
 void leat_waits_cancel(struct leat_engine *engine) {
     for (struct leat_wait *wait; (wait = engine->waits);) {
         engine->waits = wait->next;
-        finish(engine, wait, LEAT_CANCELLED);
+        finish(engine, wait, LEAT_CANCELLED, NULL);
     }
 }

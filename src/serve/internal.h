@@ -87,10 +87,19 @@ struct leat_serve {
     bool streams_open, clerk_runs;
     struct leat_stream *streams;
     size_t stream_count;
+    struct leat_peer *peers;     /* open connections */
     char *status_text;           /* the newest status, for its stream */
     uint64_t status_number;
     bool status_asked;
 };
+/* An open connection. One that has not asked anything for a while, or not completely, is shut down. */
+struct leat_peer {
+    int fd;
+    _Atomic int64_t waits_since_us; /* for a request's headers; 0: one is under way */
+    struct leat_peer *next, **link; /* guarded by serve->lock */
+};
+int64_t leat_peers_tick(struct leat_serve *, int64_t now_us); /* under the lock; the next deadline, INT64_MAX: none */
+
 /* The answer is r->answer with this status; type NULL: JSON. */
 void leat_reply(struct leat_request *, unsigned status, const char *type);
 /* {"error":{"code":...,"message":...}} */

@@ -14,9 +14,10 @@
 #include "serve/internal.h"
 
 enum {
-    HEADER_BYTES_MAX = 32 << 10,  /* of a connection's memory: request line, headers, and a piece of body */
+    HEADER_BYTES_MAX = 16 << 10,  /* of a connection's memory: request line, headers, and a piece of body */
     CONNECTIONS_MAX = 4096,
     IDLE_SECONDS = 60,            /* without a byte either way */
+    HEADER_SECONDS = 60,          /* from a connection's beginning, or its last answer, to the headers of its next request */
     BODY_SECONDS = 60,            /* from the headers to the last byte of the body */
     THREADS = 2,
     LISTEN_BACKLOG = 1024,
@@ -130,6 +131,45 @@ void leat_request_resume(struct leat_request *r) {
     r->state = LEAT_ANSWERED;
     MHD_resume_connection(r->connection);
     atomic_fetch_sub(&serve->outstanding, 1);
+}
+
+/* ---- connections --------------------------------------------------------------------------------------------------- */
+
+static struct leat_peer *peer_of(struct MHD_Connection *connection) {
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
+static void on_connection(void *context, struct MHD_Connection *connection, void **own, enum MHD_ConnectionNotificationCode code) {
+    struct leat_serve *serve = context;
+    struct leat_peer *peer = *own;
+    pthread_mutex_lock(&serve->lock);
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        *own = peer = leat_alloc(sizeof *peer);
+        peer->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        atomic_store(&peer->waits_since_us, leat_serve_now(serve));
+        peer->next = serve->peers;
+        peer->link = &serve->peers;
+        if (peer->next) peer->next->link = &peer->next;
+        if (!serve->peers) pthread_cond_signal(&serve->wake_clerk);
+        serve->peers = peer;
+    } else if (peer) {
+        *peer->link = peer->next;
+        if (peer->next) peer->next->link = peer->link;
+        free(peer);
+        *own = NULL;
+    }
+    pthread_mutex_unlock(&serve->lock);
+}
+
+int64_t leat_peers_tick(struct leat_serve *serve, int64_t now_us) {
+    int64_t next = INT64_MAX;
+    for (struct leat_peer *peer = serve->peers; peer; peer = peer->next) {
+        int64_t since = atomic_load(&peer->waits_since_us), due = since ? since + HEADER_SECONDS * INT64_C(1000000) : now_us + HEADER_SECONDS * INT64_C(1000000);
+        if (due <= now_us) shutdown(peer->fd, SHUT_RDWR); /* libmicrohttpd sees its end and closes it */
+        else if (due < next) next = due;
+    }
+    return next;
 }
 
 /* ---- requests ---------------------------------------------------------------------------------------------------- */
@@ -286,6 +326,8 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         r->serve = context;
         r->connection = connection;
         r->started_us = leat_serve_now(r->serve);
+        struct leat_peer *peer = peer_of(connection);
+        if (peer) atomic_store(&peer->waits_since_us, 0);
         /* An answer now would close the connection (libmicrohttpd reads no further): only where a body is on its way that nobody wants. */
         r->refused = refuse(r, method, url);
         return r->refused && announces_body(r) ? proceed(r) : MHD_YES;
@@ -299,8 +341,10 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 
 static void on_completed(void *context, struct MHD_Connection *connection, void **own, enum MHD_RequestTerminationCode code) {
     struct leat_request *r = *own;
-    (void)context, (void)connection, (void)code;
+    (void)context, (void)code;
+    struct leat_peer *peer = peer_of(connection);
     if (!r) return;
+    if (peer) atomic_store(&peer->waits_since_us, leat_serve_now(r->serve));
     atomic_fetch_sub(&r->serve->body_bytes, r->counted_bytes);
     if (r->work) r->free_work(r->work);
     leat_match_deinit(&r->match);
@@ -404,7 +448,7 @@ static enum leat_status start(struct leat_serve *serve, const struct leat_serve_
     serve->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, serve, MHD_OPTION_EXTERNAL_LOGGER, on_log, serve, MHD_OPTION_SOCK_ADDR, &place->address,
                                      MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
                                      MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-                                     MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned)LISTEN_BACKLOG, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+                                     MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned)LISTEN_BACKLOG, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, serve,
                                      MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_ARRAY, more, MHD_OPTION_END);
     if (!serve->daemon) {
         st = leat_fail(err, LEAT_IO, "cannot listen at %s: is the address this machine's, and the port free%s?", options->listen,

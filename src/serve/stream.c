@@ -331,7 +331,8 @@ static void *clerk(void *context) {
     pthread_mutex_lock(&serve->lock);
     while (!atomic_load(&serve->closing)) {
         bool ask;
-        int64_t now = leat_serve_now(serve), next = look_at_streams(serve, now, &status_due, &ask);
+        int64_t now = leat_serve_now(serve), next = look_at_streams(serve, now, &status_due, &ask), peers = leat_peers_tick(serve, now);
+        if (peers < next) next = peers;
         pthread_mutex_unlock(&serve->lock);
         if (ask) {
             struct status_call *call = leat_alloc(sizeof *call);

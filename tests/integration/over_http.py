@@ -1,0 +1,439 @@
+#!/usr/bin/env python3
+"""The program over real HTTP, with nothing but Python's own library: kill -9 under load with lost answers, access, hostile input, slow clients,
+limits. Usage: over_http.py LEAT FOLDER KILLS [SEED]"""
+import gzip
+import http.client
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+
+LEAT, WORK, KILLS = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]), int(sys.argv[3])
+SEED = int(sys.argv[4]) if len(sys.argv) > 4 else 42
+PROJECT = """
+SET commit_interval = INTERVAL '200' MILLISECOND; SET bronze_interval = INTERVAL '300' MILLISECOND; SET compact_files = 8;
+CREATE SOURCE events (event_id VARCHAR NOT NULL, card VARCHAR, amount BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts - INTERVAL '1' MINUTE)
+WITH (connector = 'http');
+CREATE MATERIALIZED TABLE by_id (PRIMARY KEY (event_id)) FRESHNESS = INTERVAL '100' MILLISECOND
+AS SELECT event_id, count(*) AS n, sum(amount) AS total FROM events GROUP BY event_id;
+CREATE MATERIALIZED TABLE cards (PRIMARY KEY (card)) FRESHNESS = INTERVAL '100' MILLISECOND
+AS SELECT card, count(*) AS n, sum(amount) AS total FROM events GROUP BY card;
+CREATE MATERIALIZED TABLE plain FRESHNESS = INTERVAL '100' MILLISECOND AS SELECT event_id, amount FROM events WHERE amount > 90;
+"""
+
+
+def check(condition, *what):
+    if not condition:
+        raise AssertionError(" ".join(map(str, what)))
+
+
+class Server:
+    def __init__(self, name, *arguments, project=PROJECT, environment=None):
+        self.dir, self.arguments, self.port = os.path.join(WORK, name), arguments, 0
+        self.environment = dict(os.environ, **(environment or {}))
+        shutil.rmtree(self.dir, ignore_errors=True)
+        os.makedirs(self.dir)
+        with open(self.dir + "/project.sql", "w") as out:
+            out.write(project)
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen([LEAT, "run", "--project", self.dir, "--listen", f"127.0.0.1:{self.port}", *self.arguments],
+                                        stderr=subprocess.PIPE, text=True, env=self.environment)
+        told = []
+        for line in self.process.stderr:
+            told.append(line)
+            found = re.search(r"listens at https?://127\.0\.0\.1:(\d+)", line)
+            if found:
+                self.port = int(found.group(1))
+                break
+        else:
+            raise AssertionError(f"leat did not start: {told}")
+        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(60)
+        check(code == 0, "exit code", code)
+
+    def ask(self, method, path, body=None, headers=None, timeout=20, connection=None):
+        c = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        c.request(method, path, body, headers or {})
+        answer = c.getresponse()
+        data = answer.read()
+        if not connection:
+            c.close()
+        return answer.status, data, dict(answer.getheaders())
+
+    def json(self, path, expected=200):
+        status, data, _ = self.ask("GET", path)
+        check(status == expected, path, status, data[:300])
+        return json.loads(data)
+
+    def rows(self, table):
+        rows, cursor = [], ""
+        while cursor is not None:
+            page = self.json(f"/v1/tables/{table}/rows?limit=500" + (f"&cursor={cursor}" if cursor else ""))
+            rows += page["rows"]
+            cursor = page["next"]
+        return rows
+
+
+JSON, LINES, TEXT = {"Content-Type": "application/json"}, {"Content-Type": "application/x-ndjson"}, {"Content-Type": "text/plain"}
+
+
+def event(number, card="c", amount=1):
+    return {"event_id": f"e{number}", "card": card, "amount": amount, "ts": "2026-01-01T00:00:00"}
+
+
+# ---- kills ------------------------------------------------------------------------------------------------------------
+
+
+class Client(threading.Thread):
+    """Posts batches, each until it is acknowledged. A fifth of the answers is lost: the connection is closed instead of read."""
+
+    def __init__(self, server, number, stop):
+        super().__init__()
+        self.server, self.number, self.stop_at, self.acked, self.lost, self.failure = server, number, stop, [], 0, None
+        self.random = random.Random(SEED * 100 + number)
+
+    def run(self):
+        try:
+            batch = 0
+            while not self.stop_at.is_set():
+                events = [event(f"{self.number}-{batch}-{i}", f"c{self.random.randrange(50)}", self.random.randrange(100)) for i in range(self.random.randrange(1, 20))]
+                self.send(f"{self.number}/{batch}", events)
+                batch += 1
+        except Exception as error:  # told by the main thread
+            self.failure = error
+
+    def send(self, batch_id, events):
+        body = "\n".join(map(json.dumps, events))
+        headers = dict(LINES, **{"Leat-Batch-Id": batch_id})
+        if self.random.random() < 0.3:
+            body, headers = gzip.compress(body.encode()), dict(headers, **{"Content-Encoding": "gzip"})
+        while True:
+            try:
+                if self.random.random() < 0.2:
+                    c = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
+                    c.request("POST", "/v1/sources/events", body, headers)
+                    time.sleep(self.random.random() * 0.01)
+                    c.close()
+                    self.lost += 1
+                status, data, _ = self.server.ask("POST", "/v1/sources/events", body, headers)
+                if status == 200:
+                    answer = json.loads(data)
+                    check(answer["accepted"] == len(events) and answer["rejected"] == 0, answer)
+                    self.acked += events
+                    return
+                check(status in (429, 503), status, data)
+            except (OSError, http.client.HTTPException):
+                pass
+            time.sleep(0.02)
+
+
+class Follower(threading.Thread):
+    """Follows a table by Server-Sent Events, going on after the last id it has seen."""
+
+    def __init__(self, server, table, stop):
+        super().__init__()
+        self.server, self.table, self.stop_at, self.events, self.last, self.resumed, self.failure = server, table, stop, [], "0", 0, None
+
+    def run(self):
+        while not self.stop_at.is_set():
+            try:
+                c = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=2)
+                c.request("GET", f"/v1/tables/{self.table}/changes", headers={"Last-Event-ID": self.last})
+                answer = c.getresponse()
+                if answer.status != 200:
+                    self.failure = f"{answer.status} {answer.read()}"
+                    return
+                self.resumed += 1
+                self.read(answer)
+            except (OSError, http.client.HTTPException, ValueError):
+                time.sleep(0.02)
+
+    def read(self, answer):
+        got = {}
+        while True:
+            line = answer.fp.readline() if not answer.chunked else answer.readline()
+            if not line:
+                return
+            line = line.decode().rstrip("\n")
+            if not line:
+                if "data" in got:
+                    self.events.append((got["event"], json.loads(got["data"])))
+                    self.last = got["id"]
+                got = {}
+            elif not line.startswith(":"):
+                name, _, value = line.partition(": ")
+                got[name] = value
+
+
+def kills():
+    server, stop, chance = Server("kills"), threading.Event(), random.Random(SEED)
+    clients = [Client(server, i, stop) for i in range(4)]
+    follower, plain = Follower(server, "by_id", stop), Follower(server, "plain", stop)
+    for thread in [*clients, follower, plain]:
+        thread.start()
+    for _ in range(KILLS):
+        before = sum(len(c.acked) for c in clients)
+        while sum(len(c.acked) for c in clients) < before + 50 and not any(c.failure for c in clients):
+            time.sleep(0.01)
+        time.sleep(chance.random() * 0.4)
+        server.kill()
+        server.start()
+    stop.set()
+    for c in clients:
+        c.join()
+        check(not c.failure, "client", c.number, c.failure)
+    acked = {e["event_id"]: e for c in clients for e in c.acked}
+    deadline = time.monotonic() + 30
+    while {r["event_id"] for r in server.rows("by_id")} != set(acked) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    seen = server.rows("by_id")
+    check(len(seen) == len(acked), f"{len(acked)} events were acknowledged, {len(seen)} are there")
+    wrong = [r for r in seen if r["n"] != 1 or r["total"] != acked[r["event_id"]]["amount"]]
+    check(not wrong, "not exactly once:", wrong[:5])
+    check(sum(r["n"] for r in server.rows("cards")) == len(acked), "cards")
+    stop.clear()
+    expected_plain = sum(e["amount"] > 90 for e in acked.values())
+    while (len(follower.events) < len(acked) or len(plain.events) < expected_plain) and time.monotonic() < deadline:
+        time.sleep(0.1)
+        for f in (follower, plain):
+            check(not f.failure, "follower", f.failure)
+        if not follower.is_alive() or not plain.is_alive():  # they saw the stop: once more from where they were
+            followers = [Follower(server, f.table, stop) for f in (follower, plain)]
+            for new, old in zip(followers, (follower, plain)):
+                old.join()
+                new.last, new.events, new.resumed = old.last, old.events, old.resumed
+                new.start()
+            follower, plain = followers
+    stop.set()
+    for f, n in ((follower, len(acked)), (plain, expected_plain)):
+        ids = [row["event_id"] for _, row in f.events]
+        check(len(ids) == len(set(ids)), "a change came twice:", len(ids) - len(set(ids)))
+        check(len(ids) == n, f"{f.table}: {n} changes, {len(ids)} seen")
+    server.stop()
+    for f in (follower, plain):
+        f.join()
+    verify = subprocess.run([LEAT, "verify", "--project", server.dir], capture_output=True, text=True)
+    check(verify.returncode == 0, verify.stdout, verify.stderr)
+    print(f"kills: {KILLS}, {len(acked)} events acknowledged, {sum(c.lost for c in clients)} answers lost, each event once; "
+          f"{follower.resumed} streams, each change once")
+
+
+# ---- access -------------------------------------------------------------------------------------------------------------
+
+READ, WRITE, ADMIN, OLD = "token-for-reading-1", "token-for-writing-1", "token-for-admins-01", "token-that-expired1"
+
+
+def paths_of(server, headers):
+    """Every route of the description, with names that exist."""
+    status, data, _ = server.ask("GET", "/v1/openapi.json", headers=headers)
+    check(status == 200, "openapi", status)
+    for path, operations in json.loads(data)["paths"].items():
+        for method, operation in operations.items():
+            yield method.upper(), path.replace("{table}", "cards").replace("{source}", "events").replace("{key}", "c1").replace("{file}", ""), operation["x-leat-role"]
+
+
+def access():
+    tokens = os.path.join(WORK, "tokens")
+    with open(tokens, "w") as out:
+        out.write(f"read {READ}\nwrite {WRITE}\nadmin {ADMIN}\nadmin {OLD} 2020-01-01T00:00:00\n")
+    server = Server("access", "--tokens", tokens)
+    bearer = lambda token: {"Authorization": f"Bearer {token}"}
+    tried = 0
+    for method, path, role in paths_of(server, bearer(ADMIN)):
+        stream = path.endswith("changes") or path.endswith("events") and method == "GET" and "status" in path
+        for token, roles in ((None, ()), ("wrong", ()), ("wrong-token-000000001", ()), (OLD, ()), (READ, ("read",)), (WRITE, ("write",)), (ADMIN, ("read", "write", "admin"))):
+            allowed = role == "none" or role in roles
+            expected = None if allowed else 403 if roles else 401
+            if allowed and stream:
+                continue  # it would not end
+            status, _, headers = server.ask(method, path, b"SELECT 1" if method == "POST" else None, dict(TEXT, **(bearer(token) if token else {})))
+            check(status not in (401, 403) if allowed else status == expected, method, path, token, status)
+            check(status != 401 or "WWW-Authenticate" in headers, "no WWW-Authenticate")
+            tried += 1
+    output = server.json("/healthz", 200) if False else None
+    status, data, _ = server.ask("GET", "/v1/status", headers=bearer(ADMIN))
+    check(status == 200 and ADMIN.encode() not in data, "status", status)
+    server.stop()
+    inside = os.path.join(server.dir, "tokens")
+    shutil.copy(tokens, inside)
+    for arguments, environment, words in ((["--tokens", inside], {}, "inside the project"), ([], {"LEAT_TOKENS": "read short"}, "too short"),
+                                          (["--tokens", "/nonexistent"], {}, "nonexistent")):
+        refused = subprocess.run([LEAT, "run", "--project", server.dir, "--listen", "127.0.0.1:0", *arguments], capture_output=True, text=True,
+                                 env=dict(os.environ, **environment), timeout=30)
+        check(refused.returncode and words in refused.stderr and ADMIN not in refused.stderr, refused.returncode, refused.stderr)
+    os.remove(inside)
+    refused = subprocess.run([LEAT, "run", "--project", server.dir, "--listen", "0.0.0.0:0"], capture_output=True, text=True, timeout=30)
+    check(refused.returncode and "other machines" in refused.stderr, refused.stderr)
+    print(f"access: {tried} requests, every route with every credential")
+
+
+def no_tokens():
+    server = Server("open")
+    for host, expected in (("localhost", 200), ("127.0.0.1:99", 200), ("evil.example", 403), ("127.0.0.1.evil.example", 403)):
+        status, _, _ = server.ask("GET", "/v1/tables", headers={"Host": host})
+        check(status == expected, "Host", host, status)
+    for origin, expected in (("http://evil.example", 403), ("null", 403), (f"http://127.0.0.1:{server.port}", 200)):
+        status, _, _ = server.ask("POST", "/v1/sources/events", json.dumps(event(1)), dict(JSON, Origin=origin))
+        check(status == expected, "Origin", origin, status)
+    server.stop()
+
+
+def tls():
+    if not shutil.which("openssl"):
+        print("tls skipped: openssl is not here to make a certificate")
+        return
+    certificate, key = os.path.join(WORK, "cert.pem"), os.path.join(WORK, "key.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=localhost"],
+                   check=True, capture_output=True)
+    server = Server("tls", "--tls-certificate", certificate, "--tls-key", key)
+    context = ssl.create_default_context(cafile=certificate)
+    c = http.client.HTTPSConnection("localhost", server.port, timeout=10, context=context)
+    status, _, _ = server.ask("POST", "/v1/sources/events", json.dumps(event(1)), JSON, connection=c)
+    check(status == 200, "TLS", status)
+    c.close()
+    server.stop()
+    print("tls: a record over HTTPS")
+
+
+# ---- what is asked wrongly ----------------------------------------------------------------------------------------------------
+
+
+def statuses():
+    server = Server("statuses")
+    post = "/v1/sources/events"
+    deep = '{"event_id":"d","card":' + '{"a":' * 65 + "1" + "}" * 65 + "}"
+    cases = [
+        ("POST", post, json.dumps(event(1)), JSON, 200), ("POST", post, json.dumps([event(2), event(3)]), JSON, 200),
+        ("POST", post, json.dumps(event(4)) + "\n" + json.dumps(event(5)), LINES, 200), ("POST", post, json.dumps(event(6), indent=2), JSON, 200),
+        ("POST", post, "{", JSON, 400), ("POST", post, deep, JSON, 400), ("POST", post, "", JSON, 400), ("POST", post, "[]", JSON, 400),
+        ("POST", post, "a=1", {"Content-Type": "application/x-www-form-urlencoded"}, 415), ("POST", post, "x", dict(JSON, **{"Content-Encoding": "br"}), 415),
+        ("POST", post, "not gzip", dict(JSON, **{"Content-Encoding": "gzip"}), 400),
+        ("POST", post + "?wait=none", "{}", JSON, 400), ("POST", post + "?wiat=cards", "{}", JSON, 400), ("POST", "/v1/sources/none", "{}", JSON, 404),
+        ("PUT", post, "{}", JSON, 405), ("GET", "/v1/sql", None, {}, 405), ("GET", "/v1/tables/none", None, {}, 404), ("GET", "/v1/none", None, {}, 404),
+        ("GET", "/v1/tables/cards/rows/none", None, {}, 404), ("GET", "/v1/tables/cards/rows/a/b", None, {}, 400), ("GET", "/v1/tables/plain/rows/a", None, {}, 400),
+        ("GET", "/v1/tables/cards/rows?limit=0", None, {}, 400), ("GET", "/v1/tables/cards/rows?n=x", None, {}, 400), ("GET", "/v1/tables/cards/rows?m=1", None, {}, 400),
+        ("GET", "/v1/tables/cards/rows?format=xml", None, {}, 400), ("GET", "/v1/tables/cards/changes?after=x", None, {}, 400),
+        ("GET", "/v1/tables/cards/changes?after=999999999", None, {}, 410),
+        ("POST", "/v1/sql", "SELECT 1", TEXT, 200), ("POST", "/v1/sql", '{"sql":"SELECT 1;"}', JSON, 200), ("POST", "/v1/sql", "SELEC 1", TEXT, 400),
+        ("POST", "/v1/sql", "DROP TABLE cards", TEXT, 400), ("POST", "/v1/sql", "SELECT 1; SELECT 2", TEXT, 400),
+        ("POST", "/v1/sql", "SELECT * FROM read_text('/etc/passwd')", TEXT, 400), ("POST", "/v1/sql", "SELECT * FROM 'http://127.0.0.1:1/x.csv'", TEXT, 400),
+        ("POST", "/v1/sql", "COPY (SELECT 1) TO '/tmp/leat-was-here'", TEXT, 400), ("POST", "/v1/sql", "SET enable_external_access = true", TEXT, 400),
+        ("POST", "/v1/sql", "INSTALL httpfs", TEXT, 400), ("POST", "/v1/sql", "ATTACH '/tmp/leat-was-here.db'", TEXT, 400),
+        ("POST", "/v1/sql?timeout=300", "SELECT count(*) FROM range(1000000) a, range(1000000) b", TEXT, 413),
+        ("POST", "/v1/sql", "SELECT repeat('x', 1000000) FROM range(1000)", TEXT, 413),
+        ("GET", "/", None, {}, 200), ("GET", "/docs", None, {}, 200), ("GET", "/healthz", None, {}, 200), ("GET", "/readyz", None, {}, 200),
+        ("GET", "/../../../../etc/passwd", None, {}, 404), ("GET", "/%2e%2e/%2e%2e/etc/passwd", None, {}, 404),
+        ("GET", "/v1/status", None, {"X-Long": "x" * 40000}, 431), ("GET", "/v1/tables/" + "x" * 40000, None, {}, 414),
+    ]
+    for method, path, body, headers, expected in cases:
+        status, data, answered = server.ask(method, path, body, headers)
+        check(status == expected, method, path[:80], (body or "")[:60], "expected", expected, "not", status, data[:200])
+        if status >= 400 and status not in (431, 414):
+            check("message" in json.loads(data)["error"], "an error without its message")
+        if status == 405:
+            check("Allow" in answered, "no Allow")
+    check(not os.path.exists("/tmp/leat-was-here") and not os.path.exists("/tmp/leat-was-here.db"), "SQL wrote a file")
+    big = b"[" + b'{"event_id":"x"},' * 1000000
+    for headers in (JSON, dict(JSON, **{"Transfer-Encoding": "chunked"})):
+        try:
+            c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+            c.request("POST", post, iter([big[i:i + 65536] for i in range(0, len(big), 65536)]) if "Transfer-Encoding" in headers else big, headers,
+                      encode_chunked="Transfer-Encoding" in headers)
+            status = c.getresponse().status
+            check(status == 413, "a body of 17 MB", status)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # closed in the midst of it: refused all the same
+    status, data, _ = server.ask("POST", post + "?wait=cards", json.dumps(event("w", "waited", 7)), JSON)
+    changes = json.loads(data)["wait"]["changes"]
+    check(status == 200 and changes == [{"op": "upsert", "row": {"card": "waited", "n": 1, "total": 7}}], changes)
+    status, data, _ = server.ask("GET", "/v1/tables/cards/rows/waited")
+    check(json.loads(data) == {"card": "waited", "n": 1, "total": 7}, data)
+    server.stop()
+    print(f"statuses: {len(cases)} requests")
+
+
+def hostile():
+    server, chance = Server("hostile"), random.Random(SEED)
+    before = sorted(os.listdir(WORK))
+    pieces = ["..", "/", "%2e%2e", "%2f", "\\", "%00", "%0d%0a", "'", '"', ";", "--", "DROP TABLE cards", "$(id)", "`id`", "${HOME}", "|", "*", "?", "#", "%", "%ff", "é", "\t",
+              "a" * 300, "http://169.254.169.254/", "file:///etc/passwd", "cards", "events", "__late", "lake", ".leat", "\x01", "%u0041", "+", "&", "=", "[", "]", "{", "}", "<script>"]
+    answered = closed = 0
+    for number in range(2000):
+        part = "".join(chance.choice(pieces) for _ in range(chance.randrange(1, 6)))
+        target = chance.choice(["/", "/v1/tables/", "/v1/sources/", "/v1/tables/cards/rows/", "/v1/tables/cards/rows?", "/v1/tables/cards/changes?after=", ""]) + part
+        body = bytes(chance.randrange(256) for _ in range(chance.randrange(200))) if number % 3 else ('{"event_id":"' + part + '","ts":"' + part + '"}').encode("utf-8", "replace")
+        method = chance.choice(["GET", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "HEAD", "FOO"])
+        head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {chance.choice(['application/json', 'application/x-ndjson', part])}\r\n" \
+               f"Leat-Batch-Id: {part}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as s:
+            try:
+                s.sendall(head.encode("utf-8", "replace") + body)
+                s.settimeout(0.3 if "changes" in target else 10)
+                got = s.recv(65536)
+            except (ConnectionResetError, BrokenPipeError, socket.timeout):
+                got = b""
+        if got:
+            answered += 1
+            check(got.startswith(b"HTTP/1."), got[:100])
+            check(not got.startswith(b"HTTP/1.1 500"), target, got[:300])
+        else:
+            closed += 1
+    check(server.process.poll() is None, "leat has died")
+    check(server.json("/v1/tables")["tables"], "no tables")
+    check(sorted(os.listdir(WORK)) == before, "something appeared beside the project")
+    check(sorted(os.listdir(server.dir)) == [".leat", "lake", "project.sql"], os.listdir(server.dir))
+    server.stop()
+    print(f"hostile: 2000 requests, {answered} answered, {closed} closed")
+
+
+def bomb():
+    server = Server("bomb")
+    member = gzip.compress(b" " * (10 << 20), 9)  # a thousand of them: 10 GB of nothing in 10 MB
+    body = member * 1000
+    status, data, _ = server.ask("POST", "/v1/sources/events", body, dict(JSON, **{"Content-Encoding": "gzip"}))
+    check(status == 413, "bomb", status, data)
+    peak = json.loads(server.ask("GET", "/v1/status")[1])["peak_bytes"]
+    check(peak < 300e6, "the bomb took", peak)
+    server.stop()
+    print(f"bomb: 10 GB in {len(body) / 1e6:.0f} MB stopped at the cap, peak memory {peak / 1e6:.0f} MB")
+
+
+def slow_clients():
+    server, held = Server("slow"), []
+    for i in range(1000):
+        s = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        s.sendall(b"GET /v1/tables HTTP/1.1\r\nHost: loc" if i % 2 else b"POST /v1/sources/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{")
+        held.append(s)
+    for i in range(50):
+        status, _, _ = server.ask("POST", "/v1/sources/events", json.dumps(event(i)), JSON)
+        check(status == 200, "beside slow clients", status)
+    for s in held:
+        s.close()
+    server.stop()
+    print("slow clients: 1000 held, others served")
+
+
+if __name__ == "__main__":
+    shutil.rmtree(WORK, ignore_errors=True)
+    os.makedirs(WORK)
+    only = os.environ.get("ONLY", "").split(",") if os.environ.get("ONLY") else None
+    for part in (statuses, access, no_tokens, tls, hostile, bomb, slow_clients, kills):
+        if not only or part.__name__ in only:
+            part()
