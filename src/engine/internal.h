@@ -198,6 +198,7 @@ struct leat_engine {
     int64_t commit_due_us;
     int64_t clock_us;                   /* never runs backwards */
     uint64_t max_step_rows;
+    bool bronze_turn;                   /* the last turn flushed bronze: the next is for tables */
     bool replaying;                     /* recovery: nothing is written */
     bool trimmed;                       /* memory was given back in this idle time */
     bool replayed;                      /* this start had to run steps again: the next stop saves the state */

@@ -137,9 +137,12 @@ static enum leat_status flush_due(struct leat_engine *engine, struct leat_error 
         engine->bronze_due_us = now + leat_setting_int(engine->project, "bronze_interval");
         return LEAT_OK;
     }
-    if (now >= engine->bronze_due_us || bronze_waiting(engine) >= rows_max) {
+    /* One a turn: what is due meanwhile is stepped between the two. */
+    bool bronze = now >= engine->bronze_due_us || bronze_waiting(engine) >= rows_max;
+    if ((engine->bronze_turn = bronze && !engine->bronze_turn)) {
         if ((st = flush_bronze(engine, err)) != LEAT_OK) return st;
         engine->bronze_due_us = now + leat_setting_int(engine->project, "bronze_interval");
+        return LEAT_OK;
     }
     if (now >= engine->commit_due_us || pending_rows(engine) >= rows_max) {
         if ((st = leat_tables_commit(engine, err)) != LEAT_OK) return st;
