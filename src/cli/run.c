@@ -54,6 +54,10 @@ static enum leat_status run_on(struct leat_cli *cli, struct leat_engine *engine,
         if ((st = leat_serve_open(&cli->env, engine, &options, &serve, err)) != LEAT_OK) return st;
         fprintf(stderr, "leat listens at %s\n", leat_serve_address(serve));
     }
+    const struct leat_project *project = leat_engine_project(engine);
+    for (size_t s = 0; !serve && s < project->source_count; s++)
+        if (strcmp(project->sources[s].connector, "http") == 0)
+            fprintf(stderr, "leat: source %s takes records by HTTP, but leat does not listen: give --listen 127.0.0.1:8080\n", project->sources[s].name);
     if (leat_cli_is_terminal(2)) fputs("leat is running; Ctrl-C brings everything up to date and stops\n", stderr);
     st = leat_engine_run(engine, &stop, err);
     leat_serve_close(serve);

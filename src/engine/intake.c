@@ -87,8 +87,8 @@ static enum leat_status take_block(struct leat_intake *in, struct leat_error *er
     }
     struct item *item = leat_alloc(sizeof *item);
     *item = (struct item){.partition = block.partition, .count = block.record_count, .from = block.base_offset, .arrival_us = block.arrival_us, .chunk = chunk};
-    hand_over(in, item); /* before the answer: who asks the engine then finds the records there */
     if (connector->ops->synced) connector->ops->synced(connector);
+    hand_over(in, item); /* after the answer: who waits for what the records cause has then told the engine before it steps over them (loop.c) */
     return LEAT_OK;
 }
 
@@ -103,7 +103,7 @@ static bool is_stopped(struct leat_intake *in, bool busy) {
 static void *take_in(void *context) {
     struct leat_intake *in = context;
     struct leat_connector *connector = in->src->connector;
-    struct leat_clock *clock = in->src->engine->env->clock;
+    struct leat_clock *clock = leat_clock_real(); /* not the engine's, whose sleeps a signal ends for good */
     struct leat_error err = {0};
     enum leat_status st = LEAT_OK;
     while (!is_stopped(in, true)) {

@@ -273,8 +273,8 @@ enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *s
     bool did;
     while (st == LEAT_OK && !*stop) {
         uint64_t got;
-        leat_mailbox_run(engine);
         if ((st = leat_engine_ingest(engine, &got, err)) != LEAT_OK) break;
+        leat_mailbox_run(engine); /* after the records, before they are stepped over: who waits for them is here now (intake.c) */
         if ((st = leat_waits_step(engine, err)) != LEAT_OK) break;
         if ((st = leat_engine_step(engine, false, &did, err)) != LEAT_OK) break;
         if ((st = flush_due(engine, err)) != LEAT_OK) break;

@@ -74,7 +74,8 @@ struct leat_serve {
     const struct leat_project *project;
     struct MHD_Daemon *daemon;
     struct leat_bearers tokens;
-    bool loopback, tls;
+    bool tls;
+    uint32_t incarnation;        /* of this process: cursors are of its memory */
     char *address;
     _Atomic uint64_t body_bytes; /* held by bodies that are being received or wait */
     atomic_int outstanding;      /* requests that another thread will answer */
@@ -143,7 +144,8 @@ void leat_clerk_wake(struct leat_serve *);    /* a deadline is new */
 /* ---- query.c ---- */
 enum leat_query_format { LEAT_QUERY_JSON, LEAT_QUERY_NDJSON, LEAT_QUERY_CSV, LEAT_QUERY_PARQUET, LEAT_QUERY_ARROW };
 enum leat_status leat_queries_open(struct leat_serve *, struct leat_error *) LEAT_MUST;
-void leat_queries_close(struct leat_serve *);
+void leat_queries_stop(struct leat_serve *);  /* nothing is run any more; what waits is answered */
+void leat_queries_close(struct leat_serve *); /* after the daemon */
 struct leat_query_options {
     enum leat_query_format format;
     int64_t timeout_us;

@@ -328,21 +328,20 @@ static enum leat_status run_query(struct worker *w, struct job *job, struct leat
     st = leat_conn_query(w->conn, job->sql, &result, err);
     pthread_mutex_lock(&q->lock);
     w->running = NULL;
-    bool stopped = job->stopped;
     pthread_mutex_unlock(&q->lock);
-    if (st == LEAT_OK)
-        st = reply_rows(q, job, &result, err);
-    else if (stopped)
-        leat_fail(err, LEAT_LIMIT, "the query took more than its time and was stopped");
+    if (st == LEAT_OK) st = reply_rows(q, job, &result, err);
     leat_result_deinit(&result);
-    return st == LEAT_OK ? st : err->status;
+    return st;
 }
 
 static void run_job(struct worker *w, struct job *job) {
     struct leat_error err = {0};
     bool closing = atomic_load(&w->queries->serve->closing);
     enum leat_status st = closing ? leat_fail(&err, LEAT_CANCELLED, "leat stops") : run_query(w, job, &err);
-    if (st != LEAT_OK) leat_reply_status(job->request, &err);
+    if (st != LEAT_OK && job->stopped && !closing)
+        leat_reply_error(job->request, 504, "timeout", "the query took more than its time (?timeout=) and was stopped");
+    else if (st != LEAT_OK)
+        leat_reply_status(job->request, &err);
     if (st == LEAT_OK && job->options.file) {
         const char *ending = job->options.format == LEAT_QUERY_ARROW ? "arrows" : leat_query_formats[job->options.format];
         leat_reply_header(job->request, "Content-Disposition", "attachment; filename=\"%.60s.%s\"", job->options.file, ending);
@@ -415,7 +414,7 @@ enum leat_status leat_queries_open(struct leat_serve *serve, struct leat_error *
     return LEAT_OK;
 }
 
-void leat_queries_close(struct leat_serve *serve) {
+void leat_queries_stop(struct leat_serve *serve) {
     struct leat_query *q = serve->queries;
     if (!q) return;
     pthread_mutex_lock(&q->lock);
@@ -425,7 +424,11 @@ void leat_queries_close(struct leat_serve *serve) {
     leat_queries_tick(serve, leat_serve_now(serve));
     for (int i = 0; i < WORKERS; i++)
         if (q->workers[i].started) pthread_join(q->workers[i].thread, NULL);
-    serve->queries = NULL;
+}
+
+void leat_queries_close(struct leat_serve *serve) {
+    struct leat_query *q = serve->queries;
+    if (!q) return;
     pthread_mutex_destroy(&q->lock);
     pthread_cond_destroy(&q->more);
     free(q);

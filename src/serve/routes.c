@@ -19,7 +19,7 @@ const struct leat_route leat_routes[] = {
     {"GET", "/v1/tables/{table}/rows/{key...}", LEAT_ROLE_READ, leat_handle_row, "One row by its key",
      "The values of the PRIMARY KEY as path segments. The header Leat-Step names the step that the row reflects.", false, false, {{0}}, "application/json"},
     {"GET", "/v1/tables/{table}/rows", LEAT_ROLE_READ, leat_handle_rows, "Rows, by page, filtered, or all as a download",
-     "COLUMN=value and COLUMN.OP=value filter (OP: eq, ne, lt, le, gt, ge). JSON comes in pages: `next` is the cursor of the next one; rows that are there "
+     "COLUMN=value and COLUMN.OP=value filter (OP: eq, ne, lt, le, gt, ge). JSON comes in pages: `next` is the cursor of the next one, null at the end; a page may be short of its limit before. Rows that are there "
      "all the time come exactly once. Other formats give the whole table as of its last commit.",
      false, true,
      {{"limit", "integer", "Rows of a page, up to 10000 (100)."},

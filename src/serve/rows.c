@@ -8,7 +8,7 @@
 #include "data/value.h"
 #include "serve/internal.h"
 
-enum { LIMIT_ROWS = 100, LIMIT_ROWS_MAX = 10000, SEEN_MAX = 100000, FILTERS_MAX = 16, QUERY_US = 60000000 };
+enum { LIMIT_ROWS = 100, LIMIT_ROWS_MAX = 10000, SEEN_MAX = 20000, FILTERS_MAX = 16, QUERY_US = 60000000 };
 
 /* Puts one row of typed values, parsed from text, into `out` at column c; false: not of that type. */
 static bool put_parsed(struct leat_changes *out, size_t c, const char *text) {
@@ -176,6 +176,20 @@ static bool add_filter(struct leat_request *r, const struct leat_live_table *tab
 
 struct page { int64_t limit, cursor; enum leat_query_format format; };
 
+/* "PLACE" of a page by query; of a live table "PLACE.INCARNATION": places are of this process's memory. */
+static bool read_cursor(struct leat_request *r, const struct leat_live_table *table, const char *text, int64_t *out) {
+    char *end = NULL;
+    bool number = *text >= '0' && *text <= '9';
+    *out = number ? (int64_t)strtoull(text, &end, 10) : -1;
+    if (!number || *out < 0 || (*end && *end != '.') || (!table->held && *end)) {
+        leat_reply_error(r, 400, "parameter", "cursor is what `next` of the page before says");
+        return false;
+    }
+    if (!table->held || (*end && strtoull(end + 1, NULL, 10) == r->serve->incarnation)) return true;
+    leat_reply_error(r, 410, "gone", "leat was started again since the page before; begin with the first one");
+    return false;
+}
+
 static bool read_page(struct leat_request *r, const struct leat_live_table *table, struct page *page, struct filters *filters) {
     *page = (struct page){.limit = LIMIT_ROWS};
     for (size_t i = 0; i < r->query.count; i++) {
@@ -186,10 +200,7 @@ static bool read_page(struct leat_request *r, const struct leat_live_table *tabl
                 return false;
             }
         } else if (strcmp(item->name, "cursor") == 0) {
-            if (leat_parse_int(item->value, &page->cursor, NULL) != LEAT_OK || page->cursor < 0) {
-                leat_reply_error(r, 400, "parameter", "cursor is what `next` of the page before says");
-                return false;
-            }
+            if (!read_cursor(r, table, item->value, &page->cursor)) return false;
         } else if (strcmp(item->name, "format") == 0) {
             if (!leat_query_format_of(item->value, &page->format)) {
                 leat_reply_error(r, 400, "parameter", "format is json, ndjson, csv, parquet or arrow");
@@ -218,7 +229,10 @@ static void page_of_live(struct leat_request *r, const struct leat_live_table *t
         if (i) leat_put(&r->answer, ",");
         leat_put_json_row(&r->answer, &rows, i);
     }
-    leat_putf(&r->answer, cursor ? "],\"next\":\"%llu\"}\n" : "],\"next\":null}\n", (unsigned long long)cursor);
+    if (cursor)
+        leat_putf(&r->answer, "],\"next\":\"%llu.%u\"}\n", (unsigned long long)cursor, r->serve->incarnation);
+    else
+        leat_put(&r->answer, "],\"next\":null}\n");
     leat_reply(r, 200, NULL);
     leat_changes_deinit(&rows);
 }

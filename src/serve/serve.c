@@ -474,6 +474,7 @@ enum leat_status leat_serve_open(struct leat_env *env, struct leat_engine *engin
     serve->engine = engine;
     serve->live = leat_engine_live(engine);
     serve->project = leat_engine_project(engine);
+    serve->incarnation = (uint32_t)leat_random_next(&env->random);
     serve->tls = options->tls_certificate || options->tls_key;
     leat_usage_allow_files(2 * CONNECTIONS_MAX);
     if ((st = parse_listen(options->listen, &place, err)) != LEAT_OK) goto out;
@@ -482,7 +483,6 @@ enum leat_status leat_serve_open(struct leat_env *env, struct leat_engine *engin
         goto out;
     }
     if ((st = read_tokens(serve, options, err)) != LEAT_OK) goto out;
-    serve->loopback = place.loopback;
     if (!place.loopback && !serve->tokens.count) {
         st = leat_fail(err, LEAT_INVALID, "%s can be reached from other machines: give tokens (--tokens FILE), or listen at 127.0.0.1", options->listen);
         goto out;
@@ -505,7 +505,7 @@ void leat_serve_close(struct leat_serve *serve) {
     if (!serve) return;
     atomic_store(&serve->closing, true);
     leat_streams_stop(serve);
-    leat_queries_close(serve);
+    leat_queries_stop(serve);
     for (size_t i = 0; i < serve->project->source_count; i++) {
         struct leat_connector *connector = leat_engine_connector(serve->engine, i);
         if (leat_connector_is_http(connector)) leat_http_stop(connector);
@@ -514,6 +514,7 @@ void leat_serve_close(struct leat_serve *serve) {
     struct leat_clock *clock = serve->env->clock;
     for (int i = 0; i < 500 && atomic_load(&serve->outstanding) > 0; i++) clock->sleep_until(clock, clock->monotonic_us(clock) + 10000);
     if (serve->daemon) MHD_stop_daemon(serve->daemon);
+    leat_queries_close(serve);
     leat_streams_close(serve);
     leat_bearers_deinit(&serve->tokens);
     free(serve->address);

@@ -330,13 +330,14 @@ def statuses():
         ("GET", "/v1/tables/cards/rows/none", None, {}, 404), ("GET", "/v1/tables/cards/rows/a/b", None, {}, 400), ("GET", "/v1/tables/plain/rows/a", None, {}, 400),
         ("GET", "/v1/tables/cards/rows?limit=0", None, {}, 400), ("GET", "/v1/tables/cards/rows?n=x", None, {}, 400), ("GET", "/v1/tables/cards/rows?m=1", None, {}, 400),
         ("GET", "/v1/tables/cards/rows?format=xml", None, {}, 400), ("GET", "/v1/tables/cards/changes?after=x", None, {}, 400),
-        ("GET", "/v1/tables/cards/changes?after=999999999", None, {}, 410),
+        ("GET", "/v1/tables/cards/changes?after=999999999", None, {}, 410), ("GET", "/v1/tables/cards/rows?cursor=1.1", None, {}, 410),
+        ("GET", "/v1/tables/cards/rows?cursor=x", None, {}, 400), ("GET", "/v1/tables/plain/rows?cursor=0&limit=1", None, {}, 200),
         ("POST", "/v1/sql", "SELECT 1", TEXT, 200), ("POST", "/v1/sql", '{"sql":"SELECT 1;"}', JSON, 200), ("POST", "/v1/sql", "SELEC 1", TEXT, 400),
         ("POST", "/v1/sql", "DROP TABLE cards", TEXT, 400), ("POST", "/v1/sql", "SELECT 1; SELECT 2", TEXT, 400),
         ("POST", "/v1/sql", "SELECT * FROM read_text('/etc/passwd')", TEXT, 400), ("POST", "/v1/sql", "SELECT * FROM 'http://127.0.0.1:1/x.csv'", TEXT, 400),
         ("POST", "/v1/sql", "COPY (SELECT 1) TO '/tmp/leat-was-here'", TEXT, 400), ("POST", "/v1/sql", "SET enable_external_access = true", TEXT, 400),
         ("POST", "/v1/sql", "INSTALL httpfs", TEXT, 400), ("POST", "/v1/sql", "ATTACH '/tmp/leat-was-here.db'", TEXT, 400),
-        ("POST", "/v1/sql?timeout=300", "SELECT count(*) FROM range(1000000) a, range(1000000) b", TEXT, 413),
+        ("POST", "/v1/sql?timeout=300", "SELECT count(*) FROM range(1000000) a, range(1000000) b", TEXT, 504),
         ("POST", "/v1/sql", "SELECT repeat('x', 1000000) FROM range(1000)", TEXT, 413),
         ("GET", "/", None, {}, 200), ("GET", "/docs", None, {}, 200), ("GET", "/healthz", None, {}, 200), ("GET", "/readyz", None, {}, 200),
         ("GET", "/../../../../etc/passwd", None, {}, 404), ("GET", "/%2e%2e/%2e%2e/etc/passwd", None, {}, 404),
@@ -403,6 +404,29 @@ def hostile():
     print(f"hostile: 2000 requests, {answered} answered, {closed} closed")
 
 
+def waits():
+    """Each of many at once is told just what its own record changed."""
+    server, wrong = Server("waits"), []
+
+    def ask(number):
+        c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        for i in range(150):
+            card = f"w{number}-{i}"
+            status, data, _ = server.ask("POST", "/v1/sources/events?wait=cards", json.dumps(event(card, card, i)), JSON, connection=c)
+            answer = json.loads(data)
+            if status != 200 or answer["wait"]["changes"] != [{"op": "upsert", "row": {"card": card, "n": 1, "total": i}}]:
+                wrong.append(answer)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    check(not wrong, len(wrong), "wrong, such as", wrong[:1])
+    server.stop()
+    print("waits: 1200, each with its own change")
+
+
 def bomb():
     server = Server("bomb")
     member = gzip.compress(b" " * (10 << 20), 9)  # a thousand of them: 10 GB of nothing in 10 MB
@@ -434,6 +458,6 @@ if __name__ == "__main__":
     shutil.rmtree(WORK, ignore_errors=True)
     os.makedirs(WORK)
     only = os.environ.get("ONLY", "").split(",") if os.environ.get("ONLY") else None
-    for part in (statuses, access, no_tokens, tls, hostile, bomb, slow_clients, kills):
+    for part in (statuses, waits, access, no_tokens, tls, hostile, bomb, slow_clients, kills):
         if not only or part.__name__ in only:
             part()

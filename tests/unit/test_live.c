@@ -274,11 +274,41 @@ static void deleted_rows_leave(void **state) {
     world_deinit(&w);
 }
 
+static void a_full_queue_says_so(void **state) {
+    (void)state;
+    enum { BATCHES = 5 };
+    struct world w;
+    struct sent *s = leat_alloc(BATCHES * sizeof *s);
+    struct leat_error err = {0};
+    world_init(&w, sources, tables);
+    serve_again(&w);
+    enum leat_status st = LEAT_OK;
+    int taken = 0;
+    static char nothing[LEAT_BLOCK_MAX - LEAT_MIB + LEAT_PAYLOAD_SLACK]; /* zeros: no record, which is a dead letter */
+    for (; taken < BATCHES && st == LEAT_OK; taken += st == LEAT_OK) {
+        s[taken].batch = (struct leat_http_batch){.bytes = nothing, .byte_count = LEAT_BLOCK_MAX - LEAT_MIB, .starts = s[taken].records.starts, .ends = s[taken].records.ends, .count = 1, .done = answered};
+        s[taken].records.ends[0] = 10;
+        st = leat_http_offer(leat_engine_connector(w.engine, 0), &s[taken].batch, &err);
+    }
+    assert_int_equal(taken, 4); /* of 15 MiB; 64 MiB may wait */
+    assert_int_equal(st, LEAT_BUSY);
+    assert_true(err.retriable);
+    for (int i = 0; i < 4; i++) turn(&w, false);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(s[i].answered, 1);
+        assert_int_equal(s[i].batch.rejected, 1);
+        leat_http_batch_deinit(&s[i].batch);
+    }
+    assert_int_equal(leat_http_offer(leat_engine_connector(w.engine, 0), &(struct leat_http_batch){.byte_count = LEAT_BLOCK_MAX + 1}, &err), LEAT_LIMIT);
+    free(s);
+    world_deinit(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_come_with_the_sync),        cmocka_unit_test(ids_are_taken_once),
         cmocka_unit_test(ids_without_records_are_forgotten), cmocka_unit_test(changes_are_the_same_after_a_restart),
-        cmocka_unit_test(deleted_rows_leave),
+        cmocka_unit_test(deleted_rows_leave),                cmocka_unit_test(a_full_queue_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
