@@ -115,9 +115,10 @@ seed_provider:
     def connect(self, **options):
         """A session of the Python driver."""
         from cassandra.cluster import Cluster, ExecutionProfile, EXEC_PROFILE_DEFAULT
-        from cassandra.policies import RoundRobinPolicy
+        from cassandra.policies import ConstantReconnectionPolicy, RoundRobinPolicy
         profile = ExecutionProfile(load_balancing_policy=RoundRobinPolicy(), request_timeout=60)
         cluster = Cluster(["127.0.0.1"], port=self.port, protocol_version=4, connect_timeout=30,
+                          reconnection_policy=ConstantReconnectionPolicy(0.5, None),
                           execution_profiles={EXEC_PROFILE_DEFAULT: profile}, **options)
         return cluster.connect()
 

@@ -16,6 +16,7 @@
 #ifndef LEAT_CONNECT_CQL_CQL_H
 #define LEAT_CONNECT_CQL_CQL_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include "base/env.h"
 #include "base/mem.h"
@@ -104,6 +105,9 @@ void leat_cql_close(struct leat_cql *);
  * gives the same number. The text is copied. LIMIT: LEAT_CQL_STATEMENTS_MAX. */
 enum leat_status leat_cql_prepare(struct leat_cql *, const char *text, int *statement, struct leat_error *) LEAT_MUST;
 
+/* From now on waits also end soon after *stop is set (NULL: no more), with CANCELLED. Borrowed. */
+void leat_cql_heed(struct leat_cql *, const atomic_int *stop);
+
 /* Waits until a host is ready, at most until monotonic deadline_us. Errors: what the hosts said, one after the other, once all have
  * failed or the deadline is there (retriable but for wrong credentials). */
 enum leat_status leat_cql_connect(struct leat_cql *, int64_t deadline_us, struct leat_error *) LEAT_MUST;
@@ -127,7 +131,7 @@ struct leat_cql_reply {
 /* Puts a request on its way; tag comes back with its answer. BUSY: no host can take one now (leat_cql_wait first, or connect); nothing was
  * sent. Memory is lent for the call. */
 enum leat_status leat_cql_send(struct leat_cql *, const struct leat_cql_request *, uint64_t tag, struct leat_error *) LEAT_MUST;
-/* The next answer, in any order; each sent request gets exactly one. END: nothing is on the way. BUSY: none until deadline_us. */
+/* The next answer, in any order; each sent request gets exactly one. END: nothing is on the way. BUSY: none until deadline_us. CANCELLED: stopped. */
 enum leat_status leat_cql_wait(struct leat_cql *, int64_t deadline_us, struct leat_cql_reply *) LEAT_MUST;
 size_t leat_cql_in_flight(const struct leat_cql *);
 /* Closes the connections that have requests on the way; nothing is on the way any more. For a caller who gives up. */

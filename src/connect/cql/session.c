@@ -11,7 +11,10 @@ struct leat_cql {
     struct leat_cql_connection hosts[LEAT_CQL_HOSTS_MAX];
     size_t host_count, turn;         /* turn: whose answers are looked at first, so that all have theirs */
     struct leat_cql_message message; /* of the last reply */
+    const atomic_int *stop;          /* NULL: nobody stops it */
 };
+
+#define STOP_LOOK_US 100000 /* how long a stop may go unseen */
 
 static int64_t now_us(const struct leat_cql *s) {
     return s->shared.clock->monotonic_us(s->shared.clock);
@@ -112,6 +115,14 @@ void leat_cql_close(struct leat_cql *s) {
     free(s);
 }
 
+void leat_cql_heed(struct leat_cql *s, const atomic_int *stop) {
+    s->stop = stop;
+}
+
+static bool stopped(const struct leat_cql *s) {
+    return s->stop && atomic_load(s->stop);
+}
+
 enum leat_status leat_cql_prepare(struct leat_cql *s, const char *text, int *statement, struct leat_error *err) {
     int count = s->shared.statement_count;
     for (*statement = 0; *statement < count; ++*statement)
@@ -130,6 +141,7 @@ enum leat_status leat_cql_prepare(struct leat_cql *s, const char *text, int *sta
 static void pump(struct leat_cql *s, int64_t wait_until_us) {
     struct pollfd fds[LEAT_CQL_HOSTS_MAX];
     int64_t now = now_us(s), until = wait_until_us;
+    if (s->stop && until > now + STOP_LOOK_US) until = now + STOP_LOOK_US;
     for (size_t i = 0; i < s->host_count; i++) {
         leat_cql_connection_start(&s->hosts[i], now);
         leat_cql_connection_flush(&s->hosts[i]);
@@ -180,6 +192,7 @@ enum leat_status leat_cql_connect(struct leat_cql *s, int64_t deadline_us, struc
     for (size_t i = 0; i < s->host_count && !ready(s); i++)
         if (s->hosts[i].phase == LEAT_CQL_DOWN) s->hosts[i].failed = false; /* ask each of them anew */
     while (!ready(s)) {
+        if (stopped(s)) return leat_fail(err, LEAT_CANCELLED, "stopped");
         if (all_failed(s) || now_us(s) >= deadline_us) return tell_failures(s, err);
         pump(s, deadline_us);
     }
@@ -254,14 +267,21 @@ static bool next_answer(struct leat_cql *s, struct leat_cql_reply *reply) {
     return false;
 }
 
+/* Is a statement on its way to be prepared where nothing else is? */
+static bool preparing(const struct leat_cql *s) {
+    for (size_t i = 0; i < s->host_count; i++)
+        if (s->hosts[i].phase == LEAT_CQL_READY && s->hosts[i].ours > 0) return true;
+    return false;
+}
+
 enum leat_status leat_cql_wait(struct leat_cql *s, int64_t deadline_us, struct leat_cql_reply *reply) {
     leat_cql_message_deinit(&s->message);
     for (;;) {
         if (next_answer(s, reply)) return LEAT_OK;
-        if (leat_cql_in_flight(s) == 0) return LEAT_END;
+        if (leat_cql_in_flight(s) == 0 && !preparing(s)) return LEAT_END;
         pump(s, deadline_us);
-        if (next_answer(s, reply)) return LEAT_OK;
-        if (now_us(s) >= deadline_us) return LEAT_BUSY;
+        if (stopped(s)) return LEAT_CANCELLED;
+        if (now_us(s) >= deadline_us) return next_answer(s, reply) ? LEAT_OK : LEAT_BUSY;
     }
 }
 
@@ -274,7 +294,7 @@ static enum leat_status send_patiently(struct leat_cql *s, const struct leat_cql
         enum leat_status status = leat_cql_connect(s, deadline_us, err);
         if (status) return status;
         status = leat_cql_send(s, request, 0, err);
-        if (status != LEAT_BUSY || now_us(s) >= deadline_us) return status;
+        if (status != LEAT_BUSY || now_us(s) >= deadline_us || stopped(s)) return status;
         pump(s, deadline_us);
     }
 }
@@ -288,6 +308,7 @@ enum leat_status leat_cql_run(struct leat_cql *s, const struct leat_cql_request 
     status = leat_cql_wait(s, deadline_us, reply);
     if (status) {
         leat_cql_abandon(s);
+        if (status == LEAT_CANCELLED) return leat_fail(err, LEAT_CANCELLED, "stopped");
         leat_fail(err, LEAT_BUSY, "Cassandra does not answer in time");
         err->retriable = true;
         return LEAT_BUSY;
