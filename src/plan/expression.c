@@ -566,6 +566,36 @@ static bool write_lambda(struct state *s, const json_t *e, const char *name) {
     return ok;
 }
 
+/* An empty list as a bound of a slice: "[:3]" has no first one. */
+static bool is_open_bound(const json_t *e) {
+    const json_t *value = json_object_get(e, "value");
+    return leat_json_is(e, "expression_class", "BOUND_CONSTANT") &&
+           leat_json_is(json_object_get(value, "type"), "id", "LIST") && !leat_json_true(value, "is_null") &&
+           leat_json_count(json_object_get(value, "value"), "children") == 0;
+}
+
+static bool has_open_bound(const char *name, const json_t *children) {
+    return (strcasecmp(name, "array_slice") == 0 || strcasecmp(name, "list_slice") == 0) &&
+           (is_open_bound(json_array_get(children, 1)) || is_open_bound(json_array_get(children, 2)));
+}
+
+/* (x)[from:to] and (x)[from:to:step]: as a call, DuckDB takes no open bound. An open end before a step is "-". */
+static bool write_slice(struct state *s, const json_t *children) {
+    size_t count = json_array_size(children);
+    leat_put(s->out, "(");
+    for (size_t i = 0; i < count; i++) {
+        const json_t *child = json_array_get(children, i);
+        if (i) leat_put(s->out, i == 1 ? ")[" : ":");
+        if (i == 0 || !is_open_bound(child)) {
+            if (!write_any(s, child)) return false;
+        } else if (i == 2 && count > 3) {
+            leat_put(s->out, "-");
+        }
+    }
+    leat_put(s->out, "]");
+    return true;
+}
+
 static bool write_function(struct state *s, const json_t *e) {
     const char *name = leat_json_text(e, "name");
     const json_t *children = json_object_get(e, "children");
@@ -588,6 +618,8 @@ static bool write_function(struct state *s, const json_t *e) {
         leat_putf(s->out, "(%s ", name);
         ok = write_any(s, json_array_get(children, 0));
         leat_put(s->out, ")");
+    } else if (has_open_bound(name, children)) {
+        ok = write_slice(s, children);
     } else {
         put_function_name(s->out, name);
         ok = write_arguments(s, e, strcasecmp(name, "struct_pack") == 0 || strcasecmp(name, "struct_insert") == 0);

@@ -14,6 +14,9 @@ static const struct {
          "event_time::DATE AS i, date_diff('minute', TIMESTAMP '2026-01-01', event_time) AS j FROM orders"},
     {"", "SELECT json_extract_string('{\"a\":' || order_id || '}', '$.a') AS a, md5(status) AS m, "
          "list_contains([status, 'q'], 'a') AS l, {'x': order_id}.x AS s, string_split(event_id, 'e')[2] AS p FROM orders"},
+    {"", "SELECT event_id[2:3] AS a, event_id[:2] AS b, event_id[-2:] AS c, event_id[:] AS d, array_to_string([order_id, 1, quantity][:-:2], ',') AS e, "
+         "array_to_string([order_id, 1, quantity][2:], ',') AS f, array_slice(event_id, 1, quantity) AS g, "
+         "md5_number_lower(event_id) % 10 AS h, list_slice([quantity, 5], 2, 2)[1] AS i FROM orders"},
     {"", "SELECT quantity::VARCHAR AS a, (quantity > 1)::INTEGER AS b, amount::DECIMAL(38,4) AS c, quantity::HUGEINT AS d, price::FLOAT AS e, "
          "DATE '2026-02-03' AS f, TIME '10:11:12' AS g, INTERVAL '2 months 3 days' AS h, '\\xAA'::BLOB AS i, "
          "'6d1c1e3f-0000-4000-8000-000000000001'::UUID AS j, NULL AS k, 170141183460469231731687303715884105727 AS l, "
