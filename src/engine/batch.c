@@ -262,6 +262,7 @@ enum leat_status leat_engine_view_texts(struct leat_engine *engine, struct leat_
         free(dir);
     }
     leat_buffer_deinit(&sql);
+    if (st == LEAT_OK) st = leat_pin_texts(engine, add_text, out, err);
     if (st != LEAT_OK) leat_view_texts_deinit(out);
     return st;
 }
@@ -371,7 +372,8 @@ static enum leat_status write_table(struct leat_gtable *table, const struct leat
 
 static json_t *run_facts(const struct leat_engine *engine, const struct leat_gtable *table, const struct leat_balance *balance,
                          const int64_t *violating) {
-    json_t *facts = json_pack("{s:o}", "balance", leat_balance_json(engine, balance)), *violations = json_object();
+    json_t *facts = json_pack("{s:o,s:o}", "balance", leat_balance_json(engine, balance), "query", leat_table_query_id(engine, table)),
+           *violations = json_object();
     for (size_t i = 0; i < table->def->constraint_count; i++)
         json_object_set_new(violations, table->def->constraints[i].name, json_integer(violating[i]));
     if (table->def->constraint_count) json_object_set(facts, "violations", violations);

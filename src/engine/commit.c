@@ -295,7 +295,9 @@ out:
 static enum leat_status commit_table(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
     enum leat_status st;
     struct leat_buffer frontier = {0};
-    leat_frontier_json(engine, table->group, NULL, &frontier);
+    json_t *facts = json_pack("{s:o}", "query", leat_table_query_id(engine, table));
+    leat_frontier_json(engine, table->group, facts, &frontier);
+    json_decref(facts);
     char *app_id = leat_table_app_id(engine, table);
     struct leat_delta_txn txn = {app_id, (int64_t)engine->step};
     struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier.data, .txns = &txn, .txn_count = 1};

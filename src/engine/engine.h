@@ -60,6 +60,19 @@ enum leat_status leat_engine_restate(struct leat_engine *, const struct leat_res
 
 /* Promise 1 for one table (all when NULL): prints differing rows to out; *differing their number. */
 enum leat_status leat_engine_verify(struct leat_engine *, const char *table, size_t max_rows, struct leat_buffer *out, uint64_t *differing, struct leat_error *) LEAT_MUST;
+/* Keeps a version of a table under a name of its own, lake/pins/NAME, for good: a Delta table (lake/delta.h, leat_delta_pin) and
+ * _pin.json: the SQL that made it, the inputs' versions (frontier), the seed. For an engine that is open to read; beside a running one.
+ * out: the manifest. Errors: INVALID a name that is not plain or is taken; EXISTS; NOT_FOUND no such version. */
+struct leat_pin_options {
+    size_t table;
+    int64_t version; /* -1: newest */
+    const char *name;
+    const char *seed; /* of what is made from it, a split or a training; NULL: none */
+};
+enum leat_status leat_engine_pin(struct leat_engine *, const struct leat_pin_options *, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
+/* The manifests of all pins, as a JSON array. */
+enum leat_status leat_engine_pins(struct leat_engine *, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
+enum leat_status leat_engine_unpin(struct leat_engine *, const char *name, struct leat_error *) LEAT_MUST; /* NOT_FOUND */
 /* A call into the engine's thread, made between two of its turns; the engine sleeps no longer than until then. `run` is called exactly
  * once, with NULL when the engine stops first; the struct is the caller's until then. Thread: any, until leat_engine_close. */
 struct leat_call {

@@ -382,6 +382,11 @@ enum leat_status leat_tables_commit(struct leat_engine *, struct leat_error *) L
 enum leat_status leat_engine_checkpoint(struct leat_engine *, struct leat_error *) LEAT_MUST;
 /* What a commit reflects: of a group's tables, or (NULL) of a batch run over the lake as it is, with what is known of the
  * run (balance, violations; else NULL). */
+/* Names the query that makes the table: its SQL and what that may name. In each commit's frontier. */
+json_t *leat_table_query_id(const struct leat_engine *, const struct leat_gtable *);
+/* lake/pins: a SELECT for each pin whose name is not an object's. */
+enum leat_status leat_pin_texts(struct leat_engine *, enum leat_status (*put)(void *, size_t, const char *name, const char *select, struct leat_error *),
+                                void *context, struct leat_error *) LEAT_MUST;
 void leat_frontier_json(struct leat_engine *, const struct leat_group *, const json_t *run, struct leat_buffer *out);
 /* Made anew, but not to be shown before a violated FAIL UPDATE, of the table or of one it reads, is over: the former content stays. */
 bool leat_table_waits(const struct leat_gtable *);

@@ -88,5 +88,11 @@ enum leat_status leat_delta_apply(struct leat_delta *, const struct leat_changes
 enum leat_status leat_delta_compact(struct leat_delta *, uint64_t target_bytes, bool *done, struct leat_error *) LEAT_MUST;
 /* Deletes files no live version within `keep_ms` refers to. */
 enum leat_status leat_delta_vacuum(struct leat_delta *, int64_t keep_ms, size_t *removed, struct leat_error *) LEAT_MUST;
+/* Makes `version` (-1: newest) of the table a Delta table of its own in pin_dir, called `name`, whose files are hard links: what is
+ * vacuumed or compacted in the table later does not touch it. Needs no writer, and may run beside one. A failed or interrupted attempt
+ * leaves files in pin_dir, for the caller to remove.
+ * Errors: EXISTS there is a pin; NOT_FOUND no such version, or its files are gone. */
+enum leat_status leat_delta_pin(struct leat_env *, struct leat_conn *batch, const char *table_dir, int64_t version, const char *pin_dir,
+                                const char *name, struct leat_error *) LEAT_MUST;
 
 #endif

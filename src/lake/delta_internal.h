@@ -11,7 +11,8 @@
  *   delta_checkpoint.c  checkpoint and _last_checkpoint
  *   delta_apply.c       weighted changes: which rows of which files go
  *   delta_rewrite.c     weighted changes: what is written instead
- *   delta_maintain.c    compaction, vacuum */
+ *   delta_maintain.c    compaction, vacuum
+ *   delta_pin.c         a version kept for good */
 #ifndef LEAT_LAKE_DELTA_INTERNAL_H
 #define LEAT_LAKE_DELTA_INTERNAL_H
 
