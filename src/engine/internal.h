@@ -147,8 +147,18 @@ struct leat_rebuild {
     uint64_t *references;
     json_t *cut_sets;                   /* their floors */
 };
+/* How old the oldest record of each step was when the step was done, worst of ten seconds; since the process started. */
+enum { LEAT_PACE_BUCKETS = 180 };
+struct leat_pace_bucket { int64_t start_us, worst_us; uint32_t steps; };
+struct leat_pace {
+    struct leat_pace_bucket buckets[LEAT_PACE_BUCKETS];
+    size_t newest;
+    uint64_t steps, met;                /* steps with records; those within the freshness */
+    int64_t cpu_us;
+};
 struct leat_group {
     struct leat_engine *engine;
+    struct leat_pace pace;
     struct leat_rebuild *rebuild;       /* NULL: ordinary steps */
     int64_t freshness_us;
     struct leat_gnode *nodes; int node_count;
@@ -427,6 +437,10 @@ void leat_waiting_nodes_free(struct leat_checkpoint_node *nodes, size_t count); 
 void leat_waiting_settle(struct leat_engine *, int64_t reset_step);
 
 /* loop.c */
+/* After a step: when the oldest of its records arrived (INT64_MAX: it had none), and its CPU time. */
+void leat_pace_note(struct leat_group *, int64_t oldest_us, int64_t cpu_us);
+/* For the status: freshness attained, what waits, watermarks and who holds them back. */
+json_t *leat_pace_json(const struct leat_group *);
 /* Books the CPU time since `from_us` (leat_usage_cpu_us) to a phase. */
 void leat_phase_end(struct leat_engine *, enum leat_phase, int64_t from_us);
 enum leat_status leat_engine_drain(struct leat_engine *, struct leat_error *) LEAT_MUST; /* steps until nothing is left to do */

@@ -49,6 +49,16 @@ static int64_t step_cpu_us(const struct leat_gtable *table) {
     return used;
 }
 
+/* Rows whose `column` plus span is not after before_us are final: event time has passed them. NULL: nothing makes rows final. */
+static json_t *final_json(const struct leat_gtable *table) {
+    const struct leat_op *root = &table->plan->ops[table->plan->op_count - 1];
+    if (!root->time_count) return NULL;
+    const struct leat_time_column *time = &root->times[0];
+    int64_t cut = leat_group_cut(table->group, table->root);
+    return json_pack("{s:s,s:I,s:o}", "column", root->schema.fields[time->column].name, "span_us", (json_int_t)time->span_us, "before_us",
+                     time_or_null(cut));
+}
+
 static json_t *table_json(struct leat_engine *engine, struct leat_gtable *table) {
     const struct leat_delta_snapshot *snapshot = leat_delta_current(table->delta);
     int64_t rows = 0, bytes = 0;
@@ -78,9 +88,12 @@ static json_t *table_json(struct leat_engine *engine, struct leat_gtable *table)
         json_object_set_new(json, "changes", json_integer((json_int_t)table->changes_out));
         json_object_set_new(json, "committed_step", json_integer((json_int_t)table->committed_step));
         json_object_set_new(json, "withheld", json_integer((json_int_t)table->withheld));
+        json_t *final = final_json(table);
+        if (final) json_object_set_new(json, "final", final);
         json_object_set_new(json, "restated", json_integer((json_int_t)table->restated));
         json_object_set_new(json, "restated_us", time_or_null(table->restated_us));
     } else {
+        if (table->def->cron) json_object_set_new(json, "schedule", json_string(table->def->cron));
         int64_t due = engine->read_only ? INT64_MAX : leat_batch_next_due(engine, table);
         json_object_set_new(json, "runs", json_integer((json_int_t)table->runs));
         json_object_set_new(json, "failures", json_integer(table->failures));
@@ -139,9 +152,11 @@ enum leat_status leat_engine_status(struct leat_engine *engine, struct leat_buff
                                                    (json_int_t)stats.keys_touched, "state_keys", (json_int_t)stats.state_keys,
                                                    "state_bytes", (json_int_t)stats.state_bytes));
         }
-    json_t *json = json_pack("{s:s,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:O}", "project", engine->project_dir, "step", (json_int_t)engine->step,
+    json_t *groups = json_array();
+    for (int k = 0; k < engine->group_count; k++) json_array_append_new(groups, leat_pace_json(engine->groups[k]));
+    json_t *json = json_pack("{s:s,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:O}", "project", engine->project_dir, "step", (json_int_t)engine->step,
                              "clock_us", (json_int_t)engine->clock_us, "cpu_us", (json_int_t)leat_usage_cpu_us(), "peak_bytes",
-                             (json_int_t)leat_usage_peak_bytes(), "sources", sources, "tables", tables, "operators", state, "history",
+                             (json_int_t)leat_usage_peak_bytes(), "sources", sources, "tables", tables, "groups", groups, "operators", state, "history",
                              engine->history);
     static const char *const PHASES[LEAT_PHASE_COUNT] = {"ingest", "step", "bronze", "commit", "checkpoint", "batch"};
     json_t *phases = json_object();

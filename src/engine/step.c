@@ -651,6 +651,19 @@ bool leat_group_settled(struct leat_group *g) {
     return !timers_due(g);
 }
 
+static int64_t oldest_arrival(const struct leat_group *g, const struct step_input *in) {
+    int64_t oldest = INT64_MAX;
+    for (size_t s = 0; s < source_count(g); s++) {
+        if (!g->reads[s]) continue;
+        for (const struct leat_chunk *c = g->engine->sources[s].first; c; c = c->next) {
+            struct chunk_range range;
+            if (!range_of(c, leat_cursor_get(&g->cursors[s], c->partition), leat_cursor_get(&in->to[s], c->partition), &range)) continue;
+            if (c->arrival_us < oldest) oldest = c->arrival_us;
+        }
+    }
+    return oldest;
+}
+
 enum leat_status leat_group_step(struct leat_group *g, bool *did, struct leat_error *err) {
     struct step_input in;
     enum leat_status st;
@@ -671,8 +684,12 @@ enum leat_status leat_group_step(struct leat_group *g, bool *did, struct leat_er
         input_deinit(g, &in);
         return LEAT_OK;
     }
+    int64_t oldest = oldest_arrival(g, &in), cpu = leat_usage_cpu_us();
     if ((st = leat_engine_journal(g->engine, record_of(g, &in), err)) == LEAT_OK) st = execute(g, &in, err);
-    if (st == LEAT_OK) *did = true;
+    if (st == LEAT_OK) {
+        *did = true;
+        leat_pace_note(g, oldest, leat_usage_cpu_us() - cpu);
+    }
     input_deinit(g, &in);
     return st;
 }

@@ -1,0 +1,60 @@
+/* What the status tells of freshness: who waits, how long, for whom, and which rows are final. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine_world.h"
+
+static const char SOURCES[] = "CREATE SOURCE fast (v BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts - INTERVAL '10' SECOND)\n"
+                              "WITH (connector = 'file', path = 'in/fast.ndjson', format = 'json');\n"
+                              "CREATE SOURCE slow (v BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts)\n"
+                              "WITH (connector = 'file', path = 'in/slow.ndjson', format = 'json');\n";
+static const char TABLES[] = "CREATE VIEW all_of_them AS SELECT v, ts FROM fast UNION ALL SELECT v, ts FROM slow;\n"
+                             "CREATE MATERIALIZED TABLE minutes FRESHNESS = INTERVAL '1' SECOND AS\n"
+                             "SELECT window_start, sum(v) AS v FROM TUMBLE(all_of_them, ts, INTERVAL '1' MINUTE) GROUP BY window_start;\n"
+                             "CREATE MATERIALIZED TABLE total FRESHNESS = INTERVAL '1' SECOND AS SELECT sum(v) AS v FROM fast;\n";
+
+static void event(struct world *w, const char *file, const char *time) {
+    char *line = leat_asprintf("{\"v\":1,\"ts\":\"2026-01-01 %s\"}\n", time);
+    put(w, file, line, "a"); /* two seconds pass */
+    free(line);
+}
+
+static void the_status_says_who_is_behind(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    uint64_t got;
+    bool did;
+    world_init(w, SOURCES, TABLES);
+    event(w, "in/fast.ndjson", "00:05:00");
+    event(w, "in/slow.ndjson", "00:01:30");
+    run(w);
+    expect_status(w, "\"held_by\":{\"source\":\"slow\"}");
+    /* 2026-01-01 00:01:30 in microseconds: windows before it are final, others not. */
+    expect_status(w, "\"final\":{\"column\":\"window_start\",\"span_us\":60000000,\"before_us\":1767225690000000}");
+    expect_status(w, "\"waiting\":0,\"waiting_since_us\":null");
+    expect_status(w, "\"steps\":1,\"met\":1");
+
+    int64_t arrived = w->now_us;
+    event(w, "in/fast.ndjson", "00:05:01");
+    OK(leat_engine_ingest(w->engine, &got, oops));
+    assert_int_equal(got, 1);
+    char *waits = leat_asprintf("\"waiting\":1,\"waiting_since_us\":%lld", (long long)arrived + 2000000);
+    expect_status(w, waits);
+    free(waits);
+    w->now_us += 5000000; /* taken up too late: asked was a second */
+    OK(leat_engine_step(w->engine, true, &did, oops));
+    expect_status(w, "\"steps\":2,\"met\":1");
+    expect_status(w, ",5000000,1]]");
+    world_deinit(w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_status_says_who_is_behind)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
