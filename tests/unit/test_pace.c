@@ -14,9 +14,8 @@ static const char SOURCES[] = "CREATE SOURCE fast (v BIGINT, ts TIMESTAMP NOT NU
                               "WITH (connector = 'file', path = 'in/fast.ndjson', format = 'json');\n"
                               "CREATE SOURCE slow (v BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts)\n"
                               "WITH (connector = 'file', path = 'in/slow.ndjson', format = 'json');\n";
-static const char TABLES[] = "CREATE VIEW all_of_them AS SELECT v, ts FROM fast UNION ALL SELECT v, ts FROM slow;\n"
-                             "CREATE MATERIALIZED TABLE minutes FRESHNESS = INTERVAL '1' SECOND AS\n"
-                             "SELECT window_start, sum(v) AS v FROM TUMBLE(all_of_them, ts, INTERVAL '1' MINUTE) GROUP BY window_start;\n"
+static const char TABLES[] = "CREATE MATERIALIZED TABLE minutes FRESHNESS = INTERVAL '1' SECOND AS\n"
+                             "SELECT window_start, sum(v) AS v FROM TUMBLE(slow, ts, INTERVAL '1' MINUTE) GROUP BY window_start;\n"
                              "CREATE MATERIALIZED TABLE total FRESHNESS = INTERVAL '1' SECOND AS SELECT sum(v) AS v FROM fast;\n";
 
 static void event(struct world *w, const char *file, const char *time) {
@@ -34,11 +33,14 @@ static void the_status_says_who_is_behind(void **state) {
     event(w, "in/fast.ndjson", "00:05:00");
     event(w, "in/slow.ndjson", "00:01:30");
     run(w);
+    event(w, "in/fast.ndjson", "00:05:00"); /* a step knows what the steps before it saw */
+    event(w, "in/slow.ndjson", "00:01:20");
+    run(w);
     expect_status(w, "\"held_by\":{\"source\":\"slow\"}");
     /* 2026-01-01 00:01:30 in microseconds: windows before it are final, others not. */
     expect_status(w, "\"final\":{\"column\":\"window_start\",\"span_us\":60000000,\"before_us\":1767225690000000}");
     expect_status(w, "\"waiting\":0,\"waiting_since_us\":null");
-    expect_status(w, "\"steps\":1,\"met\":1");
+    expect_status(w, "\"steps\":2,\"met\":2");
 
     int64_t arrived = w->now_us;
     event(w, "in/fast.ndjson", "00:05:01");
@@ -49,8 +51,8 @@ static void the_status_says_who_is_behind(void **state) {
     free(waits);
     w->now_us += 5000000; /* taken up too late: asked was a second */
     OK(leat_engine_step(w->engine, true, &did, oops));
-    expect_status(w, "\"steps\":2,\"met\":1");
-    expect_status(w, ",5000000,1]]");
+    expect_status(w, "\"steps\":3,\"met\":2");
+    expect_status(w, ",5000000,");
     world_deinit(w);
 }
 
