@@ -93,13 +93,13 @@ static json_t *table_json(struct leat_engine *engine, struct leat_gtable *table)
         json_object_set_new(json, "restated", json_integer((json_int_t)table->restated));
         json_object_set_new(json, "restated_us", time_or_null(table->restated_us));
     } else {
-        if (table->def->cron) json_object_set_new(json, "schedule", json_string(table->def->cron));
         int64_t due = engine->read_only ? INT64_MAX : leat_batch_next_due(engine, table);
         json_object_set_new(json, "runs", json_integer((json_int_t)table->runs));
         json_object_set_new(json, "failures", json_integer(table->failures));
         json_object_set_new(json, "last_run_us", time_or_null(table->last_run_us));
         json_object_set_new(json, "next_run_us", time_or_null(due));
         json_object_set_new(json, "last_cpu_us", json_integer(table->last_cpu_us));
+        if (table->def->cron) json_object_set_new(json, "schedule", json_string(table->def->cron));
         if (table->last_error) json_object_set_new(json, "error", json_string(table->last_error));
     }
     return json;
