@@ -1,10 +1,11 @@
 # leat: `make demo` and `make test` are all a newcomer needs; both install what is missing first.
 .POSIX:
-.PHONY: help bootstrap build release demo test test-peers soak bench asan tsan fuzz clean
+.PHONY: help bootstrap build release demo dist test test-peers soak bench asan tsan fuzz clean
 JOBS = 2
 
 help:
 	@echo "make demo        build and run the retail example, stream and batch compared"
+	@echo "make dist        packages: a tar.gz that runs from wherever it is unpacked, and a .deb"
 	@echo "make test        every test that needs no other server (minutes)"
 	@echo "make test-peers  tests against independent readers (delta-rs, DuckDB, Spark) and real servers"
 	@echo "make bench       figures beside their peers, build/bench.json"
@@ -26,6 +27,9 @@ release: bootstrap
 
 demo: release
 	@examples/retail/demo build/release/leat
+
+dist: release
+	@scripts/dist build/release
 
 test: build
 	@ctest --preset dev -j $(JOBS)
