@@ -41,12 +41,8 @@ function freshness(t) {
   const wait = lag(t);
   return wait > t.freshness_us ? `${span(wait)} behind` : "up to date";
 }
-// CPU of a table so far: a stream's share of its steps since the start, or its runs of the last day.
-function cpu(t) {
-  if (isContinuous(t)) return t.cpu_us ?? null;
-  const day = model.now() - 86400e6, runs = history().filter((r) => r.table === t.name && r.start > day);
-  return runs.length ? runs.reduce((s, r) => s + r.cpu_us, 0) : t.last_cpu_us || null;
-}
+// CPU time of a table since the start: its share of the steps, its runs, its commits.
+const cpu = (t) => (t.step_cpu_us ?? 0) + (t.batch_cpu_us ?? 0) + (t.commit_cpu_us ?? 0);
 const history = () => model.status.history ?? [];
 
 function tableRows(tables) {
@@ -152,7 +148,7 @@ function tableView(name) {
       t.withheld ? ["Withheld", `${plural(t.withheld, "row")} whose value cannot be computed`] : null, t.restated ? ["Restated", `${plural(t.restated, "late record")} admitted, last ${ago(t.restated_us, now)}`] : null,
       ...Object.entries(t.violations ?? {}).map(([c, n]) => [`Constraint ${c}`, n ? `${plural(n, "row")} violate it` : "nothing violates it"]),
       ["On disk", `${bytes(t.bytes)} in ${plural(t.files, "file")}, Delta version ${t.version}`],
-      cpu(t) !== null && ["Cost", `${span(cpu(t))} of CPU ${isContinuous(t) ? "since the start" : "in the last day"}`],
+      ["Cost", `${span(cpu(t))} of CPU since the start`],
     ].filter(Boolean).map(([k, v]) => [h("dt", {}, k), h("dd", {}, v)])));
     const b = totals(t);
     replace(account, b.in ? balance(b) : h("p", { class: "quiet" }, "It reads other tables only; their accounts hold for it too."));
@@ -264,8 +260,8 @@ function costView() {
   const update = () => {
     if (Date.now() - drawn < 5000) return;
     drawn = Date.now();
-    const s = model.status, tables = s.tables.map((t) => [t, cpu(t) ?? 0]).sort((a, b) => b[1] - a[1]), phases = Object.entries(s.phase_cpu_us ?? {}).filter(([, v]) => v > 0), most = Math.max(1, ...tables.map(([, c]) => c)), all = phases.reduce((n, [, v]) => n + v, 0);
-    replace(body, h("div", { class: "grid" }, panel("CPU time of each table", h("p", { class: "small quiet" }, "A stream: its share of the steps since the start. A scheduled table: its runs of the last day."),
+    const s = model.status, tables = s.tables.map((t) => [t, cpu(t)]).sort((a, b) => b[1] - a[1]), phases = Object.entries(s.phase_cpu_us ?? {}).filter(([, v]) => v > 0), most = Math.max(1, ...tables.map(([, c]) => c)), all = phases.reduce((n, [, v]) => n + v, 0);
+    replace(body, h("div", { class: "grid" }, panel("CPU time of each table", h("p", { class: "small quiet" }, "Since the start: its share of the steps, its runs, its commits."),
       h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ["Table", "May be", "CPU"].map((c, i) => h("th", { scope: "col", class: i === 2 ? "number" : null }, c)))), h("tbody", {}, tables.map(([t, c]) =>
         h("tr", {}, h("th", { scope: "row" }, link("table", t.name)), h("td", {}, asked(t), h("div", { class: "meter" }, h("i", { style: `width: ${(100 * c) / most}%` }))), h("td", { class: "number" }, span(c)))))))),
     panel("What the CPU time went into", phases.length ? chart({ title: "CPU seconds since the start, by what they went into", kind: "bar", unit: " s", height: 240, x: { name: "Work", values: phases.map((_, i) => i), labels: phases.map(([k]) => PHASES[k] ?? k) }, series: [{ name: "CPU seconds", values: phases.map(([, v]) => v / 1e6) }] }) : h("p", { class: "quiet" }, "Nothing yet."),
