@@ -46,14 +46,14 @@ void leat_put_openapi(struct leat_buffer *out);
 void leat_put_docs_page(struct leat_buffer *out);
 
 /* ---- serve.c ---- */
-enum leat_request_state { LEAT_RECEIVING, LEAT_WAITING, LEAT_ANSWERED };
 struct leat_header { const char *name; char value[96]; };
 struct leat_request {
     struct leat_serve *serve;
     struct MHD_Connection *connection;
     struct leat_match match;
     struct leat_query_string query;
-    enum leat_request_state state;
+    bool suspended;             /* the connection's thread alone: the request is another's until that has resumed it */
+    bool answered;
     int64_t started_us;
     struct leat_body body;
     size_t counted_bytes;       /* of it, in serve->body_bytes */

@@ -40,7 +40,7 @@ const char *leat_request_header(struct leat_request *r, const char *name) {
 void leat_reply(struct leat_request *r, unsigned status, const char *type) {
     r->status = status;
     r->type = type;
-    r->state = LEAT_ANSWERED;
+    r->answered = true;
 }
 
 void leat_reply_header(struct leat_request *r, const char *name, const char *format, ...) {
@@ -121,14 +121,13 @@ static enum MHD_Result send_answer(struct leat_request *r) {
 /* ---- other threads --------------------------------------------------------------------------------------------- */
 
 void leat_request_suspend(struct leat_request *r) {
-    r->state = LEAT_WAITING;
+    r->suspended = true;
     atomic_fetch_add(&r->serve->outstanding, 1);
     MHD_suspend_connection(r->connection);
 }
 
 void leat_request_resume(struct leat_request *r) {
     struct leat_serve *serve = r->serve;
-    r->state = LEAT_ANSWERED;
     MHD_resume_connection(r->connection);
     atomic_fetch_sub(&serve->outstanding, 1);
 }
@@ -292,7 +291,7 @@ static void handle(struct leat_request *r) {
 }
 
 static enum MHD_Result proceed(struct leat_request *r) {
-    return r->state == LEAT_ANSWERED ? send_answer(r) : MHD_YES;
+    return !r->suspended && r->answered ? send_answer(r) : MHD_YES; /* a suspended one may not even be looked at */
 }
 
 static bool announces_body(struct leat_request *r) {
@@ -332,10 +331,12 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         r->refused = refuse(r, method, url);
         return r->refused && announces_body(r) ? proceed(r) : MHD_YES;
     }
-    if (r->state == LEAT_RECEIVING || r->refused) {
-        if (*n) return receive(r, bytes, n);
-        if (!r->refused) handle(r);
+    if (r->suspended) { /* resumed */
+        r->suspended = false;
+        return send_answer(r);
     }
+    if (*n) return receive(r, bytes, n);
+    if (!r->refused) handle(r);
     return proceed(r);
 }
 
