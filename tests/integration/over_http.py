@@ -35,6 +35,9 @@ def check(condition, *what):
         raise AssertionError(" ".join(map(str, what)))
 
 
+servers = []
+
+
 class Server:
     def __init__(self, name, *arguments, project=PROJECT, environment=None):
         self.dir, self.arguments, self.port = os.path.join(WORK, name), arguments, 0
@@ -43,6 +46,7 @@ class Server:
         os.makedirs(self.dir)
         with open(self.dir + "/project.sql", "w") as out:
             out.write(project)
+        servers.append(self)
         self.start()
 
     def start(self):
@@ -68,11 +72,14 @@ class Server:
         code = self.process.wait(60)
         check(code == 0, "exit code", code)
 
-    def ask(self, method, path, body=None, headers=None, timeout=20, connection=None):
+    def ask(self, method, path, body=None, headers=None, timeout=60, connection=None):
         c = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        c.request(method, path, body, headers or {})
-        answer = c.getresponse()
-        data = answer.read()
+        try:
+            c.request(method, path, body, headers or {})
+            answer = c.getresponse()
+            data = answer.read()
+        except TimeoutError as error:
+            raise AssertionError(f"{method} {path} {(body or '')[:80]}: no answer in {timeout} s") from error
         if not connection:
             c.close()
         return answer.status, data, dict(answer.getheaders())
@@ -460,4 +467,9 @@ if __name__ == "__main__":
     only = os.environ.get("ONLY", "").split(",") if os.environ.get("ONLY") else None
     for part in (statuses, waits, access, no_tokens, tls, hostile, bomb, slow_clients, kills):
         if not only or part.__name__ in only:
-            part()
+            try:
+                part()
+            finally:
+                for server in servers:
+                    if server.process.poll() is None:
+                        server.process.kill()
