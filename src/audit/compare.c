@@ -65,13 +65,23 @@ static bool is_nested(const char *type) {
     return strpbrk(type, "[(") && strncasecmp(type, "DECIMAL", 7) != 0;
 }
 
+/* Numbers of other types meet in a type that holds both, which DuckDB chooses. */
+static bool is_number(const char *type) {
+    static const char *const NUMBERS[] = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+                                          "UHUGEINT", "DECIMAL", "FLOAT", "DOUBLE"};
+    for (size_t i = 0; i < sizeof NUMBERS / sizeof *NUMBERS; i++)
+        if (strncmp(type, NUMBERS[i], strlen(NUMBERS[i])) == 0) return true;
+    return false;
+}
+
 /* SELECT c0, c1, ... FROM a side. */
 static void put_side(const struct sides *s, bool right, const char *more, struct leat_buffer *sql) {
     leat_putf(sql, "SELECT %s", more);
     for (size_t i = 0; i < common(s); i++) {
         const struct leat_compare_column *column = &s->out->columns[i];
         bool nested = is_nested(column->left_type) || is_nested(column->right_type) || strcmp(column->left_type, "NESTED") == 0;
-        bool cast = nested || (right && strcmp(column->left_type, column->right_type) != 0);
+        bool numbers = is_number(column->left_type) && is_number(column->right_type);
+        bool cast = nested || (right && !numbers && strcmp(column->left_type, column->right_type) != 0);
         if (cast) leat_put(sql, nested ? "CAST(" : "TRY_CAST(");
         leat_put_sql_name(sql, column->name);
         if (cast) leat_putf(sql, " AS %s)", nested ? "VARCHAR" : column->left_type);
@@ -311,7 +321,7 @@ static void put_columns(const struct leat_compare_result *r, const char *left, c
         else if (!c->right_type)
             leat_putf(out, "  column %s: in %s only, not compared\n", c->name, left);
         else if (strcmp(c->left_type, c->right_type) != 0)
-            leat_putf(out, "  column %s: %s against %s, compared as the first\n", c->name, c->left_type, c->right_type);
+            leat_putf(out, "  column %s: %s against %s\n", c->name, c->left_type, c->right_type);
         if (c->changed) leat_putf(out, "  column %s: differs in %" PRIu64 " row%s\n", c->name, c->changed, c->changed == 1 ? "" : "s");
     }
 }

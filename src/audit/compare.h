@@ -17,7 +17,7 @@ struct leat_compare_options {
 };
 struct leat_compare_column {
     char *name, *left_type, *right_type; /* a type is NULL where the side lacks the column */
-    bool compared;                       /* both have it; another type is cast to the left one's */
+    bool compared;                       /* both have it; other numbers are compared as numbers, else the right one is cast */
     uint64_t changed;                    /* rows in which it differs */
 };
 struct leat_compare_example { char *kind, *key, *left, *right, *columns; int64_t copies; }; /* NULL where there is none */

@@ -120,6 +120,22 @@ static void print_sink(struct leat_cli *cli, const json_t *s) {
     printf(": %.*s\n", (int)strcspn(error, "\n"), error);
 }
 
+static void print_check(struct leat_cli *cli, const json_t *c) {
+    const char *error = json_string_value(json_object_get(c, "error"));
+    printf("check  %-24s of %s: ", json_string_value(json_object_get(c, "name")), json_string_value(json_object_get(c, "table")));
+    if (error)
+        printf("error: %.*s", (int)strcspn(error, "\n"), error);
+    else if (json_is_null(json_object_get(c, "checked_us")))
+        fputs("not checked yet", stdout);
+    else if (number(c, "differing"))
+        printf("%.3f %% drift, %lld row%s differ, in %s__differences", json_real_value(json_object_get(c, "drift_percent")), (long long)number(c, "differing"),
+               plural(number(c, "differing")), json_string_value(json_object_get(c, "name")));
+    else
+        printf("agrees, %lld row%s", (long long)number(c, "rows"), plural(number(c, "rows")));
+    put_time(cli, json_object_get(c, "checked_us"), "checked");
+    puts("");
+}
+
 /* Tables of one freshness step together: one line each freshness. */
 static void print_steps(const json_t *tables) {
     json_int_t said[64];
@@ -176,6 +192,7 @@ static int run(struct leat_cli *cli) {
         json_array_foreach(json_object_get(json, "sources"), i, item) print_source(item);
         json_array_foreach(json_object_get(json, "tables"), i, item) print_table(cli, item);
         json_array_foreach(json_object_get(json, "sinks"), i, item) print_sink(cli, item);
+        json_array_foreach(json_object_get(json, "checks"), i, item) print_check(cli, item);
         print_steps(json_object_get(json, "tables"));
         json_decref(json);
     }

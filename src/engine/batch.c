@@ -248,6 +248,13 @@ enum leat_status leat_engine_view_texts(struct leat_engine *engine, struct leat_
             free(name);
         }
     }
+    for (size_t c = 0; c < engine->project->check_count && engine->checks && st == LEAT_OK; c++) {
+        char *name = leat_asprintf("%s__differences", engine->project->checks[c].name);
+        leat_buffer_reset(&sql);
+        leat_check_select(engine, c, &sql);
+        st = add_text(out, 0, name, sql.data, err);
+        free(name);
+    }
     for (size_t s = 0; s < engine->project->source_count && st == LEAT_OK; s++) {
         const struct leat_src *src = &engine->sources[s];
         if (!src->dead) continue;

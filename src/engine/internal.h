@@ -181,6 +181,7 @@ struct leat_group {
 };
 enum leat_phase { LEAT_PHASE_INGEST, LEAT_PHASE_STEP, LEAT_PHASE_BRONZE, LEAT_PHASE_COMMIT, LEAT_PHASE_CHECKPOINT, LEAT_PHASE_BATCH, LEAT_PHASE_COUNT };
 struct leat_mailbox { pthread_mutex_t lock; struct leat_wake wake; struct leat_call *first, **last; bool closed; };
+struct leat_check;
 struct leat_engine {
     struct leat_env *env;
     struct leat_mailbox mailbox;
@@ -196,6 +197,7 @@ struct leat_engine {
     struct leat_src *sources;           /* per project source; reference ones unused */
     struct leat_reference **references; /* per project source, NULL for unbounded */
     struct leat_gtable *tables;         /* per project table */
+    struct leat_check *checks;          /* per check of the project; NULL: not opened */
     char **view_sql;                    /* per project view: its query with ties completed */
     char **made_views;                  /* per position of project->order: what its view on batch_conn selects; NULL: none made */
     struct leat_group **groups; int group_count;
@@ -444,6 +446,15 @@ json_t *leat_pace_json(const struct leat_group *);
 /* Books the CPU time since `from_us` (leat_usage_cpu_us) to a phase. */
 void leat_phase_end(struct leat_engine *, enum leat_phase, int64_t from_us);
 enum leat_status leat_engine_drain(struct leat_engine *, struct leat_error *) LEAT_MUST; /* steps until nothing is left to do */
+
+/* check.c */
+enum leat_status leat_checks_open(struct leat_engine *, struct leat_error *) LEAT_MUST;
+void leat_checks_close(struct leat_engine *);
+/* Those that are due; with all, also those whose rest is not over. The tables are committed. */
+enum leat_status leat_checks_run(struct leat_engine *, bool all, struct leat_error *) LEAT_MUST;
+int64_t leat_checks_next_due(struct leat_engine *);
+json_t *leat_checks_json(const struct leat_engine *); /* new reference */
+void leat_check_select(const struct leat_engine *, size_t check, struct leat_buffer *sql); /* the rows that differ */
 
 /* status.c */
 enum leat_status leat_engine_publish_status(struct leat_engine *, struct leat_error *) LEAT_MUST; /* <work>/status.json, at most once a second */

@@ -183,6 +183,7 @@ enum leat_status leat_engine_run_once(struct leat_engine *engine, bool all, bool
     if ((st = leat_engine_flush(engine, checkpoint_pays(engine), err)) != LEAT_OK) return st;
     if ((st = leat_restate_if_due(engine, err)) != LEAT_OK) return st;
     st = leat_engine_batch(engine, all, err);
+    if (st == LEAT_OK) st = leat_checks_run(engine, true, err);
     engine->all = false;
     if (st == LEAT_OK) leat_effects_settle(engine);
     return st;
@@ -206,6 +207,7 @@ static int64_t next_due(struct leat_engine *engine) {
         if (left != INT64_MAX) due = earlier(due, leat_engine_now(engine) + left);
     }
     if (leat_engine_has_late(engine)) due = earlier(due, engine->restate_due_us);
+    due = earlier(due, leat_checks_next_due(engine));
     for (size_t t = 0; t < engine->project->table_count; t++)
         if (engine->tables[t].batch) due = earlier(due, leat_batch_next_due(engine, &engine->tables[t]));
     for (size_t s = 0; s < engine->project->source_count; s++)
@@ -280,6 +282,7 @@ enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *s
         if ((st = flush_due(engine, err)) != LEAT_OK) break;
         if ((st = leat_restate_if_due(engine, err)) != LEAT_OK) break;
         if ((st = leat_engine_batch(engine, false, err)) != LEAT_OK) break;
+        if ((st = leat_checks_run(engine, false, err)) != LEAT_OK) break;
         if ((st = leat_engine_publish_status(engine, err)) != LEAT_OK) break;
         sleep_until_due(engine, got > 0);
     }

@@ -183,6 +183,7 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
     if ((st = open_inputs(engine, err)) != LEAT_OK) goto out;
     for (size_t t = 0; t < engine->project->table_count; t++)
         if ((st = leat_table_open_delta(engine, &engine->tables[t], err)) != LEAT_OK) goto out;
+    if ((st = leat_checks_open(engine, err)) != LEAT_OK) goto out;
     close_plan_duck(engine); /* plans are made; what planning took is given back */
     if (engine->read_only) goto out;
     if (options->serve) leat_live_open(engine);
@@ -227,6 +228,7 @@ void leat_engine_close(struct leat_engine *engine) {
     leat_mailbox_close(engine);
     leat_live_close(engine);
     leat_effects_close(engine);
+    leat_checks_close(engine);
     leat_groups_free(engine);
     for (size_t s = 0; engine->sources && s < engine->project->source_count; s++) {
         leat_src_close(&engine->sources[s]);

@@ -230,6 +230,26 @@ static enum leat_status check_table(struct checker *c, size_t index, struct leat
     return status;
 }
 
+/* Both sides have the columns that tell rows apart. */
+static void check_check(struct checker *c, const struct leat_check_def *check) {
+    struct leat_schema other = {0}, table = {0};
+    struct leat_error err = {0};
+    if (check->table == SIZE_MAX || !c->good[LEAT_OBJECT_TABLE][check->table] || !check->sql)
+        return;
+    char *sql = leat_asprintf("SELECT * FROM \"%s\"", check->of);
+    if (bind(c, "check", check->name, check->sql, &check->sql_place, &check->map, &other) && leat_conn_describe(c->conn, sql, &table, &err) == LEAT_OK) {
+        for (size_t i = 0; i < check->key_count; i++) {
+            bool here = leat_schema_find(&table, check->key[i]) >= 0, there = leat_schema_find(&other, check->key[i]) >= 0;
+            if (!here || !there)
+                leat_diagnose(c->diags, check->key_place, false, "name it alike in both by AS", "check '%s': %s has no column '%s'", check->name,
+                              here ? "what it compares with" : "the table", check->key[i]);
+        }
+    }
+    free(sql);
+    leat_schema_deinit(&other);
+    leat_schema_deinit(&table);
+}
+
 enum leat_status leat_project_check_queries(const struct leat_project *project, struct leat_diagnostics *diags, struct leat_error *err) {
     struct leat_duck_options options = {.use = LEAT_DUCK_PLAN, .threads = 1};
     struct leat_duck *duck = NULL;
@@ -248,6 +268,8 @@ enum leat_status leat_project_check_queries(const struct leat_project *project, 
                  : ref.kind == LEAT_OBJECT_VIEW ? check_view(&c, ref.index, err)
                                                 : check_table(&c, ref.index, err);
     }
+    for (size_t i = 0; i < project->check_count && status == LEAT_OK; i++)
+        check_check(&c, &project->checks[i]);
     leat_conn_close(c.conn);
     leat_duck_close(duck);
     for (size_t i = 0; i < 3; i++)

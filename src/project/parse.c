@@ -48,8 +48,8 @@ static void parse_create(struct leat_parser *p) {
     } else if (leat_parser_accept(p, "SINK")) {
         if (skip_if_not_exists(p))
             leat_parser_sink(p);
-    } else if (leat_parser_is(p, "CHECK")) {
-        unsupported(p, at, "CREATE CHECK", "use CONSTRAINT name EXPECT (condition) ON VIOLATION ... on the table");
+    } else if (leat_parser_accept(p, "CHECK")) {
+        leat_parser_check(p);
     } else if (leat_parser_is(p, "TABLE")) {
         leat_parser_error(p, at, "say CREATE SOURCE for input, CREATE MATERIALIZED TABLE ... AS SELECT for results",
                           "a project has no plain tables");
@@ -101,7 +101,7 @@ static void report_problems(struct leat_parser *p) {
 
 /* True where a statement plainly begins although no `;` stands before it: CREATE SOURCE ... at the beginning of a line. */
 static bool begins_statement(const struct leat_parser *p, size_t token) {
-    static const char *const kinds[] = {"SOURCE", "VIEW", "MATERIALIZED", "SINK", "OR"};
+    static const char *const kinds[] = {"SOURCE", "VIEW", "MATERIALIZED", "SINK", "CHECK", "OR"};
     const struct leat_token *t = &p->tokens.items[token];
     if (t->column != 1 || !leat_parser_is_at(p, token, "CREATE"))
         return false;

@@ -49,6 +49,10 @@ void leat_parser_view(struct leat_parser *p);
 void leat_parser_table(struct leat_parser *p);
 void leat_parser_set(struct leat_parser *p);
 void leat_parser_sink(struct leat_parser *p);
+void leat_parser_check(struct leat_parser *p);
+void leat_parser_resolve_checks(struct leat_parser *p);
+/* CRON '...' [AT TIME ZONE '...'] into cron, time_zone and time_zone_place; the word SCHEDULE is read. */
+bool leat_parser_schedule(struct leat_parser *p, struct leat_table *table);
 void leat_parser_resolve_sinks(struct leat_parser *p); /* their tables, when all are known */
 
 /* ---- cursor (parse_tokens.c) ---- */
@@ -131,6 +135,7 @@ bool leat_parser_is_broken(const struct leat_parser *p, struct leat_object_ref o
 void leat_source_deinit(struct leat_source *source);
 void leat_view_deinit(struct leat_view *view);
 void leat_table_deinit(struct leat_table *table);
+void leat_check_def_deinit(struct leat_check_def *check);
 void leat_sink_def_deinit(struct leat_sink_def *sink);
 void leat_diagnostics_truncate(struct leat_diagnostics *diags, size_t count);
 

@@ -178,7 +178,7 @@ static bool plausible_zone(const char *name) {
            strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/_-+") == length;
 }
 
-static bool parse_schedule(struct leat_parser *p, struct leat_table *table) {
+bool leat_parser_schedule(struct leat_parser *p, struct leat_table *table) {
     struct leat_error err = {0};
     struct leat_cron cron;
     leat_parser_accept_operator(p, "=");
@@ -272,7 +272,7 @@ static bool parse_clause(struct leat_parser *p, struct table_draft *draft) {
         return once(p, draft, CLAUSE_FRESHNESS, "FRESHNESS") && parse_freshness(p, table);
     if (leat_parser_accept(p, "SCHEDULE")) {
         draft->schedule_place = leat_parser_place(p, p->at - 1);
-        return once(p, draft, CLAUSE_SCHEDULE, "SCHEDULE") && parse_schedule(p, table);
+        return once(p, draft, CLAUSE_SCHEDULE, "SCHEDULE") && leat_parser_schedule(p, table);
     }
     if (leat_parser_accept(p, "ALLOW")) {
         if (!once(p, draft, CLAUSE_LATENESS, "ALLOW LATENESS") || !leat_parser_expect(p, "LATENESS"))

@@ -72,10 +72,12 @@ void leat_sink_def_deinit(struct leat_sink_def *sink) {
     *sink = (struct leat_sink_def){0};
 }
 
-void leat_project_drop_sinks(struct leat_project *project) {
+void leat_project_detach(struct leat_project *project) {
     for (size_t i = 0; i < project->sink_count; i++)
         leat_sink_def_deinit(&project->sinks[i]);
-    project->sink_count = 0;
+    for (size_t i = 0; i < project->check_count; i++)
+        leat_check_def_deinit(&project->checks[i]);
+    project->sink_count = project->check_count = 0;
 }
 
 void leat_project_free(struct leat_project *project) {
@@ -87,9 +89,9 @@ void leat_project_free(struct leat_project *project) {
         leat_view_deinit(&project->views[i]);
     for (size_t i = 0; i < project->table_count; i++)
         leat_table_deinit(&project->tables[i]);
-    for (size_t i = 0; i < project->sink_count; i++)
-        leat_sink_def_deinit(&project->sinks[i]);
+    leat_project_detach(project);
     free(project->sinks);
+    free(project->checks);
     for (size_t i = 0; i < project->setting_count; i++) {
         free(project->settings[i].name);
         free(project->settings[i].value);
@@ -223,6 +225,7 @@ static void parse_all(struct leat_project *project, struct leat_diagnostics *dia
         leat_parser_file(&parser, project->files[i]);
     leat_parser_resolve(&parser);
     leat_parser_resolve_sinks(&parser);
+    leat_parser_resolve_checks(&parser);
     add_default_settings(project);
     leat_parser_deinit(&parser);
     leat_diagnostics_sort(diags);

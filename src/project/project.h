@@ -89,6 +89,14 @@ struct leat_sink_def {
     bool resolved;
     struct leat_option *options; size_t option_count;
 };
+/* CREATE CHECK name COMPARE table WITH (query) BY column, ...: the table against the system of record. */
+struct leat_check_def {
+    char *name, *of; struct leat_place place, of_place, key_place;
+    size_t table;                   /* `of` in the project's tables; SIZE_MAX: it is no table (reported) */
+    char *sql; struct leat_place sql_place; struct leat_sql_map map; /* as in leat_view */
+    char **key; size_t key_count;
+    char *cron, *time_zone;         /* NULL: after commits, within the budget */
+};
 struct leat_setting { char *name, *value; struct leat_place place; bool secret, given; }; /* as leat_option */
 
 struct leat_project {
@@ -97,6 +105,7 @@ struct leat_project {
     struct leat_view *views; size_t view_count;
     struct leat_table *tables; size_t table_count;
     struct leat_sink_def *sinks; size_t sink_count;
+    struct leat_check_def *checks; size_t check_count;
     struct leat_setting *settings; size_t setting_count;
     struct leat_object_ref *order; size_t order_count; /* topological: inputs first; without the members of cycles */
     struct leat_text_file **files; size_t file_count;
@@ -122,8 +131,8 @@ void leat_diagnostics_print(const struct leat_diagnostics *, struct leat_buffer 
  * statements, checks options, names, references, cycles. Problems go to diags (the call is OK then, the project partial); errors: IO, LIMIT. */
 enum leat_status leat_project_load(struct leat_env *, const char *dir, struct leat_project **out, struct leat_diagnostics *diags, struct leat_error *) LEAT_MUST;
 void leat_project_free(struct leat_project *);
-/* Nothing leaves the project any more: for a rehearsal. */
-void leat_project_drop_sinks(struct leat_project *);
+/* Without sinks and checks: for a rehearsal. */
+void leat_project_detach(struct leat_project *);
 /* Parses one text as if it were the only file of a project (tests, fuzzing, ALTER's candidates). `file` names it in places. */
 struct leat_project *leat_project_parse(const char *file, const char *text, size_t length, struct leat_diagnostics *diags);
 const char *leat_project_object_name(const struct leat_project *, struct leat_object_ref);

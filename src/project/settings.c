@@ -75,6 +75,14 @@ static const struct leat_option_spec specs[] = {
      .default_text = "03:00",
      .prose = "Time of day, in `time_zone`, at which late records are admitted to the tables they were late for (`leat restate`); missed, at the "
               "next chance. `never`: only when asked."},
+    {.name = "check_budget",
+     .type = LEAT_OPTION_INT,
+     .unit = "percent",
+     .min = 0,
+     .max = 100,
+     .default_text = "1",
+     .prose = "Share of the time that a check (`CREATE CHECK`) without a schedule may take: it runs after commits, and rests in between. 0: such checks "
+              "run with `leat run --once` only."},
     {.name = "compact_files",
      .type = LEAT_OPTION_INT,
      .unit = "files",

@@ -97,7 +97,7 @@ static void adjust(void *context, struct leat_project *project) {
         }
     }
     for (size_t t = 0; t < project->table_count; t++) adjust_table(r, &project->tables[t]);
-    leat_project_drop_sinks(project);
+    leat_project_detach(project);
     if (r->options.lean) {
         set(project, "commit_interval", "3600000000us");
         set(project, "bronze_interval", "3600000000us");

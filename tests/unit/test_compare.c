@@ -72,6 +72,8 @@ static void as_multisets(void **state) {
 static void other_columns_and_types(void **state) {
     (void)state;
     expect("SELECT 1::BIGINT AS k, 2.50::DECIMAL(18,2) AS v, 'x' AS here", "SELECT 2.5::DOUBLE AS v, 1::INTEGER AS k, 'x' AS there", "k", "0-0-0 (here) (there)");
+    expect("SELECT 1 AS k, 7::HUGEINT AS v", "SELECT 1 AS k, 7.40::DECIMAL(18,2) AS v", "k", "0-0-1 changed*1:v"); /* no side is rounded */
+    expect("SELECT 7::BIGINT AS v", "SELECT 7.40::DECIMAL(18,2) AS v", NULL, "1-1-0 left*1 right*1");
     expect("SELECT 1 AS k, 2 AS v", "SELECT 1 AS k, 'two' AS v", "k", "0-0-1 changed*1:v");
     expect("SELECT 1 AS k, [1, 2] AS v", "SELECT 1 AS k, '[1, 2]' AS v", "k", "0-0-0");
     struct leat_compare_options options = {.left_sql = "SELECT 1 AS a", .right_sql = "SELECT 1 AS b"};

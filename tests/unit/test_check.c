@@ -1,0 +1,129 @@
+/* CREATE CHECK: a planted error is found, with the rows, and told when it is over. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine_world.h"
+
+static const char SOURCES[] =
+    "CREATE SOURCE events (id VARCHAR NOT NULL, k INTEGER, v BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts)\n"
+    "WITH (connector = 'file', path = 'in/events.ndjson', format = 'json');\n"
+    "CREATE SOURCE ledger (k INTEGER PRIMARY KEY, v DECIMAL(18,2))\n"
+    "WITH (connector = 'file', path = 'in/ledger.csv', format = 'csv', refresh = INTERVAL '1' SECOND);\n";
+
+static void event(struct world *w, const char *id, int k, int v) {
+    char *line = leat_asprintf("{\"id\":\"%s\",\"k\":%d,\"v\":%d,\"ts\":\"2026-01-01 00:00:%s\"}\n", id, k, v, id);
+    put(w, "in/events.ndjson", line, "a");
+    free(line);
+}
+
+#define SUMS "CREATE MATERIALIZED TABLE sums FRESHNESS = INTERVAL '1' SECOND AS SELECT k, sum(v) AS v, count(*) AS n FROM events GROUP BY k;\n"
+#define WRONG_SUMS "CREATE MATERIALIZED TABLE sums FRESHNESS = INTERVAL '1' SECOND AS SELECT k, sum(v) AS v, count(*) AS n FROM events WHERE v <> 7 GROUP BY k;\n"
+#define BY_LEDGER "CREATE CHECK books COMPARE sums WITH ledger BY k;\n"
+#define BY_QUERY "CREATE CHECK counted COMPARE sums WITH (SELECT k, count(id) AS n FROM events GROUP BY k) BY k;\n"
+
+static void world_of(struct world *w, const char *tables) {
+    world_init(w, SOURCES, tables);
+    event(w, "01", 1, 5);
+    event(w, "02", 2, 7);
+    put(w, "in/ledger.csv", "k,v\n1,5.00\n2,7.00\n", "w");
+}
+
+/* An error in the catalogue, the system of record: the row, the columns, the drift; then its end. */
+static void a_wrong_reference_is_found(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    world_of(w, SUMS BY_LEDGER BY_QUERY);
+    run(w);
+    expect_status(w, "\"name\":\"books\",\"table\":\"sums\",\"rows\":2,\"other_rows\":2,\"differing\":0");
+    expect_status(w, "\"name\":\"counted\",\"table\":\"sums\",\"rows\":2,\"other_rows\":2,\"differing\":0");
+    put(w, "in/ledger.csv", "k,v\n1,5.00\n2,9.00\n3,1.00\n", "w");
+    run(w);
+    expect_status(w, "\"differing\":2,\"only_table\":0,\"only_other\":1,\"changed\":1,\"drift_percent\":66.6");
+    expect_text(w, "SELECT string_agg(kind || ' ' || key || ' ' || coalesce(columns, '-'), '; ' ORDER BY key) FROM books__differences",
+                "differs {\"k\":2} v; only in the other {\"k\":3} -");
+    reopen(w); /* the finding is in the lake */
+    expect_status(w, "\"differing\":2,");
+    put(w, "in/ledger.csv", "k,v\n1,5.00\n2,7.00\n", "w");
+    run(w);
+    expect_text(w, "SELECT count(*) FROM books__differences", "0");
+    world_deinit(w);
+}
+
+/* An error in the pipeline's SQL: verify cannot see it, for it runs the same SQL. */
+static void wrong_sql_is_found(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    world_of(w, WRONG_SUMS BY_LEDGER BY_QUERY);
+    run(w);
+    expect_text(w, "SELECT kind || row_of_other FROM books__differences", "only in the other{\"k\":2,\"v\":7.00}");
+    expect_text(w, "SELECT kind || row_of_other FROM counted__differences", "only in the other{\"k\":2,\"n\":1}");
+    world_deinit(w);
+}
+
+/* `leat run` looks after commits, and rests as long as the budget says; with nothing new it does nothing. */
+static void it_runs_by_itself_within_its_budget(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    atomic_int stop = 0;
+    (void)stop;
+    world_of(w, SUMS BY_LEDGER "SET check_budget = 100;\n");
+    run(w);
+    struct leat_buffer first = {0}, second = {0};
+    OK(leat_engine_status(w->engine, &first, oops));
+    w->now_us += 3600000000;
+    OK(leat_engine_run_once(w->engine, false, false, oops)); /* looks again, finds the same, and commits nothing */
+    OK(leat_engine_status(w->engine, &second, oops));
+    expect_text(w, "SELECT count(*) FROM books__differences", "0");
+    char *path = leat_asprintf("%s/lake/books__differences/_delta_log/00000000000000000002.json", w->project);
+    assert_false(leat_io_exists(w->env.io, path));
+    free(path);
+    leat_buffer_deinit(&first);
+    leat_buffer_deinit(&second);
+    world_deinit(w);
+}
+
+static void expect_problem(const char *text, const char *message) {
+    struct leat_diagnostics diags = {0};
+    char *all = leat_asprintf("%s%s%s", SOURCES, SUMS, text);
+    struct leat_project *project = leat_project_parse("check.sql", all, strlen(all), &diags);
+    if (!diags.count) OK(leat_project_check_queries(project, &diags, oops));
+    if (!message) {
+        assert_int_equal(diags.count, 0);
+    } else {
+        bool found = false;
+        for (size_t i = 0; i < diags.count; i++) found |= strstr(diags.items[i].message, message) != NULL;
+        if (!found) fail_msg("no '%s' but '%s' for %s", message, diags.count ? diags.items[0].message : "nothing", text);
+    }
+    leat_diagnostics_deinit(&diags);
+    leat_project_free(project);
+    free(all);
+}
+
+static void statements_are_checked(void **state) {
+    (void)state;
+    expect_problem("CREATE CHECK c COMPARE sums WITH (SELECT k, sum(v) AS v FROM events GROUP BY k) BY k SCHEDULE CRON '0 6 * * *' AT TIME ZONE 'Europe/Berlin';", NULL);
+    expect_problem("CREATE CHECK c COMPARE sums WITH ledger BY (k);", NULL);
+    expect_problem("CREATE CHECK c COMPARE sum WITH ledger BY k;", "there is no materialized table 'sum'");
+    expect_problem("CREATE CHECK c COMPARE sums WITH ledgers BY k;", "there is no source, view or table 'ledgers'");
+    expect_problem("CREATE CHECK c COMPARE sums WITH ledger BY n;", "check 'c': what it compares with has no column 'n'");
+    expect_problem("CREATE CHECK c COMPARE sums WITH (SELECT kk FROM events) BY k;", "kk");
+    expect_problem("CREATE CHECK c COMPARE sums WITH (SELECT k FROM events BY k;", "not closed");
+    expect_problem("CREATE CHECK c COMPARE sums WITH ledger;", "expected BY");
+    expect_problem("CREATE CHECK c COMPARE sums WITH ledger BY k; CREATE CHECK c COMPARE sums WITH ledger BY k;", "declared already");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_wrong_reference_is_found),
+        cmocka_unit_test(wrong_sql_is_found),
+        cmocka_unit_test(it_runs_by_itself_within_its_budget),
+        cmocka_unit_test(statements_are_checked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
