@@ -414,8 +414,28 @@ def http_slow_clients():
     figure("slow_clients_p99_ratio", beside["p99"] / before["p99"], "ratio", "lower")
 
 
+def cost_of_freshness():
+    """leat's own prediction from recorded input, and DuckDB recomputing what the day has brought so far, half of it on average, each time."""
+    data = generate(60000, 50)
+    project = stream_project("cost", data)
+    shutil.copy(data + "/order_events.ndjson", project + "/in/order_events.ndjson")
+    leat("run", "--once", "--project", project)
+    out = subprocess.run([args.leat, "cost", "--json", "--sample", "60", "--project", project, "--svg", os.path.join(args.work, "cost.svg")],
+                         capture_output=True, text=True, check=True).stdout
+    cost = json.loads(out)
+    batch = run([sys.executable, HERE + "/peer_batch.py", data + "/order_events.ndjson", data + "/products.csv", fresh("cost-batch")])
+    start = run([sys.executable, "-c", "import duckdb"])
+    per_record = max(batch["cpu"] - start["cpu"], 0) / 60000
+    for point in cost["points"]:
+        us = point["freshness_us"]
+        name = {86400000000: "24h", 3600000000: "1h", 300000000: "5min", 60000000: "1min", 10000000: "10s", 1000000: "1s", 100000: "100ms"}[us]
+        runs = 86400e6 / us
+        peer = runs * (start["cpu"] + per_record * cost["records_a_day"] * (1 if runs == 1 else 0.5))
+        figure(f"cost_at_{name}", point["cpu_s"], "CPU s/day", "lower", "DuckDB recompute", duckdb.__version__, peer)
+
+
 BENCHES = dict(stream=stream_over_batch, aggregate=aggregate_per_core, nightly=nightly, restart=restart, steps=many_steps,
-               rates=stream_cpu_percent, idle=idle,
+               rates=stream_cpu_percent, idle=idle, cost=cost_of_freshness,
                readable=http_post_to_readable, verdict=http_verdict, acked=http_acked, ingest=http_ingest, reads=http_point_reads, slow=http_slow_clients)
 
 if __name__ == "__main__":

@@ -205,8 +205,7 @@ static int64_t recorded_next_poll_us(struct leat_connector *connector) {
 
 static int recorded_wake_fd(struct leat_connector *connector) {
     (void)connector;
-    enum { TOKEN = 1 << 30 };
-    return TOKEN;
+    return LEAT_RECORDED_TOKEN;
 }
 
 const struct leat_connector_ops leat_connector_recorded = {

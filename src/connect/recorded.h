@@ -16,7 +16,8 @@ struct leat_recording {
     int64_t next_us; /* when the next record comes that was not given yet; INT64_MAX: none. Kept by the connector. */
 };
 /* Gives records whose time the environment's clock has reached; offsets count from 0 in each partition. Where the log has records already, goes on behind them.
- * Its descriptor is a token: only a simulated clock waits for it. */
+ * Its descriptor is LEAT_RECORDED_TOKEN: only a simulated clock waits for it. */
+#define LEAT_RECORDED_TOKEN (1 << 30)
 extern const struct leat_connector_ops leat_connector_recorded;
 
 struct leat_recorder; /* writes one */

@@ -151,7 +151,14 @@ static enum leat_status measure_timer(struct measure *m, struct leat_diagnostics
     int64_t f = m->options->freshness_us, at = record->first_us;
     uint64_t runs = (uint64_t)((record->last_us - record->first_us) / f + 1);
     enum leat_status st = LEAT_OK;
+    struct reading empty = {.phases = json_object(), .tables = json_object()}, first = {.phases = json_object(), .tables = json_object()};
     leat_rehearsal_shut(m->rehearsal);
+    st = run_once(m, record->first_us - 1, &first, diags, err); /* makes the tables */
+    if (st == LEAT_OK) st = run_once(m, record->first_us - 1, &empty, diags, err);
+    m->empty_cpu_us = empty.cpu_us;
+    m->empty_wall_us = empty.wall_us;
+    drop(&first);
+    drop(&empty);
     while (m->runs < runs && st == LEAT_OK) {
         at = at + f > record->last_us ? record->last_us + 1 : at + f;
         st = run_once(m, at, &m->sum, diags, err);
@@ -160,11 +167,6 @@ static enum leat_status measure_timer(struct measure *m, struct leat_diagnostics
     }
     m->window_us = record->last_us - record->first_us;
     m->peak_bytes = leat_usage_peak_bytes();
-    struct reading empty = {.phases = json_object(), .tables = json_object()};
-    if (st == LEAT_OK) st = run_once(m, record->last_us + 2, &empty, diags, err);
-    m->empty_cpu_us = empty.cpu_us;
-    m->empty_wall_us = empty.wall_us;
-    drop(&empty);
     return st;
 }
 

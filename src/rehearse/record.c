@@ -29,30 +29,40 @@ static void put_json(const struct leat_source *source, struct leat_buffer *sql) 
     leat_put(sql, "})");
 }
 
-/* A view `recorded`: n, due, _partition, line, in the order of arrival. The bytes that came, where they were kept as JSON. */
-static enum leat_status make_view(struct leat_conn *conn, const struct leat_engine *engine, size_t s, bool by_event, struct leat_error *err) {
+/* Records in order of arrival, each with the bytes that came where they were kept as JSON. */
+static void put_records(const struct leat_engine *engine, size_t s, struct leat_buffer *sql) {
     const struct leat_source *source = &leat_engine_project(engine)->sources[s];
-    struct leat_buffer sql = {0};
-    leat_put(&sql, "CREATE OR REPLACE TEMP TABLE recorded AS SELECT row_number() OVER (ORDER BY arrival, _partition, _offset) AS n, ");
-    leat_put(&sql, by_event ? "coalesce(max(event) OVER (ORDER BY arrival, _partition, _offset ROWS UNBOUNDED PRECEDING), min(event) OVER ())" : "arrival");
-    leat_put(&sql, " AS due, _partition, line FROM (SELECT CAST(_partition AS BIGINT) AS _partition, _offset, epoch_us(_arrival) AS arrival, ");
+    leat_put(sql, "SELECT *, row_number() OVER (ORDER BY arrival, _partition, _offset) AS n, "
+                  "count(event) OVER (ORDER BY arrival, _partition, _offset ROWS UNBOUNDED PRECEDING) AS timed FROM ("
+                  "SELECT CAST(_partition AS BIGINT) AS _partition, _offset, epoch_us(_arrival) AS arrival, ");
     if (source->event_time >= 0) {
-        leat_put(&sql, "epoch_us(");
-        leat_put_sql_name(&sql, source->schema.fields[source->event_time].name);
-        leat_put(&sql, ")");
+        leat_put(sql, "epoch_us(");
+        leat_put_sql_name(sql, source->schema.fields[source->event_time].name);
+        leat_put(sql, ")");
     } else {
-        leat_put(&sql, "CAST(NULL AS BIGINT)");
+        leat_put(sql, "CAST(NULL AS BIGINT)");
     }
-    leat_put(&sql, " AS event, ");
-    if (source->format == LEAT_FORMAT_JSON) leat_put(&sql, "coalesce(_payload, ");
-    leat_put(&sql, "encode(CAST(");
-    put_json(source, &sql);
-    leat_put(&sql, source->format == LEAT_FORMAT_JSON ? " AS VARCHAR)))" : " AS VARCHAR))");
-    leat_put(&sql, " AS line FROM (");
-    leat_engine_archive(engine, s, &sql);
-    leat_put(&sql, ") UNION ALL SELECT CAST(_partition AS BIGINT), _offset, epoch_us(_arrival), NULL, payload FROM (");
-    leat_engine_dead_letters(engine, s, &sql);
-    leat_put(&sql, "))");
+    leat_put(sql, " AS event, ");
+    if (source->format == LEAT_FORMAT_JSON) leat_put(sql, "coalesce(_payload, ");
+    leat_put(sql, "encode(CAST(");
+    put_json(source, sql);
+    leat_put(sql, source->format == LEAT_FORMAT_JSON ? " AS VARCHAR)))" : " AS VARCHAR))");
+    leat_put(sql, " AS line FROM (");
+    leat_engine_archive(engine, s, sql);
+    leat_put(sql, ") UNION ALL SELECT CAST(_partition AS BIGINT), _offset, epoch_us(_arrival), NULL, payload FROM (");
+    leat_engine_dead_letters(engine, s, sql);
+    leat_put(sql, "))");
+}
+
+/* A table `recorded`: n, due, _partition, line. By event, the k-th record to arrive comes at the k-th event time of all: in the order it came, at
+ * the pace at which things happened. One without an event time comes with the one before it. */
+static enum leat_status make_table(struct leat_conn *conn, const struct leat_engine *engine, size_t s, bool by_event, struct leat_error *err) {
+    struct leat_buffer sql = {0};
+    leat_put(&sql, "CREATE OR REPLACE TEMP TABLE recorded AS WITH r AS MATERIALIZED (");
+    put_records(engine, s, &sql);
+    leat_put(&sql, by_event ? "), t AS (SELECT event AS due, row_number() OVER (ORDER BY event) AS timed FROM r WHERE event IS NOT NULL) "
+                              "SELECT n, due, _partition, line FROM r JOIN t ON t.timed = greatest(r.timed, 1)"
+                            : ") SELECT n, arrival AS due, _partition, line FROM r");
     enum leat_status st = leat_conn_exec(conn, sql.data, err);
     leat_buffer_deinit(&sql);
     return st;
@@ -124,7 +134,7 @@ static enum leat_status record_source(struct leat_env *env, const struct leat_en
         return leat_fail(err, LEAT_UNSUPPORTED, "its format cannot be written anew");
     enum leat_status st = LEAT_OK;
     if (options->clock == LEAT_CLOCK_AUTO) st = was_loaded(conn, engine, s, &recorded->by_event, err);
-    if (st == LEAT_OK) st = make_view(conn, engine, s, recorded->by_event, err);
+    if (st == LEAT_OK) st = make_table(conn, engine, s, recorded->by_event, err);
     if (st == LEAT_OK) st = write_file(env, conn, options, recorded, err);
     if (st != LEAT_OK) return leat_prepend(err, "recorded input of source \"%s\"", source->name);
     add_up(out, recorded);

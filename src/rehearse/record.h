@@ -5,8 +5,8 @@
 
 #include "engine/engine.h"
 
-/* When a record comes in a rehearsal. By arrival: as it was. By event: when the latest event time so far had come, which is what a bulk
- * load would have been like live. Auto: by event where all arrived within a tenth of the time that the events span. */
+/* When a record comes in a rehearsal. By arrival: as it was. By event: in the order it was, at the pace of the event times, which is what
+ * a bulk load would have been like live. Auto: by event where all arrived within a tenth of the time that the events span. */
 enum leat_record_clock { LEAT_CLOCK_AUTO, LEAT_CLOCK_ARRIVAL, LEAT_CLOCK_EVENT };
 extern const char *const leat_record_clock_names[]; /* as options spell them, NULL-terminated */
 

@@ -59,8 +59,9 @@ static void jump(struct leat_rehearsal *r, int64_t deadline_us, bool woken) {
 
 static void wait_for(struct leat_clock *clock, int64_t deadline_us, const int *fds, int count) {
     struct leat_rehearsal *r = ((struct leat_sim_clock *)clock->context)->context;
-    (void)fds;
-    jump(r, deadline_us, count > 0);
+    bool woken = false; /* does it wait for the sources? */
+    for (int i = 0; i < count; i++) woken |= fds[i] == LEAT_RECORDED_TOKEN;
+    jump(r, deadline_us, woken);
 }
 
 /* ---- the project ------------------------------------------------------------------------------------------------------- */
