@@ -1,0 +1,151 @@
+/* Recorded input through a project in folders of its own: the same tables, the same late and dead records; a changed filter moves exactly its rows. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "engine_world.h"
+#include "rehearse/measure.h"
+
+static const char TABLES[] = "CREATE MATERIALIZED TABLE minutes FRESHNESS = INTERVAL '1' SECOND AS\n"
+                             "SELECT window_start, cat, count(*) AS n, sum(v) AS v FROM TUMBLE(events, ts, INTERVAL '1' MINUTE) JOIN things USING (k) WHERE v >= 0 GROUP BY ALL;\n"
+                             "CREATE MATERIALIZED TABLE kept FRESHNESS = INTERVAL '1' SECOND AS SELECT id, v FROM events WHERE v >= 0;\n"
+                             "CREATE MATERIALIZED TABLE nightly SCHEDULE CRON '0 2 * * *' AS SELECT sum(v) AS v FROM events;\n";
+
+static void event(struct world *w, int n, int v, const char *time) {
+    char *line = leat_asprintf("{\"id\":\"e%d\",\"k\":%d,\"v\":%d,\"ts\":\"2026-05-28 %s\",\"more\":%d}\n", n, n % 2 + 1, v, time, n);
+    put(w, "in/events.ndjson", line, "a");
+    w->now_us += 10000000;
+    free(line);
+    OK(leat_engine_run_once(w->engine, true, false, oops));
+}
+
+/* A late record, a dead one, a changed catalogue. */
+static void shop(struct world *w) {
+    shop_init(w, TABLES);
+    event(w, 0, 5, "00:00:10");
+    event(w, 1, 6, "00:00:15");
+    event(w, 2, 7, "00:03:00");
+    event(w, 3, 8, "00:00:20"); /* late for minutes */
+    put(w, "in/events.ndjson", "no json\n", "a");
+    put(w, "in/things.csv", "k,cat,price\n1,red,1\n2,green,2\n", "w");
+    event(w, 4, 9, "00:03:10");
+    run(w);
+}
+
+static void record(struct world *w, struct leat_record *out) {
+    char *dir = leat_asprintf("%s/recorded", w->dir);
+    struct leat_record_options options = {.dir = dir, .from_us = INT64_MIN, .to_us = INT64_MAX, .clock = LEAT_CLOCK_ARRIVAL};
+    OK(leat_record_make(&w->env, w->engine, &options, out, oops));
+    free(dir);
+}
+
+/* Rehearses the project in `dir`, lets `look` see it. */
+static void rehearse(struct world *w, const struct leat_record *r, const char *project_dir, const char *name, void (*look)(struct world *)) {
+    char *dir = scratch_dir(w->dir, name);
+    struct leat_rehearsal_options options = {.project_dir = project_dir, .dir = dir, .record = r, .lean = true};
+    struct leat_diagnostics diags = {0};
+    struct leat_rehearsal *rehearsal;
+    OK(leat_rehearsal_open(&w->env, &options, &diags, &rehearsal, oops));
+    OK(leat_rehearsal_run(rehearsal, INT64_MAX, oops));
+    OK(leat_rehearsal_finish(rehearsal, oops));
+    struct world other = *w;
+    other.engine = leat_rehearsal_engine(rehearsal);
+    expect_equal(&other);
+    look(&other);
+    leat_rehearsal_close(rehearsal);
+    leat_diagnostics_deinit(&diags);
+    free(dir);
+}
+
+static void look_same(struct world *w) {
+    expect_text(w, "SELECT string_agg(strftime(window_start, '%M') || cat || n || v, ' ' ORDER BY window_start, cat) FROM minutes", "00green16 00red15 03red216");
+    expect_text(w, "SELECT count(*) || ' ' || sum(v) FROM kept", "5 35");
+    expect_text(w, "SELECT string_agg(_offset || ':' || event_time, ' ') FROM minutes__late", "3:2026-05-28 00:00:20");
+    expect_text(w, "SELECT string_agg(_offset || ':' || payload, ' ') FROM events__dead", "4:no json");
+    expect_text(w, "SELECT v FROM nightly", "35");
+}
+
+static void look_changed(struct world *w) {
+    expect_text(w, "SELECT string_agg(id, ' ' ORDER BY id) FROM kept", "e2 e3 e4");
+}
+
+static void it_goes_as_it_went(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    struct leat_record r, again;
+    shop(w);
+    look_same(w);
+    record(w, &r);
+    assert_int_equal(r.records, 6);
+    rehearse(w, &r, w->project, "same", look_same);
+    OK(leat_record_load(&w->env, r.dir, &again, oops));
+    assert_int_equal(again.records, 6);
+    assert_true(again.first_us == r.first_us && again.last_us == r.last_us);
+    /* Another filter; a sink, which must send nothing; a source that was never recorded. */
+    char *changed = scratch_dir(w->dir, "changed"), *file = leat_asprintf("%s/p.sql", changed);
+    FILE *to = fopen(file, "w");
+    assert_non_null(to);
+    fprintf(to, "%sCREATE SOURCE fresh (a INTEGER) WITH (connector = 'file', path = 'nowhere/*.ndjson', format = 'json');\n"
+                "CREATE MATERIALIZED TABLE kept FRESHNESS = INTERVAL '1' SECOND AS SELECT id, v FROM events WHERE v >= 7;\n"
+                "CREATE MATERIALIZED TABLE none FRESHNESS = INTERVAL '1' SECOND AS SELECT a FROM fresh;\n"
+                "CREATE SINK out FROM kept WITH (connector = 'file', path = 'sent.ndjson');\n", shop_sources);
+    assert_int_equal(fclose(to), 0);
+    rehearse(w, &again, changed, "other", look_changed);
+    char *sent = leat_asprintf("%s/sent.ndjson", changed);
+    assert_false(leat_io_exists(w->env.io, sent));
+    free(sent);
+    free(file);
+    free(changed);
+    leat_record_deinit(&r);
+    leat_record_deinit(&again);
+    look_same(w); /* the project's own lake is untouched */
+    world_deinit(w);
+}
+
+static void measured(struct world *w, const struct leat_record *r, int64_t freshness_us, int steps) {
+    char *dir = scratch_dir(w->dir, "measured");
+    struct leat_measure_options options = {.project_dir = w->project, .dir = dir, .record = r, .freshness_us = freshness_us, .sample_steps = 1000,
+                                           .commit_interval_us = 10000000};
+    struct leat_diagnostics diags = {0};
+    struct leat_buffer out = {0};
+    struct leat_env env = w->env;
+    env.clock = leat_clock_real();
+    OK(leat_measure(&env, &options, &diags, &out, oops));
+    json_t *json = json_loads(out.data, 0, NULL);
+    assert_non_null(json);
+    assert_int_equal(json_integer_value(json_object_get(json, "records")), 6);
+    if (json_integer_value(json_object_get(json, "steps")) < steps) fail_msg("%s", out.data);
+    assert_true(json_integer_value(json_object_get(json, "cpu_us")) > 0);
+    assert_true(json_integer_value(json_object_get(json, "puts")) > 0);
+    json_decref(json);
+    leat_buffer_deinit(&out);
+    leat_diagnostics_deinit(&diags);
+    free(dir);
+}
+
+/* By `leat run`, and by a timer: opened anew for each run, a record is read once. */
+static void each_way_of_running_is_measured(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    struct leat_record r;
+    shop(w);
+    record(w, &r);
+    measured(w, &r, 1000000, 3);
+    measured(w, &r, LEAT_TIMER_FROM_US, 1);
+    leat_record_deinit(&r);
+    world_deinit(w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_goes_as_it_went),
+        cmocka_unit_test(each_way_of_running_is_measured),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
