@@ -66,6 +66,11 @@ const char *leat_nearest(const char *name, const char *const *candidates, size_t
 const struct leat_option_spec *leat_option_find(const struct leat_option_spec *specs, size_t count, const char *name) {
     for (size_t i = 0; i < count; i++)
         if (strcasecmp(specs[i].name, name) == 0) return &specs[i];
+    for (size_t i = 0; i < count; i++) {
+        size_t length = strlen(specs[i].name);
+        bool family = length > 2 && strcmp(specs[i].name + length - 2, ".*") == 0;
+        if (family && strncasecmp(specs[i].name, name, length - 1) == 0 && name[length - 1]) return &specs[i];
+    }
     return NULL;
 }
 

@@ -39,7 +39,7 @@ struct leat_option_value {
     const char *text;
 };
 
-/* The spec of that name, compared without case; NULL: unknown. */
+/* The spec of that name, compared without case; else of the family that it belongs to ("properties.*"); NULL: unknown. */
 const struct leat_option_spec *leat_option_find(const struct leat_option_spec *specs, size_t count, const char *name);
 /* INVALID "unknown option 'x'; did you mean 'y'?"; err->text is one line. The nearest name alone: leat_option_nearest (NULL: none). */
 enum leat_status leat_option_unknown(const struct leat_option_spec *specs, size_t count, const char *name, struct leat_error *);

@@ -25,8 +25,10 @@ struct leat_connector_ops {
     bool (*finished)(struct leat_connector *);  /* read to its end and will never give more (mode='once') : watermark +inf */
     /* The last poll gave END because there is nothing more anywhere, not because of an error that is waited out. */
     bool (*caught_up)(struct leat_connector *);
+    /* What was there at the start is not all read yet, though poll may give END: it comes by itself. NULL: never. */
+    bool (*behind)(struct leat_connector *);
     int64_t (*next_poll_us)(struct leat_connector *); /* how long idle polling may wait; -1: wake fd only */
-    int (*wake_fd)(struct leat_connector *);    /* inotify or -1 */
+    int (*wake_fd)(struct leat_connector *);    /* becomes readable when there may be something; or -1 */
     void (*close)(struct leat_connector *);
     /* A lost work folder. describe: appends what maps partitions to the outside, as text that restore puts into an empty state_dir;
      * revision changes when the text may have. An end in `resume` with records but position 0 means: begin at the start, leave out as
@@ -36,6 +38,9 @@ struct leat_connector_ops {
     enum leat_status (*restore)(struct leat_env *, const char *state_dir, const char *text, size_t length, struct leat_error *);
     uint64_t (*lost)(struct leat_connector *);
     void (*seen)(struct leat_connector *, uint64_t identity);
+    /* Where records' identities are places in the outside (then lost and seen are NULL): after open, the identity of the last record of a
+     * partition that bronze has, and how many records behind it were dead letters. */
+    void (*place)(struct leat_connector *, uint32_t partition, uint64_t identity, uint64_t behind);
     /* Somebody waits for the answer. All may be NULL. rejected: a record just polled cannot be used (in order of offset, once each). sync:
      * what the connector keeps of the records polled must be durable before they are; an error ends the run. synced: everything polled is
      * durable now. */
@@ -45,7 +50,7 @@ struct leat_connector_ops {
     bool prompt; /* `leat run` polls it in a thread of its own (engine/intake.c), where all of these, poll, caught_up, next_poll_us and wake_fd are called */
 };
 struct leat_connector { const struct leat_connector_ops *ops; };
-extern const struct leat_connector_ops leat_connector_file, leat_connector_http;
+extern const struct leat_connector_ops leat_connector_file, leat_connector_http, leat_connector_kafka;
 const struct leat_connector_ops *leat_connector_find(const char *name); /* NULL: unknown */
 
 #endif

@@ -9,7 +9,7 @@
 #include "project/tables.h"
 #include "state/row.h"
 
-static const struct leat_sink_ops *sinks[] = {&leat_sink_file, &leat_sink_cassandra, NULL}; /* the last: leat_sinks_add */
+static const struct leat_sink_ops *sinks[] = {&leat_sink_file, &leat_sink_cassandra, &leat_sink_kafka, NULL}; /* the last: leat_sinks_add */
 enum { SINK_ROOM = sizeof sinks / sizeof *sinks };
 static size_t sink_count = SINK_ROOM - 1;
 

@@ -81,7 +81,7 @@ struct leat_sink_ops {
 };
 struct leat_sink { const struct leat_sink_ops *ops; };
 
-extern const struct leat_sink_ops leat_sink_file, leat_sink_cassandra;
+extern const struct leat_sink_ops leat_sink_file, leat_sink_cassandra, leat_sink_kafka;
 const struct leat_sink_ops *leat_sink_find(const char *name); /* NULL: unknown */
 const struct leat_sink_ops *const *leat_sinks(size_t *count);
 void leat_sinks_add(const struct leat_sink_ops *); /* one more, of a test program */

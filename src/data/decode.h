@@ -12,6 +12,8 @@ struct leat_reject { uint32_t record; char *reason; }; /* reason owned by the de
 struct leat_decoder;
 enum leat_status leat_decoder_open(const struct leat_source *, struct leat_decoder **out, struct leat_error *) LEAT_MUST;
 void leat_decoder_close(struct leat_decoder *);
+/* Avro by a registry's schemas: they are files of dir, NUMBER.json (empty: there is no such schema that can be used). */
+void leat_decoder_use_schemas(struct leat_decoder *, struct leat_io *, const char *dir);
 /* Decodes records [from, from+count) of the block, appending rows; records_out[row - rows_before] = index of the record in the block;
  * lossy[...] bit set in `lossy` (may be NULL; one byte a row) where the columns lose something of the payload (unknown keys, dropped precision ...).
  * CSV columns are found by block->header (re-read when it changes); without a header by declared order.

@@ -3,14 +3,26 @@
 #define LEAT_DATA_DECODE_INTERNAL_H
 
 #include "data/decode.h"
+#include "data/message.h"
 #include "data/value.h"
 
+struct leat_avro_decoder;
 struct leat_json_decoder;
 struct leat_csv_decoder;
 
 struct leat_decoder {
     enum leat_format format;
-    struct leat_schema schema; /* a copy: the source may go */
+    struct leat_schema schema; /* of the columns in a record's value; a copy: the source may go */
+    uint8_t *meta;             /* enum leat_meta of the columns behind them, meta_count */
+    struct leat_type *meta_types;
+    size_t meta_count;
+    enum leat_change_feed feed;
+    struct leat_decoder *keys_only; /* of a feed: the same columns, of which only the key's must be there */
+    int key_column;            /* of a feed: the only column of its key; -1: several, or none of the value */
+    bool messages;
+    bool framed;               /* values are framed with a schema's number */
+    struct leat_avro_decoder *avro;
+    int64_t epoch_unit_us;     /* what a bare number counts where a time was wanted; 0: it is wrong */
     char **keys;               /* per column: its key or header in the records */
     char *source;              /* name, for messages */
     bool latin1;
@@ -50,6 +62,19 @@ enum leat_status leat_csv_open(struct leat_decoder *, const struct leat_source *
 void leat_csv_close(struct leat_csv_decoder *);
 /* Before the records of a block: what its columns are. Non-NULL: the reason why none can be decoded. */
 const char *leat_csv_header(struct leat_decoder *, const char *header, size_t length);
+void leat_avro_open(struct leat_decoder *);
+void leat_avro_close(struct leat_avro_decoder *);
+/* Avro into a row: NULL, or the reason why not. Of a feed: an event of Debezium; a key, as the row that is gone. */
+const char *leat_avro_decode(struct leat_decoder *, struct leat_bytes value, struct leat_changes *out, size_t row, bool *lossy);
+const char *leat_avro_decode_debezium(struct leat_decoder *, const struct leat_message *, struct leat_changes *out, size_t row, bool *deleted);
+const char *leat_avro_decode_key(struct leat_decoder *, struct leat_bytes key, struct leat_changes *out, size_t row);
+extern const char leat_not_framed[];
+
+/* One column takes the bytes. */
+enum leat_status leat_raw_open(struct leat_decoder *, struct leat_error *) LEAT_MUST;
+const char *leat_raw_decode(struct leat_decoder *, const struct leat_record *, struct leat_changes *out, size_t row);
+/* A text, as it stands, into a column that is not NULL: the reason why it cannot be, or NULL. */
+const char *leat_text_decode(struct leat_decoder *, size_t column, const char *text, size_t length, struct leat_changes *out, size_t row);
 const char *leat_csv_decode(struct leat_decoder *, const struct leat_record *, struct leat_changes *out, size_t row,
                             bool *lossy);
 

@@ -331,6 +331,24 @@ static void value_failed(struct row *r, size_t column, char *reason) {
     j->failure_column = column;
 }
 
+/* A bare number where a time was wanted: days, or the unit that the source says. */
+static enum leat_value_status epoch_value(const struct leat_decoder *d, struct leat_type type, const char *text, size_t length, void *cell) {
+    int64_t number;
+    enum leat_value_status status = leat_value_parse((struct leat_type){.kind = LEAT_BIGINT}, text, length, &number, NULL);
+    if (status != LEAT_VALUE_OK) return status;
+    if (type.kind == LEAT_DATE) {
+        int32_t days = (int32_t)number;
+        if (number < -719162 || number > 2932896) return LEAT_VALUE_YEAR;
+        memcpy(cell, &days, sizeof days);
+        return LEAT_VALUE_OK;
+    }
+    if (__builtin_mul_overflow(number, d->epoch_unit_us, &number)) return LEAT_VALUE_RANGE;
+    if (number < -62135596800000000 || number > 253402300799999999) return LEAT_VALUE_YEAR;
+    if (type.kind == LEAT_TIME && (number < 0 || number >= 86400000000)) return LEAT_VALUE_RANGE;
+    memcpy(cell, &number, sizeof number);
+    return LEAT_VALUE_OK;
+}
+
 /* Any JSON value at p for a column. NULL and r->fault when it is not JSON. */
 static const char *slow_value(struct row *r, size_t column, const char *p) {
     struct leat_decoder *d = r->d;
@@ -363,6 +381,7 @@ static const char *slow_value(struct row *r, size_t column, const char *p) {
         return after;
     }
     enum leat_value_status status = leat_value_parse(type, text, length, cell, &r->out->strings);
+    if (status == LEAT_VALUE_EPOCH && d->epoch_unit_us && *p != '"') status = epoch_value(d, type, text, length, cell);
     if (status == LEAT_VALUE_LOSSY) r->lossy = true;
     if (status > LEAT_VALUE_LOSSY) value_failed(r, column, leat_reject_value(d, column, status, text, length));
     return after;

@@ -74,6 +74,7 @@ struct leat_src {
     struct leat_quiet whole, *quiet; size_t quiet_count; /* with idle_timeout: of the source, of its partitions */
     uint64_t kept_revision, kept_hash;  /* of the connector's description in the lake */
     uint64_t records_in, records_dead;
+    uint64_t polled;                    /* records that the last poll gave */
 };
 
 struct leat_balance { uint64_t in, admitted, late, dead; };
@@ -267,6 +268,7 @@ enum leat_status leat_src_keep(struct leat_src *, struct leat_error *) LEAT_MUST
 /* Before the connector is opened: a log that is empty, or was never there, goes on where bronze ends. CONFLICT: it is older than bronze. */
 enum leat_status leat_src_follow_bronze(struct leat_src *, const struct leat_connector_ops *, const char *state_dir, struct leat_error *) LEAT_MUST;
 enum leat_status leat_src_tell_seen(struct leat_src *, struct leat_error *) LEAT_MUST; /* after */
+enum leat_status leat_src_tell_places(struct leat_src *, struct leat_error *) LEAT_MUST; /* after */
 enum leat_status leat_src_refill_below(struct leat_src *, const struct leat_cursors *upto, struct leat_error *) LEAT_MUST; /* both bounds */
 void leat_src_rewind(struct leat_src *); /* no chunks; the next refill starts at the lowest cursor of groups and bronze */
 void leat_src_release(struct leat_src *); /* drops chunks that bronze and every group are past */

@@ -28,6 +28,7 @@ enum leat_status leat_engine_ingest(struct leat_engine *engine, uint64_t *got, s
         if ((st = leat_src_poll(src, &records, err)) != LEAT_OK) return leat_prepend(err, "source \"%s\"", src->def->name);
         /* Rule 6: nothing of these records leaves before this has returned. */
         if (records && !src->intake && (st = leat_src_sync(src, err)) != LEAT_OK) return st;
+        src->polled = records;
         *got += records;
     }
     leat_phase_end(engine, LEAT_PHASE_INGEST, cpu);
@@ -164,16 +165,51 @@ enum leat_status leat_engine_drain(struct leat_engine *engine, struct leat_error
     return LEAT_OK;
 }
 
+/* A source whose first records, or whose last ones of those there were at the start, are still on their way. */
+static const struct leat_src *source_behind(const struct leat_engine *engine) {
+    for (size_t s = 0; s < engine->project->source_count; s++) {
+        const struct leat_src *src = &engine->sources[s];
+        if (!engine->references[s] && src->connector->ops->behind && src->connector->ops->behind(src->connector)) return src;
+    }
+    return NULL;
+}
+
+/* Sleeps until a source that is behind may have more. False: nothing came for too long. */
+static bool wait_for_sources(struct leat_engine *engine, int64_t *since_us) {
+    enum { PATIENCE_US = 30000000 };
+    struct leat_clock *clock = engine->env->clock;
+    int64_t now = clock->monotonic_us(clock);
+    if (!*since_us) *since_us = now;
+    if (now - *since_us >= PATIENCE_US) return false;
+    int fd = source_behind(engine)->connector->ops->wake_fd(source_behind(engine)->connector);
+    leat_clock_wait(clock, *since_us + PATIENCE_US, &fd, 1);
+    return true;
+}
+
+/* Sources that end by themselves: their last poll gave records. Others never stop giving. */
+static bool more_to_read(const struct leat_engine *engine) {
+    bool more = false;
+    for (size_t s = 0; s < engine->project->source_count; s++) {
+        const struct leat_src *src = &engine->sources[s];
+        if (!engine->references[s] && !src->connector->ops->behind) more |= src->polled > 0;
+    }
+    return more || source_behind(engine);
+}
+
 enum leat_status leat_engine_run_once(struct leat_engine *engine, bool all, bool final, struct leat_error *err) {
     enum leat_status st;
     uint64_t got;
+    int64_t waiting_since_us = 0;
     engine->all = all;
     do {
         if ((st = leat_engine_ingest(engine, &got, err)) != LEAT_OK) return st;
         if ((st = leat_engine_drain(engine, err)) != LEAT_OK) return st;
         if (checkpoint_due(engine) && (st = leat_engine_flush(engine, true, err)) != LEAT_OK) return st;
         if (engine->progress) engine->progress(engine->progress_context, got);
-    } while (got);
+        if (got) waiting_since_us = 0;
+        if (!got && source_behind(engine) && !wait_for_sources(engine, &waiting_since_us)) break;
+    } while (more_to_read(engine));
+    const struct leat_src *behind = source_behind(engine);
     if (final) {
         engine->final = true;
         st = leat_engine_drain(engine, err);
@@ -186,6 +222,11 @@ enum leat_status leat_engine_run_once(struct leat_engine *engine, bool all, bool
     if (st == LEAT_OK) st = leat_checks_run(engine, true, err);
     engine->all = false;
     if (st == LEAT_OK) leat_effects_settle(engine);
+    if (st == LEAT_OK && behind)
+        st = leat_fail(err, LEAT_BUSY,
+                       "source \"%s\": not all that is there could be read: nothing came for 30 seconds. What was read is in the tables; the next run goes "
+                       "on from there",
+                       behind->def->name);
     return st;
 }
 

@@ -115,3 +115,29 @@ enum leat_status leat_src_tell_seen(struct leat_src *src, struct leat_error *err
     free(where);
     return st;
 }
+
+/* A log that begins where bronze ends has no position of its own: bronze knows which record was the last. */
+enum leat_status leat_src_tell_places(struct leat_src *src, struct leat_error *err) {
+    const struct leat_connector_ops *ops = src->connector->ops;
+    struct leat_buffer sql = {0};
+    struct leat_result result = {0};
+    size_t count;
+    bool lost = false;
+    const struct leat_log_end *ends = leat_log_ends(src->log, &count);
+    for (size_t i = 0; i < count; i++) lost |= ends[i].next_offset && !ends[i].position;
+    if (!ops->place || !lost) return LEAT_OK;
+    leat_put(&sql, "SELECT _partition, max(_offset), max(_identity) FROM (");
+    leat_bronze_select(src, NULL, NULL, &sql);
+    leat_put(&sql, ") GROUP BY 1");
+    enum leat_status st = leat_conn_query(src->engine->batch_conn, sql.data, &result, err);
+    for (size_t i = 0; st == LEAT_OK && i < result.rows.row_count; i++) {
+        uint32_t partition = (uint32_t)((const int32_t *)result.rows.columns[0].data)[i];
+        uint64_t last = (uint64_t)((const int64_t *)result.rows.columns[1].data)[i];
+        for (size_t k = 0; k < count; k++)
+            if (ends[k].partition == partition && !ends[k].position && ends[k].next_offset > last)
+                ops->place(src->connector, partition, (uint64_t)((const int64_t *)result.rows.columns[2].data)[i], ends[k].next_offset - last - 1);
+    }
+    leat_result_deinit(&result);
+    leat_buffer_deinit(&sql);
+    return st;
+}

@@ -38,6 +38,9 @@ enum leat_status leat_src_open(struct leat_engine *engine, int index, struct lea
     log_dir = leat_asprintf("%s/log/%s", engine->work_dir, src->def->name);
     state_dir = leat_asprintf("%s/connector/%s", engine->work_dir, src->def->name);
     src->dir = state_dir;
+    char *schemas = leat_asprintf("%s/schemas", state_dir);
+    leat_decoder_use_schemas(src->decoder, engine->env->io, schemas);
+    free(schemas);
     if ((st = leat_io_mkdirs(engine->env->io, log_dir, err)) != LEAT_OK) goto out;
     if ((st = leat_io_mkdirs(engine->env->io, state_dir, err)) != LEAT_OK) goto out;
     struct leat_log_options options = {.segment_bytes = (uint64_t)leat_setting_int(engine->project, "segment_size")};
@@ -52,6 +55,7 @@ enum leat_status leat_src_open(struct leat_engine *engine, int index, struct lea
     leat_idle_open(src);
     st = ops->open(engine->env, src->def, engine->project_dir, state_dir, ends, count, &src->connector, err);
     if (st == LEAT_OK) st = leat_src_tell_seen(src, err);
+    if (st == LEAT_OK) st = leat_src_tell_places(src, err);
 out:
     free(log_dir);
     return st;

@@ -20,8 +20,9 @@ static const struct leat_option_spec file_specs[] = {
               "folder. Every file that fits is a partition of the source."},
     {.name = "format",
      .type = LEAT_OPTION_ENUM,
-     .choices = (const char *const[]){"json", "csv", "parquet", NULL},
-     .prose = "How records are written: JSON objects one a line, CSV (RFC 4180), or Parquet files. Left out, it follows "
+     .choices = (const char *const[]){"json", "csv", "parquet", "debezium-json", "canal-json", "maxwell-json", NULL},
+     .prose = "How records are written: JSON objects one a line, CSV (RFC 4180), or Parquet files; `debezium-json`, `canal-json` and "
+              "`maxwell-json` are change feeds, one event a line: the source needs a PRIMARY KEY and has the current row of each key. Left out, it follows "
               "from the path's ending (`.json`, `.jsonl`, `.ndjson`, `.csv`, `.tsv`, `.parquet`, also before `.gz` or "
               "`.zst`)."},
     {.name = "mode",
@@ -47,6 +48,15 @@ static const struct leat_option_spec file_specs[] = {
      .default_text = "utf-8",
      .prose = "Character encoding of the files; `windows-1252` and `utf-16` only for references. Bytes that do not fit make a record a "
               "dead letter."},
+    {.name = "sequence",
+     .type = LEAT_OPTION_TEXT,
+     .prose = "Of a change feed: a column that orders the changes of a key, the greatest being the newest. Left out, it is the place in the "
+              "partition, which is right as long as a key stays in its partition."},
+    {.name = "epoch_unit",
+     .type = LEAT_OPTION_ENUM,
+     .choices = (const char *const[]){"s", "ms", "us", NULL},
+     .prose = "What a bare number means where a JSON value should be a TIMESTAMP or TIME; days for a DATE. Left out: such records are "
+              "dead letters."},
     {.name = "delimiter",
      .type = LEAT_OPTION_TEXT,
      .default_text = ",",
@@ -137,7 +147,97 @@ static const struct leat_option_table http_table = {
     .count = sizeof http_specs / sizeof *http_specs,
 };
 
-const struct leat_option_table *const leat_connector_tables[] = {&file_table, &http_table};
+static const struct leat_option_spec kafka_specs[] = {
+    {.name = "connector",
+     .type = LEAT_OPTION_ENUM,
+     .choices = (const char *const[]){"kafka", NULL},
+     .required = true,
+     .prose = "What brings the rows."},
+    {.name = "topic",
+     .type = LEAT_OPTION_TEXT,
+     .required = true,
+     .prose = "A topic, several separated by commas, or, beginning with `^`, a regular expression (POSIX extended) that topics' names "
+              "match. All partitions are read; new ones, and new topics that match, are picked up from their beginning."},
+    {.name = "properties.bootstrap.servers",
+     .type = LEAT_OPTION_TEXT,
+     .required = true,
+     .prose = "Brokers to begin with, `host:port` separated by commas."},
+    {.name = "properties.*",
+     .type = LEAT_OPTION_TEXT,
+     .prose = "Any other property of librdkafka, such as `properties.security.protocol`, `properties.sasl.username`, "
+              "`properties.ssl.ca.location`, `properties.group.id` (default `leat-SOURCE`: for lag tools only, leat keeps its own "
+              "offsets). Give passwords as `'${NAME}'`."},
+    {.name = "format",
+     .type = LEAT_OPTION_ENUM,
+     .choices = (const char *const[]){"json", "csv", "raw", "avro", "avro-confluent", "upsert", "upsert-json", "upsert-avro", "debezium",
+                                      "debezium-json", "debezium-avro", "canal-json", "maxwell-json", NULL},
+     .default_text = "json",
+     .prose = "How values are written. `raw`: one VARCHAR or BLOB column takes the bytes. `avro` with `schema.registry.url`, or, without, "
+              "values that are Avro container files. `upsert-...`, `debezium-...`, `canal-json`, `maxwell-json` are change feeds: the "
+              "source needs a PRIMARY KEY and has the current row of each key."},
+    {.name = "schema.registry.url",
+     .type = LEAT_OPTION_TEXT,
+     .prose = "Values (and Avro keys) are framed as Confluent's clients do it: a zero byte, the schema's number, the value. Several "
+              "separated by commas are tried in turn."},
+    {.name = "schema.registry.username", .type = LEAT_OPTION_TEXT, .prose = "For HTTP basic authentication at the schema registry."},
+    {.name = "schema.registry.password", .type = LEAT_OPTION_SECRET, .prose = "Its password."},
+    {.name = "scan.startup.mode",
+     .type = LEAT_OPTION_ENUM,
+     .choices = (const char *const[]){"earliest", "latest", "timestamp", NULL},
+     .default_text = "earliest",
+     .prose = "Where the first start begins; later ones go on where leat's own log ends."},
+    {.name = "scan.startup.timestamp.millis",
+     .type = LEAT_OPTION_INT,
+     .unit = "ms",
+     .min = 0,
+     .max = INT64_C(253402300799999),
+     .prose = "With the mode `timestamp`: begin with the first records of this time or later, milliseconds since 1970-01-01 UTC."},
+    {.name = "sequence",
+     .type = LEAT_OPTION_TEXT,
+     .prose = "Of a change feed: a column that orders the changes of a key, the greatest being the newest. Left out, it is the place in the "
+              "partition, which is right as long as a key stays in its partition."},
+    {.name = "epoch_unit",
+     .type = LEAT_OPTION_ENUM,
+     .choices = (const char *const[]){"s", "ms", "us", NULL},
+     .prose = "What a bare number means where a JSON value should be a TIMESTAMP or TIME; days for a DATE. Left out: such records are "
+              "dead letters."},
+    {.name = "delimiter",
+     .type = LEAT_OPTION_TEXT,
+     .default_text = ",",
+     .prose = "Character between the fields: `,` `;` `|` or a tab (`'\\t'`). Columns are taken in the order of their declaration."},
+    {.name = "null_string",
+     .type = LEAT_OPTION_TEXT,
+     .prose = "An unquoted field equal to this text is NULL; an empty unquoted field always is."},
+    {.name = "max_line_bytes",
+     .type = LEAT_OPTION_SIZE,
+     .unit = "bytes",
+     .min = 1024,
+     .max = LEAT_RECORD_BYTES_MAX,
+     .default_text = "1 MiB",
+     .prose = "A longer value is a dead letter (its beginning is kept)."},
+    {.name = "metadata_interval",
+     .type = LEAT_OPTION_INTERVAL,
+     .min = 1000000,
+     .max = DAY_US,
+     .default_text = "30 seconds",
+     .prose = "How often new partitions and topics are looked for."},
+    {.name = "idle_timeout",
+     .type = LEAT_OPTION_INTERVAL,
+     .min = 1000,
+     .max = 3650 * DAY_US,
+     .prose = "As for files: when everything was read and nothing has come for this long, the source (or one of its partitions) no longer "
+              "holds watermarks back. Left out: never."},
+};
+
+static const struct leat_option_table kafka_table = {
+    .name = "kafka",
+     .prose = "Topics of Kafka, or of what speaks its protocol. leat assigns itself all partitions and keeps the offsets with its log: every "
+              "record of the topic is taken exactly once. Aborted transactions are not seen.",
+    .specs = kafka_specs,
+    .count = sizeof kafka_specs / sizeof *kafka_specs,
+};
+
+const struct leat_option_table *const leat_connector_tables[] = {&file_table, &http_table, &kafka_table};
 const size_t leat_connector_table_count = sizeof leat_connector_tables / sizeof *leat_connector_tables;
 
 const struct leat_option_table *leat_connector_table(const char *connector) {
@@ -147,7 +247,7 @@ const struct leat_option_table *leat_connector_table(const char *connector) {
     return NULL;
 }
 
-#define TEXT_FORMATS (1u << LEAT_FORMAT_JSON | 1u << LEAT_FORMAT_CSV)
+#define TEXT_FORMATS (~(1u << LEAT_FORMAT_PARQUET))
 #define CSV_FORMAT (1u << LEAT_FORMAT_CSV)
 
 unsigned leat_connector_option_formats(const struct leat_option_table *table, const char *option) {
@@ -165,8 +265,10 @@ unsigned leat_connector_option_formats(const struct leat_option_table *table, co
         {"delimiter", CSV_FORMAT},
         {"header", CSV_FORMAT},
         {"null_string", CSV_FORMAT},
+        {"epoch_unit", 1u << LEAT_FORMAT_JSON},
+        {"sequence", TEXT_FORMATS},
     };
-    for (size_t i = 0; table == &file_table && i < sizeof limited / sizeof *limited; i++)
+    for (size_t i = 0; (table == &file_table || table == &kafka_table) && i < sizeof limited / sizeof *limited; i++)
         if (strcasecmp(limited[i].name, option) == 0)
             return limited[i].formats;
     return ~0u;

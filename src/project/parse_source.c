@@ -8,6 +8,14 @@
 #include <string.h>
 #include <strings.h>
 
+/* INCLUDE key | offset | partition | timestamp | header 'h' [VARCHAR | BLOB] [AS name] */
+struct include {
+    enum leat_meta what;
+    char *name, *header;
+    struct leat_place place;
+    bool binary;
+};
+
 /* What of a statement cannot be checked before all of it is read. */
 struct source_draft {
     struct leat_source source;
@@ -18,7 +26,9 @@ struct source_draft {
     char *watermark_column;
     struct leat_place watermark_place;
     const char *encode; /* format said by FORMAT ... ENCODE, static; NULL: not said */
-    struct leat_place include_place, with_place;
+    struct include *includes;
+    size_t include_count;
+    struct leat_place with_place;
     bool with_seen, format_seen;
 };
 
@@ -264,50 +274,60 @@ static void parse_columns(struct leat_parser *p, struct source_draft *draft) {
 
 /* ---- clauses ---- */
 
-static bool include_one(struct leat_parser *p, struct leat_source *source) {
-    static const char *const words[] = {"offset", "partition", "timestamp", NULL};
-    struct {
-        const char *word;
-        bool *flag;
-        char **name;
-    } kinds[] = {{"offset", &source->include_offset, &source->offset_name},
-                 {"partition", &source->include_partition, &source->partition_name},
-                 {"timestamp", &source->include_timestamp, &source->timestamp_name}};
+static const char *const include_words[] = {"key", "offset", "partition", "timestamp", "header", NULL};
+
+static bool include_word(struct leat_parser *p, struct include *out) {
+    static const enum leat_meta kinds[] = {LEAT_META_KEY, LEAT_META_OFFSET, LEAT_META_PARTITION, LEAT_META_TIMESTAMP, LEAT_META_HEADER};
     size_t at = p->at;
-    for (size_t i = 0; i < 3; i++) {
-        if (!leat_parser_accept(p, kinds[i].word))
-            continue;
-        char *name = leat_parser_accept(p, "AS") ? leat_parser_name(p, "a column's name") : leat_strdup(kinds[i].word);
-        if (name && !*kinds[i].flag) {
-            *kinds[i].flag = true;
-            *kinds[i].name = name;
-            return true;
-        }
-        if (name)
-            leat_parser_error(p, at, NULL, "'%s' is included twice", kinds[i].word);
-        free(name);
-        return false;
+    for (size_t i = 0; include_words[i]; i++) {
+        if (!leat_parser_accept(p, include_words[i])) continue;
+        out->what = kinds[i];
+        return true;
     }
-    if (leat_parser_is(p, "key") || leat_parser_is(p, "header") || leat_parser_is(p, "headers")) {
-        leat_parser_error(p, at, "INCLUDE takes offset, partition and timestamp",
-                          "this version of leat does not run INCLUDE key and INCLUDE header");
-        return false;
-    }
-    const char *nearest = leat_parser_nearest(p, at, words);
+    const char *nearest = leat_parser_nearest(p, at, include_words);
     if (!nearest)
-        return leat_parser_expected(p, "offset, partition or timestamp");
+        return leat_parser_expected(p, "key, offset, partition, timestamp or header");
     char found[64];
     leat_parser_show(p, at, found);
     char *hint = leat_asprintf("did you mean '%s'?", nearest);
-    leat_parser_error(p, at, hint, "INCLUDE knows offset, partition and timestamp, not %s", found);
+    leat_parser_error(p, at, hint, "INCLUDE knows key, offset, partition, timestamp and header, not %s", found);
     free(hint);
     return false;
 }
 
+static bool include_one(struct leat_parser *p, struct source_draft *draft) {
+    struct include one = {.place = leat_parser_place(p, p->at)};
+    size_t at = p->at;
+    if (!include_word(p, &one))
+        return false;
+    if (one.what == LEAT_META_HEADER && !(one.header = leat_parser_string(p, "the header's name, as a string")))
+        return false;
+    if (one.what == LEAT_META_KEY || one.what == LEAT_META_HEADER) {
+        one.binary = leat_parser_accept(p, "BLOB") || leat_parser_accept(p, "BYTEA");
+        if (!one.binary) leat_parser_accept(p, "VARCHAR");
+    }
+    one.name = leat_parser_accept(p, "AS") ? leat_parser_name(p, "a column's name") : leat_strdup(one.header ? one.header : include_words[one.what - LEAT_META_KEY]);
+    bool ok = one.name != NULL;
+    for (size_t i = 0; i < draft->include_count && ok; i++) {
+        const struct include *other = &draft->includes[i];
+        if (other->what != one.what || (one.header && strcmp(one.header, other->header) != 0))
+            continue;
+        leat_parser_error(p, at, NULL, "'%s' is included twice", one.header ? one.header : include_words[one.what - LEAT_META_KEY]);
+        ok = false;
+    }
+    if (!ok) {
+        free(one.name);
+        free(one.header);
+        return false;
+    }
+    draft->includes = leat_realloc(draft->includes, (draft->include_count + 1) * sizeof *draft->includes);
+    draft->includes[draft->include_count++] = one;
+    return true;
+}
+
 static bool parse_include(struct leat_parser *p, struct source_draft *draft) {
-    draft->include_place = leat_parser_place(p, p->at - 1);
     do {
-        if (!include_one(p, &draft->source))
+        if (!include_one(p, draft))
             return false;
     } while (leat_parser_accept_operator(p, ","));
     return true;
@@ -321,19 +341,27 @@ static bool parse_format(struct leat_parser *p, struct source_draft *draft) {
         return false;
     }
     draft->format_seen = true;
-    if (leat_parser_is(p, "UPSERT") || leat_parser_is(p, "DEBEZIUM")) {
-        leat_parser_error(p, p->at, "this version reads FORMAT PLAIN",
-                          "this version of leat does not run change feeds (FORMAT UPSERT and DEBEZIUM)");
+    static const struct {
+        const char *kind, *encoding, *format;
+    } formats[] = {{"PLAIN", "JSON", "json"},          {"PLAIN", "CSV", "csv"},         {"PLAIN", "PARQUET", "parquet"},
+                   {"PLAIN", "BYTES", "raw"},          {"PLAIN", "AVRO", "avro"},       {"UPSERT", "JSON", "upsert-json"},
+                   {"UPSERT", "AVRO", "upsert-avro"},  {"DEBEZIUM", "JSON", "debezium-json"}, {"DEBEZIUM", "AVRO", "debezium-avro"},
+                   {"CANAL", "JSON", "canal-json"},    {"MAXWELL", "JSON", "maxwell-json"}};
+    size_t kind_at = p->at, encoding_at = p->at + 2, i;
+    static const char *const kinds[] = {"PLAIN", "UPSERT", "DEBEZIUM", "CANAL", "MAXWELL"};
+    bool known = false;
+    for (i = 0; i < sizeof kinds / sizeof *kinds; i++) known |= leat_parser_is(p, kinds[i]);
+    if (!known)
+        return leat_parser_expected(p, "PLAIN, UPSERT, DEBEZIUM, CANAL or MAXWELL");
+    p->at++;
+    if (!leat_parser_expect(p, "ENCODE"))
         return false;
-    }
-    if (!leat_parser_expect(p, "PLAIN") || !leat_parser_expect(p, "ENCODE"))
-        return false;
-    static const char *const encodings[] = {"json", "csv", "parquet"};
-    for (size_t i = 0; i < 3; i++)
-        if (leat_parser_accept(p, encodings[i]))
-            draft->encode = encodings[i];
+    for (i = 0; i < sizeof formats / sizeof *formats && !draft->encode; i++)
+        if (leat_parser_is_at(p, kind_at, formats[i].kind) && leat_parser_is_at(p, encoding_at, formats[i].encoding))
+            draft->encode = formats[i].format;
     if (!draft->encode)
-        return leat_parser_expected(p, "JSON, CSV or PARQUET");
+        return leat_parser_expected(p, leat_parser_is_at(p, kind_at, "PLAIN") ? "JSON, CSV, PARQUET, BYTES or AVRO" : "JSON or AVRO");
+    p->at++;
     return !leat_parser_is_operator(p, "(") || leat_parser_given_list(p, &draft->options);
 }
 
@@ -432,26 +460,137 @@ static void check_watermark(struct leat_parser *p, struct source_draft *draft) {
     source->event_time = column;
 }
 
-static void check_includes(struct leat_parser *p, struct source_draft *draft) {
+/* A file's records have only a place and an arrival, which leat gives; a message brings its own. */
+static bool include_beside(struct leat_source *source, const struct include *one) {
+    bool *flag = one->what == LEAT_META_OFFSET ? &source->include_offset : one->what == LEAT_META_PARTITION ? &source->include_partition : &source->include_timestamp;
+    char **name = one->what == LEAT_META_OFFSET ? &source->offset_name : one->what == LEAT_META_PARTITION ? &source->partition_name : &source->timestamp_name;
+    if (one->what == LEAT_META_KEY || one->what == LEAT_META_HEADER)
+        return false;
+    *flag = true;
+    *name = leat_strdup(one->name);
+    return true;
+}
+
+static void add_meta(struct leat_source *source, enum leat_meta what, const char *name, struct leat_type type, bool not_null, const char *header) {
+    size_t count = source->schema.field_count;
+    leat_schema_add(&source->schema, name, type, not_null);
+    source->source_names = leat_realloc(source->source_names, (count + 1) * sizeof *source->source_names);
+    source->source_names[count] = leat_strdup(header ? header : name);
+    source->meta = leat_realloc(source->meta, count + 1);
+    source->meta[count] = (uint8_t)what;
+    source->messages |= what != LEAT_META_DELETED;
+}
+
+static struct leat_type type_of_include(const struct include *one) {
+    uint8_t kind = one->what == LEAT_META_OFFSET      ? LEAT_BIGINT
+                   : one->what == LEAT_META_PARTITION ? LEAT_INTEGER
+                   : one->what == LEAT_META_TIMESTAMP ? LEAT_TIMESTAMP
+                   : one->binary                      ? LEAT_BLOB
+                                                      : LEAT_VARCHAR;
+    return (struct leat_type){.kind = kind};
+}
+
+static bool is_kafka(const struct leat_source *source) {
+    return source->connector && strcmp(source->connector, "kafka") == 0;
+}
+
+/* Before keys and the watermark, which may name what is included. */
+static void add_includes(struct leat_parser *p, struct source_draft *draft) {
     struct leat_source *source = &draft->source;
-    const char *names[] = {source->partition_name, source->offset_name, source->timestamp_name};
-    for (size_t i = 0; i < 3; i++) {
-        if (!names[i])
-            continue;
-        bool clash = leat_schema_find(&source->schema, names[i]) >= 0 || reserved_column(names[i]);
+    source->value_count = source->schema.field_count;
+    source->meta = leat_alloc(source->value_count + 1);
+    source->messages = is_kafka(source) && source->feed != LEAT_FEED_NONE;
+    for (size_t i = 0; i < draft->include_count; i++) {
+        const struct include *one = &draft->includes[i];
+        bool clash = leat_schema_find(&source->schema, one->name) >= 0 || reserved_column(one->name);
         for (size_t k = 0; k < i; k++)
-            clash |= names[k] && strcasecmp(names[i], names[k]) == 0;
+            clash |= strcasecmp(one->name, draft->includes[k].name) == 0;
         if (clash) {
-            leat_diagnose(p->diags, draft->include_place, false, "say INCLUDE ... AS another_name",
-                          "the included column '%s' has the name of another column", names[i]);
+            leat_diagnose(p->diags, one->place, false, "say INCLUDE ... AS another_name",
+                          "the included column '%s' has the name of another column", one->name);
             return;
         }
+        bool certain = one->what == LEAT_META_OFFSET || one->what == LEAT_META_PARTITION;
+        if (is_kafka(source))
+            add_meta(source, one->what, one->name, type_of_include(one), certain, one->header);
+        else if (!include_beside(source, one))
+            leat_diagnose(p->diags, one->place, false, "INCLUDE takes offset, partition and timestamp here",
+                          "records of the connector '%s' have no key and no headers", source->connector ? source->connector : "file");
     }
+}
+
+/* Rule 17: the source becomes NAME__changes, with every change as it came, and NAME the view that folds them. Batch runs, the
+ * oracle and the incremental plan then run the same SQL. */
+static void add_fold(struct leat_parser *p, struct leat_source *source) {
+    struct leat_project *project = p->project;
+    const char *sequence = leat_source_option(source, "sequence");
+    struct leat_buffer keys = {0}, columns = {0}, sql = {0};
+    for (size_t i = 0; i < source->primary_key_count; i++) {
+        if (i) leat_put(&keys, ", ");
+        leat_put_sql_name(&keys, source->schema.fields[source->primary_key[i]].name);
+    }
+    for (size_t i = 0; i < source->schema.field_count; i++) {
+        if (i) leat_put(&columns, ", ");
+        leat_put_sql_name(&columns, source->schema.fields[i].name);
+    }
+    struct leat_view view = {.place = source->place, .sql_place = source->place, .name = source->name};
+    source->name = leat_asprintf("%s__changes", view.name);
+    add_meta(source, LEAT_META_DELETED, "__deleted", (struct leat_type){.kind = LEAT_BOOLEAN}, true, NULL);
+    source->include_partition = source->include_offset = true;
+    source->partition_name = leat_strdup("__partition");
+    source->offset_name = leat_strdup("__offset");
+    leat_putf(&sql, "SELECT %s FROM (SELECT DISTINCT ON (%s) * FROM ", columns.data, keys.data);
+    leat_put_sql_name(&sql, source->name);
+    leat_putf(&sql, " ORDER BY %s, ", keys.data);
+    if (sequence) {
+        leat_put_sql_name(&sql, sequence);
+        leat_put(&sql, " DESC, ");
+    }
+    leat_put(&sql, "__partition DESC, __offset DESC) WHERE NOT __deleted");
+    view.sql = sql.data;
+    struct leat_query query = {.object = {LEAT_OBJECT_VIEW, project->view_count}, .reference_count = 1};
+    query.references = leat_alloc(sizeof *query.references);
+    query.references[0] = (struct leat_reference){.name = leat_strdup(source->name), .place = source->place};
+    p->queries = leat_realloc(p->queries, (p->query_count + 1) * sizeof *p->queries);
+    p->queries[p->query_count++] = query;
+    project->views = leat_realloc(project->views, (project->view_count + 1) * sizeof *project->views);
+    project->views[project->view_count++] = view;
+    leat_buffer_deinit(&keys);
+    leat_buffer_deinit(&columns);
+}
+
+static void check_feed(struct leat_parser *p, struct source_draft *draft) {
+    struct leat_source *source = &draft->source;
+    const char *sequence = leat_source_option(source, "sequence");
+    int column = sequence ? leat_schema_find(&source->schema, sequence) : -1;
+    if (source->feed == LEAT_FEED_NONE) {
+        if (sequence)
+            leat_diagnose(p->diags, source->place, false, "leave it out, or say a format that is a change feed", "sequence means nothing for source '%s', which is no change feed", source->name);
+        if (is_kafka(source) && source->primary_key_count && source->event_time < 0)
+            leat_diagnose(p->diags, draft->key_place, false, "leave the key out; or, if each record is the current row of its key, say format = 'upsert-json'",
+                          "source '%s' is a stream of records, of which many may have one key", source->name);
+        return;
+    }
+    if (!source->primary_key_count)
+        leat_diagnose(p->diags, source->place, false, "say PRIMARY KEY (...) behind the columns", "source '%s' is a change feed and needs a primary key",
+                      source->name);
+    if (source->event_time >= 0)
+        leat_diagnose(p->diags, draft->watermark_place, false, "leave it out", "source '%s' is a change feed: its rows change, and none is late",
+                      source->name);
+    if (sequence && column < 0)
+        leat_diagnose(p->diags, source->place, false, NULL, "the column '%s' of the option sequence is not declared", sequence);
+    else if (sequence && source->feed == LEAT_FEED_UPSERT && (size_t)column < source->value_count)
+        leat_diagnose(p->diags, source->place, false, "say INCLUDE timestamp AS ts, and sequence = 'ts'",
+                      "a record that deletes has no value, so that '%s' cannot order it", sequence);
+    else if (sequence)
+        source->schema.fields[column].not_null = true;
 }
 
 /* Consequences of being read whole instead of followed. */
 static void check_reference(struct leat_parser *p, struct source_draft *draft) {
     struct leat_source *source = &draft->source;
+    if (is_kafka(source) || source->feed != LEAT_FEED_NONE)
+        return;
     bool by_refresh = source->refresh_us > 0, by_format = source->format == LEAT_FORMAT_PARQUET;
     const struct leat_option_table *table = leat_connector_table(source->connector);
     bool can_be = leat_option_find(table->specs, table->count, "refresh") != NULL;
@@ -470,7 +609,7 @@ static void check_reference(struct leat_parser *p, struct source_draft *draft) {
         return;
     }
     if (source->include_offset || source->include_partition || source->include_timestamp) {
-        leat_diagnose(p->diags, draft->include_place, false, "leave out INCLUDE, or what makes it a reference",
+        leat_diagnose(p->diags, draft->includes[0].place, false, "leave out INCLUDE, or what makes it a reference",
                       "'%s' is a reference source (%s): its rows have no offset, partition and arrival", source->name, reason);
         return;
     }
@@ -488,6 +627,11 @@ static void source_draft_deinit(struct source_draft *draft) {
     leat_given_list_deinit(&draft->options);
     leat_names_free(draft->key_names, draft->key_count);
     free(draft->watermark_column);
+    for (size_t i = 0; i < draft->include_count; i++) {
+        free(draft->includes[i].name);
+        free(draft->includes[i].header);
+    }
+    free(draft->includes);
 }
 
 void leat_parser_source(struct leat_parser *p) {
@@ -504,14 +648,18 @@ void leat_parser_source(struct leat_parser *p) {
     if (columns && source->schema.field_count == 0)
         leat_diagnose(p->diags, source->place, false, "name its columns and their types in parentheses",
                       "source '%s' has no columns", source->name);
+    bool options = (clauses || draft.with_seen) && leat_parser_source_options(p, source, &draft.options, draft.encode);
+    add_includes(p, &draft);
     check_keys(p, &draft);
     check_watermark(p, &draft);
-    check_includes(p, &draft);
-    bool options = (clauses || draft.with_seen) && leat_parser_source_options(p, source, &draft.options, draft.encode);
-    if (options && columns)
+    if (options && columns) {
+        check_feed(p, &draft);
         check_reference(p, &draft);
+    }
     check_idle_timeout(p, source, draft.watermark_column != NULL);
     bool ok = leat_diagnostics_errors(p->diags) == before;
+    if (ok && fresh && source->feed != LEAT_FEED_NONE)
+        add_fold(p, source);
     if (fresh) {
         struct leat_project *project = p->project;
         project->sources = leat_realloc(project->sources, (project->source_count + 1) * sizeof *project->sources);

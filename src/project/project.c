@@ -31,6 +31,7 @@ void leat_source_deinit(struct leat_source *source) {
     free(source->options);
     free(source->name);
     free(source->primary_key);
+    free(source->meta);
     free(source->partition_name);
     free(source->offset_name);
     free(source->timestamp_name);

@@ -4,6 +4,7 @@
 #define LEAT_PROJECT_PROJECT_H
 
 #include "base/env.h"
+#include "data/change_event.h"
 #include "data/schema.h"
 
 struct leat_place { const char *file; int line, column; }; /* 1-based; file relative to the project */
@@ -21,20 +22,27 @@ struct leat_sql_map { const struct leat_text_file *file; struct leat_sql_piece *
 /* Where byte `sql_offset` of a query stands in its file (DuckDB's error positions are such offsets); sql_place without a map. */
 struct leat_place leat_sql_place(const struct leat_sql_map *map, const struct leat_place *sql_place, size_t sql_offset);
 
-enum leat_format { LEAT_FORMAT_JSON, LEAT_FORMAT_CSV, LEAT_FORMAT_PARQUET };
+enum leat_format { LEAT_FORMAT_JSON, LEAT_FORMAT_CSV, LEAT_FORMAT_PARQUET, LEAT_FORMAT_RAW, LEAT_FORMAT_AVRO, LEAT_FORMAT_COUNT };
+extern const char *const leat_format_names[LEAT_FORMAT_COUNT];
+/* A column that is not in a record's value but beside it (data/message.h). DELETED: of a change feed, the row is gone. */
+enum leat_meta { LEAT_META_NONE, LEAT_META_KEY, LEAT_META_OFFSET, LEAT_META_PARTITION, LEAT_META_TIMESTAMP, LEAT_META_HEADER, LEAT_META_DELETED };
 
 struct leat_recording;
 struct leat_source {
     char *name;
     struct leat_place place;
     struct leat_schema schema;      /* declared columns, in order */
-    char **source_names;            /* per column: the key/header in the record (default: the column's name) */
+    char **source_names;            /* per column: the key/header in the record (default: the column's name); meta: the header's name */
+    size_t value_count;             /* the first columns, which are in a record's value; those behind them are meta */
+    uint8_t *meta;                  /* enum leat_meta per column; NULL: all are in the value */
+    bool messages;                  /* records are messages, with what stands beside their value (data/message.h) */
+    enum leat_change_feed feed;            /* this is NAME__changes; NAME is the view over it that folds them (rule 17) */
     int *primary_key; size_t primary_key_count; /* column indexes */
     int event_time;                 /* column index, -1: no watermark */
     int64_t watermark_delay_us;
     bool include_partition, include_offset, include_timestamp; /* extra columns after the declared ones: */
     char *partition_name, *offset_name, *timestamp_name;       /* INTEGER, BIGINT, TIMESTAMP (leat's arrival) */
-    char *connector;                /* "file" */
+    char *connector;                /* "file", "kafka" */
     enum leat_format format;
     bool reference;                 /* has refresh=, or format parquet, or a primary key and no watermark */
     int64_t refresh_us;             /* reference: interval; 0: read once */

@@ -42,7 +42,7 @@ static char *what_there_is(void) {
 /* The connector's table, or NULL with the reason reported. */
 static const struct leat_option_table *find_connector(struct leat_parser *p, const struct leat_source *source,
                                                       const struct leat_given *given) {
-    static const char *const later[] = {"kafka", "postgres", "cassandra", "webhook", "mqtt", "s3", "azure"};
+    static const char *const later[] = {"postgres", "cassandra", "webhook", "mqtt", "s3", "azure"};
     if (!given) {
         leat_diagnose(p->diags, source->place, false, "say WITH (connector = 'file', path = '...')",
                       "source '%s' has no connector", source->name);
@@ -102,10 +102,32 @@ static const char *format_of_path(const char *path) {
     return NULL;
 }
 
+const char *const leat_format_names[LEAT_FORMAT_COUNT] = {"json", "csv", "parquet", "raw", "avro"};
+
+/* 'json', 'debezium-json', 'avro-confluent' ...; false: no format of any connector. */
+static bool read_format(const char *text, struct leat_source *source) {
+    static const char *const feeds[] = {"", "upsert", "debezium", "canal", "maxwell"};
+    size_t feed = 0;
+    for (size_t i = 1; i < sizeof feeds / sizeof *feeds; i++) {
+        size_t length = strlen(feeds[i]);
+        if (strncasecmp(text, feeds[i], length) != 0 || (text[length] && text[length] != '-')) continue;
+        feed = i;
+        text += length + (text[length] == '-');
+    }
+    source->feed = (enum leat_change_feed)feed;
+    if (feed && !*text) text = "json";
+    if (strcasecmp(text, "avro-confluent") == 0) text = "avro";
+    for (size_t i = 0; i < LEAT_FORMAT_COUNT; i++) {
+        if (strcasecmp(text, leat_format_names[i])) continue;
+        source->format = (enum leat_format)i;
+        return !feed || i == LEAT_FORMAT_JSON || (i == LEAT_FORMAT_AVRO && feed <= LEAT_FEED_DEBEZIUM);
+    }
+    return false;
+}
+
 static bool choose_format(struct leat_parser *p, struct leat_source *source, const struct leat_option_table *table,
                           const struct leat_given_list *given, const char *encode) {
-    static const char *const names[] = {"json", "csv", "parquet"};
-    static const char *const later[] = {"avro", "protobuf", "debezium-json", "debezium", "xml", "orc", "text", "raw"};
+    static const char *const later[] = {"protobuf", "xml", "orc", "text"};
     const struct leat_given *said = find_given(given, "format");
     const struct leat_given *path = find_given(given, "path");
     if (said && encode) {
@@ -115,27 +137,29 @@ static bool choose_format(struct leat_parser *p, struct leat_source *source, con
     bool readable = path && !path->broken && path->text[0];
     const char *format = encode ? encode : said ? said->text : readable ? format_of_path(path->text) : NULL;
     const struct leat_option_spec *spec = leat_option_find(table->specs, table->count, "format");
-    if (!format && spec) format = spec->default_text;
+    if (!format && !readable && spec) format = spec->default_text;
     if (!format) {
         if (readable && !said)
             leat_diagnose(p->diags, path->value_place, false, "say format = 'json', 'csv' or 'parquet'",
                           "the format does not follow from the path's ending");
         return false;
     }
-    for (size_t i = 0; i < 3; i++) {
-        if (strcasecmp(format, names[i]) == 0) {
-            source->format = (enum leat_format)i;
-            return true;
-        }
+    bool here = false;
+    struct leat_buffer choices = {0};
+    for (size_t i = 0; spec->choices[i]; i++) {
+        here |= strcasecmp(spec->choices[i], format) == 0;
+        leat_putf(&choices, "%s%s", i ? ", " : "", spec->choices[i]);
     }
-    for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
-        if (strcasecmp(format, later[i]) == 0) {
-            leat_diagnose(p->diags, said->value_place, false, "this version has: json, csv, parquet",
-                          "this version of leat does not run the format '%s'", later[i]);
-            return false;
-        }
+    bool known = read_format(format, source), wait = false;
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++) wait |= strcasecmp(later[i], format) == 0;
+    if (!here && (known || wait || encode)) {
+        char *hint = leat_asprintf("the connector '%s' has: %s", table->name, choices.data);
+        leat_diagnose(p->diags, said ? said->value_place : source->place, false, hint, "%s '%s'",
+                      known ? "this connector does not have the format" : "this version of leat does not run the format", format);
+        free(hint);
     }
-    return false; /* the option's own check says what is right */
+    leat_buffer_deinit(&choices);
+    return here && known; /* the option's own check says what else is right */
 }
 
 static bool check_delimiter(struct leat_parser *p, const struct leat_given *given, char **value) {
@@ -162,7 +186,6 @@ static void add_option(struct leat_source *source, const char *name, char *value
 
 static bool check_option(struct leat_parser *p, struct leat_source *source, const struct leat_option_table *table,
                          const struct leat_given *given, bool format_known) {
-    static const char *const format_names[] = {"json", "csv", "parquet"};
     const struct leat_option_spec *spec = leat_option_find(table->specs, table->count, given->name);
     if (!spec) {
         const char *nearest = leat_option_nearest(table->specs, table->count, given->name);
@@ -171,16 +194,17 @@ static bool check_option(struct leat_parser *p, struct leat_source *source, cons
         free(hint);
         return false;
     }
+    const char *name = strchr(spec->name, '*') ? given->name : spec->name;
     for (size_t i = 0; i < source->option_count; i++) {
-        if (strcmp(source->options[i].name, spec->name) == 0) {
-            leat_diagnose(p->diags, given->place, false, NULL, "option '%s' is given twice", spec->name);
+        if (strcasecmp(source->options[i].name, name) == 0) {
+            leat_diagnose(p->diags, given->place, false, NULL, "option '%s' is given twice", name);
             return false;
         }
     }
     unsigned formats = leat_connector_option_formats(table, spec->name);
     if (format_known && !(formats & 1u << source->format)) {
         leat_diagnose(p->diags, given->place, false, "leave it out", "option '%s' means nothing for format %s", spec->name,
-                      format_names[source->format]);
+                      leat_format_names[source->format]);
         return false;
     }
     char *value = given->broken ? NULL : leat_given_normalise(p, spec, given);
@@ -190,7 +214,7 @@ static bool check_option(struct leat_parser *p, struct leat_source *source, cons
     }
     if (!value)
         return false;
-    add_option(source, spec->name, value, given);
+    add_option(source, name, value, given);
     return true;
 }
 

@@ -226,7 +226,7 @@ static void option_tables(void **state) {
             free(quoted);
         }
     }
-    assert_null(leat_connector_table("kafka"));
+    assert_null(leat_connector_table("kafkaesque"));
     leat_buffer_deinit(&pages[0]);
     leat_buffer_deinit(&pages[1]);
 }
