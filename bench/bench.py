@@ -434,8 +434,124 @@ def cost_of_freshness():
         figure(f"cost_at_{name}", point["cpu_s"], "CPU s/day", "lower", "DuckDB recompute", duckdb.__version__, peer)
 
 
+KAFKA_PROJECT = """CREATE SOURCE order_events (
+  event_id VARCHAR NOT NULL, order_id BIGINT NOT NULL, customer_id BIGINT, product_id INTEGER, quantity INTEGER,
+  amount DECIMAL(18,2), status VARCHAR, event_time TIMESTAMP NOT NULL)
+WITH (connector = 'kafka', topic = 'orders', 'properties.bootstrap.servers' = '%s', format = 'json');
+CREATE MATERIALIZED TABLE by_status FRESHNESS = INTERVAL '1' SECOND
+AS SELECT status, count(*) AS orders, sum(amount) AS revenue, max(event_time) AS latest FROM order_events GROUP BY status;
+"""
+
+
+KAFKA_LATENCY = """SET commit_interval = '100 ms';
+CREATE SOURCE events (id BIGINT NOT NULL, sent_us BIGINT NOT NULL, status VARCHAR, amount DECIMAL(18,2))
+WITH (connector = 'kafka', topic = 'rate%d', 'properties.bootstrap.servers' = '%s', format = 'json');
+CREATE MATERIALIZED TABLE received FRESHNESS = INTERVAL '100' MILLISECOND AS SELECT id, sent_us FROM events;
+"""
+
+
+def kafka_load(broker, admin, NewTopic, Producer, topic, lines):
+    for future in admin.create_topics([NewTopic(topic, 4, 1)]).values():
+        future.result(30)
+    producer = Producer({"bootstrap.servers": broker.address, "linger.ms": 5, "log_level": 2, "queue.buffering.max.messages": 500000})
+    for line in lines:
+        while True:
+            try:
+                producer.produce(topic, line)
+                break
+            except BufferError:
+                producer.poll(1)
+    producer.flush(120)
+
+
+def kafka_throughput(broker, admin, NewTopic, Producer):
+    events = min(args.events, 2000000)
+    data = generate(events, 50000) + "/order_events.ndjson"
+    with open(data, "rb") as lines:
+        kafka_load(broker, admin, NewTopic, Producer, "orders", (line.rstrip(b"\n") for line in lines))
+    expected = duckdb.sql(f"""SELECT status, count(*) AS orders, sum(amount) AS revenue FROM read_json('{data}', format='newline_delimited',
+        columns={{status:'VARCHAR', amount:'DECIMAL(18,2)'}}) GROUP BY ALL ORDER BY 1""").fetchall()
+    ours, theirs = [], []
+    for _ in range(3):
+        project = fresh("kafka")
+        with open(project + "/project.sql", "w") as out:
+            out.write(KAFKA_PROJECT % broker.address)
+        ours.append(leat("run", "--once", "--project", project)["cpu"])
+        got = subprocess.run([args.leat, "sql", "--project", project, "--format", "csv", "SELECT status, orders, revenue FROM by_status ORDER BY 1"],
+                             capture_output=True, text=True, check=True).stdout.splitlines()[1:]
+        if got != [",".join(map(str, row)) for row in expected]:
+            problems.append(f"kafka_to_table: NOT EQUAL: leat {got}, DuckDB {expected}")
+        count, _, cpu = subprocess.run([os.path.join(os.path.dirname(args.leat), "kafka_count_bench"), broker.address, "orders"],
+                                       capture_output=True, text=True, check=True).stdout.split()
+        if int(count) != events:
+            problems.append(f"kafka_count_bench counted {count} of {events}")
+        theirs.append(float(cpu))
+    ours.sort()
+    theirs.sort()
+    print(f"  {events} events of {os.path.getsize(data) / events:.0f} bytes: leat {ours[1]:.2f} CPU s, counting alone {theirs[1]:.2f} CPU s, medians of 3")
+    figure("kafka_to_table_events_per_cpu_s", events / ours[1], "events/CPU s", "higher", "librdkafka, counting only", "the same library",
+           events / theirs[1])
+
+
+def kafka_latency(broker, admin, NewTopic, Producer, rate, seconds=15):
+    """From the call that produces an event to the Delta commit that holds it (the time of its file in _delta_log)."""
+    def events():
+        started = time.monotonic()
+        for i in range(rate * seconds):
+            if i % (rate // 100) == 0:
+                time.sleep(max(0.0, started + i / rate - time.monotonic()))
+            yield b'{"id":%d,"sent_us":%d,"status":"shipped","amount":12.50}' % (i, time.time_ns() // 1000)
+    project = fresh("kafka-latency")
+    with open(project + "/project.sql", "w") as out:
+        out.write(KAFKA_LATENCY % (rate, broker.address))
+    child = subprocess.Popen([args.leat, "run", "--project", project])
+    kafka_load(broker, admin, NewTopic, Producer, f"rate{rate}", events())
+    time.sleep(3)
+    child.send_signal(signal.SIGTERM)
+    child.wait()
+    log, rows, latencies = project + "/lake/received/_delta_log", 0, []
+    for name in sorted(os.listdir(log)):
+        if not name.endswith(".json"):
+            continue
+        committed_us = os.stat(f"{log}/{name}").st_mtime_ns // 1000
+        added = [json.loads(line)["add"] for line in open(f"{log}/{name}") if line.startswith('{"add"')]
+        files = [add["path"] for add in added if add["dataChange"]]  # compaction adds what was there
+        if not files:
+            continue
+        paths = [f"{project}/lake/received/{f}" for f in files]
+        latencies += [us for (us,) in duckdb.sql(f"SELECT {committed_us} - sent_us FROM read_parquet({paths!r}) WHERE id > {rate * 2}").fetchall()]
+    latencies.sort()
+    if len(latencies) != rate * (seconds - 2) - 1:
+        problems.append(f"kafka_to_delta at {rate}/s: {len(latencies)} rows of {rate * (seconds - 2) - 1}")
+    figure(f"kafka_to_delta_ms_p50_at_{rate}", latencies[len(latencies) // 2] / 1000, "ms", "lower")
+    figure(f"kafka_to_delta_ms_p99_at_{rate}", latencies[len(latencies) * 99 // 100] / 1000, "ms", "lower")
+
+
+def kafka():
+    """Events of a topic into bronze and a table, beside a consumer that only counts them (librdkafka's threads and leat's: all of their CPU time), and how
+    long an event takes to a Delta commit."""
+    sys.path.insert(0, ROOT + "/tests/peers")
+    try:
+        from confluent_kafka import Producer
+        from confluent_kafka.admin import AdminClient, NewTopic
+        from kafka_broker import JARS, Broker
+    except ImportError:
+        JARS = None
+    if not JARS or not JARS.is_dir():
+        print("the Kafka figures are skipped: Kafka's jars or its Python client are missing; scripts/bootstrap --peers gets them")
+        return
+    broker = Broker()
+    try:
+        admin = AdminClient({"bootstrap.servers": broker.address, "log_level": 2})
+        kafka_throughput(broker, admin, NewTopic, Producer)
+        for rate in (10000, 50000):
+            kafka_latency(broker, admin, NewTopic, Producer, rate)
+    finally:
+        broker.remove()
+
+
 BENCHES = dict(stream=stream_over_batch, aggregate=aggregate_per_core, nightly=nightly, restart=restart, steps=many_steps,
-               rates=stream_cpu_percent, idle=idle, cost=cost_of_freshness,
+               rates=stream_cpu_percent, idle=idle, cost=cost_of_freshness, kafka=kafka,
                readable=http_post_to_readable, verdict=http_verdict, acked=http_acked, ingest=http_ingest, reads=http_point_reads, slow=http_slow_clients)
 
 if __name__ == "__main__":

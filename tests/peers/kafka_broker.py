@@ -26,17 +26,20 @@ class Broker:
 
     def __init__(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="leat-kafka-"))
-        self.port, controller = free_port(), free_port()
+        self.port, controller, sasl = free_port(), free_port(), free_port()
         self.address = f"127.0.0.1:{self.port}"
+        self.sasl_address = f"127.0.0.1:{sasl}"  # user leat, password s3cret
         self.process = None
         (self.folder / "server.properties").write_text(f"""
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://{self.address},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://{self.address}
+listeners=PLAINTEXT://{self.address},SASL://{self.sasl_address},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://{self.address},SASL://{self.sasl_address}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_leat="s3cret";
 inter.broker.listener.name=PLAINTEXT
 log.dirs={self.folder}/data
 offsets.topic.replication.factor=1

@@ -318,6 +318,24 @@ def test_killed_under_load_nothing_is_lost_or_doubled(kafka, tmp_path):
     exactly(p, range(sent))
 
 
+def test_passwords_come_from_the_environment_and_are_not_shown(kafka, tmp_path, monkeypatch):
+    kafka.create("secured")
+    kafka.send("secured", range(100))
+    options = """, 'properties.security.protocol' = 'SASL_PLAINTEXT', 'properties.sasl.mechanism' = 'PLAIN', 'properties.sasl.username' = 'leat',
+'properties.sasl.password' = '${KAFKA_PASSWORD}'"""
+    p = Project(tmp_path, ORDERS.format(topic="secured", address=kafka.broker.sasl_address, include="", options=options))
+    monkeypatch.setenv("KAFKA_PASSWORD", "wr0ng")
+    p.start()
+    try:
+        wait_for(lambda: "uthentication" in p.log(), "the refusal is told")
+    finally:
+        p.stop()
+    assert "wr0ng" not in p.log() and p.log().count("uthentication failed") == 1, p.log()
+    monkeypatch.setenv("KAFKA_PASSWORD", "s3cret")
+    p.once()
+    exactly(p, range(100))
+
+
 # ---- the sink ----
 
 SINK = """CREATE SOURCE events (k INTEGER NOT NULL, v BIGINT NOT NULL, gone BOOLEAN)
