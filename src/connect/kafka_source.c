@@ -288,13 +288,29 @@ static void assign(struct leat_kafka_partition *p) {
     p->at_end = p->gone = false;
 }
 
+/* What was fetched of a partition before it is assigned anew may be of what it was. (librdkafka drops what it still has itself.) */
+static void drop_fetched(struct kafka_source *s, const struct leat_kafka_partition *p) {
+    size_t kept = s->batch_at;
+    for (size_t i = s->batch_at; i < s->batch_count; i++) {
+        rd_kafka_message_t *m = s->batch[i];
+        if (m->rkt && m->partition == p->partition && strcmp(rd_kafka_topic_name(m->rkt), p->topic) == 0)
+            rd_kafka_message_destroy(m);
+        else
+            s->batch[kept++] = m;
+    }
+    s->batch_count = kept;
+}
+
 /* All that wait, in one call: a fetch that is under way for some of a broker's partitions keeps the others waiting. */
 static void assign_waiting(struct kafka_source *s) {
     rd_kafka_topic_partition_list_t *gone = rd_kafka_topic_partition_list_new(1), *come = rd_kafka_topic_partition_list_new(1);
     for (size_t i = 0; i < s->table.count; i++) {
         struct leat_kafka_partition *p = &s->table.items[i];
         if (!p->waiting) continue;
-        if (p->assigned) rd_kafka_topic_partition_list_add(gone, p->topic, p->partition);
+        if (p->assigned) {
+            rd_kafka_topic_partition_list_add(gone, p->topic, p->partition);
+            drop_fetched(s, p);
+        }
         rd_kafka_topic_partition_list_add(come, p->topic, p->partition)->offset = p->position - p->verify;
         p->assigned = true;
         p->waiting = false;

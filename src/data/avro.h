@@ -2,7 +2,7 @@
  *
  * Our own decoder instead of libavro: that one builds a tree of values a record, to be walked again, where columns are wanted; and it
  * resolves a reader's schema where ours are DuckDB's types. Nothing is allocated a record but what strings need. Bounded: a length is
- * compared with what is left, nesting with LEAT_NESTING_MAX, array and map items with a budget. */
+ * compared with what is left, nesting with LEAT_NESTING_MAX, the values of one record with a budget. */
 #ifndef LEAT_DATA_AVRO_H
 #define LEAT_DATA_AVRO_H
 
@@ -41,7 +41,7 @@ void leat_avro_schema_deinit(struct leat_avro_schema *);
 struct leat_avro_cursor {
     const char *at, *end;
     const char *fault;
-    size_t items_left;
+    size_t values_left; /* that may still be read */
 };
 struct leat_avro_cursor leat_avro_cursor(struct leat_bytes);
 int64_t leat_avro_long(struct leat_avro_cursor *);

@@ -10,11 +10,11 @@
 #include "data/value.h"
 #include "data/value_text.h"
 
-enum { ITEMS_MAX = 1 << 20 };
+enum { EMPTY_VALUES_MAX = 1 << 16 }; /* nearly all values take a byte at least */
 static const char too_short[] = "it ends in the middle of a value";
 
 struct leat_avro_cursor leat_avro_cursor(struct leat_bytes bytes) {
-    return (struct leat_avro_cursor){.at = bytes.data, .end = bytes.data + bytes.length, .items_left = ITEMS_MAX};
+    return (struct leat_avro_cursor){.at = bytes.data, .end = bytes.data + bytes.length, .values_left = bytes.length + EMPTY_VALUES_MAX};
 }
 
 static void fault(struct leat_avro_cursor *c, const char *why) {
@@ -73,11 +73,6 @@ static uint64_t take_block(struct leat_avro_cursor *c) {
         count = count == INT64_MIN ? INT64_MAX : -count;
     }
     if (c->fault) return 0;
-    if ((uint64_t)count > c->items_left) {
-        fault(c, "it has too many items");
-        return 0;
-    }
-    c->items_left -= (size_t)count;
     return (uint64_t)count;
 }
 
@@ -89,13 +84,15 @@ uint32_t leat_avro_resolve(const struct leat_avro_schema *s, uint32_t node, stru
     return c->fault ? UINT32_MAX : n->children[branch]; /* no union is directly inside a union */
 }
 
-static bool too_deep(struct leat_avro_cursor *c, int depth) {
+/* One value more. Values may take no bytes, and records of records as many of them as two to the power of their depth. */
+static bool too_much(struct leat_avro_cursor *c, int depth) {
     if (depth > LEAT_NESTING_MAX) fault(c, "it is nested too deeply");
+    if (c->values_left-- == 0) fault(c, "it has too many values");
     return c->fault != NULL;
 }
 
 void leat_avro_skip(const struct leat_avro_schema *s, uint32_t node, struct leat_avro_cursor *c, int depth) {
-    if (too_deep(c, depth) || (node = leat_avro_resolve(s, node, c)) == UINT32_MAX) return;
+    if (too_much(c, depth) || (node = leat_avro_resolve(s, node, c)) == UINT32_MAX) return;
     const struct leat_avro_node *n = &s->nodes[node];
     switch ((enum leat_avro_type)n->type) {
     case LEAT_AVRO_NULL:
@@ -295,7 +292,7 @@ static void put_json_scalar(const struct leat_avro_schema *s, uint32_t node, str
 }
 
 void leat_avro_put_json(const struct leat_avro_schema *s, uint32_t node, struct leat_avro_cursor *c, int depth, struct leat_buffer *out) {
-    if (too_deep(c, depth) || (node = leat_avro_resolve(s, node, c)) == UINT32_MAX) return;
+    if (too_much(c, depth) || (node = leat_avro_resolve(s, node, c)) == UINT32_MAX) return;
     const struct leat_avro_node *n = &s->nodes[node];
     bool first = true;
     switch ((enum leat_avro_type)n->type) {
