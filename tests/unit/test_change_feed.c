@@ -87,6 +87,41 @@ static void events_say_what_changed(void **state) {
     expect_event(u, NULL, NULL, "neither a value nor a key", false);
 }
 
+/* pieces: separated by '|', as they are then read: "-" before a row that is gone. */
+static void expect_pieces(enum leat_change_feed feed, const char *value, const char *expected) {
+    static const char *const columns[] = {"id"};
+    struct leat_arena arena = {0};
+    struct leat_buffer text = {0};
+    struct leat_bytes *pieces;
+    size_t count = leat_change_event_split(feed, bytes(value), columns, 1, &arena, &pieces);
+    for (size_t i = 0; i < count; i++) {
+        struct leat_message m = {.value = pieces[i]};
+        struct leat_change_event event;
+        const char *reason = leat_change_event_read(feed, &m, &arena, &event);
+        if (reason) fail_msg("%.*s: %s", (int)pieces[i].length, pieces[i].data, reason);
+        leat_putf(&text, "%s%s%.*s", i ? "|" : "", event.deleted ? "-" : "", (int)event.row.length, event.row.data);
+    }
+    assert_string_equal(text.data ? text.data : "", expected);
+    leat_buffer_deinit(&text);
+    leat_arena_deinit(&arena);
+}
+
+static void events_of_several_changes_are_split(void **state) {
+    (void)state;
+    enum leat_change_feed c = LEAT_FEED_CANAL, x = LEAT_FEED_MAXWELL;
+    expect_pieces(c, "{\"type\":\"INSERT\",\"data\":[{\"id\":1}],\"old\":null}", "");
+    expect_pieces(c, "{\"type\":\"INSERT\",\"data\":[{\"id\":1}, {\"id\":2} ],\"old\":null}", "{\"id\":1}|{\"id\":2}");
+    expect_pieces(c, "{\"type\":\"DELETE\",\"database\":\"d\",\"data\":[{\"id\":1},{\"id\":2}]}", "-{\"id\":1}|-{\"id\":2}");
+    expect_pieces(c, "{\"type\":\"UPDATE\",\"data\":[{\"id\":1,\"v\":2}],\"old\":[{\"v\":1}]}", "");
+    expect_pieces(c, "{\"type\":\"UPDATE\",\"data\":[{\"id\":1,\"v\":2},{\"id\":4}],\"old\":[{\"v\":1},{\"id\":3}]}",
+                  "{\"id\":1,\"v\":2}|-{\"id\":3}|{\"id\":4}");
+    expect_pieces(c, "{\"type\":\"UPDATE\",\"data\":[{\"id\":2}],\"old\":[{\"id\":1}]}", "-{\"id\":1}|{\"id\":2}");
+    expect_pieces(c, "{\"type\":\"UPDATE\",\"data\":[{\"id\":2},", "");
+    expect_pieces(x, "{\"type\":\"update\",\"data\":{\"id\":2,\"v\":1},\"old\":{\"id\":1}}", "-{\"id\":1}|{\"id\":2,\"v\":1}");
+    expect_pieces(x, "{\"type\":\"update\",\"data\":{\"id\":2},\"old\":{\"v\":1}}", "");
+    expect_pieces(x, "{\"type\":\"insert\",\"data\":{\"id\":2}}", "");
+}
+
 static const char SOURCES[] = "CREATE SOURCE customers (id BIGINT, name VARCHAR NOT NULL, city VARCHAR, PRIMARY KEY (id))\n"
                               "WITH (connector = 'file', path = 'in/customers*.ndjson', format = 'debezium-json');\n";
 static const char TABLES[] =
@@ -156,6 +191,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages_come_back_as_they_were),
         cmocka_unit_test(events_say_what_changed),
+        cmocka_unit_test(events_of_several_changes_are_split),
         cmocka_unit_test(a_feed_is_the_fold_of_its_events),
         cmocka_unit_test(a_sequence_orders_changes_of_several_partitions),
     };
