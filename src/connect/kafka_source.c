@@ -113,6 +113,7 @@ static enum leat_status open_client(struct kafka_source *s, const struct leat_so
                                                    {"queued.min.messages", "1000000"},
                                                    {"queued.max.messages.kbytes", "65536"},
                                                    {"reconnect.backoff.max.ms", "2000"},
+                                                   {"socket.timeout.ms", "10000"},
                                                    {NULL, NULL}};
     static const struct leat_kafka_property fixed[] = {{"enable.auto.commit", "false"},
                                                        {"enable.auto.offset.store", "false"},

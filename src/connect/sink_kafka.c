@@ -159,6 +159,7 @@ static enum leat_status make_producer(struct kafka_sink *s, struct leat_error *e
                                                    {"linger.ms", "5"},
                                                    {"message.timeout.ms", "30000"},
                                                    {"reconnect.backoff.max.ms", "2000"},
+                                                   {"socket.timeout.ms", "10000"},
                                                    {"queue.buffering.max.kbytes", "65536"},
                                                    {NULL, NULL}};
     const struct leat_kafka_property fixed[] = {{"enable.idempotence", "true"}, {s->transactions ? "transactional.id" : NULL, s->group}, {NULL, NULL}};

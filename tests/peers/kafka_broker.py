@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from tcp_proxy import Proxy
+
 JARS = pathlib.Path(__file__).resolve().parents[2] / ".deps/kafka"
 JAVA = ["java", "-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*"]
 
@@ -28,16 +30,18 @@ class Broker:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="leat-kafka-"))
         self.port, controller, sasl = free_port(), free_port(), free_port()
         self.address = f"127.0.0.1:{self.port}"
+        inner = free_port()
+        self.proxy = Proxy(inner)  # a listener of the broker that is reached through it
         self.sasl_address = f"127.0.0.1:{sasl}"  # user leat, password s3cret
         self.process = None
         (self.folder / "server.properties").write_text(f"""
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://{self.address},SASL://{self.sasl_address},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://{self.address},SASL://{self.sasl_address}
+listeners=PLAINTEXT://{self.address},SASL://{self.sasl_address},PROXIED://127.0.0.1:{inner},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://{self.address},SASL://{self.sasl_address},PROXIED://{self.proxy.address}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 sasl.enabled.mechanisms=PLAIN
 listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_leat="s3cret";
 inter.broker.listener.name=PLAINTEXT
@@ -85,6 +89,7 @@ num.io.threads=2
 
     def remove(self):
         self.stop()
+        self.proxy.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

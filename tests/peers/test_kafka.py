@@ -469,3 +469,35 @@ def test_sink_killed_under_load_is_exactly_once(kafka, tmp_path):
         assert sequence > last.get(key, 0)
         last[key] = sequence
     assert upserted(messages) == state_of(rows)
+
+
+@pytest.mark.parametrize("fault", ["reset", "half_answer", "blackhole", "slow", "delay"])
+def test_a_network_that_fails(kafka, tmp_path, fault):
+    """Source and sink both through a proxy that misbehaves five times; then all is told once, and memory stayed bounded."""
+    name, proxy = f"net-{fault.replace('_', '-')}", kafka.broker.proxy
+    kafka.create(name + "-in", 2)
+    kafka.create(name + "-out", 2)
+    p = Project(tmp_path, "SET retry_backoff = INTERVAL '100' MILLISECOND;\n"
+                + SINK.format(name=name, address=proxy.address, options=", retry_max = INTERVAL '1' SECOND"))
+    rows, before = events(3, 5000), proxy.accepted
+    p.start()
+    try:
+        wait_for(lambda: proxy.accepted > before, "it connects")
+        for at in range(0, 5000, 1000):
+            send_events(kafka, name + "-in", rows[at:at + 500])
+            time.sleep(0.4)
+            if fault in ("reset", "half_answer"):
+                getattr(proxy, fault)()
+            else:
+                proxy.fault = fault
+            send_events(kafka, name + "-in", rows[at + 500:at + 1000])
+            time.sleep(1.5)
+            proxy.fault = None
+        wait_for(lambda: upserted(read_all(kafka, name + "-out")) == state_of(rows), "it recovers")
+        peak_kb = [int(line.split()[1]) for line in open(f"/proc/{p.process.pid}/status") if line.startswith("VmHWM")][0]
+    finally:
+        proxy.fault = None
+        p.stop()
+    assert peak_kb < 400 * 1024
+    ids = [dict(m.headers())["leat-event-id"] for m in read_all(kafka, name + "-out")]
+    assert len(set(ids)) == len(ids)
