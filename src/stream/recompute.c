@@ -12,6 +12,8 @@
 #include "stream/arrangement.h"
 #include "stream/save.h"
 
+enum { ALONE_MAX = 8 }; /* withheld keys tried alone at most; more are halved: they may have recovered together */
+
 struct recompute_node {
     struct leat_node base;
     struct leat_conn *conn;
@@ -41,7 +43,7 @@ struct touched {
     size_t *examples; /* a row of the step's input (side 0 first, then side 1) that has the key */
     bool *skip_old;   /* withheld until now: had no output */
     bool *failed;
-    size_t count;
+    size_t count, sound; /* the first `sound` were not withheld until now */
 };
 
 static const uint16_t *side_keys(const struct leat_op *op, size_t side) {
@@ -114,11 +116,40 @@ static void recompute_close(struct leat_node *node) {
     leat_heap_deinit(&r->heap);
 }
 
+static void touched_deinit(struct touched *t) {
+    free(t->hashes);
+    free(t->examples);
+    free(t->skip_old);
+    free(t->failed);
+}
+
+static void add_touched(struct touched *t, const struct leat_hash128 *hash, size_t example, bool withheld) {
+    t->skip_old[t->count] = withheld;
+    t->examples[t->count] = example;
+    t->hashes[t->count++] = *hash;
+}
+
+/* Keys that were withheld go last: they will likely raise again, which halving would find anew among the others. */
+static void order_touched(struct touched *t) {
+    struct touched all = *t;
+    *t = (struct touched){.hashes = leat_alloc((all.count + 1) * sizeof *t->hashes),
+                          .examples = leat_alloc((all.count + 1) * sizeof *t->examples),
+                          .skip_old = leat_alloc(all.count + 1),
+                          .failed = leat_alloc(all.count + 1)};
+    for (int withheld = 0; withheld < 2; withheld++) {
+        for (size_t i = 0; i < all.count; i++)
+            if (all.skip_old[i] == withheld) add_touched(t, &all.hashes[i], all.examples[i], withheld);
+        if (!withheld) t->sound = t->count;
+    }
+    touched_deinit(&all);
+}
+
 /* The distinct keys of the step's inputs, in order of appearance. */
 static void list_touched(struct recompute_node *r, const struct leat_changes *const inputs[2],
                          struct leat_hash128 *const hashes[2], struct touched *t) {
     struct leat_keyed seen;
     size_t most = 1, base = 0;
+    bool any_withheld = false;
     for (size_t s = 0; s < r->side_count; s++)
         if (inputs[s]) most += inputs[s]->row_count;
     *t = (struct touched){.hashes = leat_alloc(most * sizeof *t->hashes),
@@ -134,9 +165,8 @@ static void list_touched(struct recompute_node *r, const struct leat_changes *co
             if (!(e->flags & LEAT_ENTRY_NEW)) continue;
             e->flags &= ~(uint32_t)LEAT_ENTRY_NEW;
             leat_keyed_find(&r->withheld, &hashes[s][i], 1, &found);
-            t->skip_old[t->count] = found != LEAT_NO_ENTRY;
-            t->examples[t->count] = base + i;
-            t->hashes[t->count++] = hashes[s][i];
+            add_touched(t, &hashes[s][i], base + i, found != LEAT_NO_ENTRY);
+            any_withheld |= found != LEAT_NO_ENTRY;
         }
         if (inputs[s]) base += inputs[s]->row_count;
     }
@@ -145,13 +175,8 @@ static void list_touched(struct recompute_node *r, const struct leat_changes *co
         t->count = 1;
     }
     leat_keyed_deinit(&seen);
-}
-
-static void touched_deinit(struct touched *t) {
-    free(t->hashes);
-    free(t->examples);
-    free(t->skip_old);
-    free(t->failed);
+    t->sound = t->count;
+    if (any_withheld) order_touched(t);
 }
 
 /* Pointers to encoded rows, gathered before they are decoded together. */
@@ -307,7 +332,10 @@ static bool has_rows(const struct recompute_node *r, const struct key_rows *k) {
 static enum leat_status run_all(struct recompute_node *r, const struct key_rows *k, struct touched *t, int32_t sign,
                                 char **reasons, struct leat_error *err) {
     leat_changes_reset(&r->result);
-    enum leat_status status = run_keys(r, k, t, 0, t->count, reasons, err);
+    enum leat_status status = t->sound ? run_keys(r, k, t, 0, t->sound, reasons, err) : LEAT_OK;
+    size_t withheld = sign > 0 ? t->count - t->sound : 0, width = withheld <= ALONE_MAX ? 1 : withheld;
+    for (size_t i = t->sound; i < t->sound + withheld && status == LEAT_OK; i += width)
+        status = run_keys(r, k, t, i, i + width, reasons, err);
     if (status == LEAT_OK) leat_changes_append(&r->merged, &r->result, NULL, r->result.row_count, sign);
     return status;
 }
