@@ -215,6 +215,20 @@ enum leat_status leat_batch_views(struct leat_engine *engine, struct leat_conn *
     return each_view(engine, reader, frontier, make_one, &maker, err);
 }
 
+static enum leat_status add_with(void *context, size_t position, const char *name, const char *select, struct leat_error *err) {
+    struct leat_buffer *sql = context;
+    (void)position, (void)err;
+    leat_put(sql, sql->length ? ", " : "WITH ");
+    leat_put_sql_name(sql, name);
+    leat_putf(sql, " AS NOT MATERIALIZED (%s)", select);
+    return LEAT_OK;
+}
+
+enum leat_status leat_batch_with(struct leat_engine *engine, const struct leat_gtable *reader, const json_t *frontier, struct leat_buffer *out,
+                                 struct leat_error *err) {
+    return each_view(engine, reader, frontier, add_with, out, err);
+}
+
 static enum leat_status add_text(void *context, size_t position, const char *name, const char *select, struct leat_error *err) {
     struct leat_view_texts *texts = context;
     (void)position, (void)err;

@@ -477,6 +477,8 @@ void leat_history_add(struct leat_engine *, json_t *run); /* keeps a reference *
 /* batch.c */
 /* Views of everything `reader` may read: at its group's frontier; with `frontier` (what a Delta commit recorded) as of then; else newest.
  * reader NULL: everything, nothing excluded. */
+/* The same for one statement: "WITH name AS (...), ..."; out begins empty and stays so where nothing is read. */
+enum leat_status leat_batch_with(struct leat_engine *, const struct leat_gtable *reader, const json_t *frontier, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
 enum leat_status leat_batch_views(struct leat_engine *, struct leat_conn *, const struct leat_gtable *reader, const json_t *frontier, struct leat_error *) LEAT_MUST;
 /* SQL text: the rows of a bound input whose weight is `which` ("<", ">") 0, as often as it says. */
 void leat_put_changed_rows(const char *input, const struct leat_schema *, const char *which, struct leat_buffer *sql);

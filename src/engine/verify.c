@@ -97,20 +97,25 @@ static int64_t content_rows(const struct leat_delta *delta) {
     return rows;
 }
 
-/* Everything the comparison depends on: both queries, what the names in them mean, and the clock, which only queries that are not
- * kept incrementally may read. Files never change, so the same comparison has the same answer. 0: it reads changes in memory. */
-static uint64_t comparison(const struct leat_engine *engine, const struct leat_gtable *table, const char *oracle, const char *content, int64_t clock_us) {
+static void put_inputs(const char *inputs, struct leat_buffer *sql) {
+    char *query = leat_strdup(sql->data);
+    leat_buffer_reset(sql);
+    leat_putf(sql, "%s SELECT * FROM (%s\n)", inputs, query);
+    free(query);
+}
+
+/* Everything the comparison depends on: both queries, and the clock, which only queries that are not kept incrementally may read. Files
+ * never change, so the same comparison has the same answer. 0: it reads changes in memory. */
+static uint64_t comparison(const struct leat_gtable *table, const char *oracle, const char *content, int64_t clock_us) {
     struct leat_buffer text = {0};
     leat_putf(&text, "%s\n%s\n%lld", oracle, content, table->plan->incremental_class == 7 ? (long long)clock_us : 0);
-    for (size_t i = 0; i < engine->project->order_count; i++)
-        if (engine->made_views && engine->made_views[i]) leat_putf(&text, "\n%zu %s", i, engine->made_views[i]);
-    bool changing = leat_table_held(table) || strstr(text.data, "leat_input(");
-    uint64_t hash = changing ? 0 : XXH3_64bits(text.data, text.length);
+    uint64_t hash = strstr(text.data, "leat_input(") ? 0 : XXH3_64bits(text.data, text.length);
     leat_buffer_deinit(&text);
     return hash;
 }
 
-static enum leat_status compare(struct leat_engine *engine, struct leat_gtable *table, bool quarantine, int64_t clock_us, size_t max_rows,
+/* inputs: what the names in the query mean, as a WITH clause. */
+static enum leat_status compare(struct leat_engine *engine, struct leat_gtable *table, bool quarantine, const char *inputs, int64_t clock_us, size_t max_rows,
                                 struct leat_buffer *out, uint64_t *differing, struct leat_error *err) {
     struct leat_buffer content = {0}, oracle = {0};
     struct leat_verify_result result = {0};
@@ -121,7 +126,8 @@ static enum leat_status compare(struct leat_engine *engine, struct leat_gtable *
     if (st == LEAT_OK) {
         put_closed(table, quarantine ? table->plan->quarantine_sql : table->plan->completed_sql, &oracle);
         if (withheld(table)) leave_out_overflown(table, &oracle);
-        uint64_t question = comparison(engine, table, oracle.data, content.data, clock_us);
+        put_inputs(inputs, &oracle);
+        uint64_t question = comparison(table, oracle.data, content.data, clock_us);
         answered = question && table->verified[quarantine] == question;
         int64_t rows = content_rows(quarantine ? table->quarantine.delta : table->delta);
         if (!answered) st = leat_verify_known(engine->batch_conn, schema, rows, oracle.data, content.data, max_rows, &result, err);
@@ -152,10 +158,13 @@ static enum leat_status verify_table(struct leat_engine *engine, struct leat_gta
     json_t *frontier = table->batch && recorded ? json_loads(recorded, 0, NULL) : NULL;
     if (frontier) clock = json_integer_value(json_object_get(frontier, "clock"));
     leat_conn_set_clock(engine->batch_conn, clock);
-    enum leat_status st = leat_batch_views(engine, engine->batch_conn, table, frontier, err);
+    struct leat_buffer inputs = {0};
+    leat_put(&inputs, "");
+    enum leat_status st = leat_batch_with(engine, table, frontier, &inputs, err);
     json_decref(frontier);
-    if (st == LEAT_OK) st = compare(engine, table, false, clock, max_rows, out, differing, err);
-    if (st == LEAT_OK && table->quarantine.delta) st = compare(engine, table, true, clock, max_rows, out, differing, err);
+    if (st == LEAT_OK) st = compare(engine, table, false, inputs.data, clock, max_rows, out, differing, err);
+    if (st == LEAT_OK && table->quarantine.delta) st = compare(engine, table, true, inputs.data, clock, max_rows, out, differing, err);
+    leat_buffer_deinit(&inputs);
     return st == LEAT_OK ? st : leat_prepend(err, "verify \"%s\"", table->def->name);
 }
 
