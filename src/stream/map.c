@@ -19,7 +19,7 @@ struct map_node {
     struct leat_node base;
     struct leat_conn *conn;
     char *input_name;
-    struct leat_stage *stage;        /* NULL: neither filter nor expression */
+    struct leat_stage *stage;        /* made when the first rows come */
     struct leat_schema stage_schema; /* the expression columns */
     struct leat_changes values;      /* their values */
     uint16_t *value_columns;         /* output column of each expression */
@@ -69,11 +69,15 @@ static enum leat_status map_open(struct leat_node *node, struct leat_conn *conn,
     map->view_columns = leat_alloc((node->inputs[0]->field_count + 1) * sizeof *map->view_columns);
     leat_changes_init(&map->values, &map->stage_schema);
     map->input_name = leat_asprintf("n%d", node->id);
-    enum leat_status status = leat_conn_input(conn, map->input_name, node->inputs[0], false, err);
-    if (status) return status;
+    return leat_conn_input(conn, map->input_name, node->inputs[0], false, err);
+}
+
+/* The plan's texts were described when it was made; many a node of a project sees no row before it is closed. */
+static enum leat_status need_stage(struct map_node *map, struct leat_error *err) {
     struct leat_buffer sql = {0};
-    put_select(&sql, op, map->input_name);
-    status = leat_stage_prepare(conn, sql.data, &map->stage, err);
+    if (map->stage) return LEAT_OK;
+    put_select(&sql, map->base.op, map->input_name);
+    enum leat_status status = leat_stage_prepare(map->conn, sql.data, &map->stage, err);
     leat_buffer_deinit(&sql);
     return status;
 }
@@ -230,10 +234,12 @@ static enum leat_status map_step(struct leat_node *node, const struct leat_step_
     if (!err) err = &local;
     clear_failed(map);
     if (!in) return LEAT_OK;
-    if (!map->stage) {
+    if (!map->input_name) { /* neither filter nor expression */
         emit(map, in, NULL, in->row_count, false, out);
         return LEAT_OK;
     }
+    enum leat_status made = need_stage(map, err);
+    if (made) return made;
     for (size_t from = 0; from < in->row_count; from += CHUNK_ROWS) {
         struct leat_changes view;
         size_t n = in->row_count - from < CHUNK_ROWS ? in->row_count - from : CHUNK_ROWS;

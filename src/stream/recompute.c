@@ -93,8 +93,14 @@ static enum leat_status recompute_open(struct leat_node *node, struct leat_conn 
     }
     leat_schema_add(&r->withheld_schema, "reason", (struct leat_type){.kind = LEAT_VARCHAR}, false);
     leat_changes_init(&r->withheld_gone, &r->withheld_schema);
+    return LEAT_OK;
+}
+
+/* As a MAP's: made when the first rows come. */
+static enum leat_status need_stage(struct recompute_node *r, struct leat_error *err) {
+    if (r->stage) return LEAT_OK;
     char *sql = bind_names(r);
-    enum leat_status status = leat_stage_prepare(conn, sql, &r->stage, err);
+    enum leat_status status = leat_stage_prepare(r->conn, sql, &r->stage, err);
     free(sql);
     return status;
 }
@@ -332,7 +338,9 @@ static bool has_rows(const struct recompute_node *r, const struct key_rows *k) {
 static enum leat_status run_all(struct recompute_node *r, const struct key_rows *k, struct touched *t, int32_t sign,
                                 char **reasons, struct leat_error *err) {
     leat_changes_reset(&r->result);
-    enum leat_status status = t->sound ? run_keys(r, k, t, 0, t->sound, reasons, err) : LEAT_OK;
+    enum leat_status status = need_stage(r, err);
+    if (status) return status;
+    if (t->sound) status = run_keys(r, k, t, 0, t->sound, reasons, err);
     size_t withheld = sign > 0 ? t->count - t->sound : 0, width = withheld <= ALONE_MAX ? 1 : withheld;
     for (size_t i = t->sound; i < t->sound + withheld && status == LEAT_OK; i += width)
         status = run_keys(r, k, t, i, i + width, reasons, err);
