@@ -30,7 +30,7 @@ struct leat_command {
     int (*run)(struct leat_cli *);
 };
 extern const struct leat_command leat_command_check, leat_command_explain, leat_command_run, leat_command_status, leat_command_sql,
-    leat_command_verify, leat_command_restate, leat_command_advise, leat_command_rehearse, leat_command_diff, leat_command_cost, leat_command_feed, leat_command_generate, leat_command_reference;
+    leat_command_verify, leat_command_apply, leat_command_alter, leat_command_restate, leat_command_advise, leat_command_rehearse, leat_command_diff, leat_command_cost, leat_command_feed, leat_command_generate, leat_command_reference;
 extern const struct leat_command leat_command_pin, leat_command_new;
 
 size_t leat_command_option_count(const struct leat_command *);
@@ -45,5 +45,7 @@ void leat_cli_no_object(const struct leat_project *, enum leat_object_kind, cons
 bool leat_cli_is_terminal(int fd);
 /* An option that is a timestamp, or a date: its midnight. *out stays where it is not given. False: neither (said). */
 bool leat_cli_read_time(const struct leat_cli *, const char *command, const struct leat_option_spec *, int option, int64_t *out);
+/* ALTER (sql given), or applies the changed files; by the running process where there is one. Prints the outcome; the exit code. */
+int leat_cli_change(struct leat_cli *, const char *sql, bool dry_run);
 
 #endif

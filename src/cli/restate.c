@@ -25,7 +25,7 @@ static void print(const char *text) {
 }
 
 static int run(struct leat_cli *cli) {
-    struct leat_engine_options options = {0};
+    struct leat_engine_options options = {.as_applied = true};
     struct leat_restate_options restate = {.table = cli->argument_count ? cli->arguments[0] : NULL, .from_us = INT64_MIN,
                                            .reason = cli->values[OPTION_REASON].text};
     struct leat_engine *engine;

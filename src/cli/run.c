@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "engine/control.h"
 #include "serve/serve.h"
 
 enum { OPTION_ONCE, OPTION_ALL, OPTION_FINAL, OPTION_STEP_ROWS, OPTION_LISTEN, OPTION_TOKENS, OPTION_CERTIFICATE, OPTION_KEY };
@@ -41,8 +42,7 @@ static const char *text_of(const struct leat_cli *cli, int option) {
     return cli->given[option] ? cli->values[option].text : NULL;
 }
 
-/* Runs until stopped, serving HTTP where that is asked for. */
-static enum leat_status run_on(struct leat_cli *cli, struct leat_engine *engine, const char *listen, struct leat_error *err) {
+static enum leat_status serve_and_run(struct leat_cli *cli, struct leat_engine *engine, const char *listen, struct leat_error *err) {
     struct leat_serve *serve = NULL;
     enum leat_status st = LEAT_OK;
     if (*listen) {
@@ -58,10 +58,19 @@ static enum leat_status run_on(struct leat_cli *cli, struct leat_engine *engine,
     for (size_t s = 0; !serve && s < project->source_count; s++)
         if (strcmp(project->sources[s].connector, "http") == 0)
             fprintf(stderr, "leat: source %s takes records by HTTP, but leat does not listen: give --listen 127.0.0.1:8080\n", project->sources[s].name);
-    if (leat_cli_is_terminal(2)) fputs("leat is running; Ctrl-C brings everything up to date and stops\n", stderr);
     st = leat_engine_run(engine, &stop, err);
     leat_serve_close(serve);
     return st;
+}
+
+/* Runs until stopped, serving HTTP where that is asked for. A change of the project closes the server for as long as it takes. */
+static enum leat_status run_on(struct leat_cli *cli, struct leat_engine *engine, const char *listen, struct leat_error *err) {
+    if (leat_cli_is_terminal(2)) fputs("leat is running; Ctrl-C brings everything up to date and stops\n", stderr);
+    for (;;) {
+        enum leat_status st = serve_and_run(cli, engine, listen, err);
+        if (st != LEAT_OK || !leat_control_parked(engine)) return st;
+        if ((st = leat_control_answer_parked(engine, err)) != LEAT_OK) return st;
+    }
 }
 
 /* What --listen or the project says; the setting is read before the engine is opened, which needs to know. */

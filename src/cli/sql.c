@@ -161,8 +161,10 @@ static int run(struct leat_cli *cli) {
     struct leat_conn *conn = NULL;
     struct leat_result result = {0};
     struct leat_error err = {0};
+    const char *sql = cli->arguments[0] + strspn(cli->arguments[0], " \t\r\n");
+    if (strncasecmp(sql, "alter", 5) == 0) return leat_cli_change(cli, sql, false);
     if (!reads(cli->arguments[0])) {
-        fputs("leat sql: only reads; write a query (SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW TABLES)\n", stderr);
+        fputs("leat sql: only reads, and ALTER; write a query (SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW TABLES)\n", stderr);
         return LEAT_EXIT_USAGE;
     }
     int code = leat_cli_open(cli, &options, &engine);
@@ -206,6 +208,6 @@ const struct leat_command leat_command_sql = {
     .name = "sql", .arguments = "QUERY", .min_arguments = 1, .max_arguments = 1, .summary = "query the tables (read-only)",
     .options = OPTIONS, .option_count = sizeof OPTIONS / sizeof *OPTIONS,
     .prose = "Runs one SELECT in DuckDB's dialect over the lake. Every source (its bronze archive), table, TABLE__late, TABLE__dead and\n"
-             "SOURCE__dead can be named. The query can read nothing but the lake, write nothing, and is stopped at its time and memory caps.",
+             "SOURCE__dead can be named. (ALTER MATERIALIZED TABLE ... is done as 'leat alter' does it.) The query can read nothing but the lake, write nothing, and is stopped at its time and memory caps.",
     .run = run,
 };

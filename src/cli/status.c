@@ -85,7 +85,7 @@ static void print_table(struct leat_cli *cli, const json_t *t) {
         put_time(cli, json_object_get(t, "last_run_us"), "last");
         put_time(cli, json_object_get(t, "next_run_us"), "next");
     }
-    puts("");
+    puts(json_is_true(json_object_get(t, "suspended")) ? ", suspended" : "");
     print_balance(cli, t);
     print_violations(t);
     leat_buffer_reset(&text);
@@ -166,7 +166,7 @@ static char *published(struct leat_cli *cli) {
 }
 
 static int run(struct leat_cli *cli) {
-    struct leat_engine_options options = {.project_dir = cli->project};
+    struct leat_engine_options options = {.project_dir = cli->project, .as_applied = true};
     struct leat_diagnostics diags = {0};
     struct leat_engine *engine = NULL;
     struct leat_error err = {0};

@@ -9,7 +9,7 @@ static const struct leat_option_spec OPTIONS[] = {
 };
 
 static int run(struct leat_cli *cli) {
-    struct leat_engine_options options = {0};
+    struct leat_engine_options options = {.as_applied = true};
     struct leat_engine *engine;
     struct leat_error err = {0};
     struct leat_buffer text = {0};

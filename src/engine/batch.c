@@ -58,12 +58,13 @@ static void put_side_select(const struct leat_engine *engine, const struct leat_
     free(dir);
 }
 
-/* Rule 2: what a reader's side tables hold is not among its rows. Nothing is late for a run. */
+/* Rule 2: what a reader's side tables hold is not among its rows. Nothing is late for a run; but content may be from before the first. */
 static void put_exclusions(const struct leat_engine *engine, const struct leat_gtable *reader, const struct leat_source *source,
-                           struct leat_buffer *sql) {
+                           const json_t *frontier, struct leat_buffer *sql) {
+    bool run = reader->batch && !json_is_true(json_object_get(frontier, "turned"));
     const struct leat_side *sides[2] = {&reader->late, &reader->dead};
     for (int i = 0; i < 2; i++) {
-        if (!sides[i]->delta || (i == 0 && reader->batch) || leat_delta_current(sides[i]->delta)->file_count == 0) continue;
+        if (!sides[i]->delta || (i == 0 && run) || leat_delta_current(sides[i]->delta)->file_count == 0) continue;
         leat_put(sql, " ANTI JOIN (SELECT _partition, _offset FROM (");
         put_side_select(engine, reader, sides[i], sql);
         leat_put(sql, ") WHERE _source = ");
@@ -86,7 +87,7 @@ static void put_source(const struct leat_engine *engine, size_t index, const str
     leat_put(sql, " FROM (");
     leat_bronze_select(src, upto, NULL, sql);
     leat_put(sql, ")");
-    if (reader) put_exclusions(engine, reader, src->def, sql);
+    if (reader) put_exclusions(engine, reader, src->def, frontier, sql);
     leat_cursors_free(&then);
 }
 
@@ -127,10 +128,10 @@ static enum leat_status put_table_before(struct leat_engine *engine, const struc
     return st;
 }
 
-/* Content of a table, as it is or as it was when the frontier was written. */
-static enum leat_status put_table(struct leat_engine *engine, const struct leat_gtable *table, const json_t *frontier,
+/* Content of a table: as it is, as it was when the frontier was written, or as a suspended reader has seen it. */
+static enum leat_status put_table(struct leat_engine *engine, const struct leat_gtable *table, const json_t *frontier, const json_t *seen,
                                   struct leat_buffer *sql, struct leat_error *err) {
-    json_t *version = json_object_get(json_object_get(frontier, "tables"), table->def->name);
+    json_t *version = json_object_get(frontier ? json_object_get(frontier, "tables") : seen, table->def->name);
     return leat_table_select(engine, table, version ? json_integer_value(version) : -1, sql, err);
 }
 
@@ -191,7 +192,7 @@ static enum leat_status each_view(struct leat_engine *engine, const struct leat_
             const struct leat_gtable *table = &engine->tables[ref.index];
             if (table == reader) continue;
             name = table->def->name;
-            if ((st = put_table(engine, table, frontier, &sql, err)) != LEAT_OK) break;
+            if ((st = put_table(engine, table, frontier, reader && reader->group ? reader->group->versions : NULL, &sql, err)) != LEAT_OK) break;
             const struct leat_changes *waiting = reader && reader->group ? &reader->group->queues[ref.index] : NULL;
             if (waiting && waiting->schema && waiting->row_count)
                 if ((st = put_table_before(engine, table, waiting, &sql, err)) != LEAT_OK) break;
@@ -563,6 +564,7 @@ enum leat_status leat_batch_run(struct leat_engine *engine, struct leat_gtable *
         return journal_run(engine, table, start, 0, failure.text, err);
     }
     table->runs++;
+    table->asked = false;
     table->failures = 0;
     table->retry_us = 0;
     table->inputs_seen = inputs;
@@ -574,7 +576,9 @@ enum leat_status leat_batch_run(struct leat_engine *engine, struct leat_gtable *
 }
 
 int64_t leat_batch_next_due(struct leat_engine *engine, struct leat_gtable *table) {
+    if (table->suspended) return INT64_MAX;
     if (table->failures) return table->retry_us;
+    if (table->asked) return 0;
     if (!table->def->cron)
         return inputs_fingerprint(engine, table) == table->inputs_seen && table->runs
                    ? INT64_MAX
@@ -584,8 +588,9 @@ int64_t leat_batch_next_due(struct leat_engine *engine, struct leat_gtable *tabl
     if (leat_cron_parse(table->def->cron, &cron, &ignored) != LEAT_OK) return INT64_MAX;
     struct leat_zone *zone = leat_zone_find(engine->batch_conn, table->def->time_zone ? table->def->time_zone
                                                                                       : leat_setting_text(engine->project, "time_zone"));
-    /* Counted from the last run (or the project's first start): however many were missed, one run catches up. */
-    return leat_cron_next(&cron, zone, table->last_run_us ? table->last_run_us : engine->created_us);
+    /* Counted from the last run (or the project's first start, or the schedule's): however many were missed, one run catches up. */
+    int64_t since = table->last_run_us ? table->last_run_us : engine->created_us;
+    return leat_cron_next(&cron, zone, table->turned_us > since ? table->turned_us : since);
 }
 
 enum leat_status leat_engine_batch(struct leat_engine *engine, bool all, struct leat_error *err) {
@@ -595,7 +600,7 @@ enum leat_status leat_engine_batch(struct leat_engine *engine, bool all, struct 
     for (size_t i = 0; i < project->order_count; i++) {
         if (project->order[i].kind != LEAT_OBJECT_TABLE) continue;
         struct leat_gtable *table = &engine->tables[project->order[i].index];
-        if (!table->batch) continue;
+        if (!table->batch || table->suspended) continue;
         if (!all && leat_batch_next_due(engine, table) > leat_engine_now(engine)) continue;
         if (!flushed && (st = leat_engine_flush(engine, false, err)) != LEAT_OK) return st;
         flushed = true;

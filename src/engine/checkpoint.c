@@ -1,8 +1,35 @@
 /* The engine's checkpoint: all operators' state at one step, with the engine's own, then the journal starts anew. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/usage.h"
 #include "engine/internal.h"
+
+static char *name_of(const struct leat_group *g, const struct leat_gnode *gnode, const char *group, int late_class) {
+    char *set = leat_cut_set_name(g, gnode->cut_set);
+    char *name = leat_asprintf("%s/%lld/%d/%s/%s", group, (long long)gnode->lateness_us, late_class, set, gnode->op->signature);
+    free(set);
+    return name;
+}
+
+static char *own_name(const struct leat_group *g, const struct leat_gnode *gnode) {
+    char *group = g->suspended ? leat_asprintf("suspended %s", g->suspended->def->name) : leat_asprintf("%lld", (long long)g->freshness_us);
+    char *name = name_of(g, gnode, group, gnode->late_class);
+    free(group);
+    return name;
+}
+
+/* As the operator was named where its keeper stood. */
+static char *former_name(const struct leat_group *g, const struct leat_gnode *gnode, const json_t *state) {
+    const struct leat_gtable *keeper = gnode->keeper;
+    const json_t *known = json_object_get(json_object_get(state, "tables"), keeper->def->name);
+    json_int_t late_class = json_integer_value(json_object_get(known, "late_class")), freshness = json_integer_value(json_object_get(known, "g"));
+    bool suspended = json_is_true(json_object_get(known, "suspended"));
+    char *group = suspended ? leat_asprintf("suspended %s", keeper->def->name) : leat_asprintf("%lld", (long long)freshness);
+    char *name = name_of(g, gnode, group, gnode->on_source ? (int)late_class : 0);
+    free(group);
+    return name;
+}
 
 /* Every operator with state, named by its group, its signature, and the lateness, late class and cut set it was made for; then what waits,
  * from *operators on. */
@@ -15,9 +42,7 @@ static struct leat_checkpoint_node *collect_nodes(struct leat_engine *engine, si
             struct leat_gnode *gnode = &g->nodes[i];
             if (!gnode->node || leat_node_state_parts(gnode->node) == 0) continue;
             nodes = leat_realloc(nodes, (*count + 1) * sizeof *nodes);
-            nodes[*count] = leat_node_checkpoint(gnode->node, leat_asprintf("%lld/%lld/%d/%d/%s", (long long)g->freshness_us,
-                                                                            (long long)gnode->lateness_us, gnode->late_class,
-                                                                            gnode->cut_set, gnode->op->signature));
+            nodes[*count] = leat_node_checkpoint(gnode->node, own_name(g, gnode));
             (*count)++;
         }
     }
@@ -35,7 +60,7 @@ static char *checkpoint_dir(const struct leat_engine *engine) {
     return leat_asprintf("%s/checkpoint", engine->work_dir);
 }
 
-/* Rule 14: what the checkpoint and bronze are past is no longer needed in the log. */
+/* Rule 14: what the checkpoint and bronze are past is no longer needed in the log. (A suspended table reads on from bronze.) */
 static enum leat_status trim_logs(struct leat_engine *engine, struct leat_error *err) {
     for (size_t s = 0; s < engine->project->source_count; s++) {
         struct leat_src *src = &engine->sources[s];
@@ -46,7 +71,7 @@ static enum leat_status trim_logs(struct leat_engine *engine, struct leat_error 
             uint64_t needed = leat_cursor_get(&src->bronzed, partition);
             for (int k = 0; k < engine->group_count; k++) {
                 uint64_t next = leat_cursor_get(&engine->groups[k]->cursors[s], partition);
-                if (engine->groups[k]->reads[s] && next < needed) needed = next;
+                if (engine->groups[k]->reads[s] && !engine->groups[k]->suspended && next < needed) needed = next;
             }
             floors[i] = (struct leat_log_end){.partition = partition, .next_offset = needed};
         }
@@ -63,7 +88,7 @@ enum leat_status leat_engine_checkpoint(struct leat_engine *engine, struct leat_
     enum leat_status st = LEAT_OK;
     /* Changes between groups are no part of a checkpoint: with some waiting, the journal stays and the next one is taken. */
     for (int k = 0; k < engine->group_count; k++)
-        for (size_t t = 0; t < engine->project->table_count; t++)
+        for (size_t t = 0; t < engine->project->table_count; t++) /* suspended groups have no queues */
             if (engine->groups[k]->queues[t].schema && engine->groups[k]->queues[t].row_count) return LEAT_OK;
     if ((st = leat_effects_sync(engine, err)) != LEAT_OK) return st; /* steps before it are not run again */
     size_t count, operators;
@@ -109,8 +134,46 @@ enum leat_status leat_engine_load_checkpoint(struct leat_engine *engine, json_t 
         return st;
     }
     leat_log(engine->env, LEAT_LOG_WARN, "the checkpoint cannot be used: %s", problem.text);
-    leat_waiting_settle(engine, -1);
+    leat_waiting_forget(engine);
     for (int k = 0; k < engine->group_count; k++)
         if ((st = leat_group_reset_nodes(engine->groups[k], err)) != LEAT_OK) return st;
     return LEAT_OK;
+}
+
+json_t *leat_engine_checkpoint_state(struct leat_engine *engine) {
+    char *dir = checkpoint_dir(engine), *text = NULL;
+    struct leat_error ignored;
+    json_t *state = leat_checkpoint_peek(engine->env, dir, NULL, &text, &ignored) == LEAT_OK ? json_loads(text, 0, NULL) : NULL;
+    free(text);
+    free(dir);
+    return state;
+}
+
+enum leat_status leat_engine_adopt_nodes(struct leat_engine *engine, const json_t *state, struct leat_error *err) {
+    struct leat_checkpoint_node *nodes = NULL;
+    size_t count = 0;
+    char *dir = checkpoint_dir(engine);
+    bool *renamed = NULL;
+    for (int k = 0; k < engine->group_count; k++) {
+        struct leat_group *g = engine->groups[k];
+        for (int i = 0; i < g->node_count; i++) {
+            struct leat_gnode *gnode = &g->nodes[i];
+            if (!gnode->keeper || !gnode->node || leat_node_state_parts(gnode->node) == 0) continue;
+            nodes = leat_realloc(nodes, (count + 1) * sizeof *nodes);
+            renamed = leat_realloc(renamed, (count + 1) * sizeof *renamed);
+            char *now = own_name(g, gnode), *former = former_name(g, gnode, state);
+            nodes[count] = leat_node_checkpoint(gnode->node, former);
+            renamed[count++] = strcmp(now, former) != 0;
+            free(now);
+        }
+    }
+    enum leat_status st = leat_checkpoint_load(engine->env, engine->batch_conn, dir, NULL, NULL, nodes, count, err);
+    for (size_t i = 0; i < count; i++) {
+        if (renamed[i]) *nodes[i].based_on = 0; /* what the next checkpoint calls by this name may be another's files */
+        free((char *)nodes[i].signature);
+    }
+    free(nodes);
+    free(renamed);
+    free(dir);
+    return st;
 }

@@ -39,13 +39,37 @@ char *leat_table_violation_text(const struct leat_gtable *table, const int64_t *
     return NULL;
 }
 
-static enum leat_status open_side(struct leat_engine *engine, const struct leat_gtable *table, struct leat_side *side,
+/* With other columns than the ones there, a new table takes the old one's place; while the project is only a candidate, a place beside. */
+static enum leat_status open_in_place(struct leat_engine *engine, const char *name, const char *dir, const struct leat_delta_options *options,
+                                      struct leat_delta **out, bool *beside, struct leat_error *err) {
+    enum leat_status st = leat_delta_open(engine->env, engine->batch_conn, dir, engine->scratch_dir, options, out, err);
+    if (st != LEAT_CONFLICT || engine->read_only) return st;
+    if (engine->undecided) {
+        char *place = leat_asprintf("%s/.candidate/%s", engine->lake_dir, name);
+        st = leat_io_remove_tree(engine->env->io, place, err);
+        if (st == LEAT_OK) st = leat_delta_open(engine->env, engine->batch_conn, place, engine->scratch_dir, options, out, err);
+        *beside = true;
+        free(place);
+        return st;
+    }
+    char *aside = leat_asprintf("%s/.replaced/%s-%lld", engine->lake_dir, name, (long long)leat_engine_now(engine));
+    char *parent = leat_asprintf("%s/.replaced", engine->lake_dir);
+    leat_log(engine->env, LEAT_LOG_WARN, "table %s has other columns now; its former content is kept in %s", name, aside);
+    st = leat_io_mkdirs(engine->env->io, parent, err);
+    if (st == LEAT_OK) st = engine->env->io->ops->rename(engine->env->io, dir, aside, err);
+    if (st == LEAT_OK) st = leat_delta_open(engine->env, engine->batch_conn, dir, engine->scratch_dir, options, out, err);
+    free(aside);
+    free(parent);
+    return st;
+}
+
+static enum leat_status open_side(struct leat_engine *engine, struct leat_gtable *table, struct leat_side *side,
                                   struct leat_error *err) {
     char *dir = leat_asprintf("%s/%s%s", engine->lake_dir, table->def->name, side->suffix);
     char *name = leat_asprintf("%s%s", table->def->name, side->suffix), *app_id = leat_table_app_id(engine, table);
     struct leat_delta_options options = {.name = name, .schema = &side->schema};
     leat_changes_init(&side->pending, &side->schema);
-    enum leat_status st = leat_delta_open(engine->env, engine->batch_conn, dir, engine->scratch_dir, &options, &side->delta, err);
+    enum leat_status st = open_in_place(engine, name, dir, &options, &side->delta, &side->beside, err);
     if (st == LEAT_OK) {
         int64_t version = leat_delta_txn_version(leat_delta_current(side->delta), app_id);
         side->committed_step = version < 0 ? 0 : (uint64_t)version;
@@ -93,27 +117,60 @@ static bool was_continuous(const struct leat_engine *engine, const struct leat_g
     return there;
 }
 
+static void side_close(struct leat_side *side) {
+    if (side->delta) leat_delta_close(side->delta);
+    if (side->pending.schema) leat_changes_deinit(&side->pending);
+    leat_schema_deinit(&side->schema);
+    *side = (struct leat_side){0};
+}
+
+void leat_table_close_delta(struct leat_gtable *table) {
+    if (table->delta) leat_delta_close(table->delta);
+    table->delta = NULL;
+    side_close(&table->late);
+    side_close(&table->dead);
+    side_close(&table->quarantine);
+    side_close(&table->audit);
+    free(table->violating);
+    table->violating = NULL;
+}
+
+static struct leat_delta_options table_options(const struct leat_gtable *table, struct leat_buffer *keys) {
+    for (size_t i = 0; i < table->def->primary_key_count; i++)
+        leat_putf(keys, "%s%s", i ? "," : "", table->def->primary_key[i]);
+    return (struct leat_delta_options){.name = table->def->name, .schema = &table->plan->schema, .primary_key = keys->data};
+}
+
+enum leat_status leat_table_move_in(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
+    char *dir = leat_asprintf("%s/%s", engine->lake_dir, table->def->name), *side_dir = leat_asprintf("%s__quarantine", dir);
+    char *side_name = leat_asprintf("%s__quarantine", table->def->name);
+    struct leat_buffer keys = {0};
+    struct leat_delta_options options = table_options(table, &keys), side = {.name = side_name, .schema = &table->quarantine.schema};
+    enum leat_status st = LEAT_OK;
+    if (table->beside) {
+        leat_delta_close(table->delta);
+        table->delta = NULL;
+        st = open_in_place(engine, table->def->name, dir, &options, &table->delta, &table->beside, err);
+        table->beside = false;
+    }
+    if (st == LEAT_OK && table->quarantine.beside) {
+        leat_delta_close(table->quarantine.delta);
+        table->quarantine.delta = NULL;
+        st = open_in_place(engine, side_name, side_dir, &side, &table->quarantine.delta, &table->quarantine.beside, err);
+        table->quarantine.beside = false;
+    }
+    leat_buffer_deinit(&keys);
+    free(dir);
+    free(side_dir);
+    free(side_name);
+    return st;
+}
+
 enum leat_status leat_table_open_delta(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
     char *dir = leat_asprintf("%s/%s", engine->lake_dir, table->def->name), *app_id = leat_table_app_id(engine, table);
     struct leat_buffer keys = {0};
-    for (size_t i = 0; i < table->def->primary_key_count; i++)
-        leat_putf(&keys, "%s%s", i ? "," : "", table->def->primary_key[i]);
-    struct leat_delta_options options = {.name = table->def->name, .schema = &table->plan->schema, .primary_key = keys.data};
-    enum leat_status st = leat_delta_open(engine->env, engine->batch_conn, dir, engine->scratch_dir, &options, &table->delta, err);
-    if (st == LEAT_CONFLICT) { /* the query's columns changed: a new table takes the old one's place */
-        struct leat_error replaced = {0};
-        char *aside = leat_asprintf("%s/.replaced/%s-%lld", engine->lake_dir, table->def->name, (long long)leat_engine_now(engine));
-        char *parent = leat_asprintf("%s/.replaced", engine->lake_dir);
-        leat_log(engine->env, LEAT_LOG_WARN, "table %s has other columns now; its former content is kept in %s", table->def->name, aside);
-        st = leat_io_mkdirs(engine->env->io, parent, &replaced);
-        if (st == LEAT_OK) st = engine->env->io->ops->rename(engine->env->io, dir, aside, &replaced);
-        if (st == LEAT_OK)
-            st = leat_delta_open(engine->env, engine->batch_conn, dir, engine->scratch_dir, &options, &table->delta, err);
-        else
-            *err = replaced;
-        free(aside);
-        free(parent);
-    }
+    struct leat_delta_options options = table_options(table, &keys);
+    enum leat_status st = open_in_place(engine, table->def->name, dir, &options, &table->delta, &table->beside, err);
     if (st != LEAT_OK) goto out;
     int64_t version = leat_delta_txn_version(leat_delta_current(table->delta), app_id);
     table->committed_step = version < 0 ? 0 : (uint64_t)version;
@@ -204,6 +261,16 @@ static enum leat_status commit_side(struct leat_engine *engine, struct leat_side
         side->overwrite = false;
         side->committed_step = engine->step;
     }
+    return st;
+}
+
+enum leat_status leat_table_commit_frontier(struct leat_engine *engine, struct leat_gtable *table, const char *frontier, uint64_t step,
+                                            struct leat_error *err) {
+    char *app_id = leat_asprintf("%s/%s/turned", engine->incarnation, table->def->name);
+    struct leat_delta_txn txn = {app_id, (int64_t)step};
+    struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier, .txns = &txn, .txn_count = 1};
+    enum leat_status st = write_rows(table->delta, &table->pending, false, &info, err);
+    free(app_id);
     return st;
 }
 

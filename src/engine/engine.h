@@ -16,6 +16,8 @@ struct leat_engine_options {
     bool read_only;            /* no lock, no ingest, no commits: sql, explain, status */
     bool compile_only;         /* check, explain: plans, but nothing of the lake or the work folder is opened */
     bool deliver;              /* sinks hand over in threads of their own; else only when leat_engine_deliver or run_once says so */
+    bool as_applied;           /* the project as it was applied last, whatever the files say now */
+    const struct leat_project *like; /* the texts of this project instead of the files; NULL: the files */
     uint64_t max_step_rows;    /* 0: the project's setting */
     bool serve;                /* keep what engine/live.h gives */
     /* A rehearsal: called with the project as loaded, before anything is made of it; may change freshness and where input comes from. */
@@ -23,7 +25,8 @@ struct leat_engine_options {
     void *adjust_context;
     struct leat_duck *shared_step, *shared_plan, *shared_batch; /* tests: reuse instances; NULL: own */
 };
-/* Loads the project (diagnostics with errors: INVALID, details in diags), recovers. Errors: BUSY another leat holds the folder. */
+/* Loads the project (diagnostics with errors: INVALID, details in diags), recovers, and applies the project where it is another one
+ * than the work folder's (apply.c). Errors: BUSY another leat holds the folder. */
 enum leat_status leat_engine_open(struct leat_env *, const struct leat_engine_options *, struct leat_diagnostics *diags,
                                   struct leat_engine **out, struct leat_error *) LEAT_MUST;
 /* Frees everything; nothing is flushed (that is leat_engine_flush): a close without flush is a crash that recovery handles. */
@@ -43,7 +46,7 @@ enum leat_status leat_engine_batch(struct leat_engine *, bool all, struct leat_e
 enum leat_status leat_engine_drain_and_checkpoint(struct leat_engine *, struct leat_error *) LEAT_MUST;
 /* Everything due, then returns: `leat run --once`. final: event time ends, windows close. */
 enum leat_status leat_engine_run_once(struct leat_engine *, bool all, bool final, struct leat_error *) LEAT_MUST;
-/* `leat run`: until *stop becomes non-zero. */
+/* `leat run`: until *stop becomes non-zero, or, where other threads have to stop for it, until a change is asked for: leat_control_parked. */
 enum leat_status leat_engine_run(struct leat_engine *, const atomic_int *stop, struct leat_error *) LEAT_MUST;
 
 /* Rule 12: late records are admitted; what changes is published as a difference, and kept in <table>__restatements with old, new,
@@ -57,6 +60,22 @@ struct leat_restate_options {
 #define LEAT_RESTATE_FROM_MIN (-INT64_C(200000000000000000)) /* bounds that DuckDB has timestamps for */
 #define LEAT_RESTATE_TO_MAX INT64_C(9000000000000000000)
 enum leat_status leat_engine_restate(struct leat_engine *, const struct leat_restate_options *, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
+
+/* Rule 20: takes the project's files as they are now or, where one of these is asked of a table, leaves the project as it is; at once or
+ * not at all: on a failure that is not fatal the former project runs on. What asks the same as before keeps state and content; the rest is built from
+ * bronze beside it and published as a difference. Steps and commits what waits first. dry_run: only says what would change.
+ * out (may be NULL): JSON, {"tables": [{"table", "fate", "reads": {"rows", "bytes"}}], "rows", "bytes", "ms"}; fate is "kept", "moved",
+ * "anew", "new", "run", "suspended", "resumed", "scheduled", "batch", "gone"; rows and bytes are bronze's, that are read again; ms is how long it took.
+ * Errors: INVALID the files have errors (diags), a table that is not there, a reference that cannot be read yet. */
+struct leat_change {
+    const char *suspend, *resume, *run; /* run: a scheduled table, now */
+    bool dry_run;
+};
+enum leat_status leat_engine_apply(struct leat_engine *, const struct leat_change *, struct leat_diagnostics *diags, struct leat_buffer *out,
+                                   struct leat_error *) LEAT_MUST;
+/* ALTER MATERIALIZED TABLE: SET and AS rewrite the statement in its file, then the files are applied; on a failure the file is as it was. */
+enum leat_status leat_engine_alter(struct leat_engine *, const char *sql, bool dry_run, struct leat_diagnostics *diags, struct leat_buffer *out,
+                                   struct leat_error *) LEAT_MUST;
 
 /* Promise 1 for one table (all when NULL): prints differing rows to out; *differing their number. */
 enum leat_status leat_engine_verify(struct leat_engine *, const char *table, size_t max_rows, struct leat_buffer *out, uint64_t *differing, struct leat_error *) LEAT_MUST;

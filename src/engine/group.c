@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <xxhash.h>
+
 #include "engine/internal.h"
 
 static enum leat_status declare_view(struct leat_engine *engine, size_t index, struct leat_place *place, struct leat_error *err) {
@@ -23,6 +25,24 @@ static enum leat_status declare(struct leat_engine *engine, struct leat_object_r
         return leat_plan_declare_table(engine->plan_conn, &project->tables[ref.index], engine->tables[ref.index].plan, err);
     }
     return LEAT_OK;
+}
+
+char *leat_table_signature(const struct leat_engine *engine, const struct leat_gtable *table) {
+    const struct leat_plan *plan = table->plan;
+    struct leat_buffer text = {0};
+    char *software = leat_engine_software(engine);
+    leat_putf(&text, "%s%s;", software, table->batch ? "batch" : "continuous");
+    if (table->batch) {
+        leat_putf(&text, "%s;%s", plan->completed_sql, plan->quarantine_sql ? plan->quarantine_sql : "");
+    } else {
+        leat_putf(&text, "%s;%s;%lld;", plan->ops[plan->op_count - 1].signature,
+                  plan->quarantine >= 0 ? plan->ops[plan->quarantine].signature : "", (long long)table->def->lateness_us);
+        leat_plan_put_cut_set(engine, plan, &text);
+    }
+    XXH128_hash_t hash = XXH3_128bits(text.data, text.length);
+    leat_buffer_deinit(&text);
+    free(software);
+    return leat_asprintf("%016llx%016llx", (unsigned long long)hash.high64, (unsigned long long)hash.low64);
 }
 
 /* A table reading a batch table is itself recomputed: what it reads has no change stream. */
@@ -70,13 +90,15 @@ int64_t leat_table_freshness(const struct leat_engine *engine, const struct leat
     return effective_freshness(engine, table);
 }
 
-static struct leat_group *group_for(struct leat_engine *engine, int64_t freshness_us) {
-    for (int i = 0; i < engine->group_count; i++)
-        if (engine->groups[i]->freshness_us == freshness_us) return engine->groups[i];
+static struct leat_group *group_for(struct leat_engine *engine, struct leat_gtable *table) {
+    int64_t freshness_us = effective_freshness(engine, table);
+    for (int i = 0; i < engine->group_count && !table->suspended; i++)
+        if (engine->groups[i]->freshness_us == freshness_us && !engine->groups[i]->suspended) return engine->groups[i];
     size_t sources = engine->project->source_count + 1, tables = engine->project->table_count + 1;
     struct leat_group *g = leat_alloc(sizeof *g);
     g->engine = engine;
     g->freshness_us = freshness_us;
+    g->suspended = table->suspended ? table : NULL;
     g->reads = leat_alloc(sources * sizeof *g->reads);
     g->cursors = leat_alloc(sources * sizeof *g->cursors);
     g->passed = leat_alloc(sources * sizeof *g->passed);
@@ -126,6 +148,7 @@ static void add_table(struct leat_group *g, struct leat_gtable *table) {
         struct leat_gnode like = {.op = op,
                                   .lateness_us = cut ? table->def->lateness_us : -1,
                                   .cut_set = cut ? table_set : -1,
+                                  .on_source = reads_source(plan, (int)i),
                                   .late_class = reads_source(plan, (int)i) ? table->late_class : 0,
                                   .owner = table};
         where[i] = find_gnode(g, op, &like);
@@ -244,7 +267,7 @@ enum leat_status leat_groups_arrange(struct leat_engine *engine, struct leat_err
     for (size_t i = 0; i < project->order_count; i++) {
         if (project->order[i].kind != LEAT_OBJECT_TABLE) continue;
         struct leat_gtable *table = &engine->tables[project->order[i].index];
-        if (!table->batch) add_table(group_for(engine, effective_freshness(engine, table)), table);
+        if (!table->batch) add_table(group_for(engine, table), table);
     }
     for (int k = 0; k < engine->group_count; k++) {
         struct leat_group *g = engine->groups[k];
@@ -253,7 +276,7 @@ enum leat_status leat_groups_arrange(struct leat_engine *engine, struct leat_err
             leat_changes_init(&g->nodes[i].out, &g->nodes[i].op->schema);
             leat_changes_init(&g->nodes[i].view, &g->nodes[i].op->schema);
             const struct leat_op *op = g->nodes[i].op;
-            if (op->kind == LEAT_OP_TABLE && g->nodes[i].children[0] < 0 && !g->queues[op->object].schema)
+            if (op->kind == LEAT_OP_TABLE && !g->suspended && !g->queues[op->object].schema)
                 leat_changes_init(&g->queues[op->object], &engine->tables[op->object].plan->schema);
         }
         if (!engine->read_only && (st = leat_group_reset_nodes(g, err)) != LEAT_OK) return st;
@@ -290,6 +313,7 @@ void leat_group_free(struct leat_group *g) {
     for (size_t t = 0; t < g->engine->project->table_count; t++)
         if (g->queues[t].schema) leat_changes_deinit(&g->queues[t]);
     leat_cut_sets_free(g);
+    json_decref(g->versions);
     free(g->nodes);
     free(g->tables);
     free(g->reads);

@@ -95,20 +95,43 @@ bool leat_idle_partition(const struct leat_src *src, uint32_t partition) {
 
 /* ---- tables over several sources ----------------------------------------------------------------- */
 
-/* The set of the sources whose cuts the plan's late records are judged by; -1: one source, or none can be idle. */
-int leat_cut_set_of(struct leat_group *g, const struct leat_plan *plan) {
-    size_t n = g->engine->project->source_count, count = 0, at = 0;
+/* The sources whose cuts the plan's late records are judged by; NULL: one source, or none can be idle. */
+static bool *cut_sources(const struct leat_engine *engine, const struct leat_plan *plan) {
+    size_t n = engine->project->source_count, count = 0;
     bool *sources = leat_alloc((n + 1) * sizeof *sources), can_be_idle = false;
     for (size_t i = 0; i < plan->op_count; i++)
         if (plan->ops[i].kind == LEAT_OP_SOURCE && plan->ops[i].cut_applies) sources[plan->ops[i].object] = true;
     for (size_t s = 0; s < n; s++) {
         count += sources[s];
-        can_be_idle |= sources[s] && leat_source_option_int(&g->engine->project->sources[s], "idle_timeout", 0) > 0;
+        can_be_idle |= sources[s] && leat_source_option_int(&engine->project->sources[s], "idle_timeout", 0) > 0;
     }
-    if (count < 2 || !can_be_idle) {
-        free(sources);
-        return -1;
-    }
+    if (count >= 2 && can_be_idle) return sources;
+    free(sources);
+    return NULL;
+}
+
+static void put_names(const struct leat_engine *engine, const bool *sources, struct leat_buffer *out) {
+    for (size_t s = 0; s < engine->project->source_count; s++)
+        if (sources[s]) leat_putf(out, "%s+", engine->project->sources[s].name);
+}
+
+void leat_plan_put_cut_set(const struct leat_engine *engine, const struct leat_plan *plan, struct leat_buffer *out) {
+    bool *sources = cut_sources(engine, plan);
+    if (sources) put_names(engine, sources, out);
+    free(sources);
+}
+
+char *leat_cut_set_name(const struct leat_group *g, int set) {
+    struct leat_buffer name = {0};
+    leat_put(&name, "");
+    if (set >= 0) put_names(g->engine, g->cut_sets[set].sources, &name);
+    return name.data;
+}
+
+int leat_cut_set_of(struct leat_group *g, const struct leat_plan *plan) {
+    size_t n = g->engine->project->source_count, at = 0;
+    bool *sources = cut_sources(g->engine, plan);
+    if (!sources) return -1;
     while (at < g->cut_set_count && memcmp(g->cut_sets[at].sources, sources, n * sizeof *sources) != 0) at++;
     if (at < g->cut_set_count) {
         free(sources);
@@ -176,11 +199,20 @@ json_t *leat_cut_sets_json(const struct leat_group *g) {
     return all;
 }
 
+static bool same_set(const struct leat_group *g, const struct leat_cut_set *set, const json_t *saved) {
+    for (size_t s = 0; s < g->engine->project->source_count; s++)
+        if (set->sources[s] != (json_object_get(saved, g->engine->project->sources[s].name) != NULL)) return false;
+    return true;
+}
+
+/* Never lowers a floor: what is there was cleared, or is of another group that these join. */
 void leat_cut_sets_load(struct leat_group *g, const json_t *all) {
-    leat_cut_sets_clear(g);
-    for (size_t i = 0; i < g->cut_set_count; i++)
-        for (size_t s = 0; s < g->engine->project->source_count; s++) {
-            json_t *floor = json_object_get(json_array_get(all, i), g->engine->project->sources[s].name);
-            if (floor) g->cut_sets[i].floors[s] = json_integer_value(floor);
-        }
+    size_t k;
+    json_t *saved;
+    json_array_foreach((json_t *)all, k, saved)
+        for (size_t i = 0; i < g->cut_set_count; i++)
+            for (size_t s = 0; s < g->engine->project->source_count && same_set(g, &g->cut_sets[i], saved); s++) {
+                json_t *floor = json_object_get(saved, g->engine->project->sources[s].name);
+                if (floor && json_integer_value(floor) > g->cut_sets[i].floors[s]) g->cut_sets[i].floors[s] = json_integer_value(floor);
+            }
 }

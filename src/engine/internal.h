@@ -2,7 +2,7 @@
  *
  * source   an unbounded source: connector -> log -> chunks (decoded) -> groups and bronze
  * chunk    the decoded records of one block, shared by everyone who still has to read it
- * group    the continuous tables of one freshness: one graph of nodes, stepped together
+ * group    the continuous tables of one freshness: one graph of nodes, stepped together; a suspended table has one of its own
  * gnode    one operator of the graph, shared by tables with equal signatures
  * gtable   one table: its Delta table, pending changes, late rows, row balance */
 #ifndef LEAT_ENGINE_INTERNAL_H
@@ -89,7 +89,7 @@ struct leat_side {
     struct leat_schema schema;
     struct leat_changes pending;
     uint64_t committed_step;
-    bool overwrite;
+    bool overwrite, beside;
 };
 struct leat_gtable {
     const struct leat_table *def;
@@ -103,6 +103,10 @@ struct leat_gtable {
     struct leat_changes pending;        /* since the last Delta commit */
 
     uint64_t committed_step;            /* from the Delta txn at open */
+    uint64_t made_step;                 /* made anew after this step: until it has committed, its next commit replaces the content */
+    bool suspended;                     /* takes no steps and no runs */
+    bool asked;                         /* batch: a run is due now, whatever the schedule says */
+    int64_t turned_us;                  /* batch: since when, after it was continuous */
     struct leat_side late, dead;        /* t__late; t__dead: rows whose expressions failed */
     struct leat_side audit;             /* t__restatements; opened when there is one */
     uint64_t restated; int64_t restated_us; /* late records admitted by restatements; the last one's time */
@@ -116,6 +120,7 @@ struct leat_gtable {
     struct leat_balance *balance;       /* per source of the project */
     /* batch */
     bool overwrite;                     /* the next commit replaces the whole content */
+    bool beside;                        /* the lake has other columns: the candidate's table is opened beside it */
     bool batch;                         /* scheduled, or class 7 */
     int64_t retry_us, last_run_us;
     uint64_t runs; int failures;
@@ -133,12 +138,14 @@ struct leat_gnode {
     int64_t lateness_us;                /* of the tables it serves; -1: no cut */
     int64_t cpu_us;                     /* of its steps, since the start */
     int late_class;                     /* of the tables it serves; 0 where no source is below */
+    bool on_source;                     /* a source is below */
     struct leat_gtable *owner;          /* SOURCE: one of the tables it serves; all have equal late sets */
     int cut_set;                        /* of the tables it serves; -1: none */
+    struct leat_gtable *keeper;         /* while a project is applied: the table whose saved state this is; NULL: none's */
     bool *feeds;                        /* per table of the group: does it depend on this node? */
     bool *counts;                       /* SOURCE, per table of the group: keeps its row balance of this source */
 };
-/* A restatement under way: part of the group is built anew up to where the group was. */
+/* Part of the group is under way, from where it is put to where the group was: a restatement, a table made anew or resumed. */
 struct leat_rebuild {
     uint64_t step;
     int64_t clock_us;
@@ -160,6 +167,8 @@ struct leat_pace {
 struct leat_group {
     struct leat_engine *engine;
     struct leat_pace pace;
+    struct leat_gtable *suspended;      /* the one table, which takes no steps; NULL: the group steps */
+    json_t *versions;                   /* suspended: of the tables it may read, as it has taken them in */
     struct leat_rebuild *rebuild;       /* NULL: ordinary steps */
     int64_t freshness_us;
     struct leat_gnode *nodes; int node_count;
@@ -188,7 +197,12 @@ struct leat_engine {
     struct leat_mailbox mailbox;
     struct leat_live *live;             /* NULL: nobody serves */
     struct leat_wait *waits;
-    struct leat_project *project;
+    struct leat_engine_options options; /* as opened; the texts are those below */
+    struct leat_project *project;       /* the applied one */
+    int control_fd;                     /* control.c; -1: nobody can ask */
+    char *parked;                       /* a request that changes the project under those who are served: their server has to be closed for it */
+    json_t *records;                    /* writing: of the journal, as it was opened */
+    bool undecided;                     /* the project is a candidate: nothing in the lake may move for it */
     char *project_dir, *lake_dir, *work_dir, *scratch_dir;
     bool read_only;
     struct leat_file *lock, *lake_lock;
@@ -292,6 +306,8 @@ enum leat_status leat_bronze_read(struct leat_src *, uint32_t partition, uint64_
 enum leat_status leat_late_load(struct leat_engine *, struct leat_gtable *, int64_t version, const char *except, struct leat_error *) LEAT_MUST;
 void leat_late_forget(struct leat_engine *, struct leat_gtable *);
 bool leat_late_has(const struct leat_gtable *, int source, uint32_t partition, uint64_t offset);
+bool leat_late_equal(const struct leat_engine *, const struct leat_gtable *, const struct leat_gtable *); /* the loaded sets */
+void leat_cursors_raise(struct leat_cursors *to, const json_t *cursors); /* to those, where they are later */
 bool leat_late_classify(struct leat_engine *); /* by the loaded sets; true: the classes are others than before */
 enum leat_status leat_late_load_history(struct leat_group *, struct leat_error *) LEAT_MUST; /* where there is history to read */
 void leat_late_settle(struct leat_group *); /* forgets the sets when history is read */
@@ -316,6 +332,8 @@ enum leat_status leat_group_open_node(struct leat_group *, int index, struct lea
 enum leat_status leat_group_reset_nodes(struct leat_group *, struct leat_error *) LEAT_MUST; /* empty state */
 
 int64_t leat_table_freshness(const struct leat_engine *, const struct leat_gtable *);
+/* What a table's state and content depend on, as a hash; malloc'd. Equal: both can be kept. */
+char *leat_table_signature(const struct leat_engine *, const struct leat_gtable *);
 
 /* idle.c */
 void leat_idle_open(struct leat_src *);
@@ -325,6 +343,8 @@ enum leat_status leat_idle_polled(struct leat_src *, bool caught_up, struct leat
 int64_t leat_idle_left_us(const struct leat_src *); /* until more of it is idle, if nothing comes; INT64_MAX: never */
 bool leat_idle_partition(const struct leat_src *, uint32_t partition);
 int leat_cut_set_of(struct leat_group *, const struct leat_plan *); /* made when there is none; -1: none is needed */
+void leat_plan_put_cut_set(const struct leat_engine *, const struct leat_plan *, struct leat_buffer *out); /* its sources; nothing: none is needed */
+char *leat_cut_set_name(const struct leat_group *, int set); /* its sources, the same in every project; malloc'd */
 /* The watermark of a source for the tables of a cut set (-1: its own); idle: per source. */
 int64_t leat_cut_set_watermark(const struct leat_group *, int set, int source, const int64_t *watermarks, const bool *idle);
 void leat_cut_sets_advance(struct leat_group *, const int64_t *watermarks, const bool *idle);
@@ -351,9 +371,16 @@ enum leat_status leat_group_step(struct leat_group *, bool *did, struct leat_err
 enum leat_status leat_group_replay(struct leat_group *, const json_t *record, struct leat_error *) LEAT_MUST;
 /* Reads from the group's cursors to where g->rebuild says; what the changing tables hold is then in their `pending`. */
 enum leat_status leat_group_rebuild(struct leat_group *, struct leat_error *) LEAT_MUST;
+/* A step that reads nothing and takes the group to these watermarks (per source; those of its own where they are later). */
+enum leat_status leat_group_align(struct leat_group *, const int64_t *watermarks, struct leat_error *) LEAT_MUST;
+int64_t leat_group_watermark(const struct leat_group *, size_t source); /* as its next step would see it */
+bool leat_group_waits_for_reference(const struct leat_group *); /* one that is read once, and was not yet */
 
 /* restate.c: rule 12 */
 enum leat_status leat_group_restate_again(struct leat_group *, json_t *record, struct leat_error *) LEAT_MUST; /* found in the journal */
+/* For a step and clock as in the record; nothing is marked yet. */
+void leat_rebuild_init(struct leat_group *, struct leat_rebuild *, const json_t *record);
+void leat_rebuild_deinit(const struct leat_group *, struct leat_rebuild *);
 /* What leads from the table in the lake at a version (-1: newest) to the content that has been gathered in `pending`. */
 enum leat_status leat_table_difference(struct leat_engine *, struct leat_gtable *, int64_t version, struct leat_changes *out, struct leat_error *) LEAT_MUST;
 /* Is the output column one of the primary key, or of the aggregate's keys? */
@@ -364,6 +391,7 @@ enum leat_status leat_restate_if_due(struct leat_engine *, struct leat_error *) 
 
 /* mailbox.c */
 enum leat_status leat_mailbox_open(struct leat_engine *, struct leat_error *) LEAT_MUST;
+enum leat_status leat_mailbox_open_again(struct leat_engine *, struct leat_error *) LEAT_MUST; /* after leat_mailbox_close */
 void leat_mailbox_run(struct leat_engine *); /* all calls that wait */
 void leat_mailbox_close(struct leat_engine *); /* those that wait, and all that come, are told that the engine has stopped */
 
@@ -382,6 +410,10 @@ void leat_live_stopped(struct leat_engine *);
 
 /* commit.c */
 enum leat_status leat_table_open_delta(struct leat_engine *, struct leat_gtable *, struct leat_error *) LEAT_MUST;
+void leat_table_close_delta(struct leat_gtable *);
+enum leat_status leat_table_move_in(struct leat_engine *, struct leat_gtable *, struct leat_error *) LEAT_MUST; /* what was opened beside */
+/* Writes down what the content reflects, which does not change: once a step. */
+enum leat_status leat_table_commit_frontier(struct leat_engine *, struct leat_gtable *, const char *frontier, uint64_t step, struct leat_error *) LEAT_MUST;
 /* The node that counts violations, and what it holds back (FAIL UPDATE); NULL: none. */
 const struct leat_node *leat_table_constrain(const struct leat_gtable *);
 const struct leat_changes *leat_table_held(const struct leat_gtable *);
@@ -433,12 +465,19 @@ json_t *leat_effects_json(struct leat_engine *);   /* for status; new reference 
 
 /* checkpoint.c */
 enum leat_status leat_engine_load_checkpoint(struct leat_engine *, json_t **state, struct leat_error *) LEAT_MUST; /* NULL: none */
+/* Loads the operators that have a keeper, by the names they had in the project whose checkpoint's `state` this is. */
+enum leat_status leat_engine_adopt_nodes(struct leat_engine *, const json_t *state, struct leat_error *) LEAT_MUST;
+/* What the newest checkpoint says of the engine; NULL: none that can be read. */
+json_t *leat_engine_checkpoint_state(struct leat_engine *);
 
 /* waiting.c: what tables that wait (leat_table_waits) have gathered, as parts of a checkpoint */
 struct leat_checkpoint_node *leat_waiting_nodes(struct leat_engine *, struct leat_checkpoint_node *nodes, size_t *count); /* appends */
 void leat_waiting_nodes_free(struct leat_checkpoint_node *nodes, size_t count); /* what was appended */
-/* After loading: forgets what has been committed since `reset_step`, the last one at which tables were made anew; -1: forgets all. */
-void leat_waiting_settle(struct leat_engine *, int64_t reset_step);
+/* By the project alone, so that saving and loading agree. */
+bool leat_table_may_wait(const struct leat_engine *, const struct leat_gtable *);
+/* After loading: forgets what tables have committed since they were made anew. */
+void leat_waiting_settle(struct leat_engine *);
+void leat_waiting_forget(struct leat_engine *);
 
 /* loop.c */
 /* After a step: when the oldest of its records arrived (INT64_MAX: it had none), and its CPU time. */
@@ -464,13 +503,36 @@ enum leat_status leat_engine_publish_status(struct leat_engine *, struct leat_er
 /* recover.c */
 enum leat_status leat_engine_write_head(struct leat_engine *, struct leat_error *) LEAT_MUST;
 enum leat_status leat_engine_recover(struct leat_engine *, struct leat_error *) LEAT_MUST;
+/* Runs the journal's records after the engine's step again. */
+enum leat_status leat_engine_replay(struct leat_engine *, struct leat_error *) LEAT_MUST;
+void leat_group_set_empty(struct leat_group *); /* nothing read */
+
+/* apply.c: rule 20 */
+/* The project that was applied last, by the journal; NULL: none is known. May have errors (diags). */
+struct leat_project *leat_engine_applied(struct leat_engine *, struct leat_diagnostics *diags);
+json_t *leat_engine_apply_record(const struct leat_engine *); /* found in the journal; borrowed; NULL: none */
+/* Finishes an apply that the journal has decided. *usable false: its checkpoint cannot be read. */
+enum leat_status leat_engine_apply_again(struct leat_engine *, json_t *record, bool *usable, struct leat_error *) LEAT_MUST;
+/* Takes the project (also on failure). A failure before the decision leaves the former one running; change: NULL: nothing. */
+enum leat_status leat_engine_take_project(struct leat_engine *, struct leat_project *, const struct leat_change *change, struct leat_diagnostics *diags,
+                                          struct leat_error *) LEAT_MUST;
+/* For readers beside the process: <work>/project.json, a copy of what the journal decided. NULL: none, or it cannot be read. */
+struct leat_project *leat_engine_published_project(struct leat_engine *, struct leat_diagnostics *diags);
+enum leat_status leat_engine_publish_project(struct leat_engine *, struct leat_error *) LEAT_MUST;
+json_t *leat_project_json(const struct leat_project *); /* its texts; new reference */
 
 /* state.c */
 char *leat_engine_fingerprint(const struct leat_engine *); /* malloc'd */
 json_t *leat_engine_state(const struct leat_engine *);     /* new reference */
 void leat_engine_load_runs(struct leat_engine *, const json_t *state);
-void leat_engine_load_classes(struct leat_engine *, const json_t *state);
+void leat_engine_load_classes(struct leat_engine *, const json_t *state); /* and what is suspended */
 void leat_engine_load_streams(struct leat_engine *, const json_t *state);
+void leat_table_load_stream(struct leat_engine *, struct leat_gtable *, const json_t *state);
+char *leat_engine_software(const struct leat_engine *); /* the part of the fingerprint that no project changes; malloc'd */
+json_t *leat_group_json(const struct leat_group *);     /* new reference */
+void leat_group_load(struct leat_group *, const json_t *);
+/* The group that the table stood in; NULL: it was not continuous. */
+json_t *leat_state_group(const json_t *state, const char *table);
 void leat_engine_replay_run(struct leat_engine *, json_t *run);
 void leat_history_add(struct leat_engine *, json_t *run); /* keeps a reference */
 
@@ -493,6 +555,10 @@ int64_t leat_batch_next_due(struct leat_engine *, struct leat_gtable *);
 /* Many threads for DuckDB's scans (batch runs, recovery), or one: beside a single writer the others only spin. */
 enum leat_status leat_engine_parallel(struct leat_engine *, bool parallel, struct leat_error *) LEAT_MUST;
 
+/* Everything that hangs on the project, without state. Takes the project, also on failure; then close_project. */
+enum leat_status leat_engine_open_project(struct leat_engine *, struct leat_project *, struct leat_diagnostics *diags, struct leat_error *) LEAT_MUST;
+enum leat_status leat_engine_start(struct leat_engine *, struct leat_error *) LEAT_MUST; /* then: its effects, and its state by recovery */
+void leat_engine_close_project(struct leat_engine *);
 int64_t leat_engine_now(struct leat_engine *); /* monotone wall clock */
 enum leat_status leat_engine_journal(struct leat_engine *, json_t *record, struct leat_error *) LEAT_MUST; /* steals record; appends and syncs */
 

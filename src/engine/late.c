@@ -73,7 +73,7 @@ enum leat_status leat_late_load(struct leat_engine *engine, struct leat_gtable *
     return st == LEAT_OK ? st : leat_prepend(err, "late records of table \"%s\"", table->def->name);
 }
 
-static bool equal_sets(const struct leat_engine *engine, const struct leat_gtable *a, const struct leat_gtable *b) {
+bool leat_late_equal(const struct leat_engine *engine, const struct leat_gtable *a, const struct leat_gtable *b) {
     for (size_t s = 0; s < engine->project->source_count; s++) {
         const struct leat_late_set *x = &a->late_sets[s], *y = &b->late_sets[s];
         if (x->count != y->count || (x->count && memcmp(x->items, y->items, x->count * sizeof *x->items) != 0)) return false;
@@ -92,7 +92,7 @@ bool leat_late_classify(struct leat_engine *engine) {
         struct leat_gtable *table = &engine->tables[t];
         int class = 0;
         if (table->batch || !table->late_sets) continue;
-        while (class < count && !equal_sets(engine, table, classes[class])) class++;
+        while (class < count && !leat_late_equal(engine, table, classes[class])) class++;
         if (class == count) classes[count++] = table;
         changed |= class != table->late_class;
         table->late_class = class;
@@ -147,21 +147,11 @@ static void raise_cursors(struct leat_cursors *to, const struct leat_cursors *fr
             leat_cursor_set(to, from->items[i].partition, from->items[i].next);
 }
 
-static void raise_json(struct leat_cursors *to, const json_t *cursors) {
+void leat_cursors_raise(struct leat_cursors *to, const json_t *cursors) {
     struct leat_cursors parsed = {0};
     leat_cursors_parse(&parsed, cursors);
     raise_cursors(to, &parsed);
     leat_cursors_free(&parsed);
-}
-
-static const json_t *old_group(const json_t *state, const struct leat_gtable *table) {
-    const json_t *known = json_object_get(json_object_get(state, "tables"), table->def->name), *freshness = json_object_get(known, "g");
-    json_t *group;
-    size_t i;
-    if (!freshness) return NULL;
-    json_array_foreach(json_object_get(state, "groups"), i, group)
-        if (json_equal(json_object_get(group, "freshness"), freshness)) return group;
-    return NULL;
 }
 
 /* A lost work folder: records that a table has found late may not have reached bronze. They come again, and are late again. */
@@ -178,10 +168,10 @@ void leat_group_set_history(struct leat_group *g, const json_t *state) {
         g->floors[s] = INT64_MIN;
         if (!g->reads[s]) continue;
         for (int t = 0; t < g->table_count; t++) {
-            const json_t *old = old_group(state, g->tables[t]), *watermark = json_object_get(json_object_get(old, "wm"), name);
+            const json_t *old = leat_state_group(state, g->tables[t]->def->name), *watermark = json_object_get(json_object_get(old, "wm"), name);
             const json_t *floor = json_object_get(json_object_get(old, "floors"), name);
-            raise_json(&g->history[s], json_object_get(json_object_get(old, "cursors"), name));
-            raise_json(&g->history[s], json_object_get(json_object_get(old, "history"), name));
+            leat_cursors_raise(&g->history[s], json_object_get(json_object_get(old, "cursors"), name));
+            leat_cursors_raise(&g->history[s], json_object_get(json_object_get(old, "history"), name));
             if (watermark && json_integer_value(watermark) > g->floors[s]) g->floors[s] = json_integer_value(watermark);
             if (floor && json_integer_value(floor) > g->floors[s]) g->floors[s] = json_integer_value(floor);
         }

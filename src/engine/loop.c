@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/usage.h"
+#include "engine/control.h"
 #include "engine/internal.h"
 
 void leat_phase_end(struct leat_engine *engine, enum leat_phase phase, int64_t from_us) {
@@ -93,6 +94,16 @@ static enum leat_status flush_bronze(struct leat_engine *engine, struct leat_err
     return LEAT_OK;
 }
 
+/* A suspended table reads on from the version it has seen. */
+static bool is_read_by_suspended(const struct leat_engine *engine, const struct leat_gtable *table) {
+    for (int k = 0; k < engine->group_count; k++) {
+        const struct leat_gtable *reader = engine->groups[k]->suspended;
+        for (size_t i = 0; reader && i < reader->plan->input_count; i++)
+            if (reader->plan->inputs[i] == (LEAT_OBJECT_TABLE << 24 | table->index)) return true;
+    }
+    return false;
+}
+
 /* Files that only versions older than a week refer to. */
 static enum leat_status vacuum(struct leat_engine *engine, struct leat_error *err) {
     enum { HOUR_S = 3600, KEEP_S = 7 * 24 * HOUR_S };
@@ -102,6 +113,7 @@ static enum leat_status vacuum(struct leat_engine *engine, struct leat_error *er
     engine->vacuum_due_us = now + HOUR_S * (int64_t)1000000;
     for (size_t t = 0; !first && t < engine->project->table_count; t++) {
         size_t removed;
+        if (is_read_by_suspended(engine, &engine->tables[t])) continue;
         enum leat_status st = leat_delta_vacuum(engine->tables[t].delta, KEEP_S * (int64_t)1000, &removed, err);
         if (st != LEAT_OK) return st;
     }
@@ -285,8 +297,9 @@ static void give_back_memory(struct leat_engine *engine) {
 static void sleep_until_due(struct leat_engine *engine, bool got_input) {
     struct leat_clock *clock = engine->env->clock;
     int64_t now = leat_engine_now(engine), due = next_due(engine), shortest = INT64_MAX;
-    int *fds = leat_alloc((engine->project->source_count + 1) * sizeof *fds), fd_count = 0;
+    int *fds = leat_alloc((engine->project->source_count + 2) * sizeof *fds), fd_count = 0;
     fds[fd_count++] = engine->mailbox.wake.fd;
+    fds[fd_count++] = engine->control_fd;
     for (int k = 0; k < engine->group_count; k++) shortest = earlier(shortest, engine->groups[k]->freshness_us);
     for (size_t s = 0; s < engine->project->source_count; s++) {
         struct leat_src *src = &engine->sources[s];
@@ -314,7 +327,9 @@ out:
 enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *stop, struct leat_error *err) {
     enum leat_status st = leat_intakes_start(engine, err);
     bool did;
-    while (st == LEAT_OK && !*stop) {
+    if (st == LEAT_OK) st = leat_control_listen(engine, err);
+    if (st == LEAT_OK) st = leat_mailbox_open_again(engine, err);
+    while (st == LEAT_OK && !*stop && !leat_control_parked(engine)) {
         uint64_t got;
         if ((st = leat_engine_ingest(engine, &got, err)) != LEAT_OK) break;
         leat_mailbox_run(engine); /* after the records, before they are stepped over: who waits for them is here now (intake.c) */
@@ -324,6 +339,7 @@ enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *s
         if ((st = leat_restate_if_due(engine, err)) != LEAT_OK) break;
         if ((st = leat_engine_batch(engine, false, err)) != LEAT_OK) break;
         if ((st = leat_checks_run(engine, false, err)) != LEAT_OK) break;
+        if ((st = leat_control_serve(engine, err)) != LEAT_OK || leat_control_parked(engine)) break;
         if ((st = leat_engine_publish_status(engine, err)) != LEAT_OK) break;
         sleep_until_due(engine, got > 0);
     }
@@ -333,6 +349,7 @@ enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *s
         st = stopped;
         *err = problem;
     }
+    if (!leat_control_parked(engine)) leat_control_close(engine);
     leat_waits_cancel(engine);
     leat_mailbox_close(engine);
     if (st == LEAT_OK) st = leat_engine_drain(engine, err);

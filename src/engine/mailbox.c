@@ -8,6 +8,16 @@ enum leat_status leat_mailbox_open(struct leat_engine *engine, struct leat_error
     return leat_wake_open(&m->wake, err);
 }
 
+/* A second leat_engine_run. */
+enum leat_status leat_mailbox_open_again(struct leat_engine *engine, struct leat_error *err) {
+    struct leat_mailbox *m = &engine->mailbox;
+    enum leat_status st = m->wake.fd < 0 ? leat_wake_open(&m->wake, err) : LEAT_OK;
+    pthread_mutex_lock(&m->lock);
+    m->closed = st != LEAT_OK;
+    pthread_mutex_unlock(&m->lock);
+    return st;
+}
+
 void leat_engine_post(struct leat_engine *engine, struct leat_call *call) {
     struct leat_mailbox *m = &engine->mailbox;
     call->next = NULL;

@@ -4,6 +4,7 @@
 
 #include "base/usage.h"
 #include "connect/sink.h"
+#include "engine/control.h"
 #include "engine/internal.h"
 
 int64_t leat_engine_now(struct leat_engine *engine) {
@@ -136,61 +137,147 @@ static void close_plan_duck(struct leat_engine *engine) {
     engine->plan_duck = NULL;
 }
 
+enum leat_status leat_engine_open_project(struct leat_engine *engine, struct leat_project *project, struct leat_diagnostics *diags,
+                                          struct leat_error *err) {
+    const struct leat_engine_options *options = &engine->options;
+    enum leat_status st;
+    engine->project = project;
+    leat_sinks_resolve(project, diags);
+    if (leat_diagnostics_errors(diags)) return leat_fail(err, LEAT_INVALID, "the project has errors");
+    /* Every query and zone, with places; costs an instance of its own, so only where that is the question. */
+    if (options->compile_only && (st = leat_project_check_queries(project, diags, err)) != LEAT_OK) return st;
+    if (leat_diagnostics_errors(diags)) return leat_fail(err, LEAT_INVALID, "the project has errors");
+    if (options->adjust) options->adjust(options->adjust_context, project);
+    size_t n = project->source_count + 1;
+    engine->sources = leat_alloc(n * sizeof *engine->sources);
+    engine->references = leat_alloc(n * sizeof *engine->references);
+    engine->view_sql = leat_alloc((project->view_count + 1) * sizeof *engine->view_sql);
+    engine->tables = leat_alloc((project->table_count + 1) * sizeof *engine->tables);
+    engine->max_step_rows = options->max_step_rows ? options->max_step_rows : (uint64_t)leat_setting_int(project, "max_step_rows");
+    if ((st = open_duck(engine, options, err)) != LEAT_OK) return st;
+    if ((st = leat_groups_build(engine, options->compile_only ? diags : NULL, err)) != LEAT_OK) {
+        struct leat_error other;
+        if (st == LEAT_SQL && !options->compile_only && leat_project_check_queries(project, diags, &other) != LEAT_OK) *err = other;
+        return st;
+    }
+    if ((st = check_sinks(engine, diags, err)) != LEAT_OK) return st;
+    if ((engine->read_only || options->compile_only) && (st = leat_groups_arrange(engine, err)) != LEAT_OK) return st; /* else recovery knows how */
+    if (options->compile_only) return LEAT_OK;
+    if ((st = open_inputs(engine, err)) != LEAT_OK) return st;
+    for (size_t t = 0; t < project->table_count; t++)
+        if ((st = leat_table_open_delta(engine, &engine->tables[t], err)) != LEAT_OK) return st;
+    if ((st = leat_checks_open(engine, err)) != LEAT_OK) return st;
+    close_plan_duck(engine); /* plans are made; what planning took is given back */
+    if (options->serve) leat_live_open(engine);
+    return LEAT_OK;
+}
+
+static enum leat_status collect(void *context, const char *json, size_t length, struct leat_error *err) {
+    struct leat_engine *engine = context;
+    json_error_t problem;
+    json_t *record = json_loadb(json, length, 0, &problem);
+    if (!record) return leat_fail(err, LEAT_CORRUPT, "journal record: %s", problem.text);
+    json_array_append_new(engine->records, record);
+    return LEAT_OK;
+}
+
+static enum leat_status open_journal(struct leat_engine *engine, struct leat_error *err) {
+    char *dir = join(engine->work_dir, "journal");
+    enum leat_status st = leat_journal_open(engine->env, dir, collect, engine, &engine->journal, err);
+    free(dir);
+    return st;
+}
+
+enum leat_status leat_engine_start(struct leat_engine *engine, struct leat_error *err) {
+    enum leat_status st = leat_effects_open(engine, err);
+    if (st == LEAT_OK) st = leat_engine_recover(engine, err);
+    if (st == LEAT_OK) st = leat_live_load(engine, err);
+    return st == LEAT_OK ? leat_effects_begin(engine, engine->options.deliver, err) : st;
+}
+
+/* What runs, finished under the project it was begun with; then the project of the files. */
+static enum leat_status open_applied(struct leat_engine *engine, struct leat_project *files, struct leat_diagnostics *diags, struct leat_error *err) {
+    struct leat_diagnostics old = {0};
+    struct leat_project *applied = leat_engine_applied(engine, &old);
+    bool same = !applied || leat_project_same_text(applied, files), keep = engine->options.as_applied;
+    enum leat_status st;
+    if (same) {
+        leat_project_free(applied);
+        st = leat_engine_open_project(engine, files, diags, err);
+        if (st == LEAT_OK) st = leat_engine_start(engine, err);
+        goto out;
+    }
+    st = leat_engine_open_project(engine, applied, &old, err);
+    if (st != LEAT_OK && !err->fatal && !keep) {
+        leat_log(engine->env, LEAT_LOG_WARN, "the project as it was applied last can no longer be opened (%s)", err->text);
+        leat_engine_close_project(engine);
+        st = leat_engine_open_project(engine, files, diags, err);
+        if (st == LEAT_OK) st = leat_engine_start(engine, err);
+        goto out;
+    }
+    if (st == LEAT_OK) st = leat_engine_start(engine, err);
+    if (st == LEAT_OK && !keep)
+        st = leat_engine_take_project(engine, files, NULL, diags, err);
+    else
+        leat_project_free(files);
+out:
+    leat_diagnostics_deinit(&old);
+    return st;
+}
+
+/* What a reader reads: the lake is of the project that runs, not of files that may have changed since. */
+static struct leat_project *as_published(struct leat_engine *engine, struct leat_project *files) {
+    struct leat_diagnostics diags = {0};
+    struct leat_project *published = engine->options.compile_only ? NULL : leat_engine_published_project(engine, &diags);
+    bool usable = published && !leat_diagnostics_errors(&diags);
+    leat_diagnostics_deinit(&diags);
+    leat_project_free(usable ? files : published);
+    return usable ? published : files;
+}
+
 enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine_options *options, struct leat_diagnostics *diags,
                                   struct leat_engine **out, struct leat_error *err) {
     struct leat_engine *engine = leat_alloc(sizeof *engine);
-    enum leat_status st;
+    struct leat_project *files = NULL;
+    enum leat_status st = LEAT_OK;
     *out = NULL;
     engine->env = env;
     if ((st = leat_mailbox_open(engine, err)) != LEAT_OK) {
         free(engine);
         return st;
     }
+    engine->options = *options;
     engine->read_only = options->read_only;
+    engine->control_fd = -1;
     engine->history = json_array();
+    engine->records = json_array();
     engine->project_dir = leat_strdup(options->project_dir);
     engine->lake_dir = options->lake_dir ? leat_strdup(options->lake_dir) : join(options->project_dir, "lake");
     engine->work_dir = options->work_dir ? leat_strdup(options->work_dir) : join(options->project_dir, ".leat");
     engine->scratch_dir = join(engine->work_dir, "scratch");
-    if ((st = leat_project_load(env, options->project_dir, &engine->project, diags, err)) != LEAT_OK) goto out;
-    leat_sinks_resolve(engine->project, diags);
-    /* Every query and zone, with places; costs an instance of its own, so only where that is the question. */
-    if (options->compile_only && (st = leat_project_check_queries(engine->project, diags, err)) != LEAT_OK) goto out;
+    if (options->like)
+        files = leat_project_same(options->like, diags);
+    else if ((st = leat_project_load(env, options->project_dir, &files, diags, err)) != LEAT_OK)
+        goto out;
     if (leat_diagnostics_errors(diags)) {
         st = leat_fail(err, LEAT_INVALID, "the project has errors");
+        leat_project_free(files);
         goto out;
     }
-    if (options->adjust) options->adjust(options->adjust_context, engine->project);
-    size_t n = engine->project->source_count + 1;
-    engine->sources = leat_alloc(n * sizeof *engine->sources);
-    engine->references = leat_alloc(n * sizeof *engine->references);
-    engine->view_sql = leat_alloc((engine->project->view_count + 1) * sizeof *engine->view_sql);
-    engine->tables = leat_alloc((engine->project->table_count + 1) * sizeof *engine->tables);
-    engine->max_step_rows = options->max_step_rows ? options->max_step_rows
-                                                   : (uint64_t)leat_setting_int(engine->project, "max_step_rows");
-    st = engine->read_only ? load_identity(engine, err) : open_folders(engine, err);
-    if (st != LEAT_OK) goto out;
-    if ((st = open_duck(engine, options, err)) != LEAT_OK) goto out;
     engine->created_us = leat_engine_now(engine);
-    if ((st = leat_groups_build(engine, options->compile_only ? diags : NULL, err)) != LEAT_OK) {
-        struct leat_error other;
-        if (st == LEAT_SQL && !options->compile_only && leat_project_check_queries(engine->project, diags, &other) != LEAT_OK) *err = other;
+    st = engine->read_only ? load_identity(engine, err) : open_folders(engine, err);
+    if (st == LEAT_OK && engine->read_only) {
+        st = leat_engine_open_project(engine, as_published(engine, files), diags, err);
         goto out;
     }
-    if ((st = check_sinks(engine, diags, err)) != LEAT_OK) goto out;
-    if (engine->read_only || options->compile_only) st = leat_groups_arrange(engine, err); /* else recovery knows how */
-    if (st != LEAT_OK || options->compile_only) goto out;
-    if ((st = open_inputs(engine, err)) != LEAT_OK) goto out;
-    for (size_t t = 0; t < engine->project->table_count; t++)
-        if ((st = leat_table_open_delta(engine, &engine->tables[t], err)) != LEAT_OK) goto out;
-    if ((st = leat_checks_open(engine, err)) != LEAT_OK) goto out;
-    close_plan_duck(engine); /* plans are made; what planning took is given back */
-    if (engine->read_only) goto out;
-    if (options->serve) leat_live_open(engine);
-    if ((st = leat_effects_open(engine, err)) != LEAT_OK) goto out;
-    if ((st = leat_engine_recover(engine, err)) != LEAT_OK) goto out;
-    if ((st = leat_live_load(engine, err)) != LEAT_OK) goto out;
-    if ((st = leat_effects_begin(engine, options->deliver, err)) != LEAT_OK) goto out;
+    if (st == LEAT_OK) st = open_journal(engine, err);
+    if (st != LEAT_OK) {
+        leat_project_free(files);
+        goto out;
+    }
+    if ((st = open_applied(engine, files, diags, err)) != LEAT_OK) goto out;
+    json_array_clear(engine->records);
+    if ((st = leat_engine_publish_project(engine, err)) != LEAT_OK) goto out;
     leat_restate_plan_next(engine, engine->restated_us > engine->created_us ? engine->restated_us : engine->created_us);
     st = leat_engine_parallel(engine, false, err);
 out:
@@ -202,19 +289,8 @@ out:
     return LEAT_OK;
 }
 
-static void side_close(struct leat_side *side) {
-    if (side->delta) leat_delta_close(side->delta);
-    if (side->pending.schema) leat_changes_deinit(&side->pending);
-    leat_schema_deinit(&side->schema);
-}
-
 static void table_close(struct leat_gtable *table, size_t source_count) {
-    if (table->delta) leat_delta_close(table->delta);
-    side_close(&table->late);
-    side_close(&table->dead);
-    side_close(&table->quarantine);
-    free(table->violating);
-    side_close(&table->audit);
+    leat_table_close_delta(table);
     if (table->pending.schema) leat_changes_deinit(&table->pending);
     if (table->plan) leat_plan_free(table->plan);
     for (size_t s = 0; table->late_sets && s < source_count; s++) free(table->late_sets[s].items);
@@ -223,41 +299,56 @@ static void table_close(struct leat_gtable *table, size_t source_count) {
     free(table->last_error);
 }
 
-void leat_engine_close(struct leat_engine *engine) {
-    if (!engine) return;
-    leat_mailbox_close(engine);
+void leat_engine_close_project(struct leat_engine *engine) {
+    const struct leat_project *project = engine->project;
     leat_live_close(engine);
     leat_effects_close(engine);
     leat_checks_close(engine);
-    leat_groups_free(engine);
-    for (size_t s = 0; engine->sources && s < engine->project->source_count; s++) {
+    if (engine->groups) leat_groups_free(engine);
+    for (size_t s = 0; engine->sources && s < project->source_count; s++) {
         leat_src_close(&engine->sources[s]);
         if (engine->references[s]) leat_reference_close(engine->references[s]);
     }
-    for (size_t t = 0; engine->tables && t < engine->project->table_count; t++)
-        table_close(&engine->tables[t], engine->project->source_count);
-    if (engine->journal) leat_journal_close(engine->journal);
+    for (size_t t = 0; engine->tables && t < project->table_count; t++) table_close(&engine->tables[t], project->source_count);
     if (engine->step_conn) leat_conn_close(engine->step_conn);
     close_plan_duck(engine);
     if (engine->batch_conn) leat_conn_close(engine->batch_conn);
     if (engine->step_duck && engine->own_step) leat_duck_close(engine->step_duck);
     if (engine->batch_duck && engine->own_batch) leat_duck_close(engine->batch_duck);
-    if (engine->lock) engine->env->io->ops->close(engine->lock);
-    if (engine->lake_lock) engine->env->io->ops->close(engine->lake_lock);
-    for (size_t i = 0; engine->made_views && i < engine->project->order_count; i++) free(engine->made_views[i]);
+    for (size_t i = 0; engine->made_views && i < project->order_count; i++) free(engine->made_views[i]);
+    for (size_t v = 0; engine->view_sql && v < project->view_count; v++) free(engine->view_sql[v]);
     free(engine->made_views);
-    for (size_t v = 0; engine->view_sql && v < engine->project->view_count; v++) free(engine->view_sql[v]);
-    if (engine->project) leat_project_free(engine->project);
-    json_decref(engine->history);
     free(engine->view_sql);
     free(engine->sources);
     free(engine->references);
     free(engine->tables);
+    free(engine->fingerprint);
+    leat_project_free(engine->project);
+    engine->step_conn = engine->batch_conn = NULL;
+    engine->step_duck = engine->batch_duck = NULL;
+    engine->made_views = engine->view_sql = NULL;
+    engine->sources = NULL;
+    engine->references = NULL;
+    engine->tables = NULL;
+    engine->fingerprint = NULL;
+    engine->project = NULL;
+}
+
+void leat_engine_close(struct leat_engine *engine) {
+    if (!engine) return;
+    leat_mailbox_close(engine);
+    leat_control_close(engine);
+    leat_engine_close_project(engine);
+    if (engine->journal) leat_journal_close(engine->journal);
+    if (engine->lock) engine->env->io->ops->close(engine->lock);
+    if (engine->lake_lock) engine->env->io->ops->close(engine->lake_lock);
+    json_decref(engine->history);
+    json_decref(engine->records);
     free(engine->project_dir);
     free(engine->lake_dir);
     free(engine->work_dir);
     free(engine->scratch_dir);
-    free(engine->fingerprint);
+    free(engine->parked);
     pthread_mutex_destroy(&engine->mailbox.lock);
     free(engine);
 }

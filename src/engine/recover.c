@@ -1,23 +1,11 @@
 /* Recovery: the newest usable checkpoint, then the journal's later steps again, over the same ranges, cut, clock and
- * reference versions. When software, settings or plans changed (rule 5), or the state is gone, every group starts
- * empty and is fed from bronze and the log; the tables' next commit replaces their content. */
+ * reference versions, under the project they were taken with. (Another project is applied afterwards: apply.c.) When the software
+ * changed (rule 5), or the state is gone, every group starts empty and is fed from bronze and the log; the tables' next commit
+ * replaces their content. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/internal.h"
-
-struct replay {
-    json_t *records;
-};
-
-static enum leat_status collect(void *context, const char *json, size_t length, struct leat_error *err) {
-    struct replay *replay = context;
-    json_error_t problem;
-    json_t *record = json_loadb(json, length, 0, &problem);
-    if (!record) return leat_fail(err, LEAT_CORRUPT, "journal record: %s", problem.text);
-    json_array_append_new(replay->records, record);
-    return LEAT_OK;
-}
 
 static bool is_type(const json_t *record, const char *type) {
     const char *is = json_string_value(json_object_get(record, "t"));
@@ -34,7 +22,7 @@ enum leat_status leat_engine_write_head(struct leat_engine *engine, struct leat_
     return st;
 }
 
-static void clear_group(struct leat_group *g) {
+void leat_group_set_empty(struct leat_group *g) {
     for (size_t s = 0; s < g->engine->project->source_count; s++) {
         leat_cursors_free(&g->cursors[s]);
         g->watermarks[s] = INT64_MIN;
@@ -65,7 +53,7 @@ static enum leat_status reset(struct leat_engine *engine, const json_t *old, str
     if (st != LEAT_OK) return st;
     for (int k = 0; k < engine->group_count; k++) {
         struct leat_group *g = engine->groups[k];
-        clear_group(g);
+        leat_group_set_empty(g);
         leat_group_set_history(g, old);
         if ((st = leat_group_reset_nodes(g, err)) != LEAT_OK) return st;
         g->late_loaded = true;
@@ -75,6 +63,7 @@ static enum leat_status reset(struct leat_engine *engine, const json_t *old, str
     for (size_t t = 0; t < engine->project->table_count; t++)
         if (!engine->tables[t].batch) memset(engine->tables[t].balance, 0, engine->project->source_count * sizeof *engine->tables[t].balance);
     engine->reset_step = engine->step;
+    for (size_t t = 0; t < engine->project->table_count; t++) engine->tables[t].made_step = engine->step;
     return leat_engine_write_head(engine, err);
 }
 
@@ -83,11 +72,11 @@ static void mark_overwrites(struct leat_engine *engine) {
     for (size_t t = 0; t < engine->project->table_count; t++) {
         struct leat_gtable *table = &engine->tables[t];
         if (table->batch) continue;
-        table->overwrite = table->committed_step <= engine->reset_step;
+        table->overwrite = table->committed_step <= table->made_step;
         struct leat_side *quarantine = &table->quarantine;
         if (quarantine->delta)
-            quarantine->overwrite = quarantine->committed_step <= engine->reset_step && leat_delta_current(quarantine->delta)->file_count > 0;
-        table->dead.overwrite = table->dead.committed_step <= engine->reset_step && leat_delta_current(table->dead.delta)->file_count > 0;
+            quarantine->overwrite = quarantine->committed_step <= table->made_step && leat_delta_current(quarantine->delta)->file_count > 0;
+        table->dead.overwrite = table->dead.committed_step <= table->made_step && leat_delta_current(table->dead.delta)->file_count > 0;
     }
 }
 
@@ -104,7 +93,7 @@ static uint64_t last_step(const json_t *records) {
 
 static struct leat_group *group_of(struct leat_engine *engine, int64_t freshness_us) {
     for (int k = 0; k < engine->group_count; k++)
-        if (engine->groups[k]->freshness_us == freshness_us) return engine->groups[k];
+        if (engine->groups[k]->freshness_us == freshness_us && !engine->groups[k]->suspended) return engine->groups[k];
     return NULL;
 }
 
@@ -136,7 +125,7 @@ static void bring_up_to_date(json_t *head, const json_t *records) {
     json_array_foreach((json_t *)records, i, record) {
         if (!is_type(record, "step")) continue;
         json_array_foreach(json_object_get(head, "groups"), k, group) {
-            if (!json_equal(json_object_get(group, "freshness"), json_object_get(record, "g"))) continue;
+            if (!json_equal(json_object_get(group, "freshness"), json_object_get(record, "g")) || json_object_get(group, "suspended")) continue;
             json_object_update(json_object_get(group, "cursors"), json_object_get(record, "to"));
             json_object_update(json_object_get(group, "wm"), json_object_get(record, "wm"));
         }
@@ -167,13 +156,16 @@ static enum leat_status load_state(struct leat_engine *engine, const json_t *hea
     } else if (json_integer_value(json_object_get(head, "n")) == reset_step) {
         leat_engine_load_runs(engine, head);
         for (int k = 0; k < engine->group_count && st == LEAT_OK; k++) {
-            clear_group(engine->groups[k]);
+            leat_group_set_empty(engine->groups[k]);
             if (checkpoint) st = leat_group_reset_nodes(engine->groups[k], err);
         }
         leat_engine_load_streams(engine, head);
         *usable = true;
     }
-    leat_waiting_settle(engine, loaded ? reset_step : -1);
+    if (loaded)
+        leat_waiting_settle(engine);
+    else
+        leat_waiting_forget(engine);
     json_decref(checkpoint);
     return st;
 }
@@ -189,47 +181,86 @@ static void note_unjournaled_runs(struct leat_engine *engine) {
     }
 }
 
-enum leat_status leat_engine_recover(struct leat_engine *engine, struct leat_error *err) {
-    struct replay replay = {json_array()};
-    char *dir = leat_asprintf("%s/journal", engine->work_dir);
+static void rewind_sources(struct leat_engine *engine) {
+    for (size_t s = 0; s < engine->project->source_count; s++)
+        if (!engine->references[s]) leat_src_rewind(&engine->sources[s]);
+}
+
+enum leat_status leat_engine_replay(struct leat_engine *engine, struct leat_error *err) {
+    engine->replaying = true;
+    engine->checkpoint_step = engine->step; /* of what is saved; the steps run again below are in the journal alone */
+    for (int k = 0; k < engine->group_count; k++) {
+        enum leat_status st = leat_late_load_history(engine->groups[k], err);
+        if (st != LEAT_OK) return st;
+    }
+    rewind_sources(engine);
+    enum leat_status st = replay_records(engine, engine->records, true, err);
+    engine->replaying = false;
+    return st;
+}
+
+/* The operators' state cannot be used: all is made anew from the first record. */
+static enum leat_status begin_anew(struct leat_engine *engine, json_t *head, struct leat_error *err) {
+    leat_log(engine->env, LEAT_LOG_INFO, "the state cannot be used: tables are made anew from bronze");
+    enum leat_status st = replay_records(engine, engine->records, false, err);
+    if (st != LEAT_OK) return st;
+    engine->step = last_step(engine->records);
+    bring_up_to_date(head, engine->records);
+    if ((st = reset(engine, head, err)) != LEAT_OK) return st;
+    mark_overwrites(engine);
+    rewind_sources(engine);
+    engine->checkpoint_step = engine->step;
+    return LEAT_OK;
+}
+
+/* The state that the head describes, where it can be used; else all anew. */
+static enum leat_status recover_from(struct leat_engine *engine, json_t *head, bool stands, struct leat_error *err) {
     bool usable = false;
-    enum leat_status st = leat_journal_open(engine->env, dir, collect, &replay, &engine->journal, err);
-    if (st != LEAT_OK) goto out;
-    json_t *head = json_array_get(replay.records, 0);
+    enum leat_status st;
     leat_engine_load_classes(engine, head);
-    if ((st = leat_groups_arrange(engine, err)) != LEAT_OK) goto out;
+    if ((st = leat_groups_arrange(engine, err)) != LEAT_OK) return st;
+    free(engine->fingerprint);
     engine->fingerprint = leat_engine_fingerprint(engine);
     if (!head) {
-        if ((st = reset(engine, NULL, err)) != LEAT_OK) goto out;
+        if ((st = reset(engine, NULL, err)) != LEAT_OK) return st;
         usable = true;
     } else {
         leat_engine_load_runs(engine, head);
-        if ((st = load_state(engine, head, &usable, err)) != LEAT_OK) goto out;
+        if (stands && (st = load_state(engine, head, &usable, err)) != LEAT_OK) return st;
     }
-    engine->replaying = true;
-    engine->checkpoint_step = engine->step; /* of what is saved; the steps run again below are in the journal alone */
     if (usable) {
         mark_overwrites(engine);
-        for (int k = 0; k < engine->group_count; k++)
-            if ((st = leat_late_load_history(engine->groups[k], err)) != LEAT_OK) goto out;
-        for (size_t s = 0; s < engine->project->source_count; s++)
-            if (!engine->references[s]) leat_src_rewind(&engine->sources[s]);
-        if ((st = replay_records(engine, replay.records, true, err)) != LEAT_OK) goto out;
+        st = leat_engine_replay(engine, err);
     } else {
-        leat_log(engine->env, LEAT_LOG_INFO, "the project or leat changed: tables are made anew from bronze");
-        if ((st = replay_records(engine, replay.records, false, err)) != LEAT_OK) goto out;
-        engine->step = last_step(replay.records);
-        bring_up_to_date(head, replay.records);
-        if ((st = reset(engine, head, err)) != LEAT_OK) goto out;
-        mark_overwrites(engine);
-        for (size_t s = 0; s < engine->project->source_count; s++)
-            if (!engine->references[s]) leat_src_rewind(&engine->sources[s]);
-        engine->checkpoint_step = engine->step;
+        engine->replaying = true;
+        st = begin_anew(engine, head, err);
     }
-    note_unjournaled_runs(engine);
-out:
     engine->replaying = false;
-    json_decref(replay.records);
-    free(dir);
+    note_unjournaled_runs(engine);
+    return st;
+}
+
+/* The checkpoint that was taken after the apply, when the crash kept the journal from being begun anew. */
+static json_t *checkpoint_after(struct leat_engine *engine, const json_t *apply) {
+    json_t *saved = leat_engine_checkpoint_state(engine);
+    if (saved && json_integer_value(json_object_get(saved, "n")) >= json_integer_value(json_object_get(apply, "n"))) return saved;
+    json_decref(saved);
+    return NULL;
+}
+
+enum leat_status leat_engine_recover(struct leat_engine *engine, struct leat_error *err) {
+    json_t *head = json_array_get(engine->records, 0), *apply = leat_engine_apply_record(engine), *after = NULL;
+    bool usable = false;
+    enum leat_status st = LEAT_OK;
+    if (apply) {
+        after = checkpoint_after(engine, apply);
+        if (!after) st = leat_engine_apply_again(engine, apply, &usable, err);
+        if (st == LEAT_OK && usable) note_unjournaled_runs(engine);
+        if (st != LEAT_OK || usable) return st;
+        leat_groups_free(engine);
+        if (after) head = after;
+    }
+    st = recover_from(engine, head, !apply || after, err);
+    json_decref(after);
     return st;
 }

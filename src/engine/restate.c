@@ -90,7 +90,7 @@ static void mark(struct leat_group *g, struct leat_rebuild *r, const uint64_t *c
 
 /* ---- building anew ----------------------------------------------------------------------------------------------------- */
 
-static void rebuild_init(struct leat_group *g, struct leat_rebuild *r, const json_t *record) {
+void leat_rebuild_init(struct leat_group *g, struct leat_rebuild *r, const json_t *record) {
     size_t n = source_count(g) + 1;
     *r = (struct leat_rebuild){.step = (uint64_t)json_integer_value(json_object_get(record, "n")),
                                .clock_us = json_integer_value(json_object_get(record, "c"))};
@@ -107,7 +107,7 @@ static void rebuild_init(struct leat_group *g, struct leat_rebuild *r, const jso
     }
 }
 
-static void rebuild_deinit(const struct leat_group *g, struct leat_rebuild *r) {
+void leat_rebuild_deinit(const struct leat_group *g, struct leat_rebuild *r) {
     for (size_t s = 0; s < source_count(g); s++) leat_cursors_free(&r->upto[s]);
     free(r->nodes);
     free(r->tables);
@@ -438,7 +438,7 @@ static enum leat_status publish(struct leat_group *g, int t, struct outcome *o, 
     leat_live_change(g->engine, table, diff);
     for (int k = 0; k < g->engine->group_count; k++) {
         struct leat_changes *queue = &g->engine->groups[k]->queues[table->index];
-        if (queue->schema) leat_changes_append(queue, diff, NULL, diff->row_count, 1);
+        if (queue->schema && g->engine->groups[k] != g) leat_changes_append(queue, diff, NULL, diff->row_count, 1);
     }
     if (step <= table->late.committed_step) {
         leat_changes_reset(&table->late.pending);
@@ -471,7 +471,7 @@ static void unprepare(struct leat_group *g) {
 static enum leat_status restate_group(struct leat_group *g, json_t *record, bool again, struct outcome *o, struct leat_error *err) {
     struct leat_rebuild rebuild;
     struct before before;
-    rebuild_init(g, &rebuild, record);
+    leat_rebuild_init(g, &rebuild, record);
     g->rebuild = &rebuild;
     enum leat_status st = load_late(g, record, o->counts, err);
     if (st == LEAT_OK) {
@@ -492,7 +492,7 @@ static enum leat_status restate_group(struct leat_group *g, json_t *record, bool
     for (int t = 0; t < g->table_count; t++) leat_late_forget(g->engine, g->tables[t]);
     leat_lows_forget(g);
     g->late_loaded = false;
-    rebuild_deinit(g, &rebuild);
+    leat_rebuild_deinit(g, &rebuild);
     g->rebuild = NULL;
     return st == LEAT_OK ? st : leat_prepend(err, "restatement");
 }

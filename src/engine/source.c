@@ -259,6 +259,11 @@ enum leat_status leat_src_refill(struct leat_src *src, const struct leat_cursors
     return refill(src, upto, upto ? UINT64_MAX : chunk_rows_max(src), err);
 }
 
+/* What a suspended table has still to read is read from the log or bronze when it resumes. */
+static bool reads_chunks(const struct leat_group *g, const struct leat_src *src) {
+    return g->reads[src->index] && (!g->suspended || g->rebuild);
+}
+
 void leat_src_rewind(struct leat_src *src) {
     const struct leat_engine *engine = src->engine;
     drop_chunks(src);
@@ -268,7 +273,7 @@ void leat_src_rewind(struct leat_src *src) {
         uint64_t lowest = leat_cursor_get(&src->bronzed, partition);
         for (int g = 0; g < engine->group_count; g++) {
             uint64_t next = leat_cursor_get(&engine->groups[g]->cursors[src->index], partition);
-            if (engine->groups[g]->reads[src->index] && next < lowest) lowest = next;
+            if (reads_chunks(engine->groups[g], src) && next < lowest) lowest = next;
         }
         leat_cursor_set(&src->loaded, partition, lowest);
     }
@@ -279,7 +284,7 @@ static bool chunk_needed(const struct leat_src *src, const struct leat_chunk *ch
     if (leat_cursor_get(&src->bronzed, chunk->partition) < chunk->to) return true;
     for (int g = 0; g < engine->group_count; g++) {
         const struct leat_group *group = engine->groups[g];
-        if (!group->reads[src->index]) continue;
+        if (!reads_chunks(group, src)) continue;
         if (leat_cursor_get(&group->cursors[src->index], chunk->partition) < chunk->to) return true;
     }
     return false;

@@ -429,6 +429,22 @@ static enum leat_status reference_changes(struct leat_group *g, struct leat_gnod
     return st;
 }
 
+/* Of a table of this group, this step's; what waits is of another group, or of a table that was made anew or resumed. */
+static void table_changes(struct leat_group *g, struct leat_gnode *node) {
+    const struct leat_changes *own = node->children[0] >= 0 ? g->nodes[node->children[0]].result : NULL;
+    const struct leat_changes *waiting = &g->queues[node->op->object];
+    if (!waiting->schema || !waiting->row_count) {
+        if (own) project(node, own);
+        return;
+    }
+    project(node, waiting);
+    if (!own || !own->row_count) return;
+    leat_changes_append(&node->out, &node->view, NULL, node->view.row_count, 1);
+    project(node, own);
+    leat_changes_append(&node->out, &node->view, NULL, node->view.row_count, 1);
+    node->result = &node->out;
+}
+
 static enum leat_status run_nodes(struct leat_group *g, const struct step_input *in, struct leat_error *err) {
     enum leat_status st = LEAT_OK;
     int64_t *cuts = leat_alloc((size_t)(g->node_count + 1) * sizeof *cuts);
@@ -445,13 +461,7 @@ static enum leat_status run_nodes(struct leat_group *g, const struct step_input 
         case LEAT_OP_REFERENCE:
             st = reference_changes(g, node, in, &references[s], err);
             continue;
-        case LEAT_OP_TABLE:
-            if (node->children[0] >= 0) {
-                if (g->nodes[node->children[0]].result) project(node, g->nodes[node->children[0]].result);
-            } else {
-                project(node, &g->queues[s]);
-            }
-            continue;
+        case LEAT_OP_TABLE: table_changes(g, node); continue;
         default: break;
         }
         for (int c = 0; c < 2; c++)
@@ -511,7 +521,7 @@ static enum leat_status publish(struct leat_group *g, uint64_t step, struct leat
         leat_live_change(g->engine, table, changes);
         for (int k = 0; k < g->engine->group_count; k++) {
             struct leat_changes *queue = &g->engine->groups[k]->queues[table->index];
-            if (queue->schema) leat_changes_append(queue, changes, NULL, changes->row_count, 1);
+            if (queue->schema && g->engine->groups[k] != g) leat_changes_append(queue, changes, NULL, changes->row_count, 1);
         }
         st = leat_effects_step(table, changes, step, false, err);
     }
@@ -625,7 +635,7 @@ static bool timers_due(struct leat_group *g) {
 }
 
 /* A reference that is read once must be there before the first row: looked-up rows are not kept for it. */
-static bool waits_for_reference(const struct leat_group *g) {
+bool leat_group_waits_for_reference(const struct leat_group *g) {
     for (int i = 0; i < g->node_count; i++) {
         const struct leat_op *op = g->nodes[i].op;
         if (op->kind == LEAT_OP_REFERENCE && g->engine->project->sources[op->object].refresh_us == 0 &&
@@ -636,7 +646,7 @@ static bool waits_for_reference(const struct leat_group *g) {
 }
 
 bool leat_group_has_input(struct leat_group *g) {
-    if (waits_for_reference(g)) return false;
+    if (g->suspended || leat_group_waits_for_reference(g)) return false;
     if (!g->started || references_waiting(g)) return true;
     bool hold = leat_effects_hold(g);
     for (size_t s = 0; s < source_count(g); s++)
@@ -690,6 +700,26 @@ enum leat_status leat_group_step(struct leat_group *g, bool *did, struct leat_er
         *did = true;
         leat_pace_note(g, oldest, leat_usage_cpu_us() - cpu);
     }
+    input_deinit(g, &in);
+    return st;
+}
+
+int64_t leat_group_watermark(const struct leat_group *g, size_t source) {
+    return watermark_now(g, (int)source);
+}
+
+enum leat_status leat_group_align(struct leat_group *g, const int64_t *watermarks, struct leat_error *err) {
+    struct step_input in;
+    input_init(g, &in);
+    in.step = g->engine->step + 1;
+    in.clock_us = leat_engine_now(g->engine);
+    for (size_t s = 0; s < source_count(g); s++) {
+        if (!g->reads[s]) continue;
+        if (watermarks[s] > in.watermarks[s]) in.watermarks[s] = watermarks[s];
+        in.idle[s] = source_idle(g, (int)s);
+    }
+    enum leat_status st = leat_engine_journal(g->engine, record_of(g, &in), err);
+    if (st == LEAT_OK) st = execute(g, &in, err);
     input_deinit(g, &in);
     return st;
 }

@@ -114,6 +114,24 @@ static uint64_t comparison(const struct leat_gtable *table, const char *oracle, 
     return hash;
 }
 
+static bool recorded(const struct leat_gtable *table, const char *fact) {
+    const char *text = leat_delta_current(table->delta)->frontier_json;
+    json_t *frontier = text ? json_loads(text, 0, NULL) : NULL;
+    bool is = json_object_get(frontier, fact) != NULL;
+    json_decref(frontier);
+    return is;
+}
+
+/* A batch table's content is of a run, or of the time before it was scheduled; not if it was held back then. */
+static bool says_what_it_reflects(const struct leat_gtable *table) {
+    return recorded(table, "balance");
+}
+
+/* Of a table that was continuous it is not known any more what was withheld. */
+static bool may_withhold(const struct leat_gtable *table) {
+    return table->failures || withheld(table) || (table->batch && recorded(table, "turned"));
+}
+
 /* inputs: what the names in the query mean, as a WITH clause. */
 static enum leat_status compare(struct leat_engine *engine, struct leat_gtable *table, bool quarantine, const char *inputs, int64_t clock_us, size_t max_rows,
                                 struct leat_buffer *out, uint64_t *differing, struct leat_error *err) {
@@ -125,7 +143,7 @@ static enum leat_status compare(struct leat_engine *engine, struct leat_gtable *
     enum leat_status st = put_content(engine, table, quarantine, &content, err);
     if (st == LEAT_OK) {
         put_closed(table, quarantine ? table->plan->quarantine_sql : table->plan->completed_sql, &oracle);
-        if (withheld(table)) leave_out_overflown(table, &oracle);
+        if (withheld(table) || (table->batch && recorded(table, "turned"))) leave_out_overflown(table, &oracle);
         put_inputs(inputs, &oracle);
         uint64_t question = comparison(table, oracle.data, content.data, clock_us);
         answered = question && table->verified[quarantine] == question;
@@ -133,7 +151,7 @@ static enum leat_status compare(struct leat_engine *engine, struct leat_gtable *
         if (!answered) st = leat_verify_known(engine->batch_conn, schema, rows, oracle.data, content.data, max_rows, &result, err);
         if (st == LEAT_OK && !result.differing) table->verified[quarantine] = question;
     }
-    if (st != LEAT_OK && err->bad_data && (table->failures || withheld(table))) {
+    if (st != LEAT_OK && err->bad_data && may_withhold(table)) {
         /* DuckDB gives no answer at all where one row raises: there is nothing to compare with. */
         leat_putf(out, "%s%s: not compared, since rows are withheld: %s\n", table->def->name, suffix, err->text);
         st = LEAT_OK;
@@ -176,8 +194,12 @@ static enum leat_status verify_tables(struct leat_engine *engine, const char *na
     for (size_t t = 0; t < engine->project->table_count; t++) {
         struct leat_gtable *table = &engine->tables[t];
         if (name && ref.index != t) continue;
-        if (table->batch && !table->runs) {
+        if (table->batch && !says_what_it_reflects(table)) {
             leat_putf(out, "%s: never run\n", table->def->name);
+            continue;
+        }
+        if (table->suspended && table->group && !table->group->started) {
+            leat_putf(out, "%s: not compared: it is suspended, and made anew when it resumes\n", table->def->name);
             continue;
         }
         if (leat_table_waits(table)) {

@@ -64,22 +64,21 @@ static struct leat_checkpoint_node node_of(struct leat_changes *pending, char *s
     return (struct leat_checkpoint_node){.signature = signature, .node = w, .ops = &ops, .based_on = &w->based_on};
 }
 
-/* By the project alone, so that saving and loading agree. */
-static bool may_wait(const struct leat_engine *engine, const struct leat_gtable *table) {
+bool leat_table_may_wait(const struct leat_engine *engine, const struct leat_gtable *table) {
     if (table->batch) return false;
     for (size_t i = 0; i < engine->project->sink_count; i++)
         if (engine->project->sinks[i].table == (size_t)table->index) return true;
     for (size_t i = 0; i < table->def->constraint_count; i++)
         if (table->def->constraints[i].action == LEAT_ON_FAIL_UPDATE) return true;
     for (size_t i = 0; i < table->plan->input_count; i++)
-        if (table->plan->inputs[i] >> 24 == LEAT_OBJECT_TABLE && may_wait(engine, &engine->tables[table->plan->inputs[i] & 0xffffff])) return true;
+        if (table->plan->inputs[i] >> 24 == LEAT_OBJECT_TABLE && leat_table_may_wait(engine, &engine->tables[table->plan->inputs[i] & 0xffffff])) return true;
     return false;
 }
 
 struct leat_checkpoint_node *leat_waiting_nodes(struct leat_engine *engine, struct leat_checkpoint_node *nodes, size_t *count) {
     for (size_t t = 0; t < engine->project->table_count; t++) {
         struct leat_gtable *table = &engine->tables[t];
-        if (!may_wait(engine, table)) continue;
+        if (!leat_table_may_wait(engine, table)) continue;
         nodes = leat_realloc(nodes, (*count + 2) * sizeof *nodes);
         nodes[(*count)++] = node_of(&table->pending, leat_asprintf("pending %s", table->def->name));
         if (table->quarantine.delta) nodes[(*count)++] = node_of(&table->quarantine.pending, leat_asprintf("quarantined %s", table->def->name));
@@ -96,11 +95,20 @@ void leat_waiting_nodes_free(struct leat_checkpoint_node *nodes, size_t count) {
     }
 }
 
-void leat_waiting_settle(struct leat_engine *engine, int64_t reset_step) {
+void leat_waiting_settle(struct leat_engine *engine) {
     for (size_t t = 0; t < engine->project->table_count; t++) {
         struct leat_gtable *table = &engine->tables[t];
         if (table->batch) continue;
-        if ((int64_t)table->committed_step > reset_step) leat_changes_reset(&table->pending);
-        if (table->quarantine.delta && (int64_t)table->quarantine.committed_step > reset_step) leat_changes_reset(&table->quarantine.pending);
+        if (table->committed_step > table->made_step) leat_changes_reset(&table->pending);
+        if (table->quarantine.delta && table->quarantine.committed_step > table->made_step) leat_changes_reset(&table->quarantine.pending);
+    }
+}
+
+void leat_waiting_forget(struct leat_engine *engine) {
+    for (size_t t = 0; t < engine->project->table_count; t++) {
+        struct leat_gtable *table = &engine->tables[t];
+        if (table->batch) continue;
+        leat_changes_reset(&table->pending);
+        if (table->quarantine.delta) leat_changes_reset(&table->quarantine.pending);
     }
 }

@@ -232,15 +232,39 @@ static void parse_all(struct leat_project *project, struct leat_diagnostics *dia
     leat_diagnostics_sort(diags);
 }
 
-struct leat_project *leat_project_parse(const char *file, const char *text, size_t length, struct leat_diagnostics *diags) {
+struct leat_project *leat_project_of(const char *dir, const struct leat_text_file *files, size_t count, struct leat_diagnostics *diags) {
     struct leat_project *project = leat_alloc(sizeof *project);
-    project->dir = leat_strdup(".");
-    char *copy = leat_alloc(length + 1);
-    if (length)
-        memcpy(copy, text, length);
-    add_file(project, file, copy, length);
+    project->dir = leat_strdup(dir);
+    for (size_t i = 0; i < count; i++) {
+        char *copy = leat_alloc(files[i].length + 1);
+        if (files[i].length)
+            memcpy(copy, files[i].text, files[i].length);
+        add_file(project, files[i].name, copy, files[i].length);
+    }
     parse_all(project, diags);
     return project;
+}
+
+struct leat_project *leat_project_parse(const char *file, const char *text, size_t length, struct leat_diagnostics *diags) {
+    const struct leat_text_file only = {.name = (char *)file, .text = (char *)text, .length = length};
+    return leat_project_of(".", &only, 1, diags);
+}
+
+struct leat_project *leat_project_same(const struct leat_project *as, struct leat_diagnostics *diags) {
+    struct leat_text_file *files = leat_alloc((as->file_count + 1) * sizeof *files);
+    for (size_t i = 0; i < as->file_count; i++)
+        files[i] = *as->files[i];
+    struct leat_project *project = leat_project_of(as->dir, files, as->file_count, diags);
+    free(files);
+    return project;
+}
+
+bool leat_project_same_text(const struct leat_project *a, const struct leat_project *b) {
+    bool same = a->file_count == b->file_count;
+    for (size_t i = 0; same && i < a->file_count; i++)
+        same = strcmp(a->files[i]->name, b->files[i]->name) == 0 && a->files[i]->length == b->files[i]->length &&
+               memcmp(a->files[i]->text, b->files[i]->text, a->files[i]->length) == 0;
+    return same;
 }
 
 static bool is_sql_file(const char *name) {

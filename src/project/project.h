@@ -138,6 +138,10 @@ void leat_diagnostics_print(const struct leat_diagnostics *, struct leat_buffer 
 /* Reads every *.sql under dir (sorted; not below hidden folders, such as the work folder `.leat`, nor below Delta tables), parses all
  * statements, checks options, names, references, cycles. Problems go to diags (the call is OK then, the project partial); errors: IO, LIMIT. */
 enum leat_status leat_project_load(struct leat_env *, const char *dir, struct leat_project **out, struct leat_diagnostics *diags, struct leat_error *) LEAT_MUST;
+/* The same of texts instead of files in `dir` (which relative paths in options are below); copies them. */
+struct leat_project *leat_project_of(const char *dir, const struct leat_text_file *, size_t count, struct leat_diagnostics *diags);
+struct leat_project *leat_project_same(const struct leat_project *, struct leat_diagnostics *diags); /* of its texts, again */
+bool leat_project_same_text(const struct leat_project *, const struct leat_project *);
 void leat_project_free(struct leat_project *);
 /* Without sinks and checks: for a rehearsal. */
 void leat_project_detach(struct leat_project *);

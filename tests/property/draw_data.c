@@ -73,7 +73,8 @@ void prop_draw_data(struct prop_case *c, struct leat_random *r) {
         c->restart[i] = prop_chance(r, 30);
         c->checkpoint[i] = prop_chance(r, 25);
         c->flush[i] = prop_chance(r, 40);
-        c->change[i] = i && prop_chance(r, 10);
+        c->change[i] = i && prop_chance(r, 12) ? 1 + (uint32_t)prop_below(r, 1u << 30) : 0;
+        c->kill[i] = c->change[i] && prop_chance(r, 50) ? 1 + (uint32_t)prop_below(r, prop_chance(r, 50) ? 60 : 400) : 0;
         c->lose[i] = i && prop_chance(r, 5);
         if (prop_chance(r, 20)) c->restate[i] = prop_chance(r, 60) ? 1 : (uint8_t)(2 + prop_below(r, 200));
     }

@@ -18,14 +18,15 @@ struct prop_case {
     char *references[ROUNDS_MAX];                             /* content of the reference file from then on; NULL: unchanged */
     uint64_t step_rows[ROUNDS_MAX];
     bool restart[ROUNDS_MAX], flush[ROUNDS_MAX], checkpoint[ROUNDS_MAX];
-    bool change[ROUNDS_MAX];                                  /* the project is another one from this round on */
+    uint32_t change[ROUNDS_MAX];                              /* the project is another one from this round on, drawn from this; 0: the same */
+    uint32_t kill[ROUNDS_MAX];                                /* the process is killed during the change, after so many calls that write; 0: not */
     bool lose[ROUNDS_MAX];                                    /* the work folder is lost before the round */
     uint8_t restate[ROUNDS_MAX];                              /* 0: no; 1: everything late; more: event times from that many seconds on */
 };
 /* What the cases so far have met. */
 struct prop_coverage {
     uint64_t tables, classes[8], empty_tables, uncompared, comparisons, tables_late, tables_dead, tables_withheld, never_run;
-    uint64_t late, dead, restarts_replaying, checkpoints_loaded, many_steps, reference_changes, changed_after_late, restated, lost; /* cases */
+    uint64_t late, dead, restarts_replaying, checkpoints_loaded, many_steps, reference_changes, changed_after_late, restated, lost, changes, killed; /* cases */
 };
 void prop_case_draw(struct prop_case *, uint64_t seed);
 void prop_case_free(struct prop_case *);

@@ -55,11 +55,17 @@ static void shrink_history(struct prop_case *c, const char *dir) {
         break;
     }
     for (size_t round = 0; round < c->round_count; round++) {
-        bool *flags[] = {&c->restart[round], &c->flush[round], &c->checkpoint[round], &c->change[round], &c->lose[round]};
+        bool *flags[] = {&c->restart[round], &c->flush[round], &c->checkpoint[round], &c->lose[round]};
         for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
             if (!*flags[i]) continue;
             *flags[i] = false;
             *flags[i] = !still_fails(c, dir);
+        }
+        uint32_t *draws[] = {&c->kill[round], &c->change[round]};
+        for (size_t i = 0; i < sizeof draws / sizeof *draws; i++) {
+            uint32_t drawn = *draws[i];
+            *draws[i] = 0;
+            if (drawn && !still_fails(c, dir)) *draws[i] = drawn;
         }
         uint8_t restate = c->restate[round];
         c->restate[round] = 0;
@@ -132,9 +138,11 @@ void prop_report_failure(struct prop_case *c, const char *keep, const char *why)
     char *now = prop_case_run(c, dir, NULL);
     write_history(c, dir);
     printf("shrunk to %s (%s/history.sh LEAT plays it with the program):\n%s\n", dir, dir, now ? now : "(holds after shrinking)");
-    for (size_t round = 0; round < c->round_count; round++)
+    for (size_t round = 0; round < c->round_count; round++) {
+        if (c->change[round]) printf("  change %u (%s), killed after %u\n", c->change[round], c->change[round] % 2 ? "in place" : "at a start", c->kill[round]);
         printf("  round %zu: step rows %llu%s%s%s%s%s\n", round, (unsigned long long)c->step_rows[round], c->change[round] ? ", project change" : c->lose[round] ? ", work folder lost" : "",
                c->restart[round] ? ", restart" : "",
                c->flush[round] ? ", flush" : "", c->checkpoint[round] ? ", checkpoint" : "", c->restate[round] ? ", restated" : "");
+    }
     free(now);
 }

@@ -1,0 +1,174 @@
+/* What other processes ask of the one that runs: <work>/control/.
+ *
+ *   wake              a named pipe; the running process listens, so it is known whether there is one
+ *   ID.request        JSON: {"do": "apply", "dry_run"} or {"do": "alter", "sql", "dry_run"}; renamed into place whole
+ *   ID.reply          JSON: {"status": an enum leat_status, "error", "diagnostics", "plan"}; the asker removes it
+ *
+ * Requests are taken between steps, oldest name first, one after the other. What lies there when the process begins is of askers
+ * that have been told nothing: it is removed. */
+#include "engine/control.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/pipe.h"
+#include "engine/internal.h"
+
+enum { REQUEST_BYTES_MAX = 16 << 20 };
+
+static char *place(const char *work_dir, const char *name) {
+    return leat_asprintf("%s/control%s%s", work_dir, *name ? "/" : "", name);
+}
+
+/* Whole or not at all; nothing here outlives the processes, so it is not synced. */
+static enum leat_status write_whole(struct leat_io *io, const char *path, const char *text, struct leat_error *err) {
+    char *temp = leat_asprintf("%s.new", path);
+    struct leat_file *file;
+    enum leat_status st = io->ops->open(io, temp, LEAT_OPEN_TRUNCATE, &file, err);
+    if (st == LEAT_OK) {
+        st = io->ops->write(file, text, strlen(text), err);
+        io->ops->close(file);
+        if (st == LEAT_OK) st = io->ops->rename(io, temp, path, err);
+    }
+    free(temp);
+    return st;
+}
+
+enum leat_status leat_control_listen(struct leat_engine *engine, struct leat_error *err) {
+    if (engine->control_fd >= 0) return LEAT_OK;
+    char *dir = place(engine->work_dir, ""), *pipe = place(engine->work_dir, "wake");
+    enum leat_status st = leat_io_remove_tree(engine->env->io, dir, err);
+    if (st == LEAT_OK) st = leat_io_mkdirs(engine->env->io, dir, err);
+    if (st == LEAT_OK) st = leat_pipe_listen(pipe, &engine->control_fd, err);
+    free(dir);
+    free(pipe);
+    return st;
+}
+
+void leat_control_close(struct leat_engine *engine) {
+    leat_pipe_close(engine->control_fd);
+    engine->control_fd = -1;
+}
+
+static enum leat_status carry_out(struct leat_engine *engine, const json_t *request, struct leat_diagnostics *diags, struct leat_buffer *plan,
+                                  struct leat_error *err) {
+    const char *what = json_string_value(json_object_get(request, "do")), *sql = json_string_value(json_object_get(request, "sql"));
+    const struct leat_change change = {.dry_run = json_is_true(json_object_get(request, "dry_run"))};
+    if (what && strcmp(what, "apply") == 0) return leat_engine_apply(engine, &change, diags, plan, err);
+    if (what && strcmp(what, "alter") == 0 && sql) return leat_engine_alter(engine, sql, change.dry_run, diags, plan, err);
+    return leat_fail(err, LEAT_INVALID, "a request of another version of leat");
+}
+
+static enum leat_status answer(struct leat_engine *engine, const char *name, struct leat_error *err) {
+    struct leat_buffer text = {0}, plan = {0}, findings = {0};
+    struct leat_diagnostics diags = {0};
+    struct leat_error problem = {0};
+    char *path = place(engine->work_dir, name), *reply_path = leat_asprintf("%.*sreply", (int)(strlen(path) - strlen("request")), path);
+    enum leat_status st = leat_io_read_all(engine->env->io, path, REQUEST_BYTES_MAX, &text, err), done;
+    if (st == LEAT_OK) st = engine->env->io->ops->unlink(engine->env->io, path, err);
+    if (st != LEAT_OK) goto out;
+    json_t *request = json_loadb(text.data ? text.data : "", text.length, 0, NULL), *reply;
+    done = carry_out(engine, request, &diags, &plan, &problem);
+    leat_put(&findings, "");
+    leat_diagnostics_print(&diags, &findings);
+    reply = json_pack("{s:i,s:s,s:s}", "status", (int)done, "error", done == LEAT_OK ? "" : problem.text, "diagnostics", findings.data);
+    if (plan.data) json_object_set_new(reply, "plan", json_loads(plan.data, 0, NULL));
+    char *out = json_dumps(reply, JSON_COMPACT);
+    st = write_whole(engine->env->io, reply_path, out, err);
+    free(out);
+    json_decref(request);
+    json_decref(reply);
+    if (done != LEAT_OK && problem.fatal) {
+        *err = problem;
+        st = done;
+    }
+out:
+    leat_diagnostics_deinit(&diags);
+    leat_buffer_deinit(&text);
+    leat_buffer_deinit(&plan);
+    leat_buffer_deinit(&findings);
+    free(path);
+    free(reply_path);
+    return st;
+}
+
+/* Do threads beside the engine's read its tables, or fill its sources? */
+static bool has_company(const struct leat_engine *engine) {
+    bool company = engine->live != NULL;
+    for (size_t s = 0; s < engine->project->source_count; s++) company |= engine->sources[s].intake != NULL;
+    return company;
+}
+
+/* They are in the way of a change, not of a question. */
+static bool changes_something(const struct leat_engine *engine, const char *name) {
+    struct leat_buffer text = {0};
+    struct leat_error ignored;
+    char *path = place(engine->work_dir, name);
+    enum leat_status st = leat_io_read_all(engine->env->io, path, REQUEST_BYTES_MAX, &text, &ignored);
+    json_t *request = st == LEAT_OK ? json_loadb(text.data ? text.data : "", text.length, 0, NULL) : NULL;
+    bool asks = json_is_true(json_object_get(request, "dry_run"));
+    json_decref(request);
+    leat_buffer_deinit(&text);
+    free(path);
+    return !asks;
+}
+
+enum leat_status leat_control_serve(struct leat_engine *engine, struct leat_error *err) {
+    char **names = NULL, *dir;
+    size_t count = 0;
+    if (!leat_pipe_clear(engine->control_fd)) return LEAT_OK;
+    dir = place(engine->work_dir, "");
+    enum leat_status st = leat_io_list_sorted(engine->env->io, dir, &names, &count, err);
+    for (size_t i = 0; i < count && st == LEAT_OK && !engine->parked; i++) {
+        size_t n = strlen(names[i]);
+        if (n <= 8 || strcmp(names[i] + n - 8, ".request") != 0) continue;
+        if (has_company(engine) && changes_something(engine, names[i]))
+            engine->parked = leat_strdup(names[i]);
+        else
+            st = answer(engine, names[i], err);
+    }
+    leat_names_free(names, count);
+    free(dir);
+    return st;
+}
+
+bool leat_control_parked(const struct leat_engine *engine) {
+    return engine->parked != NULL;
+}
+
+enum leat_status leat_control_answer_parked(struct leat_engine *engine, struct leat_error *err) {
+    char *name = engine->parked, *pipe = place(engine->work_dir, "wake");
+    engine->parked = NULL;
+    enum leat_status st = answer(engine, name, err);
+    (void)leat_pipe_ring(pipe); /* others may wait behind it */
+    free(name);
+    free(pipe);
+    return st;
+}
+
+/* ---- the asking side ------------------------------------------------------------------------------------------------------ */
+
+enum leat_status leat_control_ask(struct leat_env *env, const char *work_dir, const char *request, struct leat_buffer *reply, struct leat_error *err) {
+    enum { LOOK_EVERY_US = 10000 };
+    char id[37], *pipe = place(work_dir, "wake"), *path = NULL, *reply_path = NULL;
+    enum leat_status st = leat_pipe_ring(pipe) ? LEAT_OK : leat_fail(err, LEAT_NOT_FOUND, "no leat is running here");
+    if (st != LEAT_OK) goto out;
+    leat_random_uuid(&env->random, id);
+    path = leat_asprintf("%s/control/%s.request", work_dir, id);
+    reply_path = leat_asprintf("%s/control/%s.reply", work_dir, id);
+    st = write_whole(env->io, path, request, err);
+    while (st == LEAT_OK && !leat_io_exists(env->io, reply_path)) {
+        if (!leat_pipe_ring(pipe) && !leat_io_exists(env->io, reply_path)) {
+            st = leat_fail(err, LEAT_IO, "the running leat stopped before it answered; its next start finishes what it had decided");
+            break;
+        }
+        leat_clock_wait(env->clock, env->clock->monotonic_us(env->clock) + LOOK_EVERY_US, NULL, 0);
+    }
+    if (st == LEAT_OK) st = leat_io_read_all(env->io, reply_path, REQUEST_BYTES_MAX, reply, err);
+    if (st == LEAT_OK) st = env->io->ops->unlink(env->io, reply_path, err);
+out:
+    free(pipe);
+    free(path);
+    free(reply_path);
+    return st;
+}

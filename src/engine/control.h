@@ -1,0 +1,18 @@
+/* Requests to a running engine by other processes; the protocol stands at the top of control.c. */
+#ifndef LEAT_ENGINE_CONTROL_H
+#define LEAT_ENGINE_CONTROL_H
+
+#include "engine/engine.h"
+
+/* The running side. Thread: the engine's. */
+enum leat_status leat_control_listen(struct leat_engine *, struct leat_error *) LEAT_MUST; /* forgets what was asked before */
+enum leat_status leat_control_serve(struct leat_engine *, struct leat_error *) LEAT_MUST;  /* carries out what was asked since; fails only when fatal */
+void leat_control_close(struct leat_engine *);
+/* The engine has left leat_engine_run for a change: with the server closed, answer; then serve and run again. */
+bool leat_control_parked(const struct leat_engine *);
+enum leat_status leat_control_answer_parked(struct leat_engine *, struct leat_error *) LEAT_MUST;
+
+/* The asking side: waits until it is answered, however long that takes. Errors: NOT_FOUND nobody runs; IO it stopped meanwhile. */
+enum leat_status leat_control_ask(struct leat_env *, const char *work_dir, const char *request, struct leat_buffer *reply, struct leat_error *) LEAT_MUST;
+
+#endif
