@@ -160,7 +160,7 @@ enum leat_status leat_reference_refresh(struct leat_reference *r, int64_t now_us
     leat_changes_init(&rows, &r->def->schema);
     enum leat_status status = leat_reference_list(r, &files, &trouble);
     if (status) goto out;
-    if (r->settled && leat_reference_same_files(&r->seen, &files)) goto out;
+    if (r->settled && !leat_reference_is_remote(r) && leat_reference_same_files(&r->seen, &files)) goto out;
     bool settled = leat_reference_are_settled(&files); /* judged before reading: what is written after that is seen */
     if ((status = read_steadily(r, &files, &rows, &trouble))) goto out;
     status = take(r, &rows, now_us, changed, &trouble);

@@ -1,4 +1,4 @@
-/* Versioned reference sources (rule 1): a catalogue read whole from its files, compared with the last version; what differs is a
+/* Versioned reference sources (rule 1): a catalogue read whole from its files or its database, compared with the last version; what differs is a
  * change, kept for ever in the lake as <lake>/<source>__history:
  *   the source's columns, _version BIGINT, _weight INTEGER (+1 appears, -1 disappears), _at TIMESTAMP (clock of the refresh)
  * The content at version v is the sum of the weights up to v; version 0 is empty. The present version is held in memory.
@@ -27,7 +27,7 @@ void leat_reference_close(struct leat_reference *);
 
 /* When the files are to be looked at next; 0 after open; INT64_MAX: never (read once, and read). */
 int64_t leat_reference_due_us(const struct leat_reference *);
-/* Looks at the files; where their sizes, times and inodes are those of the last reading, that is all. Otherwise reads, compares, and
+/* Looks at the files; where their sizes, times and inodes are those of the last reading, that is all. Otherwise (and of a database always) reads, compares, and
  * commits the differences to the history as the next version. `now_us`: the clock, for _at and the next due time.
  * Trouble with the source is not an error: it is logged, and leat_reference_problem tells it. Errors: the lake's. */
 enum leat_status leat_reference_refresh(struct leat_reference *, int64_t now_us, bool *changed, struct leat_error *) LEAT_MUST;

@@ -5,7 +5,7 @@
 #include "engine/reference.h"
 #include "lake/delta.h"
 
-/* The files of a source at one moment. */
+/* The files of a source at one moment; none of a database's. */
 struct leat_reference_files {
     char **paths; /* as io opens them, sorted */
     struct leat_stat *stats;
@@ -34,6 +34,13 @@ struct leat_reference {
     char *problem;
     int failures;
 };
+
+static inline bool leat_reference_is_remote(const struct leat_reference *r) {
+    return leat_source_option(r->def, "dsn") != NULL;
+}
+
+/* reference_postgres.c: all rows, as CSV with a header. */
+enum leat_status leat_reference_copy(struct leat_reference *, struct leat_buffer *content, struct leat_error *);
 
 /* reference_read.c. NOT_FOUND: no file fits the path. */
 enum leat_status leat_reference_list(struct leat_reference *, struct leat_reference_files *out, struct leat_error *);

@@ -1,4 +1,4 @@
-/* The files of a reference source: which there are, and their rows. See reference.h. */
+/* What a reference source reads: which files there are, and the rows of them or of a database. See reference.h. */
 #include "engine/reference_internal.h"
 
 #include <errno.h>
@@ -35,6 +35,7 @@ enum leat_status leat_reference_list(struct leat_reference *r, struct leat_refer
     struct leat_glob glob = {0};
     const char *pattern = leat_source_option(r->def, "path");
     *out = (struct leat_reference_files){0};
+    if (leat_reference_is_remote(r)) return LEAT_OK;
     if (!pattern) return leat_fail(err, LEAT_INVALID, "it has no path");
     enum leat_status status = leat_glob_list(r->env, r->project_dir, pattern, &glob, err);
     if (status) goto out;
@@ -212,22 +213,36 @@ static enum leat_status decode_content(struct text_reader *t, const char *bytes,
     return status;
 }
 
+/* Content `i`: of the i-th file, or what the database says. */
+static enum leat_status next_content(struct leat_reference *r, const struct leat_reference_files *files, size_t i,
+                                     struct leat_buffer *content, struct leat_error *err) {
+    if (leat_reference_is_remote(r)) {
+        content->max_bytes = FILE_BYTES_MAX;
+        enum leat_status status = leat_reference_copy(r, content, err);
+        if (!status) status = leat_buffer_reserve(content, LEAT_PAYLOAD_SLACK, err);
+        if (!status) memset(content->data + content->length, 0, LEAT_PAYLOAD_SLACK);
+        return status;
+    }
+    const char *foreign = foreign_encoding(r->def);
+    enum leat_status status = read_content(r, files->paths[i], files->stats[i].size_bytes, content, err);
+    return !status && foreign ? to_utf8(foreign, content, err) : status;
+}
+
 static enum leat_status read_text(struct leat_reference *r, const struct leat_reference_files *files,
                                   struct leat_changes *out, struct leat_error *err) {
     struct text_reader t = {.r = r};
-    const char *foreign = foreign_encoding(r->def);
+    size_t count = leat_reference_is_remote(r) ? 1 : files->count;
     leat_changes_init(&t.batch, &r->def->schema);
     t.starts = leat_alloc(RECORDS_PER_BLOCK * sizeof *t.starts);
     t.ends = leat_alloc(RECORDS_PER_BLOCK * sizeof *t.ends);
     t.records = leat_alloc(RECORDS_PER_BLOCK * sizeof *t.records);
     enum leat_status status = open_decoder(r->def, &t.decoder, err);
-    for (size_t i = 0; i < files->count && !status; i++) {
+    for (size_t i = 0; i < count && !status; i++) {
         struct leat_buffer content = {0};
-        status = read_content(r, files->paths[i], files->stats[i].size_bytes, &content, err);
-        if (!status && foreign) status = to_utf8(foreign, &content, err);
+        status = next_content(r, files, i, &content, err);
         if (!status && content.length) status = decode_content(&t, content.data, content.length, out, err);
         leat_buffer_deinit(&content);
-        if (status) leat_prepend(err, "%s", files->paths[i]);
+        if (status && !leat_reference_is_remote(r)) leat_prepend(err, "%s", files->paths[i]);
     }
     leat_decoder_close(t.decoder);
     leat_changes_deinit(&t.batch);

@@ -237,7 +237,48 @@ static const struct leat_option_table kafka_table = {
     .count = sizeof kafka_specs / sizeof *kafka_specs,
 };
 
-const struct leat_option_table *const leat_connector_tables[] = {&file_table, &http_table, &kafka_table};
+static const struct leat_option_spec postgres_specs[] = {
+    {.name = "connector",
+     .type = LEAT_OPTION_ENUM,
+     .choices = (const char *const[]){"postgres", NULL},
+     .required = true,
+     .prose = "What brings the rows."},
+    {.name = "dsn",
+     .type = LEAT_OPTION_SECRET,
+     .required = true,
+     .prose = "Where the database is, as libpq takes it: `postgresql://user:password@host:5432/db?sslmode=verify-full`, or `host=... dbname=...`."},
+    {.name = "table",
+     .type = LEAT_OPTION_TEXT,
+     .prose = "The table or view, `name` or `schema.name`. Its columns are found by name, as `FROM 'name'` or the column's own name says."},
+    {.name = "query", .type = LEAT_OPTION_TEXT, .prose = "Instead of a table: a SELECT of the database. Give one of the two."},
+    {.name = "refresh",
+     .type = LEAT_OPTION_INTERVAL,
+     .min = 100000,
+     .max = 3650 * DAY_US,
+     .prose = "How often it is read whole; what differs from the last version is its change. Left out: once."},
+    {.name = "timeout",
+     .type = LEAT_OPTION_INTERVAL,
+     .min = 1000000,
+     .max = DAY_US,
+     .default_text = "1 minute",
+     .prose = "A server that says nothing for so long is given up; the last version stays, and it is asked again later."},
+    {.name = "max_line_bytes",
+     .type = LEAT_OPTION_SIZE,
+     .unit = "bytes",
+     .min = 1024,
+     .max = LEAT_RECORD_BYTES_MAX,
+     .default_text = "1 MiB",
+     .prose = "The longest row taken, as text."},
+};
+
+static const struct leat_option_table postgres_table = {
+    .name = "postgres",
+    .prose = "A table or a query of a PostgreSQL database, kept as a reference table: read whole by COPY at one moment of the database.",
+    .specs = postgres_specs,
+    .count = sizeof postgres_specs / sizeof *postgres_specs,
+};
+
+const struct leat_option_table *const leat_connector_tables[] = {&file_table, &http_table, &kafka_table, &postgres_table};
 const size_t leat_connector_table_count = sizeof leat_connector_tables / sizeof *leat_connector_tables;
 
 const struct leat_option_table *leat_connector_table(const char *connector) {

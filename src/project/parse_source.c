@@ -591,10 +591,10 @@ static void check_reference(struct leat_parser *p, struct source_draft *draft) {
     struct leat_source *source = &draft->source;
     if (is_kafka(source) || source->feed != LEAT_FEED_NONE)
         return;
-    bool by_refresh = source->refresh_us > 0, by_format = source->format == LEAT_FORMAT_PARQUET;
+    bool by_refresh = source->refresh_us > 0, by_format = source->format == LEAT_FORMAT_PARQUET, by_connector = leat_source_option(source, "dsn");
     const struct leat_option_table *table = leat_connector_table(source->connector);
     bool can_be = leat_option_find(table->specs, table->count, "refresh") != NULL;
-    source->reference = by_refresh || by_format || (can_be && source->primary_key_count > 0 && source->event_time < 0);
+    source->reference = by_refresh || by_format || by_connector || (can_be && source->primary_key_count > 0 && source->event_time < 0);
     const char *encoding = leat_source_option(source, "encoding");
     if (!source->reference && encoding && (strcmp(encoding, "utf-16") == 0 || strcmp(encoding, "windows-1252") == 0)) {
         leat_diagnose(p->diags, source->place, false, "convert the files to utf-8, or make it a reference by refresh",
@@ -602,7 +602,7 @@ static void check_reference(struct leat_parser *p, struct source_draft *draft) {
     }
     if (!source->reference)
         return;
-    const char *reason = by_refresh ? "it has refresh" : by_format ? "its format is parquet" : "it has a primary key and no watermark";
+    const char *reason = by_refresh ? "it has refresh" : by_format ? "its format is parquet" : by_connector ? "it is read whole from a database" : "it has a primary key and no watermark";
     if (source->event_time >= 0) {
         leat_diagnose(p->diags, draft->watermark_place, false, "leave out the watermark, or what makes it a reference",
                       "'%s' is a reference source (%s) and cannot have a watermark", source->name, reason);

@@ -42,7 +42,7 @@ static char *what_there_is(void) {
 /* The connector's table, or NULL with the reason reported. */
 static const struct leat_option_table *find_connector(struct leat_parser *p, const struct leat_source *source,
                                                       const struct leat_given *given) {
-    static const char *const later[] = {"postgres", "cassandra", "webhook", "mqtt", "s3", "azure"};
+    static const char *const later[] = {"cassandra", "webhook", "mqtt", "s3", "azure"};
     if (!given) {
         leat_diagnose(p->diags, source->place, false, "say WITH (connector = 'file', path = '...')",
                       "source '%s' has no connector", source->name);
@@ -137,7 +137,13 @@ static bool choose_format(struct leat_parser *p, struct leat_source *source, con
     bool readable = path && !path->broken && path->text[0];
     const char *format = encode ? encode : said ? said->text : readable ? format_of_path(path->text) : NULL;
     const struct leat_option_spec *spec = leat_option_find(table->specs, table->count, "format");
-    if (!format && !readable && spec) format = spec->default_text;
+    if (!spec) { /* a database's rows come as text, its changes as events */
+        bool changes = find_given(given, "slot") != NULL;
+        source->format = changes ? LEAT_FORMAT_JSON : LEAT_FORMAT_CSV;
+        source->feed = changes ? LEAT_FEED_DEBEZIUM : LEAT_FEED_NONE;
+        return true;
+    }
+    if (!format && !readable) format = spec->default_text;
     if (!format) {
         if (readable && !said)
             leat_diagnose(p->diags, path->value_place, false, "say format = 'json', 'csv' or 'parquet'",
@@ -265,6 +271,22 @@ static bool check_together(struct leat_parser *p, const struct leat_given_list *
     return true;
 }
 
+/* Rows of a database are those of a table or of a query, changes those of a table. */
+static bool check_relation(struct leat_parser *p, const struct leat_source *source, const struct leat_given_list *given) {
+    const struct leat_given *table = find_given(given, "table"), *query = find_given(given, "query"), *slot = find_given(given, "slot");
+    const struct leat_given *not_both = slot ? find_given(given, "refresh") : NULL;
+    if (strcmp(source->connector, "postgres") != 0) return true;
+    if (slot && (query || not_both)) {
+        leat_diagnose(p->diags, (query ? query : not_both)->place, false, "leave out one of the two", "a slot follows the changes of a table, not %s",
+                      query ? "of a query" : "by refresh");
+        return false;
+    }
+    if ((table != NULL) != (query != NULL)) return true;
+    leat_diagnose(p->diags, table ? query->place : source->place, false, "say 'table' = '...' or query = 'SELECT ...'",
+                  table ? "source '%s' has both a table and a query" : "source '%s' has neither a table nor a query", source->name);
+    return false;
+}
+
 bool leat_parser_source_options(struct leat_parser *p, struct leat_source *source, const struct leat_given_list *given,
                                 const char *encode) {
     const struct leat_option_table *table = find_connector(p, source, find_given(given, "connector"));
@@ -282,5 +304,5 @@ bool leat_parser_source_options(struct leat_parser *p, struct leat_source *sourc
     }
     ok &= add_defaults(p, source, table, given, format_known);
     source->refresh_us = leat_source_option_int(source, "refresh", 0);
-    return ok && check_together(p, given);
+    return ok && check_together(p, given) && check_relation(p, source, given);
 }

@@ -1,0 +1,23 @@
+/* A connection to PostgreSQL by libpq that never waits without a deadline. Thread: one connection by one thread at a time. */
+#ifndef LEAT_CONNECT_POSTGRES_H
+#define LEAT_CONNECT_POSTGRES_H
+
+#include <libpq-fe.h>
+#include "base/env.h"
+
+struct leat_postgres;
+/* dsn: "postgresql://..." or "host=... dbname=..."; never part of an error. replication: one that can stream changes, too. Sessions
+ * speak UTF-8, UTC, ISO dates and exact floating-point numbers. Errors: IO, retriable (also a wrong password: it may be put right). */
+enum leat_status leat_postgres_connect(struct leat_clock *, const char *dsn, bool replication, int64_t timeout_us, struct leat_postgres **out,
+                                       struct leat_error *) LEAT_MUST;
+void leat_postgres_close(struct leat_postgres *);
+PGconn *leat_postgres_conn(struct leat_postgres *);
+/* Runs one statement. timeout_us: without a word from the server. *out: its result (PQclear), NULL on failure; out may be NULL. Errors: INVALID what the server says of
+ * the statement, SQL state in parentheses; IO the connection, retriable. */
+enum leat_status leat_postgres_run(struct leat_postgres *, const char *sql, int64_t timeout_us, PGresult **out, struct leat_error *) LEAT_MUST;
+/* Runs COPY ... TO STDOUT; its bytes are appended to `out` (LIMIT: beyond its max_bytes). timeout_us: without a byte. */
+enum leat_status leat_postgres_copy(struct leat_postgres *, const char *sql, int64_t timeout_us, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
+/* A text as an SQL literal. */
+void leat_postgres_put_literal(struct leat_buffer *, const char *text);
+
+#endif

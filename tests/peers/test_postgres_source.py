@@ -1,0 +1,131 @@
+"""PostgreSQL as a source, against a real server."""
+import os
+import pathlib
+import subprocess
+import time
+
+import pytest
+
+servers = pytest.importorskip("servers")
+deltalake = pytest.importorskip("deltalake")
+
+from tcp_proxy import Proxy  # noqa: E402
+
+LEAT = str(pathlib.Path(os.environ.get("LEAT", "build/dev/leat")).resolve())
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    try:
+        with servers.Postgres(tmp_path_factory.mktemp("postgres")) as server:
+            yield server
+    except servers.Missing as missing:
+        pytest.skip(f"not installed: {missing}")
+
+
+class Project:
+    def __init__(self, folder, text, **environment):
+        self.folder = folder
+        self.environment = {**os.environ, **environment}
+        (folder / "project.sql").write_text(text)
+        self.process = None
+
+    def leat(self, *arguments):
+        done = subprocess.run([LEAT, *arguments], cwd=self.folder, capture_output=True, text=True, timeout=300, env=self.environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def once(self):
+        return self.leat("run", "--once", "--all")
+
+    def rows(self, table):
+        return sorted(tuple(r.values()) for r in deltalake.DeltaTable(str(self.folder / "lake" / table)).to_pyarrow_table().to_pylist())
+
+
+PRODUCTS = """CREATE SOURCE products (id INTEGER PRIMARY KEY, category VARCHAR, price DECIMAL(18,2))
+WITH (connector = 'postgres', dsn = '${SHOP_DSN}', %s, refresh = INTERVAL '100' MILLISECOND);
+CREATE SOURCE orders (id BIGINT, product INTEGER) WITH (connector = 'file', path = 'in/*.ndjson');
+CREATE MATERIALIZED TABLE joined FRESHNESS = INTERVAL '1' SECOND AS SELECT o.id, p.category, p.price FROM orders o JOIN products p ON o.product = p.id;
+"""
+
+
+def test_a_reference_table_and_its_changes(shop, tmp_path):
+    shop.sql("CREATE TABLE products (price numeric(18,2), id integer PRIMARY KEY, category text, more json)")
+    shop.sql("INSERT INTO products SELECT i * 1.5, i, 'c' || i % 3 FROM generate_series(1, 1000) i")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/o.ndjson").write_text("".join(f'{{"id":{i},"product":{i}}}\n' for i in range(1, 1101)))
+    p = Project(tmp_path, PRODUCTS % "'table' = 'products'", SHOP_DSN=shop.conninfo)
+    expected = lambda: sorted(tuple(line.split("|")) for line in  # noqa: E731
+                              shop.sql("SELECT id, category, price FROM products WHERE id <= 1100").splitlines())
+    said = lambda: sorted((str(a), b, str(c)) for a, b, c in p.rows("joined"))  # noqa: E731
+    p.once()
+    assert said() == expected() and len(said()) == 1000
+    shop.sql("UPDATE products SET price = price + 1 WHERE id % 10 = 0; DELETE FROM products WHERE id % 7 = 0; "
+             "INSERT INTO products SELECT i, i, 'new' FROM generate_series(1001, 1050) i")
+    time.sleep(0.2)
+    p.once()
+    assert said() == expected()
+    assert "0 differing rows" in p.leat("verify")
+
+
+def test_a_query_and_every_type(shop, tmp_path):
+    columns = dict(a="bigint", b="boolean", c="smallint", d="double precision", e="real", f="numeric(38,6)", g="text", h="bytea", i="date", j="time",
+                   k="timestamp", l="timestamptz", m="uuid", n="interval", o="jsonb")
+    low = ("-9223372036854775808, false, -32768, -1e300, -1.5, -12345678901234567890.123456, E'a\"b,\\n\\'', '\\x00ff5c27', '0001-01-01', '00:00', "
+           "'1969-12-31 23:59:59.999999', '1969-12-31 23:59:59.999999+01', '00000000-0000-0000-0000-000000000000', '-1 month 2 days', '{\"a\": null}'")
+    high = ("9223372036854775807, true, 32767, 0.1, 0.1, 98765432109876543210.654321, '', 'abc', '9999-12-31', '23:59:59.999999', "
+            "'2026-01-01 00:00:00.123456', '2026-01-01 00:00:00.123456+01', 'ffffffff-ffff-ffff-ffff-ffffffffffff', '1 hour 1.5 seconds', '[]'")
+    shop.sql(f"CREATE TABLE kinds ({', '.join(f'{n} {t}' for n, t in columns.items())}); "
+             f"INSERT INTO kinds VALUES ({low}), ({high}); INSERT INTO kinds (a) VALUES (0)")
+    ours = dict(a="BIGINT", b="BOOLEAN", c="SMALLINT", d="DOUBLE", e="FLOAT", f="DECIMAL(38,6)", g="VARCHAR", h="BLOB", i="DATE", j="TIME",
+                k="TIMESTAMP", l="TIMESTAMPTZ", m="UUID", n="INTERVAL", o="VARCHAR")
+    text = (f"CREATE SOURCE kinds ({', '.join(f'{n} {t}' for n, t in ours.items())}) WITH (connector = 'postgres', dsn = '{shop.conninfo}', "
+            "query = 'SELECT *, 1 AS unused FROM kinds WHERE a IS NOT NULL -- all of them');\n"
+            "CREATE MATERIALIZED TABLE t FRESHNESS = INTERVAL '1' SECOND AS SELECT a, b, c, d, e, f, g, hex(h) AS h, i, j::VARCHAR AS j, k, l, "
+            "m::VARCHAR AS m, n::VARCHAR AS n, o FROM kinds;\n")
+    p = Project(tmp_path, text)
+    p.once()
+    rows = {r[0]: [str(v) for v in r[1:]] for r in p.rows("t")}
+    assert rows[0] == ["None"] * 14
+    assert rows[-2**63] == ["False", "-32768", "-1e+300", "-1.5", "-12345678901234567890.123456", "a\"b,\n'", "00FF5C27", "0001-01-01", "00:00:00",
+                            "1969-12-31 23:59:59.999999", "1969-12-31 22:59:59.999999+00:00", "00000000-0000-0000-0000-000000000000",
+                            "-1 month 2 days", '{"a": null}']
+    assert rows[2**63 - 1] == ["True", "32767", "0.1", "0.10000000149011612", "98765432109876543210.654321", "", "616263", "9999-12-31",
+                               "23:59:59.999999", "2026-01-01 00:00:00.123456", "2025-12-31 23:00:00.123456+00:00",
+                               "ffffffff-ffff-ffff-ffff-ffffffffffff", "01:00:01.5", "[]"]
+
+
+def test_trouble_leaves_the_last_version_and_is_said(shop, tmp_path):
+    shop.sql("CREATE TABLE few (id integer, category text, price numeric); INSERT INTO few VALUES (1, 'a', 1), (2, 'b', 2)")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/o.ndjson").write_text('{"id":1,"product":1}\n{"id":2,"product":2}\n')
+    proxy = Proxy(shop.port)
+    dsn = f"host=127.0.0.1 port={proxy.port} user=leat dbname=leat password=secret-word"
+    text = PRODUCTS.replace("products (", "products (").replace("%s", "'table' = 'public.few', timeout = INTERVAL '1' SECOND")
+    p = Project(tmp_path, text, SHOP_DSN=dsn)
+    p.once()
+    first = p.rows("joined")
+    assert len(first) == 2
+
+    def stays(what):
+        time.sleep(1.1)  # until the next try
+        said = p.once()
+        assert what in said and "stays until it can be read" in said and "secret-word" not in said
+        assert p.rows("joined") == first
+    shop.sql("INSERT INTO few VALUES (2, 'twice', 3)")
+    stays("the primary key (2) is there more than once")
+    shop.sql("DELETE FROM few WHERE category = 'twice'; INSERT INTO few VALUES (3, 'c', 1e30)")
+    stays("DECIMAL(18,2)")
+    shop.sql("ALTER TABLE few RENAME TO other")
+    stays('relation "public.few" does not exist (42P01)')
+    shop.sql("ALTER TABLE other RENAME TO few; DELETE FROM few WHERE id = 3; INSERT INTO few SELECT i, 'x', 1 FROM generate_series(3, 200000) i")
+    proxy.fault = "blackhole"
+    stays("PostgreSQL")
+    proxy.fault = "slow"  # an answer that comes is waited for, one that stops does not hold for ever
+    proxy.half_answer()
+    stays("PostgreSQL")
+    proxy.fault = None
+    time.sleep(1.1)
+    p.once()
+    assert p.rows("joined") == first and "200000 rows" in p.leat("status")
+    proxy.close()
