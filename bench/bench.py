@@ -550,9 +550,111 @@ def kafka():
         broker.remove()
 
 
+def python_upserts(server, n, processes):
+    """Rows a second of the Python driver: prepared, 256 requests on the way in each process."""
+    script = """
+import sys, time
+from cassandra.cluster import Cluster, ExecutionProfile, EXEC_PROFILE_DEFAULT
+from cassandra.concurrent import execute_concurrent_with_args
+from cassandra.policies import RoundRobinPolicy
+from cassandra import ConsistencyLevel
+port, start, end = map(int, sys.argv[1:])
+profile = ExecutionProfile(load_balancing_policy=RoundRobinPolicy(), consistency_level=ConsistencyLevel.LOCAL_QUORUM, request_timeout=60)
+session = Cluster(["127.0.0.1"], port=port, protocol_version=4, execution_profiles={EXEC_PROFILE_DEFAULT: profile}).connect()
+insert = session.prepare("INSERT INTO cql_test.upserts (id, status, updated_at) VALUES (?, ?, ?) USING TIMESTAMP ?")
+insert.consistency_level = ConsistencyLevel.LOCAL_QUORUM
+print("ready", flush=True)
+sys.stdin.readline()
+execute_concurrent_with_args(session, insert, ((i, "shipped" if i % 2 else "delivered", 1700000000000 + i, i + 1) for i in range(start, end)),
+                             concurrency=256, results_generator=False)
+print("done", flush=True)
+"""
+    share = n // processes
+    children = [subprocess.Popen([sys.executable, "-c", script, str(server.port), str(i * share), str((i + 1) * share)], text=True,
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for i in range(processes)]
+    for child in children:
+        child.stdout.readline()
+    started = time.monotonic()
+    for child in children:
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    for child in children:
+        if child.stdout.readline() != "done\n":
+            sys.exit("the Python driver failed")
+    seconds = time.monotonic() - started
+    for child in children:
+        child.kill()
+        child.wait()
+    return n / seconds
+
+
+def cassandra():
+    """Upserts confirmed a second by one Cassandra on the same cores: leat's client and the Python driver, each row by a prepared statement."""
+    sys.path.insert(0, os.path.join(ROOT, "tests/peers"))
+    import cassandra_server
+    if cassandra_server.missing():
+        print(f"  skipped: {cassandra_server.missing()}")
+        return
+    import cassandra as driver
+    server = cassandra_server.Cassandra(commitlog="periodic")
+    peer = os.path.join(os.path.dirname(args.leat), "cql_peer")
+
+    def cql(*arguments):
+        return subprocess.run([peer, server.address, *arguments], capture_output=True, text=True, check=True).stdout.split()
+    try:
+        cql("run", "CREATE KEYSPACE cql_test WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
+        cql("run", "CREATE TABLE cql_test.upserts (id bigint PRIMARY KEY, status text, updated_at timestamp)")
+        n, ours, theirs = 100000, [], {1: [], 2: []}
+        cql("upserts", str(n))  # the server warms up
+        for _ in range(3):
+            ours.append(n / float(cql("upserts", str(n))[0]))
+            for processes in theirs:
+                theirs[processes].append(python_upserts(server, n, processes))
+        session = server.connect()
+        if session.execute("SELECT count(*) FROM cql_test.upserts", timeout=120).one()[0] != n:
+            problems.append("cassandra: rows are missing")
+        session.cluster.shutdown()
+    finally:
+        server.stop()
+    medians = {processes: sorted(rates)[1] for processes, rates in theirs.items()}
+    print(f"  the Python driver in 1 process {medians[1]:.0f}, in 2 {medians[2]:.0f} rows/s; medians of 3")
+    figure("cassandra_upserts_per_s", sorted(ours)[1], "rows/s", "higher", "Python driver", driver.__version__, max(medians.values()))
+
+
+def postgres():
+    """A table of a PostgreSQL database to a reference (decoded, compared, kept in the lake), beside psql's \\copy to a file."""
+    sys.path.insert(0, os.path.join(ROOT, "tests/peers"))
+    import servers
+    rows, folder = 1000000, fresh("postgres")
+    try:
+        server = servers.Postgres(os.path.join(folder, "server"))
+    except servers.Missing as missing:
+        print(f"  skipped, not installed: {missing}")
+        return
+    with server:
+        server.sql("CREATE TABLE orders AS SELECT i::bigint AS id, (i % 1000)::integer AS customer_id, (i * 7 % 100000 / 100.0)::numeric(18,2) AS amount, "
+                   "'status ' || i % 5 AS status, timestamp '2026-01-01' + i * interval '1 second' AS event_time, md5(i::text) AS token "
+                   f"FROM generate_series(1, {rows}) i")
+        ours, theirs = [], []
+        for i in range(3):
+            project = fresh(f"postgres/{i}")
+            with open(f"{project}/project.sql", "w") as out:
+                out.write("CREATE SOURCE orders (id BIGINT, customer_id INTEGER, amount DECIMAL(18,2), status VARCHAR, event_time TIMESTAMP, token VARCHAR) "
+                          f"WITH (connector = 'postgres', dsn = '{server.conninfo}', 'table' = 'orders');\n")
+            ours.append(leat("run", "--once", cwd=project)["wall"])
+            theirs.append(run([str(server.bin / "psql"), "-X", "-q", server.conninfo, "-c", f"\\copy orders TO '{project}/orders.csv' CSV"])["wall"])
+        kept = duckdb.sql(f"SELECT count(*), sum(amount), max(event_time) FROM '{project}/lake/orders__history/*.parquet'").fetchall()
+        there = duckdb.sql(f"SELECT count(*), sum(column2::DECIMAL(18,2)), max(column4) FROM read_csv('{project}/orders.csv', header = false)").fetchall()
+        if kept != there:
+            problems.append(f"postgres: leat has {kept}, psql {there}")
+    figure("postgres_snapshot_rows_per_s", rows / sorted(ours)[1], "rows/s", "higher", "psql copy", "PostgreSQL", rows / sorted(theirs)[1])
+
+
 BENCHES = dict(stream=stream_over_batch, aggregate=aggregate_per_core, nightly=nightly, restart=restart, steps=many_steps,
                rates=stream_cpu_percent, idle=idle, cost=cost_of_freshness, kafka=kafka,
                readable=http_post_to_readable, verdict=http_verdict, acked=http_acked, ingest=http_ingest, reads=http_point_reads, slow=http_slow_clients)
+BENCHES.update(cassandra=cassandra, postgres=postgres)
+
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
