@@ -3,7 +3,7 @@
 
 #include <strings.h>
 
-static const struct leat_connector_ops *const connectors[] = {&leat_connector_file, &leat_connector_http, &leat_connector_kafka};
+static const struct leat_connector_ops *const connectors[] = {&leat_connector_file, &leat_connector_http, &leat_connector_kafka, &leat_connector_postgres};
 
 const struct leat_connector_ops *leat_connector_find(const char *name) {
     for (size_t i = 0; i < sizeof connectors / sizeof *connectors; i++)

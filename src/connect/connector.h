@@ -50,7 +50,7 @@ struct leat_connector_ops {
     bool prompt; /* `leat run` polls it in a thread of its own (engine/intake.c), where all of these, poll, caught_up, next_poll_us and wake_fd are called */
 };
 struct leat_connector { const struct leat_connector_ops *ops; };
-extern const struct leat_connector_ops leat_connector_file, leat_connector_http, leat_connector_kafka;
+extern const struct leat_connector_ops leat_connector_file, leat_connector_http, leat_connector_kafka, leat_connector_postgres;
 const struct leat_connector_ops *leat_connector_find(const char *name); /* NULL: unknown */
 
 #endif

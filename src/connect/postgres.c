@@ -49,7 +49,7 @@ static enum leat_status open_connection(struct leat_postgres *p, int64_t timeout
 
 enum leat_status leat_postgres_connect(struct leat_clock *clock, const char *dsn, bool replication, int64_t timeout_us,
                                        struct leat_postgres **out, struct leat_error *err) {
-    static const char session[] = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1";
+    static const char session[] = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'";
     const char *names[] = {"dbname", "fallback_application_name", "client_encoding", replication ? "replication" : NULL, NULL};
     const char *values[] = {dsn, "leat", "UTF8", "database", NULL};
     struct leat_postgres *p = leat_alloc(sizeof *p);
@@ -147,7 +147,9 @@ enum leat_status leat_postgres_run(struct leat_postgres *p, const char *sql, int
     return st != LEAT_OK ? st : ended;
 }
 
-enum leat_status leat_postgres_copy(struct leat_postgres *p, const char *sql, int64_t timeout_us, struct leat_buffer *out, struct leat_error *err) {
+enum leat_status leat_postgres_copy_each(struct leat_postgres *p, const char *sql, int64_t timeout_us,
+                                         enum leat_status (*take)(void *, const char *row, size_t length, struct leat_error *), void *context,
+                                         struct leat_error *err) {
     PGresult *begun = NULL;
     enum leat_status st = leat_postgres_run(p, sql, timeout_us, &begun, err);
     bool copies = st == LEAT_OK && PQresultStatus(begun) == PGRES_COPY_OUT;
@@ -157,7 +159,7 @@ enum leat_status leat_postgres_copy(struct leat_postgres *p, const char *sql, in
         char *piece;
         int n = PQgetCopyData(p->conn, &piece, 1);
         if (n > 0) {
-            st = leat_buffer_add(out, piece, (size_t)n, err);
+            st = take(context, piece, (size_t)n, err);
             PQfreemem(piece);
         } else if (n < 0) {
             break;
@@ -170,8 +172,22 @@ enum leat_status leat_postgres_copy(struct leat_postgres *p, const char *sql, in
     return st != LEAT_OK ? st : finish(p, timeout_us, err);
 }
 
-void leat_postgres_put_literal(struct leat_buffer *out, const char *text) {
-    leat_put(out, strchr(text, '\\') ? " E'" : "'");
-    for (; *text; text++) leat_putn(out, *text == '\'' ? "''" : *text == '\\' ? "\\\\" : text, *text == '\'' || *text == '\\' ? 2 : 1);
-    leat_put(out, "'");
+static enum leat_status add_piece(void *out, const char *row, size_t length, struct leat_error *err) {
+    return leat_buffer_add(out, row, length, err);
+}
+
+enum leat_status leat_postgres_copy(struct leat_postgres *p, const char *sql, int64_t timeout_us, struct leat_buffer *out, struct leat_error *err) {
+    return leat_postgres_copy_each(p, sql, timeout_us, add_piece, out, err);
+}
+
+void leat_postgres_put_table(struct leat_buffer *sql, const char *table) {
+    const char *dot = strchr(table, '.');
+    if (dot) {
+        char *schema = leat_strndup(table, (size_t)(dot - table));
+        leat_put_sql_name(sql, schema);
+        leat_put(sql, ".");
+        free(schema);
+        table = dot + 1;
+    }
+    leat_put_sql_name(sql, table);
 }

@@ -17,7 +17,11 @@ PGconn *leat_postgres_conn(struct leat_postgres *);
 enum leat_status leat_postgres_run(struct leat_postgres *, const char *sql, int64_t timeout_us, PGresult **out, struct leat_error *) LEAT_MUST;
 /* Runs COPY ... TO STDOUT; its bytes are appended to `out` (LIMIT: beyond its max_bytes). timeout_us: without a byte. */
 enum leat_status leat_postgres_copy(struct leat_postgres *, const char *sql, int64_t timeout_us, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
-/* A text as an SQL literal. */
-void leat_postgres_put_literal(struct leat_buffer *, const char *text);
+/* The same, piece by piece as they come: a row each. */
+enum leat_status leat_postgres_copy_each(struct leat_postgres *, const char *sql, int64_t timeout_us,
+                                         enum leat_status (*take)(void *, const char *row, size_t length, struct leat_error *), void *,
+                                         struct leat_error *) LEAT_MUST;
+/* "schema.table" with each part quoted. */
+void leat_postgres_put_table(struct leat_buffer *, const char *table);
 
 #endif

@@ -193,8 +193,10 @@ static bool wait_for_sources(struct leat_engine *engine, int64_t *since_us) {
     int64_t now = clock->monotonic_us(clock);
     if (!*since_us) *since_us = now;
     if (now - *since_us >= PATIENCE_US) return false;
-    int fd = source_behind(engine)->connector->ops->wake_fd(source_behind(engine)->connector);
-    leat_clock_wait(clock, *since_us + PATIENCE_US, &fd, 1);
+    struct leat_connector *connector = source_behind(engine)->connector;
+    int fd = connector->ops->wake_fd(connector);
+    int64_t until = *since_us + PATIENCE_US, next = connector->ops->next_poll_us(connector);
+    leat_clock_wait(clock, next >= 0 && now + next < until ? now + next : until, &fd, 1);
     return true;
 }
 

@@ -2,25 +2,9 @@
  * and is decoded like a file of that, so that a value means the same wherever it stood. */
 #include "engine/reference_internal.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "connect/postgres.h"
 
 #define CONNECT_TIMEOUT_US INT64_C(10000000)
-
-/* "schema.table", each part as PostgreSQL spells it. */
-static void put_table(struct leat_buffer *sql, const char *table) {
-    const char *dot = strchr(table, '.');
-    if (dot) {
-        char *schema = leat_strndup(table, (size_t)(dot - table));
-        leat_put_sql_name(sql, schema);
-        leat_put(sql, ".");
-        free(schema);
-        table = dot + 1;
-    }
-    leat_put_sql_name(sql, table);
-}
 
 /* A column as text that its declared type reads back; a blob as DuckDB spells one. */
 static void put_column(struct leat_buffer *sql, const struct leat_source *def, size_t i) {
@@ -42,7 +26,7 @@ static void put_copy(struct leat_buffer *sql, const struct leat_source *def) {
     }
     leat_put(sql, " FROM ");
     if (query) leat_putf(sql, "(%s\n) AS leat_query", query);
-    else put_table(sql, leat_source_option(def, "table"));
+    else leat_postgres_put_table(sql, leat_source_option(def, "table"));
     leat_put(sql, ") TO STDOUT (FORMAT csv, HEADER true)");
 }
 

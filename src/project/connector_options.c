@@ -256,6 +256,11 @@ static const struct leat_option_spec postgres_specs[] = {
      .min = 100000,
      .max = 3650 * DAY_US,
      .prose = "How often it is read whole; what differs from the last version is its change. Left out: once."},
+    {.name = "slot",
+     .type = LEAT_OPTION_TEXT,
+     .prose = "Follows the table's changes by logical replication, through the replication slot and the publication of this name, which are made: the "
+              "table's rows first, then every change, none twice and none left out. The source needs a PRIMARY KEY and has the current row of each "
+              "key; the server needs `wal_level = logical`."},
     {.name = "timeout",
      .type = LEAT_OPTION_INTERVAL,
      .min = 1000000,
@@ -273,7 +278,8 @@ static const struct leat_option_spec postgres_specs[] = {
 
 static const struct leat_option_table postgres_table = {
     .name = "postgres",
-    .prose = "A table or a query of a PostgreSQL database, kept as a reference table: read whole by COPY at one moment of the database.",
+    .prose = "A table or a query of a PostgreSQL database, kept as a reference table (read whole by COPY at one moment of the database), or, with a slot, a "
+             "table's changes as they happen.",
     .specs = postgres_specs,
     .count = sizeof postgres_specs / sizeof *postgres_specs,
 };

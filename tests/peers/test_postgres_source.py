@@ -1,7 +1,9 @@
 """PostgreSQL as a source, against a real server."""
 import os
 import pathlib
+import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -129,3 +131,125 @@ def test_trouble_leaves_the_last_version_and_is_said(shop, tmp_path):
     p.once()
     assert p.rows("joined") == first and "200000 rows" in p.leat("status")
     proxy.close()
+
+
+CHANGES = """CREATE SOURCE orders (id BIGINT, status VARCHAR, amount DECIMAL(18,2), made TIMESTAMP, note BLOB, PRIMARY KEY (id))
+WITH (connector = 'postgres', dsn = '{dsn}', 'table' = '{table}', slot = '{table}_slot', timeout = INTERVAL '3' SECOND);
+CREATE MATERIALIZED TABLE current FRESHNESS = INTERVAL '200' MILLISECOND AS SELECT id, status, amount, made, hex(note) AS note FROM orders;
+"""
+
+
+class Changes(Project):
+    def __init__(self, shop, folder, table, port=None):
+        super().__init__(folder, CHANGES.format(dsn=shop.conninfo.replace(f"port={shop.port}", f"port={port or shop.port}"), table=table))
+        self.shop, self.table = shop, table
+        shop.sql(f"CREATE TABLE {table} (id bigint PRIMARY KEY, status text, more text, amount numeric(18,2), made timestamp, note bytea); "
+                 f"ALTER TABLE {table} REPLICA IDENTITY FULL; INSERT INTO {table} SELECT i, E'created\\t\"\\\\' || i, repeat('m', 5000), i / 4.0, "
+                 f"timestamp '2026-01-01' + i * interval '1 ms', decode(md5(i::text), 'hex') FROM generate_series(1, 2000) i")
+
+    def start(self):
+        self.process = subprocess.Popen([LEAT, "run"], cwd=self.folder, stdout=open(self.folder / "log", "a"), stderr=subprocess.STDOUT)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        self.process.terminate()
+        assert self.process.wait(60) == 0, (self.folder / "log").read_text()
+
+    def same(self):
+        """leat's table is the database's."""
+        self.once()
+        there = self.shop.sql(f"SELECT id, coalesce(replace(replace(status, E'\\t', '<tab>'), '|', '<bar>'), '-'), coalesce(amount::text, '-'), coalesce(to_char(made, 'YYYY-MM-DD HH24:MI:SS.US'), '-'), "
+                              f"coalesce(upper(encode(note, 'hex')), '-') FROM {self.table} ORDER BY id").splitlines()
+        text = lambda v: v.isoformat(" ", "microseconds") if hasattr(v, "isoformat") else str(v)  # noqa: E731
+        ours = ["|".join("-" if v is None else text(v).replace("\t", "<tab>").replace("|", "<bar>") for v in row) for row in self.rows("current")]
+        assert len(ours) > 100 and ours == there
+
+    def refused(self):
+        done = subprocess.run([LEAT, "run", "--once"], cwd=self.folder, capture_output=True, text=True, timeout=100)
+        assert done.returncode == 4
+        return done.stderr
+
+    def change(self, n):
+        """Transactions of all kinds, some rolled back."""
+        t = self.table
+        for i in range(n):
+            self.shop.sql(f"INSERT INTO {t} SELECT g, 'new', 'x', {i}, now(), NULL FROM generate_series((SELECT max(id) FROM {t}) + 1, (SELECT max(id) FROM {t}) + 20) g; "
+                          f"UPDATE {t} SET status = 'paid|' || {i} WHERE id % 7 = {i % 7}; DELETE FROM {t} WHERE id % 50 = {i % 50}; "
+                          f"UPDATE {t} SET id = -id WHERE id % 97 = {i % 97}; BEGIN; DELETE FROM {t}; ROLLBACK; "
+                          f"UPDATE {t} SET amount = NULL, status = '' WHERE id % 11 = {i % 11}")
+
+
+def test_changes_follow_the_rows(shop, tmp_path):
+    p = Changes(shop, tmp_path, "follow")
+    p.same()
+    for n in (1, 3):
+        p.change(n)
+        p.same()
+    assert "0 differing rows" in p.leat("verify")
+    held = shop.sql("SELECT pg_current_wal_lsn() - confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'follow_slot'")
+    assert int(held) < 5000000
+    assert "op is 't', TRUNCATE" not in p.leat("status")
+
+
+def test_hand_over_under_writes_and_kills(shop, tmp_path):
+    """The rows are copied and the stream begins while others write; leat is killed five times, the server once."""
+    p = Changes(shop, tmp_path, "busy")
+    stop = threading.Event()
+    writer = threading.Thread(target=lambda: [p.change(1) for _ in iter(lambda: not stop.is_set(), False)])
+    writer.start()
+    try:
+        for i in range(5):
+            p.start()
+            time.sleep(0.3 + 0.4 * i)
+            p.kill()
+    finally:
+        stop.set()
+        writer.join()
+    p.same()
+    p.start()
+    time.sleep(8)  # more than twice the time-out: a quiet database is not a dead one
+    assert "PostgreSQL" not in (tmp_path / "log").read_text()
+    shop.stop(signal.SIGQUIT)  # as a crash: it recovers from its log
+    shop.start()
+    p.change(2)
+    time.sleep(1)
+    p.stop()
+    p.same()
+
+
+@pytest.mark.parametrize("fault", ["reset", "half_answer", "blackhole", "slow", "delay"])
+def test_changes_over_a_bad_network(shop, tmp_path, fault):
+    proxy = Proxy(shop.port)
+    p = Changes(shop, tmp_path, f"net_{fault}", proxy.port)
+    p.start()
+    time.sleep(1)
+    for _ in range(5):
+        p.change(1)
+        if fault in ("reset", "half_answer"):
+            getattr(proxy, fault)()
+        else:
+            proxy.fault = fault
+            time.sleep(0.5)
+            proxy.fault = None
+    p.stop()
+    p.same()
+    proxy.close()
+
+
+def test_a_table_whose_changes_would_not_say_all_is_refused(shop, tmp_path):
+    p = Changes(shop, tmp_path, "small")
+    shop.sql("ALTER TABLE small REPLICA IDENTITY DEFAULT")
+    assert "a large value of column 'status' that a change does not touch is not sent with it" in p.refused()
+    shop.sql("ALTER TABLE small REPLICA IDENTITY NOTHING")
+    assert "column 'id' of the source's key is not in the replica identity of table small" in p.refused()
+    shop.sql("ALTER TABLE small REPLICA IDENTITY FULL")
+    shop.sql("SELECT pg_create_logical_replication_slot('small_slot', 'pgoutput')")
+    assert "PostgreSQL has a replication slot 'small_slot' already, which is not this work folder's" in p.refused()
+    shop.sql("SELECT pg_drop_replication_slot('small_slot')")
+    p.same()
+    shop.sql("TRUNCATE small")
+    p.once()
+    assert "1 dead" in p.leat("status")

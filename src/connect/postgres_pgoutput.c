@@ -1,0 +1,251 @@
+#include "connect/postgres_pgoutput.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct reader { const uint8_t *at, *end; bool bad; };
+/* data NULL: NULL; unchanged: a large value that the change did not touch, and that is not sent. */
+struct value { const char *data; size_t length; bool unchanged; };
+
+static const uint8_t *take(struct reader *r, size_t n) {
+    if (r->bad || (size_t)(r->end - r->at) < n) {
+        r->bad = true;
+        return NULL;
+    }
+    const uint8_t *at = r->at;
+    r->at += n;
+    return at;
+}
+
+static uint64_t take_number(struct reader *r, size_t bytes) {
+    const uint8_t *at = take(r, bytes);
+    uint64_t n = 0;
+    for (size_t i = 0; at && i < bytes; i++) n = n << 8 | at[i];
+    return n;
+}
+
+static const char *take_text(struct reader *r) {
+    const uint8_t *end = r->bad ? NULL : memchr(r->at, 0, (size_t)(r->end - r->at));
+    if (!end) {
+        r->bad = true;
+        return "";
+    }
+    const char *text = (const char *)r->at;
+    r->at = end + 1;
+    return text;
+}
+
+const char *leat_pgoutput_name(const struct leat_source *source, size_t column) {
+    const char *renamed = source->source_names ? source->source_names[column] : NULL;
+    return renamed ? renamed : source->schema.fields[column].name;
+}
+
+/* ---- Rows to JSON ---- */
+
+/* As JSON spells a number: what PostgreSQL writes, but for NaN and infinities. */
+static bool is_number(struct value v) {
+    for (size_t i = 0; i < v.length; i++)
+        if (!v.data[i] || !strchr("0123456789+-.e", v.data[i])) return false;
+    return v.length > 0;
+}
+
+/* As PostgreSQL writes a bytea: \x and pairs of hexadecimal digits. */
+static bool is_hexadecimal(struct value v) {
+    if (v.length < 2 || v.length % 2 || v.data[0] != '\\' || v.data[1] != 'x') return false;
+    for (size_t i = 2; i < v.length; i++)
+        if (!isxdigit((unsigned char)v.data[i])) return false;
+    return true;
+}
+
+/* '\x6162' as a text that a BLOB is read from: \x61\x62. */
+static void put_blob(struct leat_buffer *out, struct value v) {
+    leat_put(out, "\"");
+    for (size_t i = 2; i + 1 < v.length; i += 2) leat_putf(out, "\\\\x%.2s", v.data + i);
+    leat_put(out, "\"");
+}
+
+static void put_value(struct leat_buffer *out, struct leat_type type, struct value v) {
+    bool number = type.kind >= LEAT_TINYINT && type.kind <= LEAT_DECIMAL;
+    if (!v.data) leat_put(out, "null");
+    else if (type.kind == LEAT_BOOLEAN && v.length == 1) leat_put(out, *v.data == 't' ? "true" : "false");
+    else if (number && is_number(v)) leat_putn(out, v.data, v.length);
+    else if (type.kind == LEAT_BLOB && is_hexadecimal(v)) put_blob(out, v);
+    else leat_put_json_string(out, v.data, v.length);
+}
+
+static bool is_key(const struct leat_source *source, size_t column) {
+    for (size_t i = 0; i < source->primary_key_count; i++)
+        if (source->primary_key[i] == (int)column) return true;
+    return false;
+}
+
+/* values: by declared column. */
+static void put_event(struct leat_buffer *out, const struct leat_source *source, char op, const struct value *values) {
+    bool gone = op == 'd', any = false;
+    leat_putf(out, "{\"op\":\"%c\",\"%s\":{", op, gone ? "before" : "after");
+    for (size_t i = 0; i < source->value_count; i++) {
+        const char *name = leat_pgoutput_name(source, i);
+        if (gone && !is_key(source, i)) continue;
+        if (any) leat_put(out, ",");
+        leat_put_json_string(out, name, strlen(name));
+        leat_put(out, ":");
+        put_value(out, source->schema.fields[i].type, values[i]);
+        any = true;
+    }
+    leat_put(out, "}}\n");
+}
+
+/* ---- Messages ---- */
+
+static bool is_ours(const struct leat_pgoutput *p, const char *schema, const char *table) {
+    return strcmp(table, p->table) == 0 && (!p->schema || strcmp(schema, p->schema) == 0);
+}
+
+static void read_relation(struct leat_pgoutput *p, struct reader *r) {
+    uint32_t number = (uint32_t)take_number(r, 4);
+    const char *schema = take_text(r), *table = take_text(r);
+    take(r, 1);
+    size_t count = take_number(r, 2);
+    if (count > LEAT_PGOUTPUT_COLUMNS_MAX) r->bad = true;
+    if (r->bad || !is_ours(p, schema, table)) return;
+    p->relation = number;
+    p->column_count = count;
+    for (size_t i = 0; i < count && !r->bad; i++) {
+        take(r, 1);
+        const char *name = take_text(r);
+        take(r, 8);
+        p->column[i] = -1;
+        for (size_t k = 0; k < p->source->value_count; k++)
+            if (strcmp(leat_pgoutput_name(p->source, k), name) == 0) p->column[i] = (int)k;
+    }
+}
+
+static void read_tuple(const struct leat_pgoutput *p, struct reader *r, struct value *values) {
+    size_t count = take_number(r, 2);
+    if (count != p->column_count) r->bad = true;
+    memset(values, 0, p->source->value_count * sizeof *values);
+    for (size_t i = 0; i < count && !r->bad; i++) {
+        struct value v = {0};
+        uint64_t kind = take_number(r, 1);
+        if (kind == 'u') v.unchanged = true;
+        else if (kind == 't') {
+            v.length = take_number(r, 4);
+            v.data = (const char *)take(r, v.length);
+        } else if (kind != 'n') r->bad = true;
+        if (p->column[i] >= 0) values[p->column[i]] = v;
+    }
+}
+
+static bool key_differs(const struct leat_source *source, const struct value *a, const struct value *b) {
+    for (size_t i = 0; i < source->value_count; i++)
+        if (is_key(source, i) && (a[i].length != b[i].length || memcmp(a[i].data ? a[i].data : "", b[i].data ? b[i].data : "", a[i].length) != 0))
+            return true;
+    return false;
+}
+
+/* What the change did not touch is in the old row, where the table's REPLICA IDENTITY is FULL; else it is not known here, which is told as an event
+ * that nobody can take for a row. */
+static const char *fill_unchanged(const struct leat_source *source, struct value *now, const struct value *old) {
+    for (size_t i = 0; i < source->value_count; i++) {
+        if (!now[i].unchanged) continue;
+        if (!old || old[i].unchanged) return leat_pgoutput_name(source, i);
+        now[i] = old[i];
+    }
+    return NULL;
+}
+
+static void read_change(struct leat_pgoutput *p, struct reader *r, char kind, struct leat_buffer *out) {
+    if ((uint32_t)take_number(r, 4) != p->relation || r->bad) return;
+    size_t columns = p->source->value_count + 1;
+    struct value *now = leat_alloc(2 * columns * sizeof *now), *old = now + columns;
+    uint64_t part = take_number(r, 1);
+    bool has_old = part == 'K' || part == 'O';
+    if (has_old) {
+        read_tuple(p, r, old);
+        if (kind != 'D') part = take_number(r, 1);
+    }
+    if (kind != 'D') {
+        if (part != 'N') r->bad = true;
+        read_tuple(p, r, now);
+    }
+    if (!r->bad && has_old && (kind == 'D' || key_differs(p->source, old, now))) put_event(out, p->source, 'd', old);
+    if (!r->bad && kind != 'D') {
+        const char *unknown = fill_unchanged(p->source, now, has_old ? old : NULL);
+        if (unknown) leat_putf(out, "{\"op\":\"unknown column\",\"column\":\"%s\",\"cure\":\"ALTER TABLE ... REPLICA IDENTITY FULL\"}\n", unknown);
+        else put_event(out, p->source, kind == 'I' ? 'c' : 'u', now);
+    }
+    free(now);
+}
+
+static void read_truncate(const struct leat_pgoutput *p, struct reader *r, struct leat_buffer *out) {
+    uint64_t count = take_number(r, 4);
+    take(r, 1);
+    for (; count > 0 && !r->bad; count--)
+        if ((uint32_t)take_number(r, 4) == p->relation) leat_put(out, "{\"op\":\"t\"}\n");
+}
+
+enum leat_status leat_pgoutput_read(struct leat_pgoutput *p, const char *message, size_t length, struct leat_buffer *out, struct leat_error *err) {
+    struct reader r = {.at = (const uint8_t *)message, .end = (const uint8_t *)message + length};
+    char kind = (char)take_number(&r, 1);
+    switch (kind) {
+    case 'B':
+        take(&r, 20);
+        p->in_transaction = true;
+        break;
+    case 'C': {
+        take(&r, 9);
+        uint64_t end = take_number(&r, 8);
+        take(&r, 8);
+        if (!r.bad) p->end_lsn = end;
+        p->in_transaction = false;
+        break;
+    }
+    case 'R': read_relation(p, &r); break;
+    case 'I':
+    case 'U':
+    case 'D': read_change(p, &r, kind, out); break;
+    case 'T': read_truncate(p, &r, out); break;
+    default: break; /* types, origins, messages: nothing of the table's rows */
+    }
+    return r.bad ? leat_fail(err, LEAT_CORRUPT, "PostgreSQL: a change message '%c' of %zu bytes is not laid out as the protocol says", kind, length)
+                 : LEAT_OK;
+}
+
+/* ---- COPY ---- */
+
+/* A field of COPY's text format, its escapes undone in place of `to`. */
+static struct value read_field(const char *from, const char *end, char *to) {
+    static const char letters[] = "bfnrtv", bytes[] = "\b\f\n\r\t\v";
+    if (end - from == 2 && from[0] == '\\' && from[1] == 'N') return (struct value){0};
+    struct value v = {.data = to};
+    for (; from < end; from++) {
+        if (*from == '\\' && from + 1 < end) {
+            const char *letter = strchr(letters, *++from);
+            *to++ = letter && *letter ? bytes[letter - letters] : *from;
+        } else {
+            *to++ = *from;
+        }
+    }
+    v.length = (size_t)(to - v.data);
+    return v;
+}
+
+enum leat_status leat_pgoutput_copied(const struct leat_source *source, const char *line, size_t length, struct leat_buffer *out,
+                                      struct leat_error *err) {
+    size_t count = source->value_count, found = 0;
+    struct value *values = leat_alloc((count + 1) * sizeof *values);
+    char *plain = leat_alloc(length + 1), *to = plain;
+    const char *end = length && line[length - 1] == '\n' ? line + length - 1 : line + length;
+    for (const char *from = line; from <= end && found <= count; found++) {
+        const char *tab = memchr(from, '\t', (size_t)(end - from));
+        if (found < count) values[found] = read_field(from, tab ? tab : end, to);
+        if (found < count && values[found].data) to += values[found].length;
+        from = tab ? tab + 1 : end + 1;
+    }
+    enum leat_status st = found == count ? LEAT_OK : leat_fail(err, LEAT_CORRUPT, "PostgreSQL: a copied row has not %zu fields", count);
+    if (st == LEAT_OK) put_event(out, source, 'r', values);
+    free(plain);
+    free(values);
+    return st;
+}
