@@ -19,6 +19,7 @@ from cassandra.cluster import NoHostAvailable  # noqa: E402
 from cassandra_server import cassandra_server  # noqa: E402,F401 (a fixture)
 from tcp_proxy import Proxy  # noqa: E402
 
+FAULTS = int(os.environ.get("LEAT_FAULTS", "5"))  # of each kind; soak: 100
 LEAT = str(pathlib.Path(os.environ.get("LEAT", "build/dev/leat")).resolve())
 SOURCE = """SET retry_backoff = INTERVAL '100' MILLISECOND;
 CREATE SOURCE events (id BIGINT NOT NULL, status VARCHAR, amount DECIMAL(18,2), event_time TIMESTAMP NOT NULL)
@@ -268,13 +269,13 @@ def test_a_dead_cassandra_delays_only_its_own_sink(cassandra_server, session, tm
 
 @pytest.mark.parametrize("fault", ["reset", "half_answer", "blackhole", "slow", "delay"])
 def test_network(cassandra_server, session, tmp_path, fault):  # noqa: F811
-    """Five times each, under load; afterwards leat's memory is what it was and Cassandra has the table."""
+    """So many times each, under load; afterwards leat's memory is what it was and Cassandra has the table."""
     proxy = Proxy(cassandra_server.port)
     p = Project(tmp_path, sink(proxy.address, f"net_{fault}"))
     p.events(1000)
     p.start()
     wait_for(lambda: proxy.accepted > 0, "it connects")
-    for _ in range(5):
+    for _ in range(FAULTS):
         p.events(800)
         time.sleep(0.3)
         if fault in ("reset", "half_answer"):

@@ -13,6 +13,7 @@ deltalake = pytest.importorskip("deltalake")
 
 from tcp_proxy import Proxy  # noqa: E402
 
+FAULTS = int(os.environ.get("LEAT_FAULTS", "5"))  # of each kind; soak: 100
 LEAT = str(pathlib.Path(os.environ.get("LEAT", "build/dev/leat")).resolve())
 
 
@@ -226,7 +227,7 @@ def test_changes_over_a_bad_network(shop, tmp_path, fault):
     p = Changes(shop, tmp_path, f"net_{fault}", proxy.port)
     p.start()
     time.sleep(1)
-    for _ in range(5):
+    for _ in range(FAULTS):
         p.change(1)
         if fault in ("reset", "half_answer"):
             getattr(proxy, fault)()
