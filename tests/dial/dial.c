@@ -2,7 +2,8 @@
  * 1 s -> 1 day -> 10 s -> suspended -> 1 s, and on the way, drawn, to a schedule and back or to another query and back. Records come all the
  * time, out of order, twice, late; the catalogue changes. In the middle of each change the process is killed, after a drawn number of calls
  * that write, often again in the start that follows. After each: verify prints 0 differing rows; an append-only table that nobody turns, and
- * whose rows carry their place, has had every record once and nothing taken back; a change without waiting input has written nothing
+ * whose rows carry their place, has had every record once and nothing taken back; what sinks recorded of that table and of the one that
+ * is turned, added up, is the table, every change once; a change without waiting input has written nothing
  * to tables that stay. */
 #include <malloc.h>
 #include <stdio.h>
@@ -76,6 +77,12 @@ static void write_file(const struct run *r, const char *name, const char *text, 
     if (!file || fputs(text, file) < 0 || fclose(file) != 0) die(path);
 }
 
+static void put_sinks(const struct run *r, struct leat_buffer *sql) {
+    leat_put(sql, "CREATE SINK raw_out FROM raw WITH (connector = 'file', path = 'raw.out', start = 'snapshot');\n");
+    if (strcmp(r->name, "raw") == 0) return;
+    leat_putf(sql, "CREATE SINK turned_out FROM %s WITH (connector = 'file', path = 'turned.out', on_retract = 'send', start = 'snapshot');\n", r->name);
+}
+
 /* The example as it stands, but for: streams, and a table whose rows carry their place. */
 static void write_retail(struct run *r) {
     static const char schedule[] = "SCHEDULE CRON '0 2 * * *' AT TIME ZONE 'Europe/London'", source[] = ")\nWITH (connector = 'file', path = '${RETAIL_LINES}'";
@@ -91,6 +98,7 @@ static void write_retail(struct run *r) {
         at += is_schedule ? strlen(schedule) : is_source ? strlen(source) : 1;
     }
     leat_put(&sql, "CREATE MATERIALIZED TABLE raw FRESHNESS = INTERVAL '1' SECOND AS SELECT part, place, InvoiceNo AS invoice FROM lines;\n");
+    put_sinks(r, &sql);
     write_file(r, "project.sql", sql.data, "w");
     write_file(r, "in/lines.csv", "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n", "w");
     snprintf(lines, sizeof lines, "%s/in/lines*.csv", r->dir);
@@ -126,6 +134,7 @@ static void write_project(struct run *r) {
             leat_putf(&sql, "CREATE MATERIALIZED TABLE %s -- turned\n  FRESHNESS = INTERVAL '1' SECOND%s\nAS %s;\n", names[t], extra[t], queries[t]);
     if (strstr(sql.data, "TABLE latest"))
         leat_putf(&sql, "CREATE MATERIALIZED TABLE over FRESHNESS = INTERVAL '%u' SECOND AS %s;\n", chance(r, 50) ? 1 : 3, over);
+    put_sinks(r, &sql);
     write_file(r, "project.sql", sql.data, "w");
     leat_buffer_deinit(&sql);
 }
@@ -251,6 +260,36 @@ static enum leat_status check_raw(struct run *r, struct leat_error *err) {
     return st;
 }
 
+/* One spelling of times and of decimals' last zeros. */
+#define NORMAL(json)                                                                                                                        \
+    "regexp_replace(regexp_replace(regexp_replace(" json ", '([0-9]{2})T([0-9]{2}:)', '\\1 \\2', 'g'), '(\\.[0-9]*[1-9])0+([,}])', "             \
+    "'\\1\\2', 'g'), '\\.0+([,}])', '\\1', 'g')"
+
+/* Changes that a sink's file lacks or has too often, and lines that are there twice or out of order. */
+static enum leat_status check_sink(struct run *r, const char *file, const char *table, struct leat_error *err) {
+    int64_t wrong = 0;
+    char path[400];
+    snprintf(path, sizeof path, "%s/%s", r->dir, file);
+    if (!leat_io_exists(leat_io_real(), path)) return LEAT_OK; /* nothing was to be told yet; the fold of a later turn shows it */
+    char *sql = leat_asprintf(
+        "WITH l AS (SELECT id, kind, " NORMAL("CAST(\"row\" AS VARCHAR)") " AS r, lag(id) OVER () AS before FROM read_json('%s', format = 'newline_delimited', "
+        "columns = {id: 'VARCHAR', kind: 'VARCHAR', \"row\": 'JSON'})), f AS (SELECT r, CAST(sum(CASE kind WHEN 'append' THEN 1 ELSE -1 END) AS BIGINT) AS n "
+        "FROM l GROUP BY 1 HAVING n <> 0), t AS (SELECT " NORMAL("CAST(to_json(t) AS VARCHAR)") " AS r, count(*) AS n FROM %s t GROUP BY 1) "
+        "SELECT (SELECT count(*) FROM ((FROM f EXCEPT FROM t) UNION ALL (FROM t EXCEPT FROM f))) + "
+        "(SELECT count(*) - count(DISTINCT id) + count(*) FILTER (WHERE id <= before) FROM l)",
+        path, table);
+    enum leat_status st = number_of(r, sql, &wrong, err);
+    if (st == LEAT_OK && wrong) st = leat_fail(err, LEAT_CONFLICT, "what the sink recorded of %s differs from it in %lld places", table, (long long)wrong);
+    free(sql);
+    return st;
+}
+
+static enum leat_status check_sinks(struct run *r, struct leat_error *err) {
+    leat_engine_deliver(r->engine);
+    enum leat_status st = check_sink(r, "raw.out", "raw", err);
+    return st == LEAT_OK && strcmp(r->name, "raw") != 0 ? check_sink(r, "turned.out", r->name, err) : st;
+}
+
 static enum leat_status verify(struct run *r, struct leat_error *err) {
     struct leat_buffer text = {0};
     uint64_t differing = 0;
@@ -356,6 +395,7 @@ static enum leat_status turn(struct run *r, size_t which, struct leat_error *err
     if (st == LEAT_OK) st = catch_up(r, err);
     if (st == LEAT_OK) st = verify(r, err);
     if (st == LEAT_OK && !(r->table == 0 && which == 2)) st = check_raw(r, err);
+    if (st == LEAT_OK) st = check_sinks(r, err);
     changes_done++;
     if (verbose) printf("  %s: %s\n", sql, st == LEAT_OK ? "holds" : err->text);
     if (st != LEAT_OK) leat_prepend(err, "%s", sql);
