@@ -13,6 +13,7 @@ static const struct leat_command *const COMMANDS[] = {
     &leat_command_verify, &leat_command_restate, &leat_command_advise,
     &leat_command_rehearse, &leat_command_diff, &leat_command_cost, &leat_command_feed, &leat_command_generate, &leat_command_reference,
     &leat_command_pin, &leat_command_new,
+    &leat_command_connectors,
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS, OPTIONS_MAX = 64, ARGUMENTS_MAX = 64 };
 

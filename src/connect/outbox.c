@@ -5,9 +5,9 @@
  *    4  4  key bytes
  *    8 16  hash of the row
  *   24     key, then payload
- * Its number is its offset in the log, its sequence 2 * number, + 1 where it brings a row. A block's position is the mark of its batch
- * << 1, + 1 if the batch goes on in the next block: an end that is odd is a batch cut short by a crash. Its header holds the number of the
- * batch's first record (8 bytes), from which on it then is void. */
+ * Its number is its offset in the log, its sequence 2 * number, + 1 where it brings a row. A block's header holds the number of its batch's
+ * first record (8 bytes) and the batch's mark (8). Its position is the mark of the last complete batch << 1, + 1 if the block's own batch goes
+ * on behind it: an end that is odd is a batch cut short by a crash, which is void from its first record on. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,9 +21,14 @@
 
 enum leat_status leat_outbox_alive(struct leat_outbox *box, struct leat_error *err) {
     if (!atomic_load(&box->failed)) return LEAT_OK;
-    leat_fail(err, LEAT_IO, "%s: a failed fsync; restart leat to recover from what is durable", box->dir);
-    if (err) err->fatal = true;
-    return LEAT_IO;
+    *err = box->failure;
+    return err->status;
+}
+
+void leat_outbox_fail(struct leat_outbox *box, const struct leat_error *err) {
+    if (!err->fatal || atomic_load(&box->failed)) return;
+    box->failure = *err;
+    atomic_store(&box->failed, 1);
 }
 
 /* ---- progress ---------------------------------------------------------------------------------------------------------- */
@@ -34,11 +39,10 @@ enum leat_status leat_outbox_save(struct leat_outbox *box, uint64_t confirmed, s
     for (size_t i = 0; i < box->void_count; i++)
         if (box->voids[i].to > confirmed)
             json_array_append_new(voids, json_pack("[I,I]", (json_int_t)box->voids[i].from, (json_int_t)box->voids[i].to));
-    json_t *progress = json_pack("{s:I,s:I,s:I,s:o}", "confirmed", (json_int_t)confirmed, "delivered", (json_int_t)box->delivered, "dead",
-                                 (json_int_t)box->dead_count, "void", voids);
+    json_t *progress = json_pack("{s:I,s:I,s:o}", "confirmed", (json_int_t)confirmed, "delivered", (json_int_t)box->delivered, "void", voids);
     char *text = json_dumps(progress, JSON_COMPACT);
     enum leat_status st = leat_io_write_durable(box->env.io, path, text, strlen(text), true, err);
-    if (st != LEAT_OK && err && err->fatal) atomic_store(&box->failed, 1);
+    if (st != LEAT_OK) leat_outbox_fail(box, err);
     free(text);
     json_decref(progress);
     free(path);
@@ -59,7 +63,6 @@ static enum leat_status load_progress(struct leat_outbox *box, struct leat_error
         size_t i;
         box->saved = box->confirmed = (uint64_t)json_integer_value(json_object_get(progress, "confirmed"));
         box->delivered = (uint64_t)json_integer_value(json_object_get(progress, "delivered"));
-        box->dead_count = (uint64_t)json_integer_value(json_object_get(progress, "dead"));
         json_array_foreach(json_object_get(progress, "void"), i, item)
             add_void(box, (uint64_t)json_integer_value(json_array_get(item, 0)), (uint64_t)json_integer_value(json_array_get(item, 1)));
         if (!progress) st = leat_fail(err, LEAT_CORRUPT, "%s is not JSON", path);
@@ -80,23 +83,43 @@ static const struct leat_log_end *log_end(const struct leat_log *log) {
     return count ? &ends[0] : NULL;
 }
 
+struct leat_batch { uint64_t first, mark; };
+
+static enum leat_status read_batch(const struct leat_outbox *box, const struct leat_block *block, struct leat_batch *out, struct leat_error *err) {
+    if (block->header_length != sizeof *out)
+        return leat_fail(err, LEAT_CORRUPT, "%s/log: a block at %llu that does not say what batch it is of", box->dir,
+                         (unsigned long long)block->base_offset);
+    memcpy(out, block->header, sizeof *out);
+    return LEAT_OK;
+}
+
 /* A crash cut a batch short: the records it left are void, which is made durable before anything else. */
 static enum leat_status void_rest(struct leat_outbox *box, const struct leat_log_end *end, struct leat_error *err) {
     struct leat_log_cursor *cursor;
     struct leat_block block;
-    uint64_t from = 0;
+    struct leat_batch batch = {0};
     enum leat_status st = leat_log_read(box->log, 0, end->next_offset - 1, end->next_offset, &cursor, err);
     if (st != LEAT_OK) return st;
     st = leat_log_next(cursor, &block, err);
-    if (st == LEAT_OK && block.header_length != sizeof from)
-        st = leat_fail(err, LEAT_CORRUPT, "%s/log: an incomplete batch that does not say where it began", box->dir);
-    if (st == LEAT_OK) memcpy(&from, block.header, sizeof from);
+    if (st == LEAT_OK) st = read_batch(box, &block, &batch, err);
     leat_log_cursor_close(cursor);
     if (st != LEAT_OK) return st;
     for (size_t i = 0; i < box->void_count; i++)
-        if (box->voids[i].from == from && box->voids[i].to == end->next_offset) return LEAT_OK;
-    add_void(box, from, end->next_offset);
+        if (box->voids[i].from == batch.first && box->voids[i].to == end->next_offset) return LEAT_OK;
+    add_void(box, batch.first, end->next_offset);
     return leat_outbox_save(box, box->confirmed, err);
+}
+
+/* Since when the oldest one waits. */
+static enum leat_status note_oldest(struct leat_outbox *box, struct leat_error *err) {
+    struct leat_log_cursor *cursor;
+    struct leat_block block;
+    if (box->confirmed == box->published) return LEAT_OK;
+    enum leat_status st = leat_log_read(box->log, 0, box->confirmed, box->published, &cursor, err);
+    if (st != LEAT_OK) return st;
+    if ((st = leat_log_next(cursor, &block, err)) == LEAT_OK) box->since_us = block.arrival_us;
+    leat_log_cursor_close(cursor);
+    return st == LEAT_END ? LEAT_OK : st;
 }
 
 static enum leat_status open_logs(struct leat_outbox *box, const struct leat_outbox_options *options, struct leat_error *err) {
@@ -107,7 +130,9 @@ static enum leat_status open_logs(struct leat_outbox *box, const struct leat_out
     free(log);
     free(dead);
     if (st != LEAT_OK) return st;
-    const struct leat_log_end *end = log_end(box->log);
+    const struct leat_log_end *end = log_end(box->dead);
+    box->dead_count = end ? end->next_offset : 0;
+    end = log_end(box->log);
     if (!end) {
         uint64_t first = (uint64_t)(options->begin_us > 0 ? options->begin_us : 0) / 2;
         if (box->confirmed > first) first = box->confirmed; /* its log was empty: numbers are never given twice */
@@ -122,7 +147,8 @@ static enum leat_status open_logs(struct leat_outbox *box, const struct leat_out
                          (unsigned long long)box->confirmed, (unsigned long long)end->next_offset);
     uint64_t first = leat_log_first_offset(box->log, 0);
     if (box->confirmed < first) box->confirmed = first;
-    return end->position & 1 ? void_rest(box, end, err) : LEAT_OK;
+    st = end->position & 1 ? void_rest(box, end, err) : LEAT_OK;
+    return st == LEAT_OK ? note_oldest(box, err) : st;
 }
 
 enum leat_status leat_outbox_open(struct leat_env *env, const char *dir, const struct leat_outbox_options *options, struct leat_sink *sink,
@@ -174,16 +200,17 @@ uint64_t leat_outbox_next_sequence(const struct leat_outbox *box, enum leat_effe
 
 /* The records gathered so far as a block; last: the batch ends with them. */
 static enum leat_status put_block(struct leat_outbox *box, uint64_t mark, bool last, struct leat_error *err) {
+    const struct leat_batch batch = {box->batch_first, mark};
     struct leat_block block = {.base_offset = box->next - box->gathered,
                                .record_count = box->gathered,
                                .arrival_us = box->clock_us,
-                               .position = mark << 1 | !last,
+                               .position = last ? mark << 1 : box->mark << 1 | 1,
                                .payload = box->payload.data ? box->payload.data : "",
                                .starts = box->starts,
                                .ends = box->ends,
                                .payload_bytes = box->payload.length,
-                               .header = (const char *)&box->batch_first,
-                               .header_length = sizeof box->batch_first};
+                               .header = (const char *)&batch,
+                               .header_length = sizeof batch};
     leat_outbox_lock(box);
     enum leat_status st = leat_log_append(box->log, &block, err);
     leat_outbox_unlock(box);
@@ -254,10 +281,11 @@ enum leat_status leat_outbox_visit(struct leat_outbox *box, uint64_t mark, void 
     leat_outbox_lock(box);
     enum leat_status st = leat_log_read(box->log, 0, leat_log_first_offset(box->log, 0), box->published, &cursor, err);
     if (st == LEAT_OK) {
-        while ((st = leat_log_next(cursor, &block, err)) == LEAT_OK)
-            for (uint32_t i = 0; i < block.record_count && block.position >> 1 > mark; i++) {
+        struct leat_batch batch;
+        while ((st = leat_log_next(cursor, &block, err)) == LEAT_OK && (st = read_batch(box, &block, &batch, err)) == LEAT_OK)
+            for (uint32_t i = 0; i < block.record_count && batch.mark > mark; i++) {
                 const char *record = block.payload + block.starts[i];
-                struct leat_outbox_effect effect = {.mark = block.position >> 1, .key = record + LEAT_EFFECT_HEAD_BYTES};
+                struct leat_outbox_effect effect = {.mark = batch.mark, .key = record + LEAT_EFFECT_HEAD_BYTES};
                 uint32_t head[2];
                 memcpy(head, record, sizeof head);
                 memcpy(&effect.row, record + sizeof head, sizeof effect.row);
@@ -278,7 +306,9 @@ static enum leat_status first_above(struct leat_outbox *box, uint64_t mark, uint
     *number = upto;
     enum leat_status st = leat_log_read(box->log, 0, leat_log_first_offset(box->log, 0), upto, &cursor, err);
     if (st != LEAT_OK) return st;
-    while ((st = leat_log_next(cursor, &block, err)) == LEAT_OK && block.position >> 1 <= mark) {}
+    struct leat_batch batch = {0};
+    while (batch.mark <= mark && (st = leat_log_next(cursor, &block, err)) == LEAT_OK)
+        if ((st = read_batch(box, &block, &batch, err)) != LEAT_OK) break;
     if (st == LEAT_OK) *number = block.base_offset;
     leat_log_cursor_close(cursor);
     return st == LEAT_END ? LEAT_OK : st;

@@ -33,6 +33,8 @@ uint64_t leat_outbox_next_sequence(const struct leat_outbox *, enum leat_effect_
 /* Adds an effect (sequence as just told) to the batch. row: hash of the whole row, to know it again (leat_outbox_visit). The bytes are
  * copied. LIMIT: more than LEAT_RECORD_BYTES_MAX. */
 enum leat_status leat_outbox_append(struct leat_outbox *, uint64_t mark, const struct leat_effect *, struct leat_hash128 row, struct leat_error *) LEAT_MUST;
+/* A dead letter at once, instead of leat_outbox_append: it cannot be made or kept. Of a long payload the beginning. Durable on return. */
+enum leat_status leat_outbox_reject(struct leat_outbox *, const struct leat_effect *, const char *reason, struct leat_error *) LEAT_MUST;
 /* Ends the batch, which may be empty (then the mark alone is kept). */
 enum leat_status leat_outbox_complete(struct leat_outbox *, uint64_t mark, int64_t clock_us, struct leat_error *) LEAT_MUST;
 /* Makes what is complete durable and wakes the thread. err->fatal also when the sink's thread met a failed fsync. */

@@ -7,6 +7,7 @@
 
 #define PIECE_BYTES (4 * LEAT_MIB)
 #define PIECE_EFFECTS 8192
+#define KEPT_PAYLOAD_BYTES (64 * LEAT_KIB) /* of an effect that was too long */
 #define SAVE_INTERVAL_US INT64_C(1000000)
 
 void leat_outbox_lock(struct leat_outbox *box) {
@@ -87,7 +88,6 @@ static enum leat_status bury(struct leat_outbox *box, const struct leat_effect *
     struct leat_buffer record = {0};
     int64_t now = box->env.clock->now_us(box->env.clock);
     uint32_t kind = effect->kind, reason_bytes = (uint32_t)strlen(reason), start = 0, end;
-    size_t count;
     leat_putn(&record, (const char *)&effect->sequence, 8);
     leat_putn(&record, (const char *)&now, 8);
     leat_putn(&record, (const char *)&kind, 4);
@@ -96,26 +96,30 @@ static enum leat_status bury(struct leat_outbox *box, const struct leat_effect *
     put_payload_text(box, effect, &record);
     end = (uint32_t)record.length;
     leat_outbox_lock(box);
-    const struct leat_log_end *ends = leat_log_ends(box->dead, &count);
-    const struct leat_block block = {.base_offset = count ? ends[0].next_offset : 0, .record_count = 1, .arrival_us = now, .payload = record.data,
+    const struct leat_block block = {.base_offset = box->dead_count, .record_count = 1, .arrival_us = now, .payload = record.data,
                                      .starts = &start, .ends = &end, .payload_bytes = record.length};
     enum leat_status st = leat_log_append(box->dead, &block, err);
     if (st == LEAT_OK) st = leat_log_sync(box->dead, err);
-    if (st != LEAT_OK && err->fatal) atomic_store(&box->failed, 1);
+    if (st != LEAT_OK) leat_outbox_fail(box, err);
     if (st == LEAT_OK) box->dead_count++;
     leat_outbox_unlock(box);
     leat_buffer_deinit(&record);
     return st;
 }
 
+enum leat_status leat_outbox_reject(struct leat_outbox *box, const struct leat_effect *effect, const char *reason, struct leat_error *err) {
+    struct leat_effect kept = *effect;
+    if (box->options.typed && kept.payload_bytes > KEPT_PAYLOAD_BYTES) kept.payload_bytes = 0; /* half of it is nothing */
+    if (kept.payload_bytes > KEPT_PAYLOAD_BYTES) kept.payload_bytes = KEPT_PAYLOAD_BYTES;
+    return bury(box, &kept, reason, err);
+}
+
 enum leat_status leat_outbox_dead(struct leat_outbox *box, uint64_t from, enum leat_status (*visit)(void *, const struct leat_dead_letter *, struct leat_error *),
                                   void *context, uint64_t *next, struct leat_error *err) {
     struct leat_log_cursor *cursor;
     struct leat_block block;
-    size_t count;
     leat_outbox_lock(box);
-    const struct leat_log_end *ends = leat_log_ends(box->dead, &count);
-    uint64_t end = count ? ends[0].next_offset : 0, first = leat_log_first_offset(box->dead, 0);
+    uint64_t end = box->dead_count, first = leat_log_first_offset(box->dead, 0);
     *next = end;
     enum leat_status st = leat_log_read(box->dead, 0, from > first ? from : first, end, &cursor, err);
     if (st == LEAT_OK) {
@@ -177,6 +181,7 @@ static void advance(struct leat_outbox *box, size_t done, size_t delivered) {
     else if (done)
         box->confirmed = box->numbers[done - 1] + 1;
     box->delivered += delivered;
+    if (delivered) box->tries = 0; /* it goes on: the next wait is short */
     if (box->confirmed == box->published) {
         box->since_us = 0;
         box->revision++;
@@ -219,7 +224,7 @@ static void went_wrong(struct leat_outbox *box, const struct leat_error *err) {
     box->revision += first;
     leat_outbox_unlock(box);
     if (first) leat_log(&box->env, LEAT_LOG_WARN, "%s; tried again", err->text);
-    if (err->fatal) atomic_store(&box->failed, 1);
+    leat_outbox_fail(box, err);
 }
 
 static enum leat_status deliver_piece(struct leat_outbox *box, struct leat_error *err) {

@@ -36,6 +36,7 @@ struct leat_outbox {
     int tries;
     char error[256];
     atomic_int stop, failed;
+    struct leat_error failure;      /* set before `failed` is */
     bool running, started;
     pthread_t thread;
     struct leat_outbox_void *voids; /* changed only while opening */
@@ -51,6 +52,7 @@ struct leat_outbox {
 };
 
 enum leat_status leat_outbox_alive(struct leat_outbox *, struct leat_error *);
+void leat_outbox_fail(struct leat_outbox *, const struct leat_error *); /* a failed fsync, which stops the engine; the first is kept */
 enum leat_status leat_outbox_save(struct leat_outbox *, uint64_t confirmed, struct leat_error *);
 bool leat_outbox_is_void(const struct leat_outbox *, uint64_t number);
 

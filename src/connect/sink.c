@@ -9,7 +9,9 @@
 #include "project/tables.h"
 #include "state/row.h"
 
-static const struct leat_sink_ops *sinks[] = {&leat_sink_file, &leat_sink_cassandra, &leat_sink_kafka, NULL}; /* the last: leat_sinks_add */
+static const struct leat_sink_ops *sinks[] = {&leat_sink_file,  &leat_sink_webhook,   &leat_sink_postgres,
+                                              &leat_sink_kafka, &leat_sink_cassandra, &leat_sink_redis,
+                                              NULL}; /* the last: leat_sinks_add */
 enum { SINK_ROOM = sizeof sinks / sizeof *sinks };
 static size_t sink_count = SINK_ROOM - 1;
 
@@ -102,15 +104,11 @@ int64_t leat_sink_option_int(const struct leat_sink_def *def, const char *name, 
 static const struct leat_sink_ops *find_connector(const struct leat_sink_def *def, struct leat_diagnostics *diags) {
     const struct leat_option *option = option_of(def, "connector");
     const struct leat_sink_ops *ops = def->connector ? leat_sink_find(def->connector) : NULL;
-    struct leat_buffer all = {0};
     const char *names[SINK_ROOM];
     if (ops) return ops;
-    for (size_t i = 0; i < sink_count; i++) {
-        names[i] = sinks[i]->name;
-        leat_putf(&all, "%s%s", i ? ", " : "there are: ", names[i]);
-    }
+    for (size_t i = 0; i < sink_count; i++) names[i] = sinks[i]->name;
     const char *nearest = def->connector ? leat_nearest(def->connector, names, sink_count) : NULL;
-    char *hint = nearest ? leat_asprintf("did you mean '%s'?", nearest) : leat_strdup(all.data);
+    char *hint = nearest ? leat_asprintf("did you mean '%s'?", nearest) : leat_strdup("'leat connectors' lists them");
     if (!option)
         leat_diagnose(diags, def->place, false, hint, "sink '%s' has no connector", def->name);
     else if (option->secret)
@@ -118,7 +116,6 @@ static const struct leat_sink_ops *find_connector(const struct leat_sink_def *de
     else
         leat_diagnose(diags, option->place, false, hint, "there is no connector '%s' for sinks", def->connector);
     free(hint);
-    leat_buffer_deinit(&all);
     return NULL;
 }
 

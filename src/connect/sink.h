@@ -64,8 +64,8 @@ struct leat_sink_ops {
     void (*check)(const struct leat_sink_def *, const struct leat_table *, const struct leat_schema *schema, struct leat_diagnostics *);
     /* Connects lazily: an unreachable remote is no error here. */
     enum leat_status (*open)(const struct leat_sink_context *, struct leat_sink **out, struct leat_error *);
-    /* Appends the payload of a row. In the engine's thread; no waiting; nothing that deliver changes. Deterministic.
-     * NULL: typed values, read back by leat_effect_values. */
+    /* Appends the payload of a row. In the engine's thread; no waiting; nothing that deliver changes. Deterministic. INVALID, LIMIT: this
+     * row cannot be sent, which makes it a dead letter. NULL: typed values, read back by leat_effect_values. */
     enum leat_status (*encode)(struct leat_sink *, const struct leat_effect_row *, struct leat_buffer *payload, struct leat_error *);
     /* In the sink's thread; may wait, but gives up soon after *stop. Hands over effects in order; *confirmed: how many of them, from the
      * first, the remote has confirmed, whatever is returned. OK needs not confirm all. Failures are of three kinds:
@@ -81,7 +81,7 @@ struct leat_sink_ops {
 };
 struct leat_sink { const struct leat_sink_ops *ops; };
 
-extern const struct leat_sink_ops leat_sink_file, leat_sink_cassandra, leat_sink_kafka;
+extern const struct leat_sink_ops leat_sink_file, leat_sink_webhook, leat_sink_postgres, leat_sink_cassandra, leat_sink_redis, leat_sink_kafka;
 const struct leat_sink_ops *leat_sink_find(const char *name); /* NULL: unknown */
 const struct leat_sink_ops *const *leat_sinks(size_t *count);
 void leat_sinks_add(const struct leat_sink_ops *); /* one more, of a test program */

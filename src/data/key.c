@@ -351,3 +351,53 @@ int leat_key_compare(const struct leat_changes *a, size_t row_a, const uint16_t 
     }
     return 0;
 }
+
+/* ---- back to values ---- */
+
+static void take_interval(void *out, const char *bytes) {
+    struct interval v = {.days = (int8_t)bytes[7]};
+    int64_t months = (int8_t)bytes[6] < 0 ? -1 : 0;
+    memcpy(&months, bytes, 7);
+    memcpy(&v.micros, bytes + 8, 8);
+    v.months = (int32_t)months;
+    memcpy(out, &v, sizeof v);
+}
+
+/* One column's value; how many bytes it took, 0: they are not such a value. */
+static size_t take_value(const char *bytes, size_t n, struct leat_changes *out, uint16_t index) {
+    struct leat_column *column = &out->columns[index];
+    size_t size = leat_type_size(column->type), row = out->row_count;
+    if (n && *bytes == 0) {
+        leat_set_null(out, index, row);
+        return 1;
+    }
+    if (leat_type_is_string(column->type)) {
+        uint32_t length;
+        if (n < 5) return 0;
+        memcpy(&length, bytes + 1, 4);
+        if (n - 5 < length) return 0;
+        ((struct leat_string *)column->data)[row] = leat_string_of(leat_arena_copy(&out->strings, bytes + 5, length), length);
+        return 5 + (size_t)length;
+    }
+    if (n < 1 + size) return 0;
+    if (column->type.kind == LEAT_INTERVAL)
+        take_interval((char *)column->data + row * size, bytes + 1);
+    else
+        memcpy((char *)column->data + row * size, bytes + 1, size);
+    return 1 + size;
+}
+
+enum leat_status leat_key_decode(const char *bytes, size_t n, const uint16_t *columns, size_t count, struct leat_changes *out,
+                                 struct leat_error *err) {
+    size_t at = 0, taken = 1;
+    leat_changes_reserve(out, out->row_count + 1);
+    for (size_t c = 0; c < out->schema->field_count; c++) {
+        bool is_key = false;
+        for (size_t i = 0; i < count; i++) is_key |= columns[i] == c;
+        if (!is_key) leat_set_null(out, c, out->row_count);
+    }
+    for (size_t i = 0; i < count && taken; i++) at += taken = take_value(bytes + at, n - at, out, columns[i]);
+    if (!taken || at != n) return leat_fail(err, LEAT_CORRUPT, "a key that is not one of these columns");
+    out->row_count++;
+    return LEAT_OK;
+}

@@ -10,6 +10,9 @@
  * 1 value) then the fixed bytes, or 4 bytes of length and the bytes. Self-delimiting. */
 enum leat_status leat_key_encode(const struct leat_changes *c, size_t row, const uint16_t *columns, size_t count,
                                  struct leat_buffer *out, struct leat_error *err) LEAT_MUST;
+/* Appends to out a row with these values in the columns and NULL elsewhere. CORRUPT: bytes that leat_key_encode did not write for them. */
+enum leat_status leat_key_decode(const char *bytes, size_t n, const uint16_t *columns, size_t count, struct leat_changes *out,
+                                 struct leat_error *err) LEAT_MUST;
 struct leat_hash128 { uint64_t low, high; };
 /* 128-bit XXH3 of the canonical key of rows [from, from+n): of its encoding, or of the bytes where the key is one string column.
  * Equal keys of equal types get equal hashes. Checkpoints hold them. out: n entries. */

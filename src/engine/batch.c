@@ -283,6 +283,14 @@ enum leat_status leat_engine_view_texts(struct leat_engine *engine, struct leat_
         free(name);
         free(dir);
     }
+    for (size_t i = 0; i < engine->project->sink_count && st == LEAT_OK; i++) {
+        char *name = leat_asprintf("%s__dead", engine->project->sinks[i].name);
+        bool there;
+        leat_buffer_reset(&sql);
+        st = leat_effects_dead_select(engine, &engine->project->sinks[i], &sql, &there, err);
+        if (st == LEAT_OK && there) st = add_text(out, 0, name, sql.data, err);
+        free(name);
+    }
     leat_buffer_deinit(&sql);
     if (st == LEAT_OK) st = leat_pin_texts(engine, add_text, out, err);
     if (st != LEAT_OK) leat_view_texts_deinit(out);

@@ -185,6 +185,7 @@ void leat_effects_close(struct leat_engine *engine) {
         leat_outbox_close(e->outbox);
         if (e->sink) e->ops->close(e->sink);
         leat_effects_emit_deinit(e);
+        leat_effects_close_dead(e);
         free(e->dir);
         free(e->state_dir);
         free(e->identity);
@@ -348,8 +349,9 @@ enum leat_status leat_effects_step(struct leat_gtable *table, const struct leat_
 static enum leat_status replaced_one(struct leat_effects *e, const struct leat_changes *diff, uint64_t mark, struct leat_error *err) {
     bool fresh = leat_outbox_mark(e->outbox) == 0;
     enum leat_status st = LEAT_OK;
-    if (fresh ? e->def->snapshot : e->upserts || e->same_plan || e->def->send_retractions)
-        st = leat_effects_emit(e, fresh ? &e->table->pending : diff, mark, err);
+    if (fresh && e->def->snapshot) st = leat_effects_emit(e, &e->table->pending, mark, err);
+    if (!fresh && (e->upserts || e->same_plan || e->def->send_retractions))
+        st = leat_effects_emit_untold(e, diff, &e->table->pending, mark_of(e->table, e->table->committed_step), mark, err);
     return st == LEAT_OK ? complete(e, mark, err) : st;
 }
 
@@ -369,16 +371,23 @@ enum leat_status leat_effects_replaced(struct leat_gtable *table, const struct l
     return st;
 }
 
+/* From the version it knows to the current one; with spool_limit reached, later and from the same version on. */
+static enum leat_status tell_run(struct leat_effects *e, struct leat_error *err) {
+    struct leat_outbox_stats stats;
+    uint64_t mark = mark_of(e->table, delta_version(e->table)), last = leat_outbox_mark(e->outbox);
+    if (taken_in(e, mark)) return LEAT_OK;
+    leat_outbox_stats(e->outbox, &stats);
+    bool full = stats.waiting && stats.bytes > (uint64_t)leat_sink_option_int(e->def, "spool_limit", 0);
+    e->cut_version = full ? (int64_t)(last >> 1) - 1 : -1; /* shown; the mark says the same */
+    if (full) return LEAT_OK;
+    enum leat_status st = last ? emit_versions(e, (int64_t)(last >> 1) - 1, mark, err) : complete(e, mark, err);
+    return st == LEAT_OK ? leat_outbox_sync(e->outbox, err) : st;
+}
+
 enum leat_status leat_effects_ran(struct leat_gtable *table, struct leat_engine *engine, struct leat_error *err) {
     enum leat_status st = LEAT_OK;
-    for (size_t i = 0; i < engine->effects_count && st == LEAT_OK; i++) {
-        struct leat_effects *e = &engine->effects[i];
-        uint64_t mark = mark_of(table, delta_version(table)), last = leat_outbox_mark(e->outbox);
-        if (e->table != table || taken_in(e, mark)) continue;
-        if (leat_outbox_bytes(e->outbox) > (uint64_t)leat_sink_option_int(e->def, "spool_limit", 0)) continue; /* later, from the same version on */
-        st = last ? emit_versions(e, (int64_t)(last >> 1) - 1, mark, err) : complete(e, mark, err);
-        if (st == LEAT_OK) st = leat_outbox_sync(e->outbox, err);
-    }
+    for (size_t i = 0; i < engine->effects_count && st == LEAT_OK; i++)
+        if (engine->effects[i].table == table) st = tell_run(&engine->effects[i], err);
     return st;
 }
 
@@ -387,7 +396,7 @@ enum leat_status leat_effects_ran(struct leat_gtable *table, struct leat_engine 
 /* A new sink of a table that is there; one whose table was kept by steps until now, or runs again after a crash in between. */
 static enum leat_status begin_run(struct leat_effects *e, struct leat_error *err) {
     uint64_t last = leat_outbox_mark(e->outbox), mark = mark_of(e->table, delta_version(e->table));
-    if (last && mark_is_run(last)) return leat_effects_ran(e->table, e->engine, err);
+    if (last && mark_is_run(last)) return tell_run(e, err);
     return !last && e->def->snapshot ? emit_versions(e, -1, mark, err) : complete(e, mark, err);
 }
 
@@ -451,6 +460,19 @@ enum leat_status leat_effects_committed(struct leat_engine *engine, struct leat_
     return st;
 }
 
+enum leat_status leat_effects_catch_up(struct leat_engine *engine, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
+    for (size_t i = 0; i < engine->effects_count && st == LEAT_OK; i++) {
+        struct leat_effects *e = &engine->effects[i];
+        if (e->cut_version < 0) continue;
+        if (e->table->batch)
+            st = tell_run(e, err);
+        else if (!e->table->overwrite && !e->table->pending.row_count)
+            st = bound_spool(e, err);
+    }
+    return st;
+}
+
 void leat_effects_settle(struct leat_engine *engine) {
     for (size_t i = 0; i < engine->effects_count; i++) leat_outbox_settle(engine->effects[i].outbox);
 }
@@ -459,14 +481,25 @@ void leat_engine_deliver(struct leat_engine *engine) {
     leat_effects_settle(engine);
 }
 
+bool leat_effects_moved(struct leat_engine *engine) {
+    bool moved = false;
+    for (size_t i = 0; i < engine->effects_count; i++) {
+        struct leat_outbox_stats stats;
+        leat_outbox_stats(engine->effects[i].outbox, &stats);
+        moved |= stats.waiting || engine->effects[i].cut_version >= 0 || stats.revision != engine->effects[i].published_revision;
+    }
+    return moved;
+}
+
 /* ---- showing ----------------------------------------------------------------------------------------------------------- */
 
 json_t *leat_effects_json(struct leat_engine *engine) {
     json_t *list = json_array();
     for (size_t i = 0; i < engine->effects_count; i++) {
-        const struct leat_effects *e = &engine->effects[i];
+        struct leat_effects *e = &engine->effects[i];
         struct leat_outbox_stats stats;
         leat_outbox_stats(e->outbox, &stats);
+        e->published_revision = stats.revision;
         json_t *json = json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:i,s:b}", "name", e->def->name, "table", e->table->def->name, "connector",
                                  e->ops->name, "start", e->def->snapshot ? "snapshot" : "now", "guarantee", e->ops->guarantee, "waiting",
                                  (json_int_t)stats.waiting, "delivered", (json_int_t)stats.delivered, "dead", (json_int_t)stats.dead, "spool_bytes",

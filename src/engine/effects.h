@@ -27,13 +27,18 @@ struct leat_effects { /* of one sink */
     int64_t cut_version;                /* spool_limit: the version it knows, nothing is taken in; -1: not cut off */
     uint64_t cut_mark;
     uint64_t dead_kept;                 /* dead letters that the lake has */
+    struct leat_delta *dead;            /* opened when there are dead letters */
+    struct leat_schema dead_schema;
     uint64_t published_revision;        /* in status.json */
-    struct leat_delta *dead;
 };
 
 /* effects_emit.c: changes (of any weights) as one part of a batch; rows that go are left out where the sink ignores them. */
 enum leat_status leat_effects_emit(struct leat_effects *, const struct leat_changes *, uint64_t mark, struct leat_error *) LEAT_MUST;
+/* effects_told.c: the same for a table made anew: diff to the lake, whose version has the effects up to mark `since`; content: what it is now. */
+enum leat_status leat_effects_emit_untold(struct leat_effects *, const struct leat_changes *diff, const struct leat_changes *content, uint64_t since,
+                                          uint64_t mark, struct leat_error *) LEAT_MUST;
 void leat_effects_emit_init(struct leat_effects *);
 void leat_effects_emit_deinit(struct leat_effects *);
+void leat_effects_close_dead(struct leat_effects *); /* effects_dead.c */
 
 #endif

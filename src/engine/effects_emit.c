@@ -57,14 +57,18 @@ static enum leat_status emit(struct emission *m, enum leat_effect_kind kind, siz
     const struct leat_effect_row made = {kind, leat_outbox_next_sequence(e->outbox, kind), m->rows, row, old_row};
     enum leat_status st = put_key(m, row, err);
     if (st == LEAT_OK) st = put_payload(m, &made, err);
-    if (st != LEAT_OK) return leat_prepend(err, "sink \"%s\"", e->def->name);
     const struct leat_effect effect = {.sequence = made.sequence,
                                        .kind = kind,
                                        .key = m->key.data,
                                        .key_bytes = m->key.length,
                                        .payload = m->payload.data,
                                        .payload_bytes = m->payload.length};
-    return leat_outbox_append(e->outbox, m->mark, &effect, m->hashes[row], err);
+    if (st == LEAT_OK) st = leat_outbox_append(e->outbox, m->mark, &effect, m->hashes[row], err);
+    if (st == LEAT_OK) return st;
+    leat_prepend(err, "sink \"%s\"", e->def->name);
+    if (err->fatal || (st != LEAT_LIMIT && st != LEAT_INVALID)) return st;
+    const struct leat_error reason = *err; /* of this one alone */
+    return leat_outbox_reject(e->outbox, &effect, reason.text, err);
 }
 
 /* ---- by key ------------------------------------------------------------------------------------------------------------ */

@@ -461,6 +461,10 @@ bool leat_effects_gathers(const struct leat_gtable *);
 bool leat_effects_hold(const struct leat_group *); /* such a table depends on the group: no new records before that commit */
 bool leat_effects_want_commit(const struct leat_engine *); /* that commit is to be made now */
 void leat_effects_settle(struct leat_engine *);    /* waits until all is delivered, or sinks have failed */
+enum leat_status leat_effects_catch_up(struct leat_engine *, struct leat_error *) LEAT_MUST; /* sinks that were cut off and have delivered what waited */
+bool leat_effects_moved(struct leat_engine *);     /* since the last leat_effects_json: what people would want to know, or something waits */
+enum leat_status leat_effects_keep_dead(struct leat_engine *, struct leat_error *) LEAT_MUST; /* commits dead letters to the lake */
+enum leat_status leat_effects_dead_select(struct leat_engine *, const struct leat_sink_def *, struct leat_buffer *sql, bool *there, struct leat_error *) LEAT_MUST;
 json_t *leat_effects_json(struct leat_engine *);   /* for status; new reference */
 
 /* checkpoint.c */

@@ -236,6 +236,7 @@ enum leat_status leat_engine_run_once(struct leat_engine *engine, bool all, bool
     if (st == LEAT_OK) st = leat_checks_run(engine, true, err);
     engine->all = false;
     if (st == LEAT_OK) leat_effects_settle(engine);
+    if (st == LEAT_OK) st = leat_effects_keep_dead(engine, err);
     if (st == LEAT_OK && behind)
         st = leat_fail(err, LEAT_BUSY,
                        "source \"%s\": not all that is there could be read: nothing came for 30 seconds. What was read is in the tables; the next run goes "
@@ -261,6 +262,7 @@ static int64_t next_due(struct leat_engine *engine) {
         int64_t left = engine->references[s] ? INT64_MAX : leat_idle_left_us(&engine->sources[s]);
         if (left != INT64_MAX) due = earlier(due, leat_engine_now(engine) + left);
     }
+    if (leat_effects_moved(engine)) due = earlier(due, engine->status_due_us);
     if (leat_engine_has_late(engine)) due = earlier(due, engine->restate_due_us);
     due = earlier(due, leat_checks_next_due(engine));
     for (size_t t = 0; t < engine->project->table_count; t++)
@@ -341,6 +343,8 @@ enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *s
         if ((st = leat_restate_if_due(engine, err)) != LEAT_OK) break;
         if ((st = leat_engine_batch(engine, false, err)) != LEAT_OK) break;
         if ((st = leat_checks_run(engine, false, err)) != LEAT_OK) break;
+        if ((st = leat_effects_keep_dead(engine, err)) != LEAT_OK) break;
+        if ((st = leat_effects_catch_up(engine, err)) != LEAT_OK) break;
         if ((st = leat_control_serve(engine, err)) != LEAT_OK || leat_control_parked(engine)) break;
         if ((st = leat_engine_publish_status(engine, err)) != LEAT_OK) break;
         sleep_until_due(engine, got > 0);
@@ -356,7 +360,8 @@ enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *s
     leat_mailbox_close(engine);
     if (st == LEAT_OK) st = leat_engine_drain(engine, err);
     leat_live_stopped(engine);
-    return st == LEAT_OK ? leat_engine_flush(engine, checkpoint_pays(engine), err) : st;
+    if (st == LEAT_OK) st = leat_engine_flush(engine, checkpoint_pays(engine), err);
+    return st == LEAT_OK ? leat_effects_keep_dead(engine, err) : st; /* what waits is durable, and delivered by the next run */
 }
 
 enum leat_status leat_engine_drain_and_checkpoint(struct leat_engine *engine, struct leat_error *err) {

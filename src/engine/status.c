@@ -174,7 +174,7 @@ enum leat_status leat_engine_status(struct leat_engine *engine, struct leat_buff
 
 enum leat_status leat_engine_publish_status(struct leat_engine *engine, struct leat_error *err) {
     int64_t now = leat_engine_now(engine);
-    if (now < engine->status_due_us || engine->step == engine->status_step) return LEAT_OK;
+    if (now < engine->status_due_us || (engine->step == engine->status_step && !leat_effects_moved(engine))) return LEAT_OK;
     struct leat_buffer text = {0};
     struct leat_file *file;
     char *path = leat_asprintf("%s/status.json", engine->work_dir), *temp = leat_asprintf("%s/status.json.new", engine->work_dir);

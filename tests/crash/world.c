@@ -29,7 +29,16 @@ static const char project_sql[] =
     "CREATE MATERIALIZED TABLE numbers FRESHNESS = INTERVAL '1' SECOND\n"
     "AS SELECT event_id, CAST(status AS INTEGER) AS number FROM orders WHERE status LIKE '1%';\n"
     "CREATE MATERIALIZED TABLE daily SCHEDULE CRON '0 2 * * *'\n"
-    "AS SELECT CAST(ts AS DATE) AS day, sum(amount) AS amount FROM clean GROUP BY ALL;\n";
+    "AS SELECT CAST(ts AS DATE) AS day, sum(amount) AS amount FROM clean GROUP BY ALL;\n"
+    /* what they are told, taken together, is the table: on the disk that crashes, too */
+    "CREATE SINK status_told FROM order_status WITH (connector = 'file', path = '${LEAT_CRASH_DIR}/order_status.told', on_retract = 'send');\n"
+    "CREATE SINK silver_told FROM silver WITH (connector = 'file', path = '${LEAT_CRASH_DIR}/silver.told', on_retract = 'send');\n";
+static const struct { const char *table, *in_file, *in_table; } told[] = {
+    {"order_status", "[\"row\"->>'order_id', \"row\"->>'status', replace(\"row\"->>'updated', 'T', ' ')]",
+     "[order_id::VARCHAR, status, updated::VARCHAR]"},
+    {"silver", "[\"row\"->>'event_id', CAST(\"row\"->>'amount' AS DECIMAL(18,2))::VARCHAR, \"row\"->>'category', replace(\"row\"->>'ts', 'T', ' ')]",
+     "[event_id, amount::VARCHAR, category, ts::VARCHAR]"},
+};
 /* What is late for `minutes` depends on where steps ended: it is compared when all of that has been admitted. */
 static const char *const compared[] = {"order_status", "silver", "categories", "minutes", "numbers", "daily", "orders", "products", "orders__dead", "numbers__dead"};
 enum { COMPARED = sizeof compared / sizeof *compared };
@@ -122,6 +131,7 @@ enum leat_status world_open(struct world *w, const char *dir, struct leat_error 
     struct leat_engine_options options = {.project_dir = w->project, .lake_dir = lake, .work_dir = work, .max_step_rows = w->disk && w->env.io == leat_io_real() ? 500 : 37, /* recovered: larger steps, for speed */
                                           .shared_step = crash_step, .shared_plan = crash_plan, .shared_batch = crash_batch};
     uint64_t failures = w->disk ? leat_sim_disk_failures(w->disk) : 0;
+    setenv("LEAT_CRASH_DIR", dir, 1);
     leat_engine_close(w->engine);
     w->failed_at_close |= w->disk && leat_sim_disk_failures(w->disk) > failures;
     enum leat_status st = leat_engine_open(&w->env, &options, &diags, &w->engine, err);
@@ -211,6 +221,7 @@ static enum leat_status play_round(struct world *w, int round, struct leat_error
         leat_sim_clock_advance(&w->clock, 400000);
         if ((st = leat_engine_step(w->engine, false, &did, err)) != LEAT_OK) return st;
         note(w, w->lines);
+        if (round % 3 && k == 1) leat_engine_deliver(w->engine);
         if (round % 4 == 1 && k == 1) break; /* a backlog stays */
     }
     if (round % 4 == 2) {
@@ -284,6 +295,36 @@ static char *check_contents(struct world *w, struct leat_error *err) {
     return problem;
 }
 
+#define TOLD "read_json('%s/%s.told', format = 'newline_delimited', columns = {id: 'VARCHAR', kind: 'VARCHAR', \"row\": 'JSON'})"
+
+/* Nothing lost, nothing doubled: each change once, in order, and all of them together are the table. */
+static char *check_told(struct leat_conn *conn, const char *dir, size_t i, struct leat_error *err) {
+    const char *table = told[i].table;
+    char *text = NULL;
+    char *sql = leat_asprintf("WITH f AS (SELECT %s AS r, CAST(sum(CASE kind WHEN 'append' THEN 1 ELSE -1 END) AS INTEGER) AS n FROM " TOLD
+                              " GROUP BY 1 HAVING n <> 0), t AS (SELECT %s AS r, count(*)::INTEGER AS n FROM %s GROUP BY 1), "
+                              "i AS (SELECT id, lag(id) OVER () AS before FROM " TOLD ") "
+                              "SELECT (SELECT count(*) FROM ((FROM f EXCEPT FROM t) UNION ALL (FROM t EXCEPT FROM f))) || ' rows differ, ' || "
+                              "(SELECT count(*) FROM i WHERE id <= before) || ' are told again'",
+                              told[i].in_file, dir, table, told[i].in_table, table, dir, table);
+    enum leat_status st = leat_conn_text(conn, sql, &text, err);
+    free(sql);
+    if (st != LEAT_OK) return leat_asprintf("told of %s: %s", table, err->text);
+    char *problem = strcmp(text, "0 rows differ, 0 are told again") == 0 ? NULL : leat_asprintf("told of %s: %s", table, text);
+    free(text);
+    return problem;
+}
+
+static char *check_sinks(struct world *w, const char *dir, struct leat_error *err) {
+    struct leat_conn *conn = NULL;
+    char *problem = NULL;
+    leat_engine_deliver(w->engine);
+    if (leat_conn_open(crash_batch, &conn, err) != LEAT_OK || leat_engine_sql_views(w->engine, conn, err) != LEAT_OK) problem = leat_strdup(err->text);
+    for (size_t i = 0; i < sizeof told / sizeof *told && !problem; i++) problem = check_told(conn, dir, i, err);
+    if (conn) leat_conn_close(conn);
+    return problem;
+}
+
 static void begin_at(struct world *w, int64_t now_us) {
     leat_sim_clock_init(&w->clock, now_us);
     leat_random_seed(&w->env.random, (uint64_t)now_us);
@@ -305,7 +346,7 @@ static void remember(struct world *w, uint64_t fingerprint) {
 }
 
 /* From a recovered state to the end of the input. */
-static char *finish(struct world *w) {
+static char *finish(struct world *w, const char *dir) {
     struct leat_error err = {0};
     struct leat_buffer text = {0};
     uint64_t differing = 0;
@@ -321,8 +362,8 @@ static char *finish(struct world *w) {
         problem = leat_asprintf("tables differ:\n%s", text.data);
     else if (leat_engine_failed_runs(w->engine))
         problem = leat_strdup("a run failed");
-    else if (!(problem = check_status(w, NULL, true)))
-        problem = check_contents(w, &err);
+    else if (!(problem = check_status(w, NULL, true)) && !(problem = check_contents(w, &err)))
+        problem = check_sinks(w, dir, &err);
     leat_buffer_deinit(&text);
     return problem;
 }
@@ -341,7 +382,7 @@ char *world_check(struct world *w, const char *dir, const struct mark *acknowled
     } else if (!(problem = check_status(w, acknowledged, false))) {
         uint64_t state = world_fingerprint(dir);
         bool known = is_known(w, state);
-        if (!known || w->checks % WORLD_AGAIN == 0) problem = finish(w);
+        if (!known || w->checks % WORLD_AGAIN == 0) problem = finish(w, dir);
         if (!problem && !known) remember(w, state);
     }
     leat_engine_close(w->engine);

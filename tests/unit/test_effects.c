@@ -127,6 +127,29 @@ static void a_rebuild_tells_nothing_again(void **state) {
     world_deinit(w);
 }
 
+/* The lake is behind what was told when leat dies, and the project is another one afterwards. */
+static void a_crash_and_then_another_project(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    shop_init(w, "SET commit_interval = '1 hour';\n" RAW TOTALS RAW_OUT TOTALS_OUT);
+    for (int i = 0; i < 9; i++) event(w, i, i % 3, i, "00:00:00");
+    run(w);
+    for (int i = 9; i < 15; i++) {
+        event(w, i, i % 4, i, "00:00:00");
+        go(w, i % 2);
+    }
+    event(w, 15, 3, 1, "00:00:00");
+    uint64_t got;
+    OK(leat_engine_ingest(w->engine, &got, oops)); /* and this was told to nobody */
+    change_project(w, RAW TOTALS RAW_OUT TOTALS_OUT "CREATE MATERIALIZED TABLE another FRESHNESS = INTERVAL '1' SECOND AS SELECT k FROM events;\n");
+    run(w);
+    expect_count(w, "raw.out", "16");
+    expect_fold(w, "raw.out", "raw");
+    expect_fold(w, "totals.out", "totals");
+    expect_text(w, "SELECT count(*) FROM raw", "16");
+    world_deinit(w);
+}
+
 static void start_says_what_comes_first(void **state) {
     (void)state;
     struct world world, *w = &world;
@@ -207,7 +230,8 @@ static void a_restatement_is_a_correction(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_change_is_told_once),     cmocka_unit_test(a_rebuild_tells_nothing_again),
-        cmocka_unit_test(start_says_what_comes_first),  cmocka_unit_test(a_run_tells_the_difference),
+        cmocka_unit_test(start_says_what_comes_first),  cmocka_unit_test(a_crash_and_then_another_project),
+         cmocka_unit_test(a_run_tells_the_difference),
         cmocka_unit_test(a_restatement_is_a_correction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

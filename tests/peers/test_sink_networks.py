@@ -1,0 +1,70 @@
+"""What networks do between leat and what it writes to: resets, black holes, half answers, crawling, delays. The content is right every time."""
+import os
+import time
+
+import pytest
+
+from servers import HttpReceiver, Missing, Postgres, Project, Redis, wait_for
+from tcp_proxy import Proxy
+from test_database_sinks import EVENTS, events, odd, postgres_odd, redis_odd
+from test_webhook import current
+
+FAULTS = int(os.environ.get("LEAT_FAULTS", "5"))
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    try:
+        with Postgres(tmp_path_factory.mktemp("postgres")) as postgres, Redis(tmp_path_factory.mktemp("redis")) as redis, HttpReceiver() as receiver:
+            yield postgres, redis, receiver
+    except Missing as missing:
+        pytest.skip(f"{missing} is not installed")
+
+
+def disturb(proxies, fault):
+    """The fault acts for a moment on every connection there is; then the network is as before."""
+    for proxy in proxies:
+        if fault == "reset":
+            proxy.reset()
+        elif fault == "half":
+            proxy.half_answer()
+        else:
+            proxy.fault = fault
+    time.sleep(0.4)
+    for proxy in proxies:
+        if proxy.fault == "blackhole":
+            proxy.reset()  # what it swallowed is gone
+        proxy.fault = None
+
+
+@pytest.mark.parametrize("fault", ["reset", "blackhole", "half", "slow", "delay"])
+def test_faults_of_the_network(servers, tmp_path, fault):
+    postgres, redis, receiver = servers
+    through = [Proxy(postgres.port), Proxy(redis.port), Proxy(receiver.port)]
+    dsn = f"host=127.0.0.1 port={through[0].port} user=leat dbname=leat"
+    sql = EVENTS + f"""
+    CREATE SINK r FROM raw WITH (connector = 'postgres', dsn = '{dsn}', "table" = 'raw_{fault}', retry_max = '200 ms', timeout = '500 ms');
+    CREATE SINK p FROM odd WITH (connector = 'postgres', dsn = '{dsn}', "table" = 'odd_{fault}', retry_max = '200 ms', timeout = '500 ms');
+    CREATE SINK k FROM odd WITH (connector = 'redis', port = {through[1].port}, prefix = '{fault}:', retry_max = '200 ms', timeout = '500 ms');
+    CREATE MATERIALIZED TABLE totals (PRIMARY KEY (k)) FRESHNESS = INTERVAL '100' MILLISECOND AS SELECT k, count(*) AS n, sum(v)::BIGINT AS v FROM events GROUP BY k;
+    CREATE SINK w FROM totals WITH (connector = 'webhook', url = 'http://127.0.0.1:{through[2].port}/{fault}', allow_private = true, retry_max = '200 ms',
+      timeout = '500 ms');
+    """
+    receiver.requests.clear()
+    count = 0
+    with Project(tmp_path / "p", sql) as project:
+        for _ in range(FAULTS):
+            project.feed(events(count, 60))
+            count += 60
+            time.sleep(0.1)
+            disturb(through, fault)
+        last = {}
+        for row in events(0, count):
+            n, v = last.get(row["k"], (0, 0))
+            last[row["k"]] = (n + 1, v + row["v"])
+        wait_for("rows in PostgreSQL", lambda: postgres.try_sql(f"SELECT count(*), count(DISTINCT id) FROM raw_{fault}") == f"{count}|{count}", 30)
+        wait_for("keys in PostgreSQL", lambda: postgres_odd(postgres, f"odd_{fault}") == odd(count), 30)
+        wait_for("keys in Redis", lambda: redis_odd(redis, f"{fault}:") == odd(count), 30)
+        wait_for("the last of each key by HTTP", lambda: current(receiver) == last, 30)
+        assert project.stop() == 0
+        assert all(s["dead"] == 0 for s in project.status()["sinks"])
