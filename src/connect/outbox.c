@@ -319,8 +319,7 @@ enum leat_status leat_outbox_trim(struct leat_outbox *box, uint64_t mark, struct
     enum leat_status st = LEAT_OK;
     leat_outbox_lock(box);
     floor = box->saved;
-    /* a segment is the least that can go; and looking for the batch costs reading, so only where it matters */
-    if (floor > leat_log_first_offset(box->log, 0) && leat_log_size_bytes(box->log) > SEGMENT_BYTES && mark < box->mark)
+    if (floor > leat_log_first_offset(box->log, 0) && mark < box->mark) /* else nobody wants to know what is confirmed */
         st = first_above(box, mark, floor, &floor, err);
     const struct leat_log_end end = {.partition = 0, .next_offset = floor};
     if (st == LEAT_OK) st = leat_log_trim(box->log, &end, 1, err);

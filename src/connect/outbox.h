@@ -70,7 +70,7 @@ void leat_outbox_stats(struct leat_outbox *, struct leat_outbox_stats *out);
 enum leat_status leat_outbox_start(struct leat_outbox *, struct leat_error *) LEAT_MUST; /* the thread */
 /* One try without a thread (tests, simulation). *more: it went well, and something is still waiting. */
 void leat_outbox_deliver(struct leat_outbox *, bool *more);
-/* Waits until nothing waits, or a try has failed since. With or without the thread. */
+/* Waits until nothing waits or three tries in a row have failed; without the thread, until one has. */
 void leat_outbox_settle(struct leat_outbox *);
 
 #endif

@@ -8,6 +8,7 @@
 #define PIECE_BYTES (4 * LEAT_MIB)
 #define PIECE_EFFECTS 8192
 #define KEPT_PAYLOAD_BYTES (64 * LEAT_KIB) /* of an effect that was too long */
+#define SETTLE_TRIES 3
 #define SAVE_INTERVAL_US INT64_C(1000000)
 
 void leat_outbox_lock(struct leat_outbox *box) {
@@ -215,7 +216,6 @@ static void went_wrong(struct leat_outbox *box, const struct leat_error *err) {
     if (delay > box->options.retry_max_us) delay = box->options.retry_max_us;
     delay = delay / 2 + (int64_t)(leat_random_unit(&box->env.random) * (double)(delay / 2));
     bool first = box->tries++ == 0;
-    box->failures++;
     box->retry_at_us = box->env.clock->monotonic_us(box->env.clock) + delay;
     box->retry_wall_us = box->env.clock->now_us(box->env.clock) + delay;
     size_t length = strlen(err->text) < sizeof box->error ? strlen(err->text) : sizeof box->error - 1;
@@ -265,7 +265,6 @@ static void attempt(struct leat_outbox *box, bool *more) {
     else if (!atomic_load(&box->stop))
         went_wrong(box, &err);
     leat_outbox_lock(box);
-    box->attempts++;
     *more = st == LEAT_OK && box->confirmed < box->published;
     leat_outbox_wake(box);
     leat_outbox_unlock(box);
@@ -371,8 +370,7 @@ void leat_outbox_settle(struct leat_outbox *box) {
         return;
     }
     leat_outbox_lock(box);
-    uint64_t failures = box->failures;
-    while (box->confirmed < box->published && box->failures == failures) pthread_cond_wait(&box->changed, &box->lock);
+    while (box->confirmed < box->published && box->tries < SETTLE_TRIES) pthread_cond_wait(&box->changed, &box->lock);
     leat_outbox_unlock(box);
 }
 

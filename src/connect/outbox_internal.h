@@ -30,7 +30,7 @@ struct leat_outbox {
     uint64_t published;             /* effects below are durable and complete */
     uint64_t confirmed;
     uint64_t saved;                 /* what progress.json says */
-    uint64_t delivered, dead_count, revision, attempts, failures;
+    uint64_t delivered, dead_count, revision;
     int64_t since_us;               /* when what follows `confirmed` was made */
     int64_t retry_at_us, retry_wall_us; /* 0: at once */
     int tries;

@@ -26,7 +26,7 @@ const struct leat_option_spec leat_sink_options[] = {
      .type = LEAT_OPTION_ENUM,
      .choices = (const char *const[]){"now", "snapshot", NULL},
      .prose = "`snapshot` sends the rows that the table has first, `now` only what changes from now on. Left out: `snapshot` where rows are "
-              "written by key, `now` for events."},
+              "written by key, `now` for events and webhooks."},
     {.name = "on_retract",
      .type = LEAT_OPTION_ENUM,
      .choices = (const char *const[]){"ignore", "send", NULL},
@@ -173,7 +173,7 @@ static void resolve(const struct leat_project *project, struct leat_sink_def *de
     add_defaults(def, ops, ops->options, ops->option_count, diags);
     bool upserts = leat_sink_upserts(ops, &project->tables[def->table]);
     const char *start = leat_sink_option(def, "start"), *retract = leat_sink_option(def, "on_retract");
-    def->snapshot = start ? strcmp(start, "snapshot") == 0 : upserts;
+    def->snapshot = start ? strcmp(start, "snapshot") == 0 : upserts && !ops->starts_now;
     def->retract_given = retract != NULL;
     def->send_retractions = retract && strcmp(retract, "send") == 0;
     def->resolved = true;

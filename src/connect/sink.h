@@ -58,6 +58,7 @@ struct leat_sink_ops {
     const char *what;                        /* one line for lists */
     const char *guarantee;                   /* what a reader of the remote may rely on, in one or two sentences */
     enum leat_sink_shape shape;
+    bool starts_now;                         /* start left out: `now` for keyed tables, too (what arrives is news, not a copy) */
     const struct leat_option_spec *options;  /* beyond those every sink has (leat_sink_options) */
     size_t option_count;
     /* What can be known without connecting; findings go to diags. schema: the table's columns. May be NULL. */

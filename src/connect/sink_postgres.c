@@ -108,17 +108,35 @@ static void put_create(const struct postgres *sink, struct leat_buffer *sql) {
     leat_put(sql, ");");
 }
 
+/* CREATE ... IF NOT EXISTS needs the right to create even where the table is there. */
+static enum leat_status is_there(struct postgres *sink, const char *table, bool *there, struct leat_error *err) {
+    struct leat_buffer sql = {0};
+    PGresult *result = NULL;
+    leat_put(&sql, "SELECT to_regclass(");
+    leat_put_sql_string(&sql, table);
+    leat_put(&sql, ") IS NOT NULL");
+    enum leat_status st = leat_pg_exec(&sink->pg, sql.data, &result, err);
+    if (st == LEAT_OK) *there = PQgetvalue(result, 0, 0)[0] == 't';
+    PQclear(result);
+    leat_buffer_deinit(&sql);
+    return st;
+}
+
 static enum leat_status prepare(struct postgres *sink, struct leat_error *err) {
     struct leat_buffer sql = {0};
-    leat_putf(&sql, "CREATE TABLE IF NOT EXISTS %s (sink text PRIMARY KEY, sequence bigint NOT NULL, at timestamptz NOT NULL DEFAULT now());",
-              sink->progress);
-    if (leat_sink_option_int(sink->context->def, "create", 1)) put_create(sink, &sql);
+    bool progress = false, table = false;
+    enum leat_status st = is_there(sink, sink->progress, &progress, err);
+    if (st == LEAT_OK) st = is_there(sink, sink->table, &table, err);
+    if (!progress)
+        leat_putf(&sql, "CREATE TABLE IF NOT EXISTS %s (sink text PRIMARY KEY, sequence bigint NOT NULL, at timestamptz NOT NULL DEFAULT now());",
+                  sink->progress);
+    if (!table && leat_sink_option_int(sink->context->def, "create", 1)) put_create(sink, &sql);
     leat_putf(&sql, "CREATE TEMP TABLE leat_stage ON COMMIT DELETE ROWS AS SELECT false AS leat_gone, %s FROM %s WITH NO DATA;", sink->columns,
               sink->table);
     leat_putf(&sql, "INSERT INTO %s (sink, sequence) VALUES (", sink->progress);
     leat_put_sql_string(&sql, sink->context->identity);
     leat_put(&sql, ", 0) ON CONFLICT DO NOTHING;");
-    enum leat_status st = leat_pg_exec(&sink->pg, sql.data, NULL, err);
+    if (st == LEAT_OK) st = leat_pg_exec(&sink->pg, sql.data, NULL, err);
     leat_buffer_deinit(&sql);
     return st;
 }

@@ -468,6 +468,7 @@ const struct leat_sink_ops leat_sink_webhook = {
                  "(and `webhook-id`) and the same body: whoever remembers the keys sees it once. What the receiver answers with 4xx (but 401, 403, 407, "
                  "408, 425, 429) is a dead letter at once, what it refuses otherwise after `max_tries`.",
     .shape = LEAT_SINK_EITHER,
+    .starts_now = true,
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .check = webhook_check,

@@ -111,7 +111,7 @@ class Postgres(Server):
         arguments = [a for name, value in options.items() for a in ("-c", f"{name}={value}")]
         self.launch([self.bin / "postgres", "-D", self.data, *arguments], cwd="/", **self.user)
         wait_for("PostgreSQL starts", lambda: self.try_sql("SELECT 1", "postgres") is not None, process=self.process)
-        if self.try_sql("SELECT 1") is None:
+        if not self.sql("SELECT 1 FROM pg_database WHERE datname = 'leat'", "postgres"):
             self.sql("CREATE DATABASE leat", "postgres")
 
     def stop(self, number=signal.SIGINT, seconds=30):

@@ -215,6 +215,20 @@ def test_somebody_elses_table_without_a_key_is_said(postgres, tmp_path):
     assert postgres_odd(postgres, "keyless") == odd(10)
 
 
+def test_a_user_that_may_write_and_not_create(postgres, tmp_path):
+    postgres.sql("""CREATE SCHEMA narrow; CREATE USER clerk; GRANT USAGE ON SCHEMA narrow TO clerk;
+    CREATE TABLE narrow.odd (k bigint PRIMARY KEY, n bigint, v bigint, s text, note text DEFAULT 'theirs');
+    CREATE TABLE narrow.leat_progress (sink text PRIMARY KEY, sequence bigint NOT NULL, at timestamptz NOT NULL DEFAULT now());
+    GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA narrow TO clerk""")
+    sql = EVENTS + f"""CREATE SINK out FROM odd WITH (connector = 'postgres', "table" = 'narrow.odd',
+    dsn = 'host=127.0.0.1 port={postgres.port} user=clerk dbname=leat');"""
+    project = Project(tmp_path / "p", sql)
+    project.feed(events(0, 50))
+    assert "tried again" not in project.once().stderr
+    assert postgres_odd(postgres, "narrow.odd") == odd(50)
+    assert postgres.sql("SELECT DISTINCT note FROM narrow.odd") == "theirs"
+
+
 def test_passwords_are_not_shown(postgres, redis, tmp_path):
     sql = EVENTS + f"""
     CREATE SINK p FROM odd WITH (connector = 'postgres', dsn = 'host=127.0.0.1 port=1 user=leat dbname=leat password=${{PASSWORD}}');

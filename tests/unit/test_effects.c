@@ -195,6 +195,38 @@ static void a_run_tells_the_difference(void **state) {
     world_deinit(w);
 }
 
+/* Beyond spool_limit nothing is taken in; afterwards the sink gets the difference, and has everything once. */
+static void a_sink_that_is_gone_for_long(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    struct leat_buffer lines = {0};
+    shop_init(w, RAW TOTALS "CREATE SINK raw_out FROM raw WITH (connector = 'file', path = 'there/raw.out', spool_limit = '64 KiB');\n"
+                       "CREATE SINK totals_out FROM totals WITH (connector = 'file', path = 'there/totals.out', on_retract = 'send', spool_limit = '64 KiB');\n");
+    event(w, 0, 1, 1, "00:00:00");
+    run(w);
+    for (int round = 0; round < 6; round++) {
+        leat_buffer_reset(&lines);
+        for (int i = 0; i < 400; i++) leat_putf(&lines, "{\"id\":\"e%d-%d\",\"k\":%d,\"v\":%d,\"ts\":\"2026-01-01 00:00:00\"}\n", round, i, i, i);
+        put(w, "in/events.ndjson", lines.data, "a");
+        run(w);
+        if (round == 3) expect_status(w, "\"cut\":true");
+        if (round % 2) reopen(w);
+    }
+    char *there = path_of(w, "there");
+    OK(leat_io_mkdirs(w->env.io, there, oops));
+    free(there);
+    for (int i = 1; i < 4; i++) {
+        event(w, i, 1, 1, "00:00:00");
+        run(w);
+        if (i == 2) reopen(w);
+    }
+    expect_fold(w, "there/raw.out", "raw");
+    expect_fold(w, "there/totals.out", "totals");
+    expect_status(w, "\"cut\":false");
+    leat_buffer_deinit(&lines);
+    world_deinit(w);
+}
+
 #define MINUTES                                                                                                  \
     "CREATE MATERIALIZED TABLE minutes FRESHNESS = INTERVAL '1' SECOND EMIT ON WINDOW CLOSE AS SELECT window_start, count(*) AS n " \
     "FROM TUMBLE(events, ts, INTERVAL '1' MINUTE) GROUP BY window_start;\n"
@@ -232,7 +264,7 @@ int main(void) {
         cmocka_unit_test(each_change_is_told_once),     cmocka_unit_test(a_rebuild_tells_nothing_again),
         cmocka_unit_test(start_says_what_comes_first),  cmocka_unit_test(a_crash_and_then_another_project),
          cmocka_unit_test(a_run_tells_the_difference),
-        cmocka_unit_test(a_restatement_is_a_correction),
+        cmocka_unit_test(a_restatement_is_a_correction), cmocka_unit_test(a_sink_that_is_gone_for_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
