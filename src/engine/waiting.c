@@ -61,9 +61,10 @@ static struct leat_checkpoint_node node_of(struct leat_changes *pending, char *s
     w->pending = pending;
     leat_schema_copy(&w->schema, pending->schema);
     leat_schema_add(&w->schema, "__weight", T_INTEGER, true);
-    return (struct leat_checkpoint_node){.signature = signature, .node = w, .ops = &ops, .based_on = &w->based_on};
+    return (struct leat_checkpoint_node){.signature = signature, .node = w, .ops = &ops, .optional = true, .based_on = &w->based_on};
 }
 
+/* By the project alone: who waited when a checkpoint was taken is in it. A sink that is new since makes a table one that may, and did not. */
 bool leat_table_may_wait(const struct leat_engine *engine, const struct leat_gtable *table) {
     if (table->batch) return false;
     for (size_t i = 0; i < engine->project->sink_count; i++)

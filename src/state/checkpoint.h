@@ -38,6 +38,7 @@ struct leat_checkpoint_node {
     const char *signature;   /* equal signature and column types: the saved state is usable */
     void *node;
     const struct leat_checkpoint_ops *ops;
+    bool optional;           /* loading: a checkpoint without it has nothing of it */
     uint64_t *based_on;      /* number of the checkpoint that what is dirty is relative to; 0: none. Kept by save and load */
 };
 /* Writes a checkpoint of all nodes at `step`. engine_json: a JSON object kept with it. Nodes are clean afterwards; on an

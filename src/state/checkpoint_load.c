@@ -42,6 +42,7 @@ static enum leat_status check_usable(struct leat_env *env, const char *dir, cons
         return leat_fail(err, LEAT_NOT_FOUND, "the checkpoint in %s has another format", dir);
     for (size_t i = 0; i < node_count; i++) {
         json_t *entry = leat_checkpoint_find_node(manifest, &nodes[i]);
+        if (!entry && nodes[i].optional) continue;
         if (!entry)
             return leat_fail(err, LEAT_NOT_FOUND, "the checkpoint in %s has no operator like \"%.200s\"", dir,
                              nodes[i].signature);
@@ -145,7 +146,9 @@ enum leat_status leat_checkpoint_load(struct leat_env *env, struct leat_conn *ba
     enum leat_status status = leat_checkpoint_newest(env, dir, &number, &manifest, err);
     if (status == LEAT_OK) status = check_usable(env, dir, manifest, nodes, node_count, err);
     for (size_t i = 0; i < node_count && status == LEAT_OK; i++) {
-        status = load_node(batch, dir, &nodes[i], leat_checkpoint_find_node(manifest, &nodes[i]), err);
+        const json_t *entry = leat_checkpoint_find_node(manifest, &nodes[i]);
+        if (!entry) continue;
+        status = load_node(batch, dir, &nodes[i], entry, err);
         if (status == LEAT_OK) *nodes[i].based_on = number;
     }
     if (status == LEAT_OK) give(manifest, step, engine_json);

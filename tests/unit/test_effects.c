@@ -150,6 +150,11 @@ static void a_crash_and_then_another_project(void **state) {
     world_deinit(w);
 }
 
+static void no_rebuild(struct leat_env *env, enum leat_log_level level, const char *line) {
+    (void)env, (void)level;
+    if (strstr(line, "made anew")) fail_msg("%s", line);
+}
+
 static void start_says_what_comes_first(void **state) {
     (void)state;
     struct world world, *w = &world;
@@ -170,6 +175,17 @@ static void start_says_what_comes_first(void **state) {
     expect_fold(w, "all.out", "raw");
     expect_fold(w, "new.out", "totals");
     expect_lines(w, "now.out", "append{\"k\":2,\"n\":1,\"v\":2} retract{\"k\":1,\"n\":1,\"v\":1} append{\"k\":1,\"n\":2,\"v\":5}");
+    /* A new sink alone: nothing is made anew. */
+    change_project(w, RAW TOTALS);
+    event(w, 4, 1, 1, "00:00:00");
+    run(w);
+    OK(leat_engine_flush(w->engine, true, oops));
+    w->env.log = no_rebuild;
+    w->env.log_level = LEAT_LOG_INFO;
+    change_project(w, RAW TOTALS "CREATE SINK one_more FROM totals WITH (connector = 'file', path = 'one.out', on_retract = 'send', start = 'snapshot');\n");
+    run(w);
+    expect_fold(w, "one.out", "totals");
+    w->env.log = quiet;
     /* A table that is there and continues: the snapshot is what it holds. */
     change_project(w, RAW TOTALS "CREATE SINK late_all FROM totals WITH (connector = 'file', path = 'late.out', on_retract = 'send', start = 'snapshot');\n");
     run(w);
