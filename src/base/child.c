@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -52,6 +53,40 @@ enum leat_status leat_child_run(char *const argv[], struct leat_buffer *out, str
     }
     close(ends[0]);
     return st;
+}
+
+enum leat_status leat_child_start(char *const argv[], const char *log_path, pid_t *out, struct leat_error *err) {
+    int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    posix_spawn_file_actions_t actions;
+    if (log < 0) return leat_fail_errno(err, "open", log_path);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, log, 1);
+    posix_spawn_file_actions_adddup2(&actions, log, 2);
+    int failed = posix_spawn(out, argv[0], &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    close(log);
+    return failed ? leat_fail(err, LEAT_IO, "starting %s: %s", argv[0], strerror(failed)) : LEAT_OK;
+}
+
+static int exit_code_of(int status) {
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+bool leat_child_ended(pid_t pid, int *exit_code) {
+    int status;
+    if (waitpid(pid, &status, WNOHANG) != pid) return false;
+    *exit_code = exit_code_of(status);
+    return true;
+}
+
+enum leat_status leat_child_stop(pid_t pid, int *exit_code, struct leat_error *err) {
+    int status;
+    if (kill(pid, SIGTERM) != 0 && errno != ESRCH) return leat_fail_errno(err, "stop", "a program");
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR) return leat_fail_errno(err, "wait for", "a program");
+    *exit_code = exit_code_of(status);
+    return LEAT_OK;
 }
 
 char *leat_child_self(void) {

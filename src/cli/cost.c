@@ -122,6 +122,17 @@ static enum leat_status write_svg(struct cost *c, const struct leat_cost *cost, 
     return st;
 }
 
+/* The dashboard shows the newest. */
+static enum leat_status keep(struct cost *c, const struct leat_cost *cost, const struct leat_prices *prices, struct leat_error *err) {
+    struct leat_buffer json = {0};
+    char *path = leat_asprintf("%s/.leat/" LEAT_COSTS_FILE, c->cli->project);
+    leat_cost_json(cost, prices, c->needs, c->need_count, &json);
+    enum leat_status st = leat_io_write_durable(c->cli->env.io, path, json.data, json.length, true, err);
+    leat_buffer_deinit(&json);
+    free(path);
+    return st;
+}
+
 static enum leat_status report(struct cost *c, const struct leat_prices *prices, struct leat_error *err) {
     struct leat_cost cost = {0};
     struct leat_buffer out = {0};
@@ -133,6 +144,7 @@ static enum leat_status report(struct cost *c, const struct leat_prices *prices,
         leat_cost_print(&cost, prices, c->needs, c->need_count, &out);
     if (st == LEAT_OK) fputs(out.data, stdout);
     if (st == LEAT_OK) st = write_svg(c, &cost, prices, err);
+    if (st == LEAT_OK) st = keep(c, &cost, prices, err);
     leat_cost_deinit(&cost);
     leat_buffer_deinit(&out);
     return st;

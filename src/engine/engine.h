@@ -106,6 +106,8 @@ struct leat_connector *leat_engine_connector(const struct leat_engine *, size_t 
 /* Called now and then during run_once with the records just read. */
 void leat_engine_on_progress(struct leat_engine *, void (*progress)(void *, uint64_t records), void *context);
 const char *leat_engine_lake_dir(const struct leat_engine *);
+const char *leat_engine_work_dir(const struct leat_engine *);
+#define LEAT_COSTS_FILE "costs.json" /* in the work folder: what `leat cost` found last, for the dashboard */
 uint64_t leat_engine_failed_runs(const struct leat_engine *); /* tables whose last run failed, or held back by FAIL UPDATE */
 /* Sinks hand over what waits, each until it has nothing more or fails. */
 void leat_engine_deliver(struct leat_engine *);

@@ -380,6 +380,10 @@ const char *leat_engine_lake_dir(const struct leat_engine *engine) {
     return engine->lake_dir;
 }
 
+const char *leat_engine_work_dir(const struct leat_engine *engine) {
+    return engine->work_dir;
+}
+
 const char *leat_engine_scratch_dir(const struct leat_engine *engine) {
     return engine->scratch_dir;
 }

@@ -172,6 +172,26 @@ void leat_handle_source(struct leat_request *r) {
     ask_engine(r, make_sources);
 }
 
+/* ---- costs ----------------------------------------------------------------------------------------------------------------- */
+
+static void make_costs(struct leat_request *r, struct leat_engine *engine) {
+    enum { COSTS_BYTES_MAX = 4 << 20 };
+    struct leat_error err;
+    char *path = leat_asprintf("%s/" LEAT_COSTS_FILE, leat_engine_work_dir(engine));
+    struct leat_io *io = r->serve->env->io;
+    enum leat_status st = leat_io_exists(io, path) ? leat_io_read_all(io, path, COSTS_BYTES_MAX, &r->answer, &err) : LEAT_OK;
+    if (!r->answer.length) leat_put(&r->answer, "null\n");
+    if (st == LEAT_OK)
+        leat_reply(r, 200, NULL);
+    else
+        leat_reply_status(r, &err);
+    free(path);
+}
+
+void leat_handle_costs(struct leat_request *r) {
+    ask_engine(r, make_costs);
+}
+
 /* ---- the graph ------------------------------------------------------------------------------------------------------------ */
 
 static void add_edges(const struct leat_project *project, const struct leat_object_ref *inputs, size_t count, const char *to, json_t *edges) {

@@ -129,6 +129,7 @@ void leat_handle_sources(struct leat_request *);
 void leat_handle_source(struct leat_request *);
 void leat_handle_history(struct leat_request *);
 void leat_handle_graph(struct leat_request *);
+void leat_handle_costs(struct leat_request *);
 void leat_handle_openapi(struct leat_request *);
 void leat_handle_docs(struct leat_request *);
 void leat_handle_health(struct leat_request *);

@@ -17,8 +17,8 @@ lines() { # lines FILE KIND: numbers of the lines of these kinds (a pattern), so
     grep "\"file\":\"$1\"" shop/in/planted.ndjson | grep -E "\"kind\":\"($2)\"" | sed 's/.*"line":\([0-9]*\).*/\1/' | sort
 }
 
-cp "$example"/*.sql shop/
-"$leat" generate --out shop/in --events 30000 --rate 20 --fraud 4 --late 8 --malformed 6 --seed 4 >/dev/null
+cp "$example"/sources.sql "$example"/live.sql "$example"/nightly.sql shop/
+"$leat" generate --out shop/in --events 15000 --rate 20 --fraud 6 --late 8 --malformed 6 --seed 4 >/dev/null
 "$leat" check --project shop
 "$leat" run --once --all --max-step-rows 1000 --project shop
 "$leat" verify --project shop

@@ -1,5 +1,5 @@
 // The dashboard: routes to views, the live status, what each view shows.
-import { events, get, name as quote, request, sql } from "./api.js";
+import { events, get, name as quote, Problem, request, sql } from "./api.js";
 import { browser, download, grid, guess, picture, pictureControls } from "./browse.js";
 import { chart } from "./chart.js";
 import { h, replace, say } from "./dom.js";
@@ -80,7 +80,29 @@ function tablesView() {
   return { title: "Tables", body: h("div", {}, h("h1", {}, "Tables"), panel(null, list)), update: () => replace(list, tableRows(model.status.tables)) };
 }
 
+// What leat cost measured: CPU seconds a day of the table at that freshness; between two that were measured, in proportion.
+function costAt(name, us) {
+  const points = (model.costs?.points ?? []).filter((p) => p.tables[name] !== undefined).sort((a, b) => a.freshness_us - b.freshness_us);
+  const above = points.findIndex((p) => p.freshness_us >= us);
+  if (above < 0 || (above === 0 && points[0].freshness_us !== us)) return null;
+  const high = points[above], low = points[Math.max(0, above - 1)];
+  if (high.freshness_us === us) return high.tables[name];
+  const part = Math.log(us / low.freshness_us) / Math.log(high.freshness_us / low.freshness_us);
+  return low.tables[name] + part * (high.tables[name] - low.tables[name]);
+}
+const money = (p) => (p ? `${(p.money_machine + p.money_requests).toFixed(2)} ${model.costs.currency}` : "an amount that was not measured");
+
 const FRESHNESS = [100e3, 1e6, 5e6, 10e6, 60e6, 300e6, 3600e6, 86400e6];
+
+// Until the change is done. The server is closed for a moment meanwhile.
+async function changed(id) {
+  for (let tries = 0; tries < 600; tries++) {
+    await new Promise((done) => setTimeout(done, 300));
+    const answer = await request(`v1/alter/${id}`).catch((error) => { if (error instanceof Problem && error.status !== 503) throw error; });
+    if (answer?.status === 200) return;
+  }
+  throw new Error("It is not done yet; the status will show it.");
+}
 
 // SET FRESHNESS by a slider; what each would cost is measured by `leat cost`.
 function dial(t) {
@@ -93,19 +115,19 @@ function dial(t) {
     slider.setAttribute("aria-valuetext", words(us));
     told.textContent = `at most ${words(us)} old`;
     apply.disabled = us === t.freshness_us;
-    const curve = model.status.costs?.tables?.find((c) => c.table === t.name)?.points ?? [];
-    const at = (f) => curve.find((p) => p.freshness_us === f);
-    const now = at(t.freshness_us), then = at(us);
-    cost.textContent = then ? `Measured by leat cost: ${then.cpu_s_per_day.toFixed(1)} CPU seconds a day${now ? `, now ${now.cpu_s_per_day.toFixed(1)}` : ""}.`
-      : "What each would cost: run leat cost, which measures it on your own recorded input.";
+    const now = costAt(t.name, t.freshness_us), then = costAt(t.name, us), all = model.costs?.points.find((p) => p.freshness_us === us);
+    cost.textContent = then === null ? "What each would cost: run leat cost, which measures it on your own recorded input."
+      : `Measured by leat cost: ${then.toFixed(1)} CPU seconds a day${now === null || us === t.freshness_us ? "" : `, instead of ${now.toFixed(1)}`}. With every table at it: ${money(all)} a month.`;
   };
   slider.addEventListener("input", show);
   apply.addEventListener("click", async () => {
     const statement = `ALTER MATERIALIZED TABLE ${quote(t.name)} SET FRESHNESS = INTERVAL '${words(FRESHNESS[slider.value])}'`;
     apply.disabled = true;
+    replace(result, h("p", { class: "quiet" }, "Asked for…"));
     try {
-      const answer = await request("v1/alter", { method: "POST", body: statement, headers: { "Content-Type": "text/plain" } });
-      replace(result, h("p", { class: "good" }, (await answer.text()) || "Done."));
+      const { change } = await (await request("v1/alter", { method: "POST", body: statement, headers: { "Content-Type": "text/plain" } })).json();
+      await changed(change);
+      replace(result, h("p", { class: "good" }, "Done: state and content stayed."));
       say("The freshness is changed.");
     } catch (error) {
       replace(result, h("div", { class: "error", role: "alert" }, error.status === 403 ? "This needs a token with the role admin." : error.message));
@@ -267,9 +289,20 @@ function costView() {
     panel("What the CPU time went into", phases.length ? chart({ title: "CPU seconds since the start, by what they went into", kind: "bar", unit: " s", height: 240, x: { name: "Work", values: phases.map((_, i) => i), labels: phases.map(([k]) => PHASES[k] ?? k) }, series: [{ name: "CPU seconds", values: phases.map(([, v]) => v / 1e6) }] }) : h("p", { class: "quiet" }, "Nothing yet."),
       h("p", { class: "small quiet" }, `${span(all)} of CPU since the start; at most ${bytes(s.peak_bytes)} of memory.`))));
   };
-  const costs = model.status.costs?.tables ?? [];
-  replace(curve, costs.length ? costs.map((c) => h("div", {}, h("h3", {}, c.table), chart({ title: `CPU seconds a day of ${c.table}, by freshness`, kind: "bar", height: 200, unit: " s", x: { name: "Freshness", values: c.points.map((_, i) => i), labels: c.points.map((p) => words(p.freshness_us)) }, series: [{ name: "CPU seconds a day", values: c.points.map((p) => p.cpu_s_per_day) }] })))
-    : h("p", { class: "quiet" }, "Run ", h("code", {}, "leat cost"), ": it plays your own recorded input at each freshness, from a day to a tenth of a second, and measures."));
+  const draw = () => {
+    const points = [...(model.costs?.points ?? [])].sort((a, b) => b.freshness_us - a.freshness_us), labels = points.map((p) => words(p.freshness_us));
+    if (!points.length) return replace(curve, h("p", { class: "quiet" }, "Run ", h("code", {}, "leat cost"), ": it plays your own recorded input at each freshness, from a day to a tenth of a second, and measures."));
+    const names = Object.keys(points[0].tables);
+    replace(curve, h("div", { class: "scroll" }, h("table", {}, h("caption", {}, `Every table at one freshness, for a day of ${count(Math.round(model.costs.records_a_day))} records; money for thirty days`),
+      h("thead", {}, h("tr", {}, ["Freshness", "Kept by", "CPU seconds", "Memory", "Hours up", "Machine", "A month"].map((c, i) => h("th", { scope: "col", class: i > 1 && i !== 5 ? "number" : null }, c)))),
+      h("tbody", {}, points.map((p) => h("tr", {}, h("th", { scope: "row" }, words(p.freshness_us)), h("td", {}, p.kept_by === "timer" ? "a timer: off in between" : "leat run"), h("td", { class: "number" }, count(Math.round(p.cpu_s))),
+        h("td", { class: "number" }, bytes(p.peak_bytes)), h("td", { class: "number" }, p.hours_up.toFixed(1)), h("td", {}, p.machine ?? "none is large enough"), h("td", { class: "number" }, money(p))))))),
+    h("ul", {}, (model.costs.recommendation ?? []).map((text) => h("li", {}, text))),
+    h("h3", {}, "CPU seconds a day of each table"),
+    chart({ title: "CPU seconds a day of each table, by freshness", unit: " s", x: { name: "Freshness", values: points.map((_, i) => i), labels }, series: names.map((name) => ({ name, values: points.map((p) => p.tables[name]) })) }));
+  };
+  draw();
+  get("v1/costs").then((costs) => { model.costs = costs; draw(); }).catch(() => {});
   return { title: "Cost", body: h("div", {}, h("h1", {}, "What it costs"), h("p", { class: "quiet" }, "Measured, on this machine."), body, panel("What another freshness would cost", curve)), update };
 }
 
@@ -347,6 +380,7 @@ async function start() {
   try {
     const [status, graph] = await Promise.all([get("v1/status"), get("v1/graph")]);
     model.graph = graph;
+    model.costs = await get("v1/costs").catch(() => null);
     take(status);
   } catch (error) {
     replace(main, h("div", { class: "error", role: "alert" }, `The status cannot be read: ${error.message}`), h("p", {}, "Trying again…"));

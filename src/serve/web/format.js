@@ -34,7 +34,7 @@ export function short(n) {
   if (a >= 1e9) return `${(n / 1e9).toFixed(1)} G`;
   if (a >= 1e6) return `${(n / 1e6).toFixed(1)} M`;
   if (a >= 1e4) return `${(n / 1e3).toFixed(a >= 1e5 ? 0 : 1)} k`;
-  return Number(n).toLocaleString(undefined, { maximumFractionDigits: 2 });
+  return a && a < 1 ? String(Number(n.toPrecision(3))) : Number(n).toLocaleString(undefined, { maximumFractionDigits: 2 });
 }
 export function bytes(n) {
   const units = ["bytes", "kB", "MB", "GB", "TB"];
