@@ -1,10 +1,11 @@
 # leat: `make demo` and `make test` are all a newcomer needs; both install what is missing first.
 .POSIX:
-.PHONY: help bootstrap build release demo dist test test-peers soak bench asan tsan fuzz clean
+.PHONY: help bootstrap build release demo demo-retail dist test test-peers soak bench asan tsan fuzz clean
 JOBS = 2
 
 help:
-	@echo "make demo        build and run the retail example, stream and batch compared"
+	@echo "make demo        build, and show all of it on an online shop's day; leaves the dashboard running (DEMO_EXIT=1: ends)"
+	@echo "make demo-retail an older shop's real order lines, stream and batch compared row for row"
 	@echo "make dist        packages: a tar.gz that runs from wherever it is unpacked, and a .deb"
 	@echo "make test        every test that needs no other server (minutes)"
 	@echo "make test-peers  tests against independent readers (delta-rs, DuckDB, Spark) and real servers"
@@ -26,7 +27,11 @@ release: bootstrap
 	@cmake --build --preset release -j $(JOBS) --target leat
 
 demo: release
-	@examples/retail/demo build/release/leat
+	@rm -rf build/demo
+	@build/release/leat demo build/demo $${DEMO_EXIT:+--exit}
+
+demo-retail: release
+	@examples/retail/demo build/release/leat build/demo-retail
 
 dist: release
 	@scripts/dist build/release

@@ -31,7 +31,7 @@ struct leat_command {
 };
 extern const struct leat_command leat_command_check, leat_command_explain, leat_command_run, leat_command_status, leat_command_sql,
     leat_command_verify, leat_command_apply, leat_command_alter, leat_command_restate, leat_command_advise, leat_command_rehearse, leat_command_diff, leat_command_cost, leat_command_feed, leat_command_generate, leat_command_reference;
-extern const struct leat_command leat_command_pin, leat_command_new,
+extern const struct leat_command leat_command_pin, leat_command_new, leat_command_demo,
     leat_command_connectors;
 
 size_t leat_command_option_count(const struct leat_command *);
