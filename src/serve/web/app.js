@@ -137,7 +137,7 @@ function dial(t) {
   show();
   return h("div", {}, h("div", { class: "bar" }, h("label", { for: "dial" }, "May be"), told), slider,
     h("datalist", { id: "dial-steps" }, FRESHNESS.map((f, i) => h("option", { value: i, label: words(f) }))), h("div", { id: "dial-cost" }, cost),
-    h("div", { class: "actions" }, apply), result);
+    model.canAlter ? h("div", { class: "actions" }, apply) : h("p", { class: "small quiet" }, "Set FRESHNESS in the project's file to change it."), result);
 }
 
 function tableView(name) {
@@ -381,6 +381,7 @@ async function start() {
     const [status, graph] = await Promise.all([get("v1/status"), get("v1/graph")]);
     model.graph = graph;
     model.costs = await get("v1/costs").catch(() => null);
+    model.canAlter = "/v1/alter" in (await get("v1/openapi.json")).paths;
     take(status);
   } catch (error) {
     replace(main, h("div", { class: "error", role: "alert" }, `The status cannot be read: ${error.message}`), h("p", {}, "Trying again…"));
