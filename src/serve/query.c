@@ -86,7 +86,7 @@ static void views_release(struct views_call *c) {
 static void read_views(struct leat_call *call, struct leat_engine *engine) {
     struct views_call *c = (struct views_call *)(void *)call;
     struct leat_view_texts texts = {0};
-    struct leat_error error;
+    struct leat_error error = {0};
     enum leat_status status = engine ? leat_engine_view_texts(engine, &texts, &error) : leat_fail(&error, LEAT_CANCELLED, "leat stops");
     pthread_mutex_lock(&c->lock);
     c->texts = texts;
@@ -125,7 +125,7 @@ static enum leat_status ask_views(struct leat_serve *serve, struct leat_view_tex
     }
     if (c->done) {
         st = c->status;
-        *err = c->error;
+        if (st != LEAT_OK) *err = c->error;
         *out = c->texts;
         c->texts = (struct leat_view_texts){0};
     } else {
@@ -346,7 +346,7 @@ static void run_job(struct worker *w, struct job *job) {
         const char *ending = job->options.format == LEAT_QUERY_ARROW ? "arrows" : leat_query_formats[job->options.format];
         leat_reply_header(job->request, "Content-Disposition", "attachment; filename=\"%.60s.%s\"", job->options.file, ending);
     }
-    if (err.fatal) close_conn(w); /* DuckDB's instance is invalid from here on */
+    if (st != LEAT_OK && err.fatal) close_conn(w); /* DuckDB's instance is invalid from here on */
     leat_request_resume(job->request);
     free(job->sql);
     free(job);

@@ -471,5 +471,5 @@ if __name__ == "__main__":
                 part()
             finally:
                 for server in servers:
-                    if server.process.poll() is None:
+                    if getattr(server, "process", None) and server.process.poll() is None:
                         server.process.kill()

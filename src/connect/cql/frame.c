@@ -56,7 +56,7 @@ static const uint8_t *take(struct reader *r, size_t n) {
 
 static uint16_t take_short(struct reader *r) {
     const uint8_t *b = take(r, 2);
-    return b ? (uint16_t)(b[0] << 8 | b[1]) : 0;
+    return b ? (uint16_t)((uint32_t)b[0] << 8 | b[1]) : 0;
 }
 
 static int32_t take_int(struct reader *r) {
