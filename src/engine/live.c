@@ -19,6 +19,7 @@
 
 struct part {
     int table;
+    bool too_large; /* for the ring: not put in order */
     struct leat_changes rows;
 };
 struct leat_live_step {
@@ -197,9 +198,27 @@ void leat_live_change(struct leat_engine *engine, const struct leat_gtable *tabl
         leat_changes_deinit(&part->rows);
         return;
     }
-    put_in_order(t, &part->rows);
-    step->bytes += bytes_of(&part->rows);
+    size_t bytes = bytes_of(&part->rows);
+    part->too_large = bytes > live->ring_bytes_max;
     step->part_count++;
+    if (part->too_large) return;
+    put_in_order(t, &part->rows);
+    step->bytes += bytes;
+}
+
+/* Leaves out what the ring does not take: who follows those tables is told so (leat_live_next). */
+static void drop_too_large(struct leat_live *live, struct leat_live_step *step, uint64_t number) {
+    size_t kept = 0;
+    for (size_t i = 0; i < step->part_count; i++) {
+        if (step->parts[i].too_large) {
+            live->contents[step->parts[i].table].from_step = number;
+            leat_changes_deinit(&step->parts[i].rows);
+        } else {
+            if (kept != i) step->parts[kept] = step->parts[i];
+            kept++;
+        }
+    }
+    step->part_count = kept;
 }
 
 static void set_row(struct content *content, uint32_t index, const uint8_t *bytes, size_t size) {
@@ -236,8 +255,7 @@ static void apply_rows(struct content *content, const struct leat_changes *rows)
                             content->block.starts[i + 1] - content->block.starts[i]);
                 } else if ((entry->flags & LEAT_ENTRY_LIVE) && entry->epoch != content->epoch) {
                     set_row(content, found[i], NULL, 0);
-                    leat_keyed_remove(&content->keys, found[i]);
-                    leat_keyed_find(&content->keys, hashes + i + 1, n - i - 1, found + i + 1); /* the same key may go twice */
+                    leat_keyed_remove(&content->keys, found[i]); /* not LIVE any more, should the key go twice */
                 }
             }
         }
@@ -291,6 +309,7 @@ void leat_live_step_done(struct leat_group *g, uint64_t step, int64_t clock_us) 
     } else if (made) {
         made->step = step;
         made->clock_us = clock_us;
+        drop_too_large(live, made, step);
         ring_add(live, made);
     }
     pthread_rwlock_unlock(&live->lock);

@@ -274,6 +274,39 @@ static void deleted_rows_leave(void **state) {
     world_deinit(&w);
 }
 
+/* More than memory keeps of changes: the rows are there, and who follows them is told. */
+static void a_step_too_large_to_follow(void **state) {
+    (void)state;
+    struct world w;
+    struct sent s;
+    struct leat_buffer lines = {0}, got = {0};
+    char *settings = leat_asprintf("SET changes_history = '1 MiB';\n%s", sources), *card = leat_alloc(100001);
+    world_init(&w, settings, tables);
+    free(settings);
+    serve_again(&w);
+    memset(card, 'x', 100000);
+    for (int i = 0; i < 12; i++) leat_putf(&lines, "{\"id\":\"%d\",\"card\":\"%d%s\",\"amount\":1,\"ts\":\"2026-01-01T00:00:00\"}\n", i, i, card);
+    lines.data[--lines.length] = 0;
+    offer(&w, &s, lines.data, NULL);
+    turn(&w, true);
+    finish(&s);
+    struct leat_live *live = leat_engine_live(w.engine);
+    assert_int_equal(leat_live_rows(live, leat_live_find(live, "cards")), 12);
+    put_changes(&w, "cards", 0, &got);
+    assert_string_equal(got.data, "gone");
+    uint64_t step = leat_live_now(live).step;
+    offer(&w, &s, EVENT("a", "small", "1"), NULL);
+    turn(&w, true);
+    finish(&s);
+    leat_buffer_reset(&got);
+    put_changes(&w, "cards", step, &got);
+    assert_non_null(strstr(got.data, "small"));
+    free(card);
+    leat_buffer_deinit(&lines);
+    leat_buffer_deinit(&got);
+    world_deinit(&w);
+}
+
 static void a_full_queue_says_so(void **state) {
     (void)state;
     enum { BATCHES = 5 };
@@ -309,6 +342,7 @@ int main(void) {
         cmocka_unit_test(answers_come_with_the_sync),        cmocka_unit_test(ids_are_taken_once),
         cmocka_unit_test(ids_without_records_are_forgotten), cmocka_unit_test(changes_are_the_same_after_a_restart),
         cmocka_unit_test(deleted_rows_leave),                cmocka_unit_test(a_full_queue_says_so),
+        cmocka_unit_test(a_step_too_large_to_follow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
