@@ -67,6 +67,8 @@ out:
 struct archive {
     struct leat_changes *batches;
     size_t count, rows_max;
+    struct leat_changes *joined; /* batches that took the place of small ones */
+    size_t joined_count;
     int32_t *versions; /* rows_max times DECODE_VERSION */
     void *nulls;       /* rows_max zeros of the widest type: values, and validity, of columns that are all NULL */
     struct leat_arena arena;
@@ -121,7 +123,40 @@ static void archive_init(const struct leat_src *src, struct archive *a) {
     for (size_t i = 0; i < a->rows_max; i++) a->versions[i] = DECODE_VERSION;
 }
 
+static void join(struct archive *a, const struct leat_changes *small, size_t count, size_t rows, struct leat_changes *out) {
+    leat_changes_init(out, small->schema);
+    leat_changes_reserve(out, rows);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t c = 0; c < out->schema->field_count; c++)
+            leat_gather_borrowed(out, c, out->row_count, &small[i], c, NULL, 0, small[i].row_count);
+        out->row_count += small[i].row_count;
+    }
+    a->joined[a->joined_count++] = *out;
+}
+
+/* Each batch is a chunk for DuckDB, whose cost is a chunk's as much as a row's: thousands of a few rows (blocks that somebody waited for) become a few. */
+static void join_small(struct archive *a) {
+    enum { SMALL_ROWS = 1024, JOINED_ROWS = 16384 };
+    size_t out = 0;
+    a->joined = leat_alloc((a->count + 1) * sizeof *a->joined);
+    for (size_t i = 0, next; i < a->count; i = next) {
+        size_t rows = 0;
+        for (next = i; next < a->count && a->batches[next].row_count < SMALL_ROWS && rows < JOINED_ROWS; next++) rows += a->batches[next].row_count;
+        if (next > i + 1) {
+            struct leat_changes joined;
+            join(a, &a->batches[i], next - i, rows, &joined);
+            a->batches[out++] = joined;
+        } else {
+            next = i + 1;
+            a->batches[out++] = a->batches[i];
+        }
+    }
+    a->count = out;
+}
+
 static void archive_deinit(struct archive *a) {
+    for (size_t i = 0; i < a->joined_count; i++) leat_changes_deinit(&a->joined[i]);
+    free(a->joined);
     free(a->batches);
     free(a->versions);
     free(a->nulls);
@@ -190,6 +225,7 @@ enum leat_status leat_bronze_flush(struct leat_src *src, struct leat_error *err)
     }
     if (dead.row_count && (st = append_batch(src, src->dead, &dead, 1, &touched, err)) != LEAT_OK) goto out;
     for (size_t i = 0; i < touched.count; i++) leat_cursor_set(&src->deaded, touched.items[i].partition, touched.items[i].next);
+    join_small(&archive);
     if ((st = append_batch(src, src->bronze, archive.batches, archive.count, &touched, err)) != LEAT_OK) goto out;
     for (size_t i = 0; i < touched.count; i++) leat_cursor_set(&src->bronzed, touched.items[i].partition, touched.items[i].next);
     if (leat_setting_int(src->engine->project, "compact_files"))

@@ -141,9 +141,11 @@ void leat_live_on_step(struct leat_live *live, void (*told)(void *), void *conte
 /* ---- the engine's side ------------------------------------------------------------------------------ */
 
 static size_t bytes_of(const struct leat_changes *rows) {
-    size_t bytes = rows->strings.used_bytes + 64;
-    for (size_t c = 0; c < rows->schema->field_count; c++) bytes += rows->row_count * (leat_type_size(rows->schema->fields[c].type) + 1);
-    return bytes + rows->row_count * sizeof(int32_t);
+    enum { ARENA_BYTES_LEAST = 16 << 10 };
+    size_t strings = rows->strings.used_bytes, bytes = 512 + rows->capacity * sizeof(int32_t);
+    if (strings && strings < ARENA_BYTES_LEAST) strings = ARENA_BYTES_LEAST;
+    for (size_t c = 0; c < rows->schema->field_count; c++) bytes += rows->capacity * (leat_type_size(rows->schema->fields[c].type) + 1);
+    return bytes + strings;
 }
 
 struct order {

@@ -665,7 +665,7 @@ static int64_t oldest_arrival(const struct leat_group *g, const struct step_inpu
     int64_t oldest = INT64_MAX;
     for (size_t s = 0; s < source_count(g); s++) {
         if (!g->reads[s]) continue;
-        for (const struct leat_chunk *c = g->engine->sources[s].first; c; c = c->next) {
+        for (const struct leat_chunk *c = leat_group_unread(g, (int)s); c; c = c->next) {
             struct chunk_range range;
             if (!range_of(c, leat_cursor_get(&g->cursors[s], c->partition), leat_cursor_get(&in->to[s], c->partition), &range)) continue;
             if (c->arrival_us < oldest) oldest = c->arrival_us;
