@@ -577,6 +577,11 @@ static void check_feed(struct leat_parser *p, struct source_draft *draft) {
     if (source->event_time >= 0)
         leat_diagnose(p->diags, draft->watermark_place, false, "leave it out", "source '%s' is a change feed: its rows change, and none is late",
                       source->name);
+    if (source->refresh_us)
+        leat_diagnose(p->diags, source->place, false, "leave out refresh, or say format = 'json'", "source '%s' is a change feed, which is followed and not read whole",
+                      source->name);
+    if (source->include_partition || source->include_offset || source->include_timestamp)
+        leat_diagnose(p->diags, draft->includes[0].place, false, "leave it out", "source '%s' is a change feed: its rows have no place of their own in files", source->name);
     if (sequence && column < 0)
         leat_diagnose(p->diags, source->place, false, NULL, "the column '%s' of the option sequence is not declared", sequence);
     else if (sequence && source->feed == LEAT_FEED_UPSERT && (size_t)column < source->value_count)

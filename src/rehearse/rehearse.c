@@ -54,7 +54,7 @@ static void jump(struct leat_rehearsal *r, int64_t deadline_us, bool woken) {
     if (wake_us - offset > r->clock.monotonic_us) r->clock.monotonic_us = wake_us - offset;
     if (!r->options.progress || (real_us = r->real->monotonic_us(r->real)) < r->told_us) return;
     r->told_us = real_us + PROGRESS_US;
-    if (!r->options.progress(r->options.context, wake_us)) r->cancelled = r->stop = 1;
+    if (!r->options.progress(r->options.context, wake_us)) { r->stop = 1; r->cancelled = true; }
 }
 
 static void wait_for(struct leat_clock *clock, int64_t deadline_us, const int *fds, int count) {

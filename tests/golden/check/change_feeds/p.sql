@@ -1,0 +1,13 @@
+CREATE SOURCE good (id BIGINT, v VARCHAR, at BIGINT, PRIMARY KEY (id)) WITH (connector = 'file', path = 'x.ndjson', format = 'debezium-json', sequence = 'at');
+CREATE SOURCE no_key (id BIGINT) WITH (connector = 'file', path = 'x.ndjson', format = 'canal-json');
+CREATE SOURCE late (id BIGINT PRIMARY KEY, t TIMESTAMP, WATERMARK FOR t AS t) WITH (connector = 'file', path = 'x.ndjson', format = 'maxwell-json');
+CREATE SOURCE whole (id BIGINT PRIMARY KEY) WITH (connector = 'file', path = 'x.ndjson', format = 'debezium-json', refresh = '1 minute');
+CREATE SOURCE placed (id BIGINT PRIMARY KEY) INCLUDE offset WITH (connector = 'file', path = 'x.ndjson', format = 'debezium-json');
+CREATE SOURCE unordered (id BIGINT PRIMARY KEY) WITH (connector = 'file', path = 'x.ndjson', format = 'debezium-json', sequence = 'nothing');
+CREATE SOURCE plain (id BIGINT, v BIGINT) WITH (connector = 'file', path = 'x.ndjson', format = 'json', sequence = 'v');
+CREATE SOURCE keyless (id BIGINT) INCLUDE key WITH (connector = 'file', path = 'x.ndjson', format = 'json');
+CREATE SOURCE stream (id BIGINT PRIMARY KEY) WITH (connector = 'kafka', topic = 't', 'properties.bootstrap.servers' = 'b:1');
+CREATE SOURCE rows (id BIGINT PRIMARY KEY, v BIGINT) WITH (connector = 'kafka', topic = 't', 'properties.bootstrap.servers' = 'b:1', format = 'upsert-json', sequence = 'v');
+CREATE SOURCE twice (id BIGINT) INCLUDE header 'a', header 'b', header 'a' WITH (connector = 'kafka', topic = 't', 'properties.bootstrap.servers' = 'b:1');
+CREATE SOURCE spelt (id BIGINT PRIMARY KEY) WITH (connector = 'kafka', topic = 't', 'properties.bootstrap.servers' = 'b:1') FORMAT DEBEZIUM ENCODE CSV;
+CREATE MATERIALIZED TABLE t FRESHNESS = INTERVAL '1' SECOND AS SELECT id, v FROM good JOIN good__changes USING (id);
