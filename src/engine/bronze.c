@@ -7,7 +7,6 @@
 #include "engine/internal.h"
 #include "state/row.h"
 
-enum { DECODE_VERSION = 1 };
 static const struct leat_type T_INTEGER = {LEAT_INTEGER, 0, 0}, T_BIGINT = {LEAT_BIGINT, 0, 0},
                               T_TIMESTAMP = {LEAT_TIMESTAMP, 0, 0}, T_BLOB = {LEAT_BLOB, 0, 0},
                               T_VARCHAR = {LEAT_VARCHAR, 0, 0};
@@ -69,7 +68,7 @@ struct archive {
     size_t count, rows_max;
     struct leat_changes *joined; /* batches that took the place of small ones */
     size_t joined_count;
-    int32_t *versions; /* rows_max times DECODE_VERSION */
+    int32_t *versions; /* rows_max times LEAT_DECODE_VERSION */
     void *nulls;       /* rows_max zeros of the widest type: values, and validity, of columns that are all NULL */
     struct leat_arena arena;
 };
@@ -120,7 +119,7 @@ static void archive_init(const struct leat_src *src, struct archive *a) {
     a->batches = leat_alloc(chunks * sizeof *a->batches);
     a->versions = leat_alloc(a->rows_max * sizeof *a->versions);
     a->nulls = leat_alloc((a->rows_max + 64) * sizeof(struct leat_string));
-    for (size_t i = 0; i < a->rows_max; i++) a->versions[i] = DECODE_VERSION;
+    for (size_t i = 0; i < a->rows_max; i++) a->versions[i] = LEAT_DECODE_VERSION;
 }
 
 static void join(struct archive *a, const struct leat_changes *small, size_t count, size_t rows, struct leat_changes *out) {

@@ -77,6 +77,13 @@ enum leat_status leat_engine_apply(struct leat_engine *, const struct leat_chang
 enum leat_status leat_engine_alter(struct leat_engine *, const char *sql, bool dry_run, struct leat_diagnostics *diags, struct leat_buffer *out,
                                    struct leat_error *) LEAT_MUST;
 
+/* Makes a table anew from bronze beside the present one, and publishes what differs in one commit: nothing, where nothing does. A scheduled
+ * table is run. out (may be NULL): JSON as leat_engine_restate's. Progress: leat_engine_on_progress. */
+enum leat_status leat_engine_rebuild(struct leat_engine *, const char *table, const char *reason, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
+/* Decodes a source's dead letters again, with the columns and settings of now. What is usable goes to bronze, at its old place, and what reads
+ * the source is built anew and published as a difference, with an account in t__restatements. A crash leaves it done or begun; begun, the next
+ * start finishes it. out (may be NULL): JSON {"dead", "usable", "tables": [as leat_engine_restate's]}. */
+enum leat_status leat_engine_retry_dead(struct leat_engine *, const char *source, const char *reason, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
 /* Promise 1 for one table (all when NULL): prints differing rows to out; *differing their number. */
 enum leat_status leat_engine_verify(struct leat_engine *, const char *table, size_t max_rows, struct leat_buffer *out, uint64_t *differing, struct leat_error *) LEAT_MUST;
 /* Keeps a version of a table under a name of its own, lake/pins/NAME, for good: a Delta table (lake/delta.h, leat_delta_pin) and

@@ -288,6 +288,7 @@ void leat_src_rewind(struct leat_src *); /* no chunks; the next refill starts at
 void leat_src_release(struct leat_src *); /* drops chunks that bronze and every group are past */
 
 /* bronze.c */
+enum { LEAT_DECODE_VERSION = 1 };
 #define LEAT_BRONZE_LACKS \
     "bronze of source \"%s\" lacks %llu records of partition %u, offsets %llu to %llu: somebody deleted them. What was computed from them stays as it " \
     "is; to make it anew, restore %s/bronze/%s to a version that has them"
@@ -383,6 +384,11 @@ void leat_rebuild_init(struct leat_group *, struct leat_rebuild *, const json_t 
 void leat_rebuild_deinit(const struct leat_group *, struct leat_rebuild *);
 /* What leads from the table in the lake at a version (-1: newest) to the content that has been gathered in `pending`. */
 enum leat_status leat_table_difference(struct leat_engine *, struct leat_gtable *, int64_t version, struct leat_changes *out, struct leat_error *) LEAT_MUST;
+/* Builds anew what reads a source whose bronze has other records now, and publishes what differs; appends to done. */
+enum leat_status leat_restate_source(struct leat_engine *, size_t source, const char *reason, json_t *done, struct leat_error *) LEAT_MUST;
+/* retry.c: what a crash left half done; before recovery, and after it. */
+enum leat_status leat_retry_settle(struct leat_engine *, struct leat_error *) LEAT_MUST;
+enum leat_status leat_retry_finish(struct leat_engine *, struct leat_error *) LEAT_MUST;
 /* Is the output column one of the primary key, or of the aggregate's keys? */
 bool leat_table_is_key(const struct leat_gtable *, size_t column);
 bool leat_engine_has_late(const struct leat_engine *);

@@ -189,7 +189,8 @@ static enum leat_status open_journal(struct leat_engine *engine, struct leat_err
 }
 
 enum leat_status leat_engine_start(struct leat_engine *engine, struct leat_error *err) {
-    enum leat_status st = leat_effects_open(engine, err);
+    enum leat_status st = leat_retry_settle(engine, err);
+    if (st == LEAT_OK) st = leat_effects_open(engine, err);
     if (st == LEAT_OK) st = leat_engine_recover(engine, err);
     if (st == LEAT_OK) st = leat_live_load(engine, err);
     return st == LEAT_OK ? leat_effects_begin(engine, engine->options.deliver, err) : st;
@@ -279,7 +280,8 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
     json_array_clear(engine->records);
     if ((st = leat_engine_publish_project(engine, err)) != LEAT_OK) goto out;
     leat_restate_plan_next(engine, engine->restated_us > engine->created_us ? engine->restated_us : engine->created_us);
-    st = leat_engine_parallel(engine, false, err);
+    if ((st = leat_engine_parallel(engine, false, err)) != LEAT_OK) goto out;
+    st = leat_retry_finish(engine, err);
 out:
     if (st != LEAT_OK) {
         leat_engine_close(engine);

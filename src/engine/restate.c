@@ -37,6 +37,7 @@ static char *admitted(const json_t *record) {
     struct leat_buffer sql = {0};
     size_t i;
     json_t *name, *from = json_object_get(record, "from"), *to = json_object_get(record, "to");
+    if (json_array_size(json_object_get(record, "sources")) == 0) return leat_strdup("false");
     leat_put(&sql, "_source IN (");
     json_array_foreach(json_object_get(record, "sources"), i, name) {
         if (i) leat_put(&sql, ", ");
@@ -71,11 +72,31 @@ static enum leat_status load_late(struct leat_group *g, const json_t *record, ui
     return st;
 }
 
-/* Which tables change with the sources' late records, and which operators have to be built anew for that. */
-static void mark(struct leat_group *g, struct leat_rebuild *r, const uint64_t *counts) {
+static bool names(const json_t *array, const char *name) {
+    size_t i;
+    json_t *entry;
+    json_array_foreach((json_t *)array, i, entry)
+        if (strcmp(json_string_value(entry), name) == 0) return true;
+    return false;
+}
+
+/* Tables that are to be built anew, whether anything changes or not. */
+static void mark_rebuilt(struct leat_group *g, struct leat_rebuild *r, const json_t *record) {
+    for (int t = 0; t < g->table_count; t++) {
+        if (!names(json_object_get(record, "rebuild"), g->tables[t]->def->name)) continue;
+        r->tables[t] = true;
+        for (int i = 0; i < g->node_count; i++) r->nodes[i] |= g->nodes[i].feeds[t];
+    }
+}
+
+/* Which tables change with the sources' late records (or with all of a source that was read anew), and which operators have to be built
+ * anew for that. */
+static void mark(struct leat_group *g, struct leat_rebuild *r, const uint64_t *counts, const json_t *record) {
     bool *changes = leat_alloc((size_t)(g->node_count + 1) * sizeof *changes);
     for (int i = 0; i < g->node_count; i++) {
         const struct leat_gnode *node = &g->nodes[i];
+        if (node->op->kind == LEAT_OP_SOURCE)
+            changes[i] = names(json_object_get(record, "reread"), g->engine->project->sources[node->op->object].name);
         for (int t = 0; t < g->table_count && node->op->kind == LEAT_OP_SOURCE; t++)
             changes[i] |= node->owner == g->tables[t] && counts[(size_t)t * source_count(g) + (size_t)node->op->object];
         for (int c = 0; c < 2; c++) changes[i] |= node->children[c] >= 0 && changes[node->children[c]];
@@ -85,6 +106,7 @@ static void mark(struct leat_group *g, struct leat_rebuild *r, const uint64_t *c
         for (int c = 0; c < 2 && r->nodes[i]; c++)
             if (g->nodes[i].children[c] >= 0) r->nodes[g->nodes[i].children[c]] = true;
     for (int t = 0; t < g->table_count; t++) r->tables[t] = changes[g->tables[t]->root];
+    mark_rebuilt(g, r, record);
     free(changes);
 }
 
@@ -298,15 +320,17 @@ static void put_struct(const struct leat_gtable *table, bool keys, struct leat_b
 static enum leat_status put_records(struct leat_group *g, const json_t *record, struct leat_buffer *sql, struct leat_error *err) {
     char *where = admitted(record);
     const char *between = "SELECT DISTINCT _source, _partition, _offset, event_time FROM (";
+    bool any = false;
     enum leat_status st = LEAT_OK;
     for (int t = 0; t < g->table_count && st == LEAT_OK; t++) {
         struct leat_gtable *table = g->tables[t];
         if (version_in(record, "late", table) < 0) continue;
         leat_put(sql, between);
+        any = true;
         between = " UNION ALL ";
         st = leat_side_select(g->engine, table, &table->late, version_in(record, "late", table), where, sql, err);
     }
-    leat_put(sql, ")");
+    leat_put(sql, any ? ")" : "SELECT NULL::VARCHAR AS _source, NULL::INTEGER AS _partition, NULL::BIGINT AS _offset, NULL::TIMESTAMP AS event_time WHERE false");
     free(where);
     return st;
 }
@@ -414,7 +438,7 @@ static enum leat_status prepare(struct leat_group *g, const json_t *record, stru
         if (!g->rebuild->tables[t]) continue;
         st = leat_table_difference(g->engine, table, version_in(record, "tables", table), &o->diffs[t], err);
         if (st == LEAT_OK) st = leat_table_open_audit(g->engine, table, true, err);
-        if (st == LEAT_OK) st = audit(g, table, record, &o->diffs[t], err);
+        if (st == LEAT_OK && (o->diffs[t].row_count || records_of(g, o, t))) st = audit(g, table, record, &o->diffs[t], err);
         if (st == LEAT_OK && records_of(g, o, t)) st = keep_late(g->engine, table, record, err);
     }
     return st;
@@ -475,7 +499,7 @@ static enum leat_status restate_group(struct leat_group *g, json_t *record, bool
     g->rebuild = &rebuild;
     enum leat_status st = load_late(g, record, o->counts, err);
     if (st == LEAT_OK) {
-        mark(g, &rebuild, o->counts);
+        mark(g, &rebuild, o->counts, record);
         st = begin(g, &before, err);
         if (st == LEAT_OK) st = leat_lows_load(g, err);
         if (st == LEAT_OK) st = fill_queues(g, record, err);
@@ -583,6 +607,75 @@ static void report(const struct leat_group *g, const bool *changed, const struct
         if (changed[t])
             json_array_append_new(done, json_pack("{s:s,s:I,s:I}", "table", g->tables[t]->def->name, "records",
                                                   (json_int_t)records_of(g, o, t), "changes", (json_int_t)o->diffs[t].row_count));
+}
+
+/* Builds anew what the record names, publishes what differs, reports the tables that were named or changed. */
+static enum leat_status restate_named(struct leat_group *g, json_t *record, json_t *done, struct leat_error *err) {
+    struct outcome o;
+    bool *changed = leat_alloc((size_t)(g->table_count + 1) * sizeof *changed);
+    outcome_init(g, &o);
+    enum leat_status st = restate_group(g, record, false, &o, err);
+    for (int t = 0; t < g->table_count; t++)
+        changed[t] = o.diffs[t].row_count || names(json_object_get(record, "rebuild"), g->tables[t]->def->name);
+    if (st == LEAT_OK) report(g, changed, &o, done);
+    outcome_deinit(g, &o);
+    free(changed);
+    if (st == LEAT_OK) st = leat_engine_drain(g->engine, err);
+    return st == LEAT_OK ? leat_engine_flush(g->engine, false, err) : st;
+}
+
+static enum leat_status rebuild_named(struct leat_group *g, const char *what, const char *name, const char *reason, json_t *done, struct leat_error *err) {
+    const struct leat_restate_options options = {.from_us = LEAT_RESTATE_FROM_MIN, .to_us = LEAT_RESTATE_TO_MAX, .reason = reason};
+    const struct leat_gtable *held = held_table(g);
+    json_t *none = json_array();
+    if (held || g->late_loaded) {
+        json_decref(none);
+        return leat_fail(err, LEAT_INVALID, held ? "table \"%s\" is held at an earlier version by FAIL UPDATE; mend that first"
+                                                 : "tables are still being made anew from bronze%s; let 'leat run' finish first", held ? held->def->name : "");
+    }
+    json_t *record = record_of(g, &options, none);
+    json_object_set_new(record, what, json_pack("[s]", name));
+    enum leat_status st = restate_named(g, record, done, err);
+    json_decref(record);
+    json_decref(none);
+    return st;
+}
+
+enum leat_status leat_restate_source(struct leat_engine *engine, size_t source, const char *reason, json_t *done, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
+    for (int k = 0; k < engine->group_count && st == LEAT_OK; k++)
+        if (engine->groups[k]->reads[source])
+            st = rebuild_named(engine->groups[k], "reread", engine->project->sources[source].name, reason, done, err);
+    return st;
+}
+
+static void dump(json_t *done, struct leat_buffer *out) {
+    char *text = out ? json_dumps(done, JSON_INDENT(1)) : NULL;
+    if (text) leat_put(out, text);
+    free(text);
+}
+
+enum leat_status leat_engine_rebuild(struct leat_engine *engine, const char *name, const char *reason, struct leat_buffer *out, struct leat_error *err) {
+    struct leat_object_ref ref;
+    json_t *done = json_array();
+    if (!leat_project_find(engine->project, name, &ref) || ref.kind != LEAT_OBJECT_TABLE) {
+        json_decref(done);
+        return leat_fail(err, LEAT_NOT_FOUND, "there is no materialized table \"%s\"", name);
+    }
+    struct leat_gtable *table = &engine->tables[ref.index];
+    enum leat_status st = leat_engine_drain(engine, err);
+    if (st == LEAT_OK) st = leat_engine_flush(engine, false, err);
+    if (st == LEAT_OK && table->group) {
+        st = rebuild_named(table->group, "rebuild", table->def->name, reason, done, err);
+        if (st == LEAT_OK) st = leat_engine_checkpoint(engine, err); /* or a restart does it again */
+    } else if (st == LEAT_OK && table->batch) {
+        st = leat_batch_run(engine, table, err);
+        if (st == LEAT_OK && table->last_error) st = leat_fail(err, LEAT_SQL, "%s", table->last_error);
+        json_array_append_new(done, json_pack("{s:s,s:i,s:I}", "table", table->def->name, "records", 0, "rows", (json_int_t)table->last_rows));
+    }
+    if (st == LEAT_OK) dump(done, out);
+    json_decref(done);
+    return st;
 }
 
 static enum leat_status restate_if_late(struct leat_group *g, const struct leat_restate_options *options, const bool *wanted, json_t *done,

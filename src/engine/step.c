@@ -786,7 +786,11 @@ enum leat_status leat_group_rebuild(struct leat_group *g, struct leat_error *err
             memcpy(in.watermarks, r->watermarks, source_count(g) * sizeof *in.watermarks);
             leat_cut_sets_load(g, r->cut_sets);
         }
+        uint64_t records = 0;
+        for (size_t s = 0; s < source_count(g); s++)
+            for (size_t i = 0; i < in.to[s].count; i++) records += in.to[s].items[i].next - leat_cursor_get(&g->cursors[s], in.to[s].items[i].partition);
         st = execute(g, &in, err);
+        if (g->engine->progress) g->engine->progress(g->engine->progress_context, records);
         keep_small(g, kept);
         input_deinit(g, &in);
     }

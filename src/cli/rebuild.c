@@ -1,0 +1,112 @@
+/* leat rebuild, leat retry-dead: what was recorded, computed anew. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <jansson.h>
+
+#include "cli/cli.h"
+
+enum { OPTION_REASON };
+static const struct leat_option_spec REBUILD_OPTIONS[] = {
+    {.name = "reason", .type = LEAT_OPTION_TEXT, .default_text = "leat rebuild", .prose = "Why; kept with every changed row in TABLE__restatements."}};
+static const struct leat_option_spec RETRY_OPTIONS[] = {
+    {.name = "reason", .type = LEAT_OPTION_TEXT, .default_text = "leat retry-dead", .prose = "Why; kept with every changed row in TABLE__restatements."}};
+
+static void on_progress(void *context, uint64_t records) {
+    uint64_t *total = context;
+    *total += records;
+    if (records) fprintf(stderr, "\r%llu records", (unsigned long long)*total);
+}
+
+static void print_tables(const json_t *tables) {
+    size_t i;
+    json_t *entry;
+    json_array_foreach((json_t *)tables, i, entry) {
+        long long changes = json_integer_value(json_object_get(entry, "changes"));
+        const char *name = json_string_value(json_object_get(entry, "table"));
+        if (json_object_get(entry, "rows"))
+            printf("%s: run, %lld rows\n", name, json_integer_value(json_object_get(entry, "rows")));
+        else
+            printf(changes ? "%s: %lld row%s of change\n" : "%s: as it was\n", name, changes, changes == 1 ? "" : "s");
+    }
+}
+
+static int open_engine(struct leat_cli *cli, struct leat_engine **engine, uint64_t *total) {
+    struct leat_engine_options options = {0};
+    int code = leat_cli_open(cli, &options, engine);
+    if (code == LEAT_EXIT_OK && leat_cli_is_terminal(2)) leat_engine_on_progress(*engine, on_progress, total);
+    return code;
+}
+
+static int finish(struct leat_cli *cli, struct leat_engine *engine, enum leat_status st, const struct leat_error *err, struct leat_buffer *text, uint64_t total,
+                  void (*print)(const json_t *)) {
+    leat_engine_close(engine);
+    if (total) fputc('\n', stderr);
+    if (st == LEAT_OK && cli->json) {
+        puts(text->data);
+    } else if (st == LEAT_OK) {
+        json_t *json = json_loads(text->data, 0, NULL);
+        print(json);
+        json_decref(json);
+    }
+    leat_buffer_deinit(text);
+    return st == LEAT_OK ? LEAT_EXIT_OK : leat_cli_failed(err);
+}
+
+static int run_rebuild(struct leat_cli *cli) {
+    struct leat_engine *engine;
+    struct leat_error err = {0};
+    struct leat_buffer text = {0};
+    struct leat_object_ref ref;
+    uint64_t total = 0;
+    int code = open_engine(cli, &engine, &total);
+    if (code != LEAT_EXIT_OK) return code;
+    if (!leat_project_find(leat_engine_project(engine), cli->arguments[0], &ref) || ref.kind != LEAT_OBJECT_TABLE) {
+        leat_cli_no_object(leat_engine_project(engine), LEAT_OBJECT_TABLE, cli->arguments[0]);
+        leat_engine_close(engine);
+        return LEAT_EXIT_USAGE;
+    }
+    enum leat_status st = leat_engine_rebuild(engine, cli->arguments[0], cli->values[OPTION_REASON].text, &text, &err);
+    return finish(cli, engine, st, &err, &text, total, print_tables);
+}
+
+static void print_retried(const json_t *json) {
+    long long dead = json_integer_value(json_object_get(json, "dead")), usable = json_integer_value(json_object_get(json, "usable"));
+    printf("%lld dead letter%s: %lld usable now%s\n", dead, dead == 1 ? "" : "s", usable, usable ? ", admitted" : "");
+    print_tables(json_object_get(json, "tables"));
+}
+
+static int run_retry(struct leat_cli *cli) {
+    struct leat_engine *engine;
+    struct leat_error err = {0};
+    struct leat_buffer text = {0};
+    struct leat_object_ref ref;
+    uint64_t total = 0;
+    int code = open_engine(cli, &engine, &total);
+    if (code != LEAT_EXIT_OK) return code;
+    const struct leat_project *project = leat_engine_project(engine);
+    if (!leat_project_find(project, cli->arguments[0], &ref) || ref.kind != LEAT_OBJECT_SOURCE || project->sources[ref.index].reference) {
+        leat_cli_no_object(project, LEAT_OBJECT_SOURCE, cli->arguments[0]);
+        leat_engine_close(engine);
+        return LEAT_EXIT_USAGE;
+    }
+    enum leat_status st = leat_engine_retry_dead(engine, cli->arguments[0], cli->values[OPTION_REASON].text, &text, &err);
+    return finish(cli, engine, st, &err, &text, total, print_retried);
+}
+
+const struct leat_command leat_command_rebuild = {
+    .name = "rebuild", .arguments = "TABLE", .min_arguments = 1, .max_arguments = 1, .summary = "make a table anew from bronze",
+    .options = REBUILD_OPTIONS, .option_count = 1,
+    .prose = "Computes the table anew from the archive of its sources, beside the present one, and publishes what differs in one commit: nothing, where\n"
+             "nothing does. Readers see the present content until then. What is late stays so. A scheduled table is run. Needs the project to\n"
+             "itself; with a killed process the table stays as it was.",
+    .run = run_rebuild,
+};
+const struct leat_command leat_command_retry_dead = {
+    .name = "retry-dead", .arguments = "SOURCE", .min_arguments = 1, .max_arguments = 1, .summary = "decode dead letters again, after the cause was mended",
+    .options = RETRY_OPTIONS, .option_count = 1,
+    .prose = "Decodes the source's dead letters again, with the columns (NOT NULL), options and settings (max_future) of now. Those that are usable go to\n"
+             "bronze, at their old place; tables on the source are built anew from it and change by the difference, with an account in\n"
+             "TABLE__restatements. The others stay dead letters. Of CSV, fields are taken in the order of the declared columns. Needs the project to itself.",
+    .run = run_retry,
+};

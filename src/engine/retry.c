@@ -1,0 +1,242 @@
+/* leat retry-dead: dead letters decoded again. A record that is usable now moves from the dead letters to bronze, with its old partition,
+ * offset and arrival; then whatever reads the source is built anew from bronze and published as a difference (restate.c).
+ *
+ * A crash must not leave a record in both places, nor tables without it. A file <work>/retry names the source before anything is changed, and
+ * goes when a checkpoint has everything. Found at a start, what bronze has is first taken out of the dead letters (bronze is committed in one
+ * piece, before them), and after recovery the tables are built anew. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/internal.h"
+#include "state/row.h"
+
+#define TEXT_BYTES (4 * LEAT_MIB) /* decoded together */
+
+struct retry {
+    struct leat_src *src;
+    struct leat_result dead;       /* _partition, _offset, arrival, payload */
+    struct leat_changes bronze;    /* what goes there */
+    struct leat_buffer text;
+    uint32_t *starts, *ends;
+};
+
+static char *marker(const struct leat_engine *engine) {
+    return leat_asprintf("%s/retry", engine->work_dir);
+}
+
+static enum leat_status load_dead(struct retry *r, struct leat_error *err) {
+    struct leat_buffer sql = {0};
+    leat_put(&sql, "SELECT CAST(_partition AS INTEGER), _offset, epoch_us(_arrival), payload FROM (");
+    leat_engine_dead_letters(r->src->engine, (size_t)r->src->index, &sql);
+    leat_put(&sql, ") ORDER BY 1, 2");
+    enum leat_status st = leat_conn_query(r->src->engine->batch_conn, sql.data, &r->dead, err);
+    leat_buffer_deinit(&sql);
+    return st;
+}
+
+static const void *cell(const struct retry *r, size_t column) {
+    return r->dead.rows.columns[column].data;
+}
+
+/* Dead letters [from, *to) as one block. */
+static void gather(struct retry *r, size_t from, size_t *to, struct leat_block *out) {
+    static const char slack[LEAT_PAYLOAD_SLACK];
+    const struct leat_string *payloads = cell(r, 3);
+    uint32_t count = 0;
+    leat_buffer_reset(&r->text);
+    leat_put(&r->text, "");
+    for (*to = from; *to < r->dead.rows.row_count && (r->text.length < TEXT_BYTES || *to == from); (*to)++) {
+        r->starts[count] = (uint32_t)r->text.length;
+        if (!leat_is_null(&r->dead.rows.columns[3], *to)) leat_putn(&r->text, leat_string_data(&payloads[*to]), payloads[*to].length);
+        r->ends[count++] = (uint32_t)r->text.length;
+        leat_putn(&r->text, "\n", 1);
+    }
+    size_t length = r->text.length;
+    leat_putn(&r->text, slack, sizeof slack);
+    *out = (struct leat_block){.record_count = count, .payload = r->text.data, .payload_bytes = length, .starts = r->starts, .ends = r->ends};
+}
+
+/* Rule 16 holds for it too. */
+static bool too_far_ahead(const struct retry *r, const struct leat_changes *rows, size_t row, size_t dead) {
+    int column = r->src->def->event_time;
+    if (column < 0 || leat_is_null(&rows->columns[column], row)) return false;
+    return ((const int64_t *)rows->columns[column].data)[row] >
+           ((const int64_t *)cell(r, 2))[dead] + leat_setting_int(r->src->engine->project, "max_future");
+}
+
+static void add_row(struct retry *r, const struct leat_changes *rows, size_t row, size_t dead, bool lossy) {
+    struct leat_changes *to = &r->bronze;
+    uint32_t from = (uint32_t)row;
+    size_t declared = rows->schema->field_count, at = to->row_count, c = declared;
+    leat_changes_reserve(to, at + 1);
+    for (size_t i = 0; i < declared; i++) leat_gather_borrowed(to, i, at, rows, i, &from, 0, 1);
+    ((int32_t *)to->columns[c++].data)[at] = ((const int32_t *)cell(r, 0))[dead];
+    ((int64_t *)to->columns[c++].data)[at] = ((const int64_t *)cell(r, 1))[dead];
+    ((int64_t *)to->columns[c++].data)[at] = ((const int64_t *)cell(r, 2))[dead];
+    to->row_count++;
+    leat_set_null(to, c++, at); /* _identity */
+    ((int32_t *)to->columns[c++].data)[at] = LEAT_DECODE_VERSION;
+    if (lossy)
+        ((struct leat_string *)to->columns[c].data)[at] = ((const struct leat_string *)cell(r, 3))[dead];
+    else
+        leat_set_null(to, c, at);
+}
+
+/* Decodes all; the rows' strings live in `arena`, or in what was read. */
+static enum leat_status decode(struct retry *r, struct leat_changes *batches, size_t *batch_count, struct leat_buffer *texts, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
+    for (size_t from = 0, to; from < r->dead.rows.row_count && st == LEAT_OK; from = to) {
+        struct leat_block block;
+        const struct leat_reject *rejects;
+        size_t reject_count, n = *batch_count;
+        gather(r, from, &to, &block);
+        texts[n] = r->text; /* rows may point into it */
+        r->text = (struct leat_buffer){0};
+        uint32_t *records = leat_alloc((block.record_count + 1) * sizeof *records);
+        uint8_t *lossy = leat_alloc(block.record_count + 1);
+        leat_changes_init(&batches[n], &r->src->def->schema);
+        (*batch_count)++;
+        st = leat_decode(r->src->decoder, &block, 0, block.record_count, &batches[n], records, lossy, &rejects, &reject_count, err);
+        for (size_t row = 0; row < batches[n].row_count && st == LEAT_OK; row++)
+            if (!too_far_ahead(r, &batches[n], row, from + records[row])) add_row(r, &batches[n], row, from + records[row], lossy[row]);
+        free(records);
+        free(lossy);
+    }
+    return st;
+}
+
+/* Takes out of the dead letters what bronze has. */
+static enum leat_status leave_bronzed(struct leat_src *src, struct leat_error *err) {
+    struct leat_buffer sql = {0};
+    const char *now = leat_delta_current(src->dead)->frontier_json;
+    char *frontier = now ? leat_strdup(now) : NULL; /* the snapshot's goes with the commit */
+    const struct leat_delta_commit_info kept = {.operation = "WRITE", .frontier_json = frontier};
+    leat_put(&sql, "SELECT d.* FROM (");
+    leat_engine_dead_letters(src->engine, (size_t)src->index, &sql);
+    leat_put(&sql, ") d ANTI JOIN (SELECT _partition, _offset FROM (");
+    leat_engine_archive(src->engine, (size_t)src->index, &sql);
+    leat_put(&sql, ")) b USING (_partition, _offset)");
+    enum leat_status st = leat_delta_overwrite(src->dead, sql.data, &kept, NULL, err);
+    leat_buffer_deinit(&sql);
+    free(frontier);
+    return st;
+}
+
+static enum leat_status move(struct retry *r, struct leat_error *err) {
+    struct leat_engine *engine = r->src->engine;
+    const char *frontier = leat_delta_current(r->src->bronze)->frontier_json;
+    char *kept = frontier ? leat_strdup(frontier) : NULL, *path = marker(engine);
+    const struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = kept};
+    enum leat_status st = leat_io_write_durable(engine->env->io, path, r->src->def->name, strlen(r->src->def->name), true, err);
+    if (st == LEAT_OK) st = leat_delta_append_rows(r->src->bronze, &r->bronze, 1, &info, NULL, err);
+    if (st == LEAT_OK) st = leave_bronzed(r->src, err);
+    free(kept);
+    free(path);
+    return st;
+}
+
+static bool reads(const struct leat_gtable *table, int source) {
+    for (size_t i = 0; i < table->plan->input_count; i++)
+        if (table->plan->inputs[i] == (LEAT_OBJECT_SOURCE << 24 | source)) return true;
+    return false;
+}
+
+/* Tables from bronze as it is now. */
+static enum leat_status rebuild(struct leat_src *src, const char *reason, json_t *done, struct leat_error *err) {
+    struct leat_engine *engine = src->engine;
+    struct leat_error gone = {0};
+    leat_src_rewind(src);
+    enum leat_status st = leat_restate_source(engine, (size_t)src->index, reason, done, err);
+    for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++)
+        if (engine->tables[t].batch && engine->tables[t].runs && reads(&engine->tables[t], src->index)) st = leat_batch_run(engine, &engine->tables[t], err);
+    if (st == LEAT_OK) st = leat_engine_checkpoint(engine, err);
+    char *path = marker(engine);
+    if (st == LEAT_OK && engine->env->io->ops->unlink(engine->env->io, path, &gone) != LEAT_OK) st = leat_fail(err, gone.status, "%s", gone.text);
+    free(path);
+    return st;
+}
+
+static enum leat_status retry(struct leat_src *src, const char *reason, json_t *out, struct leat_error *err) {
+    struct retry r = {.src = src};
+    json_t *tables = json_array();
+    enum leat_status st = load_dead(&r, err);
+    size_t n = st == LEAT_OK ? r.dead.rows.row_count : 0, batch_count = 0;
+    struct leat_changes *batches = leat_alloc((n + 1) * sizeof *batches);
+    struct leat_buffer *texts = leat_alloc((n + 1) * sizeof *texts);
+    r.starts = leat_alloc((n + 1) * sizeof *r.starts);
+    r.ends = leat_alloc((n + 1) * sizeof *r.ends);
+    leat_changes_init(&r.bronze, &src->bronze_schema);
+    if (st == LEAT_OK) st = decode(&r, batches, &batch_count, texts, err);
+    json_object_set_new(out, "dead", json_integer((json_int_t)n));
+    json_object_set_new(out, "usable", json_integer((json_int_t)r.bronze.row_count));
+    if (st == LEAT_OK && r.bronze.row_count) st = move(&r, err);
+    if (st == LEAT_OK && r.bronze.row_count) st = rebuild(src, reason, tables, err);
+    json_object_set_new(out, "tables", tables);
+    for (size_t i = 0; i < batch_count; i++) {
+        leat_changes_deinit(&batches[i]);
+        leat_buffer_deinit(&texts[i]);
+    }
+    leat_changes_deinit(&r.bronze);
+    leat_result_deinit(&r.dead);
+    leat_buffer_deinit(&r.text);
+    free(r.starts);
+    free(r.ends);
+    free(batches);
+    free(texts);
+    return st;
+}
+
+enum leat_status leat_engine_retry_dead(struct leat_engine *engine, const char *name, const char *reason, struct leat_buffer *out, struct leat_error *err) {
+    struct leat_object_ref ref;
+    json_t *json = json_object();
+    enum leat_status st = LEAT_OK;
+    if (!leat_project_find(engine->project, name, &ref) || ref.kind != LEAT_OBJECT_SOURCE || engine->references[ref.index])
+        st = leat_fail(err, LEAT_NOT_FOUND, "there is no unbounded source \"%s\"", name);
+    if (st == LEAT_OK) st = leat_engine_drain(engine, err);
+    if (st == LEAT_OK) st = leat_engine_flush(engine, false, err);
+    if (st == LEAT_OK) st = retry(&engine->sources[ref.index], reason, json, err);
+    char *text = st == LEAT_OK && out ? json_dumps(json, JSON_INDENT(1)) : NULL;
+    if (text) leat_put(out, text);
+    free(text);
+    json_decref(json);
+    return st == LEAT_OK ? st : leat_prepend(err, "dead letters of \"%s\"", name);
+}
+
+/* ---- after a crash ----------------------------------------------------------------------------------------------------- */
+
+/* The source that is half done; NULL: none. One that the project has no more is let go. */
+static struct leat_src *half_done(struct leat_engine *engine, struct leat_error *err, enum leat_status *st) {
+    struct leat_buffer name = {0};
+    struct leat_object_ref ref;
+    struct leat_src *src = NULL;
+    char *path = marker(engine);
+    *st = leat_io_read_all(engine->env->io, path, LEAT_NAME_MAX + 1, &name, err);
+    if (*st == LEAT_OK && name.data && leat_project_find(engine->project, name.data, &ref) && ref.kind == LEAT_OBJECT_SOURCE && !engine->references[ref.index])
+        src = &engine->sources[ref.index];
+    else if (*st == LEAT_OK)
+        *st = engine->env->io->ops->unlink(engine->env->io, path, err);
+    else if (*st == LEAT_NOT_FOUND)
+        *st = LEAT_OK;
+    leat_buffer_deinit(&name);
+    free(path);
+    return src;
+}
+
+enum leat_status leat_retry_settle(struct leat_engine *engine, struct leat_error *err) {
+    enum leat_status st;
+    struct leat_src *src = half_done(engine, err, &st);
+    return src ? leave_bronzed(src, err) : st;
+}
+
+enum leat_status leat_retry_finish(struct leat_engine *engine, struct leat_error *err) {
+    enum leat_status st;
+    struct leat_src *src = half_done(engine, err, &st);
+    if (!src) return st;
+    json_t *done = json_array();
+    leat_log(engine->env, LEAT_LOG_WARN, "source %s: its dead letters were being retried; that is finished now", src->def->name);
+    st = leat_engine_drain(engine, err);
+    if (st == LEAT_OK) st = leat_engine_flush(engine, false, err);
+    if (st == LEAT_OK) st = rebuild(src, "retry-dead, after a crash", done, err);
+    json_decref(done);
+    return st;
+}
