@@ -214,23 +214,27 @@ out:
 }
 
 /* Loads the next slice of one partition, from bronze where it is archived, else from the log (rule 14). Bronze decides what a record is: the
- * decoder may be another one by now, and what was decoded, or was a dead letter, stays so (rule 20). */
+ * decoder may be another one by now, and what was decoded, or was a dead letter, stays so (rule 20). What somebody deleted from bronze may
+ * still be in the log. */
 static enum leat_status load_partition(struct leat_src *src, uint32_t partition, uint64_t to, uint64_t rows_max, struct leat_error *err) {
     enum { BRONZE_SLICE = 500000 };
-    uint64_t next = leat_cursor_get(&src->loaded, partition), bronzed = leat_cursor_get(&src->bronzed, partition), in_log;
+    uint64_t bronzed = leat_cursor_get(&src->bronzed, partition), next, in_log;
     pthread_mutex_lock(&src->log_lock);
     in_log = leat_log_first_offset(src->log, partition);
     pthread_mutex_unlock(&src->log_lock);
-    enum leat_status st;
-    while (next < to && src->chunk_rows < rows_max) {
+    while ((next = leat_cursor_get(&src->loaded, partition)) < to && src->chunk_rows < rows_max) {
         if (next >= bronzed && next >= in_log) return load_from_log(src, partition, next, to, rows_max, err);
         uint64_t upto = bronzed < to ? bronzed : to;
-        if (next >= bronzed)
+        if (next >= upto)
             return leat_fail(err, LEAT_CORRUPT, "source \"%s\": records %llu to %llu of partition %u are neither in the log nor in bronze",
                              src->def->name, (unsigned long long)next, (unsigned long long)(in_log < to ? in_log : to), partition);
         if (upto - next > BRONZE_SLICE) upto = next + BRONZE_SLICE;
-        if ((st = leat_bronze_read(src, partition, next, upto, take_chunk, src, err)) != LEAT_OK) return st;
-        next = upto;
+        enum leat_status st = leat_bronze_read(src, partition, next, upto, take_chunk, src, err);
+        if (st == LEAT_CORRUPT && (next = leat_cursor_get(&src->loaded, partition)) >= in_log)
+            st = load_from_log(src, partition, next, upto, UINT64_MAX, err);
+        if (st == LEAT_OK && leat_cursor_get(&src->loaded, partition) <= next)
+            st = leat_fail(err, LEAT_CORRUPT, "source \"%s\": no record of partition %u from offset %llu on can be read", src->def->name, partition, (unsigned long long)next);
+        if (st != LEAT_OK) return st;
     }
     return LEAT_OK;
 }

@@ -118,7 +118,7 @@ static enum leat_status failing_adopt(struct leat_io *io, const char *scratch, c
 static void a_crash_is_finished_at_the_next_start(void **state) {
     (void)state;
     int finished = 0;
-    for (int n = 1; !finished && n < 200; n += 3) {
+    for (int n = 1; !finished && n < 200; n += 11) {
         struct world world, *w = &world;
         with_dead_letters(w);
         mend(w);
