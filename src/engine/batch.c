@@ -262,6 +262,13 @@ enum leat_status leat_engine_view_texts(struct leat_engine *engine, struct leat_
             st = add_text(out, 0, name, sql.data, err);
             free(name);
         }
+        if (st == LEAT_OK && leat_table_time(table) && table->late.delta) {
+            char *name = leat_asprintf("%s__windows", table->def->name);
+            leat_buffer_reset(&sql);
+            st = leat_table_windows(engine, table, &sql, err);
+            if (st == LEAT_OK) st = add_text(out, 0, name, sql.data, err);
+            free(name);
+        }
     }
     for (size_t c = 0; c < engine->project->check_count && engine->checks && st == LEAT_OK; c++) {
         char *name = leat_asprintf("%s__differences", engine->project->checks[c].name);

@@ -31,6 +31,20 @@ static void with_one_late(struct world *w, const char *tables) {
     run(w);
 }
 
+/* Rows can be asked whether they may still change, and what waits for them. */
+static void rows_are_provisional_or_final(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    struct leat_restate_options options = {.reason = "test"};
+    with_one_late(w, MINUTES);
+    expect_text(w, "SELECT string_agg(strftime(window_start, '%M') || ' ' || _final || ' ' || _late_waiting, ', ' ORDER BY window_start) FROM minutes__windows",
+                "00 true 1, 05 false 0");
+    OK(leat_engine_restate(w->engine, &options, NULL, oops));
+    expect_text(w, "SELECT string_agg(n || ' ' || _final || ' ' || _late_waiting, ', ' ORDER BY window_start) FROM minutes__windows",
+                "2 true 0, 2 false 0");
+    world_deinit(w);
+}
+
 static void change_project(struct world *w, const char *tables) {
     put(w, "project.sql", shop_sources, "w");
     put(w, "project.sql", tables, "a");
@@ -309,6 +323,7 @@ static void a_run_admits_what_was_late(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_are_provisional_or_final),
         cmocka_unit_test(a_changed_query_keeps_what_is_late), cmocka_unit_test(a_new_table_has_nothing_late),
         cmocka_unit_test(a_rebuild_goes_on_where_it_was),     cmocka_unit_test(late_records_are_admitted),
         cmocka_unit_test(a_range_is_restated),                cmocka_unit_test(what_is_built_on_it_follows),
