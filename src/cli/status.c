@@ -193,6 +193,9 @@ static int run(struct leat_cli *cli) {
         json_array_foreach(json_object_get(json, "tables"), i, item) print_table(cli, item);
         json_array_foreach(json_object_get(json, "sinks"), i, item) print_sink(cli, item);
         json_array_foreach(json_object_get(json, "checks"), i, item) print_check(cli, item);
+        if ((item = json_object_get(json, "drift_watch")))
+            printf("watch  %lld period%s verified, %lld row%s differ\n", (long long)number(item, "periods"), plural(number(item, "periods")),
+                   (long long)number(item, "differing"), plural(number(item, "differing")));
         print_steps(json_object_get(json, "tables"));
         json_decref(json);
     }

@@ -192,6 +192,12 @@ struct leat_group {
 enum leat_phase { LEAT_PHASE_INGEST, LEAT_PHASE_STEP, LEAT_PHASE_BRONZE, LEAT_PHASE_COMMIT, LEAT_PHASE_CHECKPOINT, LEAT_PHASE_BATCH, LEAT_PHASE_COUNT };
 struct leat_mailbox { pthread_mutex_t lock; struct leat_wake wake; struct leat_call *first, **last; bool closed; };
 struct leat_check;
+/* Verify by itself (watch.c). */
+struct leat_watch {
+    int64_t due_us, checked_us, from_us, to_us; /* the last period; to_us 0: the whole table */
+    size_t next, last;                          /* tables */
+    uint64_t step, periods, differing;          /* what it was at; since the start */
+};
 struct leat_engine {
     struct leat_env *env;
     struct leat_mailbox mailbox;
@@ -212,6 +218,7 @@ struct leat_engine {
     struct leat_src *sources;           /* per project source; reference ones unused */
     struct leat_reference **references; /* per project source, NULL for unbounded */
     struct leat_gtable *tables;         /* per project table */
+    struct leat_watch watch;
     struct leat_check *checks;          /* per check of the project; NULL: not opened */
     char **view_sql;                    /* per project view: its query with ties completed */
     char **made_views;                  /* per position of project->order: what its view on batch_conn selects; NULL: none made */
@@ -501,6 +508,12 @@ json_t *leat_pace_json(const struct leat_group *);
 void leat_phase_end(struct leat_engine *, enum leat_phase, int64_t from_us);
 enum leat_status leat_engine_drain(struct leat_engine *, struct leat_error *) LEAT_MUST; /* steps until nothing is left to do */
 
+/* verify.c: one table against its SELECT, or the rows of both that fit `where` (NULL: all). The tables are committed. */
+enum leat_status leat_table_verify(struct leat_engine *, struct leat_gtable *, const char *where, size_t max_rows, struct leat_buffer *out, uint64_t *differing,
+                                   struct leat_error *) LEAT_MUST;
+/* watch.c: verify by itself, one table's closed period after the other, within the setting drift_watch. */
+enum leat_status leat_watch_run(struct leat_engine *, struct leat_error *) LEAT_MUST;
+json_t *leat_watch_json(const struct leat_engine *); /* new reference */
 /* check.c */
 enum leat_status leat_checks_open(struct leat_engine *, struct leat_error *) LEAT_MUST;
 void leat_checks_close(struct leat_engine *);

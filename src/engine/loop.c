@@ -345,6 +345,7 @@ enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *s
         if ((st = leat_checks_run(engine, false, err)) != LEAT_OK) break;
         if ((st = leat_effects_keep_dead(engine, err)) != LEAT_OK) break;
         if ((st = leat_effects_catch_up(engine, err)) != LEAT_OK) break;
+        if ((st = leat_watch_run(engine, err)) != LEAT_OK) break;
         if ((st = leat_control_serve(engine, err)) != LEAT_OK || leat_control_parked(engine)) break;
         if ((st = leat_engine_publish_status(engine, err)) != LEAT_OK) break;
         sleep_until_due(engine, got > 0);

@@ -164,6 +164,7 @@ enum leat_status leat_engine_status(struct leat_engine *engine, struct leat_buff
     for (int p = 0; p < LEAT_PHASE_COUNT; p++) json_object_set_new(phases, PHASES[p], json_integer(engine->phase_cpu_us[p]));
     json_object_set_new(json, "phase_cpu_us", phases);
     json_object_set_new(json, "sinks", leat_effects_json(engine));
+    if (engine->watch.periods) json_object_set_new(json, "drift_watch", leat_watch_json(engine));
     if (engine->project->check_count) json_object_set_new(json, "checks", leat_checks_json(engine));
     char *text = json_dumps(json, JSON_INDENT(1));
     leat_put(out, text);

@@ -132,8 +132,15 @@ static bool may_withhold(const struct leat_gtable *table) {
     return table->failures || withheld(table) || (table->batch && recorded(table, "turned"));
 }
 
-/* inputs: what the names in the query mean, as a WITH clause. */
-static enum leat_status compare(struct leat_engine *engine, struct leat_gtable *table, bool quarantine, const char *inputs, int64_t clock_us, size_t max_rows,
+static void restrict_to(struct leat_buffer *sql, const char *where) {
+    char *all = leat_strdup(sql->data);
+    leat_buffer_reset(sql);
+    leat_putf(sql, "SELECT * FROM (%s\n) WHERE %s", all, where);
+    free(all);
+}
+
+/* inputs: what the names in the query mean, as a WITH clause. where: a condition on the table's rows, NULL: all of them. */
+static enum leat_status compare(struct leat_engine *engine, struct leat_gtable *table, bool quarantine, const char *inputs, const char *where, int64_t clock_us, size_t max_rows,
                                 struct leat_buffer *out, uint64_t *differing, struct leat_error *err) {
     struct leat_buffer content = {0}, oracle = {0};
     struct leat_verify_result result = {0};
@@ -144,12 +151,14 @@ static enum leat_status compare(struct leat_engine *engine, struct leat_gtable *
     if (st == LEAT_OK) {
         put_closed(table, quarantine ? table->plan->quarantine_sql : table->plan->completed_sql, &oracle);
         if (withheld(table) || (table->batch && recorded(table, "turned"))) leave_out_overflown(table, &oracle);
+        if (where) restrict_to(&oracle, where);
+        if (where) restrict_to(&content, where);
         put_inputs(inputs, &oracle);
-        uint64_t question = comparison(table, oracle.data, content.data, clock_us);
+        uint64_t question = where ? 0 : comparison(table, oracle.data, content.data, clock_us);
         answered = question && table->verified[quarantine] == question;
         int64_t rows = content_rows(quarantine ? table->quarantine.delta : table->delta);
         if (!answered) st = leat_verify_known(engine->batch_conn, schema, rows, oracle.data, content.data, max_rows, &result, err);
-        if (st == LEAT_OK && !result.differing) table->verified[quarantine] = question;
+        if (st == LEAT_OK && !result.differing && question) table->verified[quarantine] = question;
     }
     if (st != LEAT_OK && err->bad_data && may_withhold(table)) {
         /* DuckDB gives no answer at all where one row raises: there is nothing to compare with. */
@@ -169,7 +178,7 @@ static enum leat_status compare(struct leat_engine *engine, struct leat_gtable *
     return st;
 }
 
-static enum leat_status verify_table(struct leat_engine *engine, struct leat_gtable *table, size_t max_rows,
+enum leat_status leat_table_verify(struct leat_engine *engine, struct leat_gtable *table, const char *where, size_t max_rows,
                                      struct leat_buffer *out, uint64_t *differing, struct leat_error *err) {
     int64_t clock = table->group ? table->group->last_clock_us : engine->clock_us;
     const char *recorded = leat_delta_current(table->delta)->frontier_json;
@@ -180,8 +189,8 @@ static enum leat_status verify_table(struct leat_engine *engine, struct leat_gta
     leat_put(&inputs, "");
     enum leat_status st = leat_batch_with(engine, table, frontier, &inputs, err);
     json_decref(frontier);
-    if (st == LEAT_OK) st = compare(engine, table, false, inputs.data, clock, max_rows, out, differing, err);
-    if (st == LEAT_OK && table->quarantine.delta) st = compare(engine, table, true, inputs.data, clock, max_rows, out, differing, err);
+    if (st == LEAT_OK) st = compare(engine, table, false, inputs.data, where, clock, max_rows, out, differing, err);
+    if (st == LEAT_OK && table->quarantine.delta && !where) st = compare(engine, table, true, inputs.data, NULL, clock, max_rows, out, differing, err);
     leat_buffer_deinit(&inputs);
     return st == LEAT_OK ? st : leat_prepend(err, "verify \"%s\"", table->def->name);
 }
@@ -206,7 +215,7 @@ static enum leat_status verify_tables(struct leat_engine *engine, const char *na
             leat_putf(out, "%s: not compared: it was made anew, and shows its former content while rows violate FAIL UPDATE\n", table->def->name);
             continue;
         }
-        enum leat_status st = verify_table(engine, table, max_rows, out, differing, err);
+        enum leat_status st = leat_table_verify(engine, table, NULL, max_rows, out, differing, err);
         if (st != LEAT_OK) return st;
     }
     return LEAT_OK;

@@ -83,6 +83,14 @@ static const struct leat_option_spec specs[] = {
      .default_text = "1",
      .prose = "Share of the time that a check (`CREATE CHECK`) without a schedule may take: it runs after commits, and rests in between. 0: such checks "
               "run with `leat run --once` only."},
+    {.name = "drift_watch",
+     .type = LEAT_OPTION_INT,
+     .unit = "percent",
+     .min = 0,
+     .max = 100,
+     .default_text = "0",
+     .prose = "Share of the time that `leat run` may spend on verifying its own tables: one closed period of one table after the other, against their `SELECT` run by "
+              "DuckDB. What differs is warned of and counted in `leat status`. A run of it holds other work up, so it is for tables that `leat verify` is quick for."},
     {.name = "compact_files",
      .type = LEAT_OPTION_INT,
      .unit = "files",

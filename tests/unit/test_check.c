@@ -9,6 +9,8 @@
 #include <cmocka.h>
 
 #include "engine_world.h"
+#include "lake/delta.h"
+#include "plan/plan.h"
 
 static const char SOURCES[] =
     "CREATE SOURCE events (id VARCHAR NOT NULL, k INTEGER, v BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts)\n"
@@ -70,8 +72,6 @@ static void wrong_sql_is_found(void **state) {
 static void it_runs_by_itself_within_its_budget(void **state) {
     (void)state;
     struct world world, *w = &world;
-    atomic_int stop = 0;
-    (void)stop;
     world_of(w, SUMS BY_LEDGER "SET check_budget = 100;\n");
     run(w);
     struct leat_buffer first = {0}, second = {0};
@@ -85,6 +85,86 @@ static void it_runs_by_itself_within_its_budget(void **state) {
     free(path);
     leat_buffer_deinit(&first);
     leat_buffer_deinit(&second);
+    world_deinit(w);
+}
+
+/* Somebody writes into the table's folder: rows of windows that are closed. */
+static void plant(struct world *w) {
+    struct leat_duck_options options = {.use = LEAT_DUCK_BATCH, .threads = 1, .time_zone = "UTC"};
+    struct leat_duck *duck;
+    struct leat_conn *conn;
+    struct leat_delta *delta;
+    struct leat_buffer sql = {0};
+    char *dir = leat_asprintf("%s/lake/minutes", w->project), *scratch = scratch_dir(w->dir, "planting");
+    const struct leat_delta_options table = {.name = "minutes", .schema = &leat_engine_plan(w->engine, 0)->schema};
+    OK(leat_duck_open(&options, &duck, oops));
+    OK(leat_conn_open(duck, &conn, oops));
+    OK(leat_delta_open(&w->env, conn, dir, scratch, &table, &delta, oops));
+    char *frontier = leat_strdup(leat_delta_current(delta)->frontier_json);
+    leat_put(&sql, "SELECT * REPLACE (CASE WHEN window_start < '2026-01-01 00:00:50' THEN n + 1 ELSE n END AS n) FROM (");
+    leat_delta_select(dir, leat_delta_current(delta), table.schema, NULL, &sql);
+    leat_put(&sql, ")");
+    const struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier};
+    OK(leat_delta_overwrite(delta, sql.data, &info, NULL, oops));
+    leat_delta_close(delta);
+    leat_conn_close(conn);
+    leat_duck_close(duck);
+    leat_buffer_deinit(&sql);
+    free(frontier);
+    free(dir);
+    free(scratch);
+}
+
+static atomic_int stop;
+static int errors_told;
+
+static int64_t until_two_sleeps(struct leat_sim_clock *clock, int64_t deadline_us) {
+    if (clock->sleep_count >= 6) stop = 1;
+    return deadline_us;
+}
+
+static void count_errors(struct leat_env *env, enum leat_log_level level, const char *text) {
+    (void)env;
+    errors_told += level == LEAT_LOG_ERROR && strstr(text, "drift watch") && strstr(text, "leat rebuild minutes");
+}
+
+static void run_for_a_while(struct world *w) {
+    struct leat_sim_clock clock;
+    struct leat_clock *before = w->env.clock;
+    leat_sim_clock_init(&clock, w->now_us);
+    clock.on_sleep = until_two_sleeps;
+    stop = 0;
+    w->env.clock = &clock.clock;
+    OK(leat_engine_run(w->engine, &stop, oops));
+    w->now_us = clock.clock.now_us(&clock.clock);
+    w->env.clock = before;
+}
+
+/* What is not as its query says is found by `leat run` itself, in a closed period, and told; a rebuild mends it. */
+static void the_watch_finds_a_damaged_table(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    world_init(w, SOURCES, "CREATE MATERIALIZED TABLE minutes FRESHNESS = INTERVAL '1' SECOND AS\n"
+                           "SELECT window_start, count(*) AS n FROM TUMBLE(events, ts, INTERVAL '10' SECOND) GROUP BY window_start;\nSET drift_watch = 100;\n");
+    put(w, "in/ledger.csv", "k,v\n1,5.00\n", "w");
+    for (int i = 0; i < 58; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "%02d", i);
+        event(w, id, 1, i);
+    }
+    OK(leat_engine_run_once(w->engine, false, false, oops));
+    w->env.log = count_errors;
+    event(w, "58", 1, 1);
+    run_for_a_while(w);
+    expect_status(w, "\"drift_watch\":{\"periods\":");
+    assert_int_equal(errors_told, 0);
+    plant(w);
+    reopen(w);
+    event(w, "59", 1, 1);
+    run_for_a_while(w);
+    assert_true(errors_told > 0);
+    OK(leat_engine_rebuild(w->engine, "minutes", "damaged", NULL, oops));
+    expect_equal(w);
     world_deinit(w);
 }
 
@@ -123,6 +203,7 @@ int main(void) {
         cmocka_unit_test(a_wrong_reference_is_found),
         cmocka_unit_test(wrong_sql_is_found),
         cmocka_unit_test(it_runs_by_itself_within_its_budget),
+        cmocka_unit_test(the_watch_finds_a_damaged_table),
         cmocka_unit_test(statements_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
