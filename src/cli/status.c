@@ -52,10 +52,12 @@ static void print_source(const json_t *s) {
 static void print_balance(struct leat_cli *cli, const json_t *t) {
     const char *source;
     json_t *b;
-    json_object_foreach(json_object_get(t, "balance"), source, b)
-        printf("       %s: %lld in = %lld admitted + %lld late + %lld dead%s\n", source, (long long)number(b, "in"),
-               (long long)number(b, "admitted"), (long long)number(b, "late"), (long long)number(b, "dead"),
-               json_is_true(json_object_get(b, "exact")) ? "" : "   NOT EXACT");
+    json_object_foreach(json_object_get(t, "balance"), source, b) {
+        char share[32] = "";
+        if (number(b, "late")) snprintf(share, sizeof share, " (%.2g %%)", 100.0 * (double)number(b, "late") / (double)number(b, "in"));
+        printf("       %s: %lld in = %lld admitted + %lld late%s + %lld dead%s\n", source, (long long)number(b, "in"), (long long)number(b, "admitted"),
+               (long long)number(b, "late"), share, (long long)number(b, "dead"), json_is_true(json_object_get(b, "exact")) ? "" : "   NOT EXACT");
+    }
     if (number(t, "restated")) {
         printf("       restated: %lld record%s that had been late", (long long)number(t, "restated"), plural(number(t, "restated")));
         put_time(cli, json_object_get(t, "restated_us"), "last");
