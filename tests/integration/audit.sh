@@ -85,7 +85,7 @@ says "did you mean 'revenue'?" out.txt
 
 echo "== a watermark too short: exactly the planted records are late, restated once, and watched windows say so"
 mkdir -p short/in
-"$leat" generate --out late --events 3000 --rate 1 --late 15 --malformed 0 >/dev/null
+"$leat" generate --out late --events 3000 --rate 1 --late 8 --malformed 0 >/dev/null
 cp late/order_events.ndjson short/in/
 cat >short/short.sql <<'SQL'
 CREATE SOURCE order_events (event_id VARCHAR NOT NULL, order_id BIGINT NOT NULL, amount DECIMAL(18,2), event_time TIMESTAMP NOT NULL,
