@@ -42,17 +42,20 @@ static const char *text_of(const struct leat_cli *cli, int option) {
     return cli->given[option] ? cli->values[option].text : NULL;
 }
 
-static enum leat_status serve_and_run(struct leat_cli *cli, struct leat_engine *engine, const char *listen, struct leat_error *err) {
+/* listen: replaced by what port 0 has become, so that the server is found again after a change. */
+static enum leat_status serve_and_run(struct leat_cli *cli, struct leat_engine *engine, char **listen, struct leat_error *err) {
     struct leat_serve *serve = NULL;
     enum leat_status st = LEAT_OK;
-    if (*listen) {
-        struct leat_serve_options options = {.listen = listen,
+    if (**listen) {
+        struct leat_serve_options options = {.listen = *listen,
                                              .tokens_file = text_of(cli, OPTION_TOKENS),
                                              .tokens_text = getenv("LEAT_TOKENS"),
                                              .tls_certificate = text_of(cli, OPTION_CERTIFICATE),
                                              .tls_key = text_of(cli, OPTION_KEY)};
         if ((st = leat_serve_open(&cli->env, engine, &options, &serve, err)) != LEAT_OK) return st;
         fprintf(stderr, "leat listens at %s\n", leat_serve_address(serve));
+        free(*listen);
+        *listen = leat_strdup(strstr(leat_serve_address(serve), "://") + 3);
     }
     const struct leat_project *project = leat_engine_project(engine);
     for (size_t s = 0; !serve && s < project->source_count; s++)
@@ -64,7 +67,7 @@ static enum leat_status serve_and_run(struct leat_cli *cli, struct leat_engine *
 }
 
 /* Runs until stopped, serving HTTP where that is asked for. A change of the project closes the server for as long as it takes. */
-static enum leat_status run_on(struct leat_cli *cli, struct leat_engine *engine, const char *listen, struct leat_error *err) {
+static enum leat_status run_on(struct leat_cli *cli, struct leat_engine *engine, char **listen, struct leat_error *err) {
     if (leat_cli_is_terminal(2)) fputs("leat is running; Ctrl-C brings everything up to date and stops\n", stderr);
     for (;;) {
         enum leat_status st = serve_and_run(cli, engine, listen, err);
@@ -115,7 +118,7 @@ static int run(struct leat_cli *cli) {
         st = leat_engine_run_once(engine, cli->values[OPTION_ALL].number, cli->values[OPTION_FINAL].number, &err);
         if (total) fputc('\n', stderr);
     } else {
-        st = run_on(cli, engine, listen, &err);
+        st = run_on(cli, engine, &listen, &err);
     }
     free(listen);
     if (st == LEAT_OK && cli->values[OPTION_ONCE].number && leat_engine_failed_runs(engine)) {

@@ -148,27 +148,40 @@ enum leat_status leat_control_answer_parked(struct leat_engine *engine, struct l
 
 /* ---- the asking side ------------------------------------------------------------------------------------------------------ */
 
-enum leat_status leat_control_ask(struct leat_env *env, const char *work_dir, const char *request, struct leat_buffer *reply, struct leat_error *err) {
-    enum { LOOK_EVERY_US = 10000 };
-    char id[37], *pipe = place(work_dir, "wake"), *path = NULL, *reply_path = NULL;
+enum leat_status leat_control_request(struct leat_env *env, const char *work_dir, const char *request, char id[37], struct leat_error *err) {
+    char *pipe = place(work_dir, "wake"), *path;
     enum leat_status st = leat_pipe_ring(pipe) ? LEAT_OK : leat_fail(err, LEAT_NOT_FOUND, "no leat is running here");
-    if (st != LEAT_OK) goto out;
     leat_random_uuid(&env->random, id);
     path = leat_asprintf("%s/control/%s.request", work_dir, id);
-    reply_path = leat_asprintf("%s/control/%s.reply", work_dir, id);
-    st = write_whole(env->io, path, request, err);
-    while (st == LEAT_OK && !leat_io_exists(env->io, reply_path)) {
-        if (!leat_pipe_ring(pipe) && !leat_io_exists(env->io, reply_path)) {
-            st = leat_fail(err, LEAT_IO, "the running leat stopped before it answered; its next start finishes what it had decided");
+    if (st == LEAT_OK) st = write_whole(env->io, path, request, err);
+    if (st == LEAT_OK) (void)leat_pipe_ring(pipe);
+    free(pipe);
+    free(path);
+    return st;
+}
+
+enum leat_status leat_control_reply(struct leat_env *env, const char *work_dir, const char *id, struct leat_buffer *reply, struct leat_error *err) {
+    char *path = leat_asprintf("%s/control/%s.reply", work_dir, id);
+    enum leat_status st = leat_io_exists(env->io, path) ? LEAT_OK : leat_fail(err, LEAT_NOT_FOUND, "no answer yet");
+    if (st == LEAT_OK) st = leat_io_read_all(env->io, path, REQUEST_BYTES_MAX, reply, err);
+    if (st == LEAT_OK) st = env->io->ops->unlink(env->io, path, err);
+    free(path);
+    return st;
+}
+
+enum leat_status leat_control_ask(struct leat_env *env, const char *work_dir, const char *request, struct leat_buffer *reply, struct leat_error *err) {
+    enum { LOOK_EVERY_US = 10000 };
+    char id[37], *pipe = place(work_dir, "wake");
+    enum leat_status st = leat_control_request(env, work_dir, request, id, err);
+    while (st == LEAT_OK && (st = leat_control_reply(env, work_dir, id, reply, err)) == LEAT_NOT_FOUND) {
+        st = LEAT_OK;
+        if (!leat_pipe_ring(pipe)) {
+            st = leat_control_reply(env, work_dir, id, reply, err);
+            if (st == LEAT_NOT_FOUND) st = leat_fail(err, LEAT_IO, "the running leat stopped before it answered; its next start finishes what it had decided");
             break;
         }
         leat_clock_wait(env->clock, env->clock->monotonic_us(env->clock) + LOOK_EVERY_US, NULL, 0);
     }
-    if (st == LEAT_OK) st = leat_io_read_all(env->io, reply_path, REQUEST_BYTES_MAX, reply, err);
-    if (st == LEAT_OK) st = env->io->ops->unlink(env->io, reply_path, err);
-out:
     free(pipe);
-    free(path);
-    free(reply_path);
     return st;
 }

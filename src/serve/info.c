@@ -26,7 +26,7 @@ static void answer(struct leat_call *call, struct leat_engine *engine) {
     leat_request_resume(r);
 }
 
-static void ask_engine(struct leat_request *r, void (*make)(struct leat_request *, struct leat_engine *)) {
+void leat_request_ask(struct leat_request *r, void (*make)(struct leat_request *, struct leat_engine *)) {
     struct ask *ask = leat_alloc(sizeof *ask);
     ask->call.run = answer;
     ask->request = r;
@@ -66,7 +66,7 @@ static void make_status(struct leat_request *r, struct leat_engine *engine) {
 }
 
 void leat_handle_status(struct leat_request *r) {
-    ask_engine(r, make_status);
+    leat_request_ask(r, make_status);
 }
 
 static void make_history(struct leat_request *r, struct leat_engine *engine) {
@@ -77,7 +77,7 @@ static void make_history(struct leat_request *r, struct leat_engine *engine) {
 }
 
 void leat_handle_history(struct leat_request *r) {
-    ask_engine(r, make_history);
+    leat_request_ask(r, make_history);
 }
 
 /* ---- tables and sources ----------------------------------------------------------------------------------------------- */
@@ -128,11 +128,11 @@ static void make_tables(struct leat_request *r, struct leat_engine *engine) {
 }
 
 void leat_handle_tables(struct leat_request *r) {
-    ask_engine(r, make_tables);
+    leat_request_ask(r, make_tables);
 }
 
 void leat_handle_table(struct leat_request *r) {
-    if (leat_request_table(r)) ask_engine(r, make_tables);
+    if (leat_request_table(r)) leat_request_ask(r, make_tables);
 }
 
 static void add_source(struct leat_request *r, struct leat_engine *engine, size_t s, json_t *json) {
@@ -165,11 +165,11 @@ static void make_sources(struct leat_request *r, struct leat_engine *engine) {
 }
 
 void leat_handle_sources(struct leat_request *r) {
-    ask_engine(r, make_sources);
+    leat_request_ask(r, make_sources);
 }
 
 void leat_handle_source(struct leat_request *r) {
-    ask_engine(r, make_sources);
+    leat_request_ask(r, make_sources);
 }
 
 /* ---- costs ----------------------------------------------------------------------------------------------------------------- */
@@ -189,7 +189,7 @@ static void make_costs(struct leat_request *r, struct leat_engine *engine) {
 }
 
 void leat_handle_costs(struct leat_request *r) {
-    ask_engine(r, make_costs);
+    leat_request_ask(r, make_costs);
 }
 
 /* ---- the graph ------------------------------------------------------------------------------------------------------------ */
@@ -229,7 +229,7 @@ static void make_graph(struct leat_request *r, struct leat_engine *engine) {
 }
 
 void leat_handle_graph(struct leat_request *r) {
-    ask_engine(r, make_graph);
+    leat_request_ask(r, make_graph);
 }
 
 /* ---- what needs no engine ---------------------------------------------------------------------------------------------------- */
@@ -256,5 +256,5 @@ static void make_ready(struct leat_request *r, struct leat_engine *engine) {
 }
 
 void leat_handle_ready(struct leat_request *r) {
-    ask_engine(r, make_ready);
+    leat_request_ask(r, make_ready);
 }

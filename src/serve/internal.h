@@ -66,6 +66,7 @@ struct leat_request {
     struct MHD_Response *response; /* instead of `answer` */
     void (*render)(struct leat_request *); /* makes the answer from `work`, in the connection's thread; NULL: it is made */
     void *work; void (*free_work)(void *);
+    char *work_text;            /* freed with the request */
 };
 struct leat_serve {
     struct leat_env *env;
@@ -115,6 +116,10 @@ const char *leat_request_header(struct leat_request *, const char *name); /* NUL
 const struct leat_live_table *leat_request_table(struct leat_request *);
 int64_t leat_serve_now(const struct leat_serve *); /* monotonic */
 
+/* The answer is made by the engine's thread between two of its turns; 503 where it stops first. */
+void leat_request_ask(struct leat_request *, void (*make)(struct leat_request *, struct leat_engine *));
+char *leat_request_sql(struct leat_request *); /* of the body: text, or {"sql":"..."}; NULL: answered. Owned by the caller */
+
 /* ---- handlers ---- */
 void leat_handle_ingest(struct leat_request *);
 void leat_handle_rows(struct leat_request *);
@@ -129,6 +134,8 @@ void leat_handle_sources(struct leat_request *);
 void leat_handle_source(struct leat_request *);
 void leat_handle_history(struct leat_request *);
 void leat_handle_graph(struct leat_request *);
+void leat_handle_alter(struct leat_request *);
+void leat_handle_altered(struct leat_request *);
 void leat_handle_costs(struct leat_request *);
 void leat_handle_openapi(struct leat_request *);
 void leat_handle_docs(struct leat_request *);

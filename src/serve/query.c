@@ -466,7 +466,7 @@ static char *trimmed(const char *text, size_t n) {
 }
 
 /* The query in the body; NULL: answered. */
-static char *read_sql(struct leat_request *r) {
+char *leat_request_sql(struct leat_request *r) {
     const struct leat_buffer *body = &r->body.content;
     const char *type = leat_request_header(r, MHD_HTTP_HEADER_CONTENT_TYPE);
     if (body->length && memchr(body->data, 0, body->length)) {
@@ -500,7 +500,7 @@ void leat_handle_sql(struct leat_request *r) {
         leat_reply_error(r, 400, "parameter", "timeout is a number of milliseconds up to %d", TIMEOUT_MS_MAX);
         return;
     }
-    char *sql = read_sql(r);
+    char *sql = leat_request_sql(r);
     if (!sql) return;
     options.timeout_us = ms * 1000;
     if (*sql)

@@ -40,6 +40,12 @@ const struct leat_route leat_routes[] = {
      true, false,
      {{"format", "string", FORMATS " (json)."}, {"timeout", "integer", "Milliseconds, up to 300000 (60000)."}},
      "application/json"},
+    {"POST", "/v1/alter", LEAT_ROLE_ADMIN, leat_handle_alter, "Change a table: ALTER MATERIALIZED TABLE ...",
+     "The body is one statement, as `leat alter` takes it. The answer, 202, names the change: look at /v1/alter/{change} until it says that it is done. The server may be "
+     "closed for a moment meanwhile.",
+     true, false, {{"dry_run", "boolean", "Only find out whether it can be done."}}, "application/json"},
+    {"GET", "/v1/alter/{change}", LEAT_ROLE_ADMIN, leat_handle_altered, "Is a change done?",
+     "200 once it is, 202 before, 409 with the reason where it was refused; that answer is given once.", false, false, {{0}}, "application/json"},
     {"GET", "/v1/status", LEAT_ROLE_READ, leat_handle_status, "What `leat status --json` prints", "", false, false, {{0}}, "application/json"},
     {"GET", "/v1/status/events", LEAT_ROLE_READ, leat_handle_status_stream, "The status as it changes (Server-Sent Events)", "At most once a second.", false, false, {{0}}, SSE},
     {"GET", "/v1/history", LEAT_ROLE_READ, leat_handle_history, "The newest batch runs", "", false, false, {{0}}, "application/json"},

@@ -348,6 +348,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     if (peer) atomic_store(&peer->waits_since_us, leat_serve_now(r->serve));
     atomic_fetch_sub(&r->serve->body_bytes, r->counted_bytes);
     if (r->work) r->free_work(r->work);
+    free(r->work_text);
     leat_match_deinit(&r->match);
     leat_query_deinit(&r->query);
     leat_body_deinit(&r->body);

@@ -195,3 +195,20 @@ def test_sql_box(shop, browser):
     browser.click("#run")
     browser.wait_text("10000 rows")
     assert browser.run("return document.querySelectorAll('table.data:has(caption) tbody tr').length") == 500
+
+
+def test_the_dial(shop, browser):
+    """SET FRESHNESS by the slider, with the keyboard, while records come in."""
+    address, append = shop
+    browser.size(1440, 900)
+    show(browser, address, "#/table/revenue_by_minute")
+    browser.wait("return document.querySelector('#dial')")
+    browser.run("document.querySelector('#dial').focus()")
+    browser.keys("\ue014")  # right
+    assert "5 seconds" in browser.run("return document.querySelector('#dial').getAttribute('aria-valuetext')")
+    append()
+    browser.run("[...document.querySelectorAll('main button')].find((b) => b.textContent === 'Apply').click()")
+    browser.wait_text("Done")
+    browser.wait("return document.querySelector('h1 + p').textContent.includes('At most 5 seconds old')")
+    status = json.load(urllib.request.urlopen(f"{address}/v1/status"))
+    assert {t["name"]: t.get("freshness_us") for t in status["tables"]}["revenue_by_minute"] == 5000000
