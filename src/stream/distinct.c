@@ -123,6 +123,14 @@ static const uint64_t null_mark = 0x27D4EB2F165667C5ull;
     for (size_t i = 0; i < n; i++)                                                                                     \
     out[i] = fold(out[i], (uint64_t)((const ctype *)data)[i])
 
+/* Equal doubles have equal bits: a Parquet dictionary, bronze's, keeps one of 0.0 and -0.0 for both. */
+static uint64_t canonical_bits(double x) {
+    static const uint64_t nan = 0x7FF8000000000000;
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return x == 0 ? 0 : x != x ? nan : bits;
+}
+
 static void fold_column(const struct leat_column *column, size_t from, size_t n, uint64_t *out) {
     size_t size = leat_type_size(column->type);
     const void *data = (const char *)column->data + from * size;
@@ -132,6 +140,14 @@ static void fold_column(const struct leat_column *column, size_t from, size_t n,
         const struct leat_string *s = data;
         for (size_t i = 0; i < n; i++)
             out[i] = fold(out[i], XXH3_64bits(leat_string_data(&s[i]), s[i].length));
+        return;
+    }
+    if (column->type.kind == LEAT_DOUBLE) {
+        for (size_t i = 0; i < n; i++) out[i] = fold(out[i], canonical_bits(((const double *)data)[i]));
+        return;
+    }
+    if (column->type.kind == LEAT_FLOAT) {
+        for (size_t i = 0; i < n; i++) out[i] = fold(out[i], canonical_bits((double)((const float *)data)[i]));
         return;
     }
     switch (size) {
