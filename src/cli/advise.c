@@ -127,11 +127,22 @@ static json_t *lateness_json(const struct leat_source *source, const struct leat
                      (int)p->certain, "rows_held", (json_int_t)p->rows, "curve", curve);
 }
 
+/* Into the files as they are now: the engine's project is the one applied last, which they may be ahead of. */
+static enum leat_status write_clause(struct advise *a, const char *object, enum leat_clause clause, const char *text, struct leat_error *err) {
+    struct leat_diagnostics diags = {0};
+    struct leat_project *files = NULL;
+    enum leat_status st = leat_project_load(&a->cli->env, a->cli->project, &files, &diags, err);
+    if (st == LEAT_OK) st = leat_rewrite_project(&a->cli->env, files, object, clause, text, err);
+    leat_project_free(files);
+    leat_diagnostics_deinit(&diags);
+    return st;
+}
+
 static enum leat_status write_watermark(struct advise *a, const struct leat_source *source, int64_t delay_us, struct leat_error *err) {
     struct leat_buffer clause = {0};
     leat_put(&clause, "- ");
     leat_put_sql_interval(&clause, delay_us);
-    enum leat_status st = leat_rewrite_project(&a->cli->env, a->project, source->name, LEAT_CLAUSE_WATERMARK, clause.data, err);
+    enum leat_status st = write_clause(a, source->name, LEAT_CLAUSE_WATERMARK, clause.data, err);
     leat_buffer_deinit(&clause);
     if (st == LEAT_OK && !a->cli->json) printf("  written into %s\n\n", source->place.file);
     return st;
@@ -241,7 +252,7 @@ static enum leat_status propose(struct advise *a, size_t t, const struct leat_pa
         free(question);
     }
     if (write) {
-        st = leat_rewrite_project(&a->cli->env, a->project, table->name, LEAT_CLAUSE_REFRESH, advice.clause, err);
+        st = write_clause(a, table->name, LEAT_CLAUSE_REFRESH, advice.clause, err);
         if (st == LEAT_OK && !a->cli->json) printf("  written into %s; it holds from the next start of 'leat run' on\n", table->place.file);
     }
     if (!a->cli->json) puts("");
