@@ -77,6 +77,7 @@ static enum leat_status open_decoder(struct run *r, const struct leat_source *so
         if (source->source_names) r->dated.source_names = source->source_names + source->event_time;
         r->dated.event_time = 0;
         r->dated.primary_key_count = 0;
+        r->dated.meta = NULL; /* the one column is a value */
     }
     leat_changes_init(&r->rows, &r->dated.schema);
     r->row_records = leat_alloc(LEAT_BLOCK_RECORDS_MAX * sizeof *r->row_records);
