@@ -39,12 +39,14 @@ def session(cassandra_server):  # noqa: F811
 
 
 @pytest.fixture
-def upserts(session):
+def upserts(cassandra_server, session):  # noqa: F811
     session.execute("DROP TABLE IF EXISTS cql_test.upserts")
     session.execute(UPSERTS)
 
     def check(n):
-        rows = {r.id: (r.status, r.t) for r in session.execute("SELECT id, status, writetime(status) AS t FROM cql_test.upserts")}
+        reader = cassandra_server.connect()  # the other may not have noticed yet that the server is back
+        rows = {r.id: (r.status, r.t) for r in reader.execute("SELECT id, status, writetime(status) AS t FROM cql_test.upserts")}
+        reader.cluster.shutdown()
         assert rows == {i: ("shipped" if i % 2 else "delivered", i + 1) for i in range(n)}
     return check
 

@@ -173,6 +173,7 @@ def test_provisional_and_final(shop, browser):
     address, _ = shop
     show(browser, address, "#/table/revenue_by_minute")
     browser.wait_text("provisional", "final")
+    browser.wait("return [...document.querySelectorAll('table.data .badge')].some((b) => b.textContent === 'final')")
     states = browser.run("return [...document.querySelectorAll('table.data .badge')].map((b) => b.textContent)")
     assert set(states) <= {"final", "provisional"} and "final" in states, states
     show(browser, address, "#/table/gold_daily_revenue")
