@@ -15,7 +15,7 @@ from test_kafka import Kafka, Project, wait_for
 
 FOLDER = pathlib.Path(__file__).resolve().parents[3] / "shared/data/kafka-payloads"
 if not FOLDER.is_dir():
-    FOLDER = pathlib.Path(__file__).resolve().parents[2] / "../shared/data/kafka-payloads"
+    pytest.skip("the recorded payloads (../shared/data/kafka-payloads) are not here", allow_module_level=True)
 
 
 def lines(name):
