@@ -172,7 +172,7 @@ def test_table_rows_chart_and_downloads(shop, browser):
 def test_provisional_and_final(shop, browser):
     address, _ = shop
     show(browser, address, "#/table/revenue_by_minute")
-    browser.wait_text("provisional", "final")
+    # How many are provisional still depends on how long ago the shop went idle.
     browser.wait("return [...document.querySelectorAll('table.data .badge')].some((b) => b.textContent === 'final')")
     states = browser.run("return [...document.querySelectorAll('table.data .badge')].map((b) => b.textContent)")
     assert set(states) <= {"final", "provisional"} and "final" in states, states
