@@ -31,43 +31,42 @@ static void print_tables(const json_t *tables) {
     }
 }
 
-static int open_engine(struct leat_cli *cli, struct leat_engine **engine, uint64_t *total) {
+typedef enum leat_status rerun(struct leat_engine *, const char *object, const char *reason, struct leat_buffer *out, struct leat_error *);
+
+/* Does it to the table, or the source that is no reference, which the argument names. */
+static int run_again(struct leat_cli *cli, enum leat_object_kind kind, rerun *again, void (*print)(const json_t *)) {
     struct leat_engine_options options = {0};
-    int code = leat_cli_open(cli, &options, engine);
-    if (code == LEAT_EXIT_OK && leat_cli_is_terminal(2)) leat_engine_on_progress(*engine, on_progress, total);
-    return code;
-}
-
-static int finish(struct leat_cli *cli, struct leat_engine *engine, enum leat_status st, const struct leat_error *err, struct leat_buffer *text, uint64_t total,
-                  void (*print)(const json_t *)) {
-    leat_engine_close(engine);
-    if (total) fputc('\n', stderr);
-    if (st == LEAT_OK && cli->json) {
-        puts(text->data);
-    } else if (st == LEAT_OK) {
-        json_t *json = json_loads(text->data, 0, NULL);
-        print(json);
-        json_decref(json);
-    }
-    leat_buffer_deinit(text);
-    return st == LEAT_OK ? LEAT_EXIT_OK : leat_cli_failed(err);
-}
-
-static int run_rebuild(struct leat_cli *cli) {
     struct leat_engine *engine;
     struct leat_error err = {0};
     struct leat_buffer text = {0};
     struct leat_object_ref ref;
     uint64_t total = 0;
-    int code = open_engine(cli, &engine, &total);
+    int code = leat_cli_open(cli, &options, &engine);
     if (code != LEAT_EXIT_OK) return code;
-    if (!leat_project_find(leat_engine_project(engine), cli->arguments[0], &ref) || ref.kind != LEAT_OBJECT_TABLE) {
-        leat_cli_no_object(leat_engine_project(engine), LEAT_OBJECT_TABLE, cli->arguments[0]);
+    if (leat_cli_is_terminal(2)) leat_engine_on_progress(engine, on_progress, &total);
+    const struct leat_project *project = leat_engine_project(engine);
+    if (!leat_project_find(project, cli->arguments[0], &ref) || ref.kind != kind ||
+        (kind == LEAT_OBJECT_SOURCE && project->sources[ref.index].reference)) {
+        leat_cli_no_object(project, kind, cli->arguments[0]);
         leat_engine_close(engine);
         return LEAT_EXIT_USAGE;
     }
-    enum leat_status st = leat_engine_rebuild(engine, cli->arguments[0], cli->values[OPTION_REASON].text, &text, &err);
-    return finish(cli, engine, st, &err, &text, total, print_tables);
+    enum leat_status st = again(engine, cli->arguments[0], cli->values[OPTION_REASON].text, &text, &err);
+    leat_engine_close(engine);
+    if (total) fputc('\n', stderr);
+    if (st == LEAT_OK && cli->json) {
+        puts(text.data);
+    } else if (st == LEAT_OK) {
+        json_t *json = json_loads(text.data, 0, NULL);
+        print(json);
+        json_decref(json);
+    }
+    leat_buffer_deinit(&text);
+    return st == LEAT_OK ? LEAT_EXIT_OK : leat_cli_failed(&err);
+}
+
+static int run_rebuild(struct leat_cli *cli) {
+    return run_again(cli, LEAT_OBJECT_TABLE, leat_engine_rebuild, print_tables);
 }
 
 static void print_retried(const json_t *json) {
@@ -77,21 +76,7 @@ static void print_retried(const json_t *json) {
 }
 
 static int run_retry(struct leat_cli *cli) {
-    struct leat_engine *engine;
-    struct leat_error err = {0};
-    struct leat_buffer text = {0};
-    struct leat_object_ref ref;
-    uint64_t total = 0;
-    int code = open_engine(cli, &engine, &total);
-    if (code != LEAT_EXIT_OK) return code;
-    const struct leat_project *project = leat_engine_project(engine);
-    if (!leat_project_find(project, cli->arguments[0], &ref) || ref.kind != LEAT_OBJECT_SOURCE || project->sources[ref.index].reference) {
-        leat_cli_no_object(project, LEAT_OBJECT_SOURCE, cli->arguments[0]);
-        leat_engine_close(engine);
-        return LEAT_EXIT_USAGE;
-    }
-    enum leat_status st = leat_engine_retry_dead(engine, cli->arguments[0], cli->values[OPTION_REASON].text, &text, &err);
-    return finish(cli, engine, st, &err, &text, total, print_retried);
+    return run_again(cli, LEAT_OBJECT_SOURCE, leat_engine_retry_dead, print_retried);
 }
 
 const struct leat_command leat_command_rebuild = {

@@ -397,9 +397,9 @@ enum leat_status leat_restate_source(struct leat_engine *, size_t source, const 
 enum leat_status leat_retry_settle(struct leat_engine *, struct leat_error *) LEAT_MUST;
 enum leat_status leat_retry_finish(struct leat_engine *, struct leat_error *) LEAT_MUST;
 enum leat_status leat_table_windows(struct leat_engine *, const struct leat_gtable *, struct leat_buffer *sql, struct leat_error *) LEAT_MUST;
-/* Is the output column one of the primary key, or of the aggregate's keys? */
 /* The column of the table's result that is a window's start, or an event time; NULL: none. */
 const struct leat_time_column *leat_table_time(const struct leat_gtable *);
+/* Is the output column one of the primary key, or of the aggregate's keys? */
 bool leat_table_is_key(const struct leat_gtable *, size_t column);
 bool leat_engine_has_late(const struct leat_engine *);
 void leat_restate_plan_next(struct leat_engine *, int64_t after_us); /* sets restate_due_us */

@@ -275,7 +275,6 @@ def access():
             check(status not in (401, 403) if allowed else status == expected, method, path, token, status)
             check(status != 401 or "WWW-Authenticate" in headers, "no WWW-Authenticate")
             tried += 1
-    output = server.json("/healthz", 200) if False else None
     status, data, _ = server.ask("GET", "/v1/status", headers=bearer(ADMIN))
     check(status == 200 and ADMIN.encode() not in data, "status", status)
     server.stop()
