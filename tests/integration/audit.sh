@@ -3,31 +3,11 @@
 set -eu
 leat=$(readlink -f "$1") work=$2
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/checks"
 rm -rf "$work"
 mkdir -p "$work/shop/in" "$work/changed" "$work/same"
 cd "$work"
-failed=0 checked=0
 
-check() { # check WHAT WANTED GOT
-    checked=$((checked + 1))
-    [ "$2" = "$3" ] && return 0
-    failed=$((failed + 1))
-    echo "FAILED: $1: wanted '$2', got '$3'"
-}
-says() { # says TEXT FILE
-    checked=$((checked + 1))
-    grep -qF -- "$1" "$2" && return 0
-    failed=$((failed + 1))
-    echo "FAILED: no '$1' in:"
-    sed 's/^/    /' "$2"
-}
-run() { # run EXIT COMMAND...: output in out.txt
-    local want=$1 got=0
-    shift
-    "$leat" "$@" >out.txt 2>&1 || got=$?
-    check "exit code of leat $*" "$want" $got
-    [ $got = "$want" ] || sed 's/^/    /' out.txt
-}
 field() { # field EXPRESSION: of the JSON in out.txt
     python3 -c "import json; d = json.load(open('out.txt')); print($1)"
 }

@@ -3,28 +3,11 @@
 # Usage: hostile.sh LEAT FOLDER
 set -eu
 leat=$1 work=$2
+. "$(dirname "$0")/checks"
 rm -rf "$work"
 mkdir -p "$work/shop/in" "$work/cycle" "$work/misspelt"
 cd "$work"
-failed=0 checked=0
 
-says() { # says TEXT FILE: the file has exactly this in one of its lines
-    checked=$((checked + 1))
-    grep -qF -- "$1" "$2" && return 0
-    failed=$((failed + 1))
-    echo "FAILED: no '$1' in:"
-    sed 's/^/    /' "$2"
-}
-run() { # run EXIT COMMAND...: output in out.txt
-    local want=$1 got=0
-    shift
-    "$leat" "$@" >out.txt 2>&1 || got=$?
-    checked=$((checked + 1))
-    [ $got = "$want" ] && return 0
-    failed=$((failed + 1))
-    echo "FAILED: leat $* gave $got, not $want"
-    sed 's/^/    /' out.txt
-}
 query() { # query SQL EXPECTED
     "$leat" sql --project shop "SELECT 'is ' || ($1) AS answer" >out.txt 2>&1 || true
     says "is $2" out.txt
