@@ -285,6 +285,7 @@ static enum leat_status take(struct leat_apply *a, struct leat_error *err) {
         }
         if (st == LEAT_OK) st = leat_table_move_in(engine, table, err);
         if (st != LEAT_OK) return st;
+        if (a->fates[t] != LEAT_FATE_KEPT) leat_live_forget_past(engine, table);
         for (int k = 0; k < engine->group_count && a->diffs[t].schema; k++)
             if (told(a, engine->groups[k], table))
                 leat_changes_append(&engine->groups[k]->queues[t], &a->diffs[t], NULL, a->diffs[t].row_count, 1);

@@ -91,6 +91,7 @@ enum leat_status leat_engine_checkpoint(struct leat_engine *engine, struct leat_
         for (size_t t = 0; t < engine->project->table_count; t++) /* suspended groups have no queues */
             if (engine->groups[k]->queues[t].schema && engine->groups[k]->queues[t].row_count) return LEAT_OK;
     if ((st = leat_effects_sync(engine, err)) != LEAT_OK) return st; /* steps before it are not run again */
+    leat_live_keep(engine);
     size_t count, operators;
     int64_t cpu = leat_usage_cpu_us();
     struct leat_checkpoint_node *nodes = collect_nodes(engine, &count, &operators);

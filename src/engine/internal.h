@@ -422,6 +422,8 @@ void leat_live_close(struct leat_engine *);
 enum leat_status leat_live_load(struct leat_engine *, struct leat_error *) LEAT_MUST; /* after recovery: from the lake and what is pending */
 void leat_live_change(struct leat_engine *, const struct leat_gtable *, const struct leat_changes *); /* of the step under way */
 void leat_live_step_done(struct leat_group *, uint64_t step, int64_t clock_us);
+void leat_live_keep(struct leat_engine *); /* before a checkpoint: what is kept of changes is durable up to the engine's step */
+void leat_live_forget_past(struct leat_engine *, const struct leat_gtable *); /* the content is another one now, not told as changes */
 void leat_live_stopped(struct leat_engine *);
 
 /* commit.c */

@@ -1,4 +1,4 @@
-/* Live tables and the ring of recent changes.
+/* Live tables, the ring of recent changes, and the past behind it (engine/past.h).
  *
  * A step's changes are copied, consolidated and put in order before the lock is taken; under it rows are replaced and the ring moves on.
  * The ring is bounded in bytes over all tables (SET changes_history): whoever reads it at its own pace holds at most the step it is at.
@@ -11,6 +11,7 @@
 
 #include "engine/internal.h"
 #include "engine/live.h"
+#include "engine/past.h"
 #include "state/heap.h"
 #include "state/keyed.h"
 #include "state/row.h"
@@ -37,6 +38,9 @@ struct content {
     struct leat_row_block block;
     uint32_t epoch;
     uint64_t from_step; /* the ring has what came after this step */
+    struct leat_past *past; /* NULL: not continuous */
+    atomic_uint followers;
+    atomic_ullong left_step; /* where the last one was when it left: it may come back */
 };
 struct leat_live {
     pthread_rwlock_t lock;
@@ -46,7 +50,9 @@ struct leat_live {
     struct leat_live_step **ring; /* by step; first .. count-1 are in use */
     size_t ring_first, ring_count, ring_capacity, ring_bytes, ring_bytes_max;
     uint64_t dropped_step;         /* the newest step that was dropped */
-    struct leat_live_step *making; /* the engine's thread alone: of the step under way */
+    struct leat_live_step *making; /* the engine's thread alone, as what follows: of the step under way */
+    uint64_t kept_step;            /* what is kept of the past is durable up to here */
+    bool past_known;               /* what was kept before this start has been looked at */
     void (*told)(void *);
     void *told_context;
 };
@@ -71,7 +77,11 @@ static struct content *content_of(struct leat_live *live, const struct leat_live
     return &live->contents[table->index];
 }
 
-static void content_init(struct content *content, const struct leat_gtable *table) {
+static char *past_dir(const struct leat_engine *engine, const char *table) {
+    return leat_asprintf("%s/changes%s%s", engine->work_dir, table ? "/" : "", table ? table : "");
+}
+
+static void content_init(struct leat_engine *engine, struct content *content, const struct leat_gtable *table) {
     struct leat_live_table *t = &content->table;
     t->name = table->def->name;
     t->index = table->index;
@@ -85,6 +95,11 @@ static void content_init(struct content *content, const struct leat_gtable *tabl
     t->held = t->continuous && t->key_count > 0 && t->key_count <= LIVE_KEY_COLUMNS_MAX;
     leat_row_codec_init(&content->codec, &t->schema, NULL, t->schema.field_count);
     leat_keyed_init(&content->keys, sizeof(uint8_t *));
+    uint64_t past_bytes = (uint64_t)leat_setting_int(engine->project, "changes_kept");
+    if (!t->continuous || !past_bytes) return;
+    char *dir = past_dir(engine, t->name);
+    content->past = leat_past_new(engine->env, dir, &t->schema, past_bytes);
+    free(dir);
 }
 
 void leat_live_open(struct leat_engine *engine) {
@@ -96,7 +111,7 @@ void leat_live_open(struct leat_engine *engine) {
     pthread_rwlockattr_destroy(&attributes);
     live->count = engine->project->table_count;
     live->contents = leat_alloc((live->count + 1) * sizeof *live->contents);
-    for (size_t t = 0; t < live->count; t++) content_init(&live->contents[t], &engine->tables[t]);
+    for (size_t t = 0; t < live->count; t++) content_init(engine, &live->contents[t], &engine->tables[t]);
     live->ring_bytes_max = (size_t)leat_setting_int(engine->project, "changes_history");
     engine->live = live;
 }
@@ -106,27 +121,6 @@ static void step_release(struct leat_live_step *step) {
     for (size_t i = 0; i < step->part_count; i++) leat_changes_deinit(&step->parts[i].rows);
     free(step->parts);
     free(step);
-}
-
-void leat_live_close(struct leat_engine *engine) {
-    struct leat_live *live = engine->live;
-    if (!live) return;
-    for (size_t i = live->ring_first; i < live->ring_count; i++) step_release(live->ring[i]);
-    step_release(live->making);
-    for (size_t t = 0; t < live->count; t++) {
-        struct content *content = &live->contents[t];
-        leat_row_codec_deinit(&content->codec);
-        leat_keyed_deinit(&content->keys);
-        leat_heap_deinit(&content->heap);
-        leat_row_block_deinit(&content->block);
-        leat_schema_deinit(&content->table.schema);
-        free(content->table.key);
-    }
-    pthread_rwlock_destroy(&live->lock);
-    free(live->contents);
-    free(live->ring);
-    free(live);
-    engine->live = NULL;
 }
 
 struct leat_live *leat_engine_live(const struct leat_engine *engine) {
@@ -286,11 +280,153 @@ static void ring_add(struct leat_live *live, struct leat_live_step *step) {
     while (live->ring_bytes > live->ring_bytes_max && live->ring_count - live->ring_first > 1) drop_oldest(live);
 }
 
+/* ---- the past: what those who follow a table may come back for ---------------------------------------- */
+
+/* Of tables that have no changes to follow any more. */
+static void remove_strange_past(struct leat_engine *engine) {
+    char *dir = past_dir(engine, NULL), **names = NULL;
+    size_t count = 0;
+    struct leat_error ignored;
+    if (leat_io_list_sorted(engine->env->io, dir, &names, &count, &ignored) != LEAT_OK) count = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct leat_live_table *table = leat_live_find(engine->live, names[i]);
+        char *path = past_dir(engine, names[i]);
+        if ((!table || !content_of(engine->live, table)->past) && leat_io_remove_tree(engine->env->io, path, &ignored) != LEAT_OK)
+            leat_log(engine->env, LEAT_LOG_WARN, "%s", ignored.text);
+        free(path);
+        free(names[i]);
+    }
+    free(names);
+    free(dir);
+}
+
+/* What an earlier process has kept is of use if it goes up to where the steps run again, and no table was made anew in it. */
+static void look_at_past(struct leat_engine *engine) {
+    struct leat_live *live = engine->live;
+    if (live->past_known) return;
+    live->past_known = true;
+    live->kept_step = engine->checkpoint_step;
+    remove_strange_past(engine);
+    for (size_t t = 0; t < live->count; t++) {
+        struct content *content = &live->contents[t];
+        if (content->past) leat_past_resume(content->past);
+        if (!content->past || !leat_past_is_kept(content->past)) continue;
+        atomic_store(&content->left_step, engine->checkpoint_step);
+        if (leat_past_upto(content->past) < engine->checkpoint_step || leat_past_from(content->past) < engine->tables[t].made_step)
+            leat_past_forget(content->past);
+    }
+}
+
+static void keep_changes(struct content *content, const struct leat_live_step *step) {
+    for (size_t p = 0; p < step->part_count; p++)
+        if (step->parts[p].table == content->table.index) leat_past_append(content->past, step->step, step->clock_us, &step->parts[p].rows);
+}
+
+/* Begins with what memory has: who follows the table since a moment ago may be there. */
+static void start_past(struct leat_live *live, struct content *content) {
+    leat_past_start(content->past, content->from_step > live->dropped_step ? content->from_step : live->dropped_step);
+    for (size_t i = live->ring_first; i < live->ring_count; i++) keep_changes(content, live->ring[i]);
+}
+
+/* Every change up to a step has been appended. */
+static void keep_upto(struct leat_live *live, uint64_t step) {
+    for (size_t t = 0; t < live->count; t++) {
+        struct content *content = &live->contents[t];
+        if (!content->past || !leat_past_is_kept(content->past)) continue;
+        leat_past_sync(content->past, step);
+        bool nobody = !atomic_load(&content->followers) && atomic_load(&content->left_step) < leat_past_from(content->past);
+        if (nobody) leat_past_forget(content->past); /* whoever left could not go on any more */
+    }
+    live->kept_step = step;
+}
+
+void leat_live_keep(struct leat_engine *engine) {
+    if (!engine->live) return;
+    look_at_past(engine);
+    keep_upto(engine->live, engine->step);
+}
+
+void leat_live_forget_past(struct leat_engine *engine, const struct leat_gtable *table) {
+    struct content *content = engine->live ? &engine->live->contents[table->index] : NULL;
+    if (content && content->past) leat_past_forget(content->past);
+}
+
+void leat_live_close(struct leat_engine *engine) {
+    struct leat_live *live = engine->live;
+    if (!live) return;
+    if (!engine->replaying && live->past_known && live->now.step >= live->kept_step) keep_upto(live, live->now.step);
+    for (size_t i = live->ring_first; i < live->ring_count; i++) step_release(live->ring[i]);
+    step_release(live->making);
+    for (size_t t = 0; t < live->count; t++) {
+        struct content *content = &live->contents[t];
+        leat_row_codec_deinit(&content->codec);
+        leat_keyed_deinit(&content->keys);
+        leat_heap_deinit(&content->heap);
+        leat_row_block_deinit(&content->block);
+        leat_past_free(content->past);
+        leat_schema_deinit(&content->table.schema);
+        free(content->table.key);
+    }
+    pthread_rwlock_destroy(&live->lock);
+    free(live->contents);
+    free(live->ring);
+    free(live);
+    engine->live = NULL;
+}
+
+static bool is_too_large(const struct leat_live_step *step, int table) {
+    for (size_t p = 0; p < step->part_count; p++)
+        if (step->parts[p].table == table && step->parts[p].too_large) return true;
+    return false;
+}
+
+/* Before the ring takes a step: of what it drops for that, the past is durable. */
+static void keep_step(struct leat_live *live, const struct leat_live_step *made) {
+    size_t first = live->ring_first, bytes = live->ring_bytes + made->bytes;
+    bool kept = false;
+    for (size_t t = 0; t < live->count; t++) {
+        struct content *content = &live->contents[t];
+        if (!content->past || is_too_large(made, (int)t)) continue;
+        if (!leat_past_is_kept(content->past) && atomic_load(&content->followers)) start_past(live, content);
+        if (leat_past_is_kept(content->past)) keep_changes(content, made);
+        kept |= leat_past_is_kept(content->past);
+    }
+    for (; first < live->ring_count && bytes > live->ring_bytes_max; first++) bytes -= live->ring[first]->bytes;
+    if (kept && first > live->ring_first && live->ring[first - 1]->step > live->kept_step) keep_upto(live, made->step);
+}
+
 /* Made anew from the beginning: what comes out is no news to those who know the table. */
 static bool made_anew(const struct leat_group *g) {
     for (size_t s = 0; s < g->engine->project->source_count; s++)
         if (leat_group_in_history(g, (int)s)) return true;
     return false;
+}
+
+static void take_step(struct leat_group *g, struct leat_live_step *made, struct leat_live_frontier now) {
+    struct leat_engine *engine = g->engine;
+    struct leat_live *live = engine->live;
+    bool anew = made && made_anew(g);
+    for (size_t i = 0; made && i < made->part_count; i++)
+        if (anew || made->parts[i].too_large) leat_live_forget_past(engine, &engine->tables[made->parts[i].table]);
+    if (made) {
+        made->step = now.step;
+        made->clock_us = now.clock_us;
+        if (!anew) keep_step(live, made);
+    }
+    pthread_rwlock_wrlock(&live->lock);
+    live->now = now;
+    for (size_t i = 0; made && !engine->replaying && i < made->part_count; i++) {
+        struct content *content = &live->contents[made->parts[i].table];
+        if (content->table.held) apply_rows(content, &made->parts[i].rows);
+    }
+    if (anew) {
+        for (size_t i = 0; i < made->part_count; i++) live->contents[made->parts[i].table].from_step = now.step;
+        step_release(made);
+    } else if (made) {
+        drop_too_large(live, made, now.step);
+        ring_add(live, made);
+    }
+    pthread_rwlock_unlock(&live->lock);
 }
 
 void leat_live_step_done(struct leat_group *g, uint64_t step, int64_t clock_us) {
@@ -299,22 +435,8 @@ void leat_live_step_done(struct leat_group *g, uint64_t step, int64_t clock_us) 
     if (!live) return;
     struct leat_live_step *made = live->making;
     live->making = NULL;
-    pthread_rwlock_wrlock(&live->lock);
-    live->now = (struct leat_live_frontier){step, clock_us};
-    for (size_t i = 0; made && !engine->replaying && i < made->part_count; i++) {
-        struct content *content = &live->contents[made->parts[i].table];
-        if (content->table.held) apply_rows(content, &made->parts[i].rows);
-    }
-    if (made && made_anew(g)) {
-        for (size_t i = 0; i < made->part_count; i++) live->contents[made->parts[i].table].from_step = step;
-        step_release(made);
-    } else if (made) {
-        made->step = step;
-        made->clock_us = clock_us;
-        drop_too_large(live, made, step);
-        ring_add(live, made);
-    }
-    pthread_rwlock_unlock(&live->lock);
+    look_at_past(engine);
+    take_step(g, made, (struct leat_live_frontier){step, clock_us});
     if (made && live->told && !engine->replaying) live->told(live->told_context);
 }
 
@@ -345,6 +467,7 @@ enum leat_status leat_live_load(struct leat_engine *engine, struct leat_error *e
     enum leat_status st = LEAT_OK;
     if (!live) return LEAT_OK;
     live->now = (struct leat_live_frontier){engine->step, engine->clock_us};
+    look_at_past(engine);
     if (!live->dropped_step) live->dropped_step = engine->checkpoint_step;
     for (size_t t = 0; t < live->count && st == LEAT_OK; t++)
         if (live->contents[t].table.held) st = load_table(engine, &live->contents[t], err);
@@ -429,18 +552,14 @@ static size_t ring_find(const struct leat_live *live, uint64_t after) {
     return low;
 }
 
-enum leat_status leat_live_next(struct leat_live *live, const struct leat_live_table *table, uint64_t after_step,
-                                struct leat_live_changes *out, struct leat_error *err) {
+/* Of what memory has. NOT_FOUND: *oldest tells what it has. */
+static enum leat_status ring_next(struct leat_live *live, const struct leat_live_table *table, uint64_t after_step, uint64_t *oldest,
+                                  struct leat_live_changes *out) {
     enum leat_status st = LEAT_END;
-    *out = (struct leat_live_changes){0};
     pthread_rwlock_rdlock(&live->lock);
-    uint64_t oldest = content_of(live, table)->from_step;
-    if (live->dropped_step > oldest) oldest = live->dropped_step;
-    if (after_step < oldest || after_step > live->now.step) {
-        st = leat_fail(err, LEAT_LIMIT, "changes after step %llu of table \"%s\" are not at hand: those after %llu up to %llu are",
-                       (unsigned long long)after_step, table->name, (unsigned long long)oldest, (unsigned long long)live->now.step);
-        goto out;
-    }
+    *oldest = content_of(live, table)->from_step;
+    if (live->dropped_step > *oldest) *oldest = live->dropped_step;
+    if (after_step < *oldest || after_step > live->now.step) st = LEAT_NOT_FOUND;
     for (size_t i = ring_find(live, after_step); i < live->ring_count && st == LEAT_END; i++) {
         struct leat_live_step *step = live->ring[i];
         for (size_t p = 0; p < step->part_count; p++) {
@@ -451,9 +570,50 @@ enum leat_status leat_live_next(struct leat_live *live, const struct leat_live_t
             break;
         }
     }
-out:
     pthread_rwlock_unlock(&live->lock);
     return st;
+}
+
+/* Of what is kept on disk. END: nothing up to *upto, which memory goes on from. */
+static enum leat_status past_next(struct content *content, uint64_t after_step, uint64_t *upto, struct leat_live_changes *out, struct leat_error *err) {
+    struct leat_live_step *step = leat_alloc(sizeof *step);
+    atomic_init(&step->references, 1);
+    step->parts = leat_alloc(sizeof *step->parts);
+    step->part_count = 1;
+    step->parts[0].table = content->table.index;
+    leat_changes_init(&step->parts[0].rows, &content->table.schema);
+    enum leat_status st = leat_past_read(content->past, after_step, upto, &step->clock_us, &step->parts[0].rows, err);
+    step->step = *upto;
+    if (st == LEAT_OK) *out = (struct leat_live_changes){step->step, step->clock_us, &step->parts[0].rows, step};
+    else step_release(step);
+    return st;
+}
+
+enum leat_status leat_live_next(struct leat_live *live, const struct leat_live_table *table, uint64_t after_step,
+                                struct leat_live_changes *out, struct leat_error *err) {
+    struct content *content = content_of(live, table);
+    uint64_t at = after_step, oldest;
+    enum leat_status st;
+    *out = (struct leat_live_changes){0};
+    while ((st = ring_next(live, table, at, &oldest, out)) == LEAT_NOT_FOUND) {
+        uint64_t upto = at;
+        if (at >= oldest || !content->past) break;
+        st = past_next(content, at, &upto, out, err);
+        if (st != LEAT_END || upto <= at) break;
+        at = upto;
+    }
+    if (st == LEAT_OK || (st == LEAT_END && at >= oldest)) return st;
+    return leat_fail(err, LEAT_LIMIT, "changes after step %llu of table \"%s\" are not at hand: memory has those after %llu up to %llu",
+                     (unsigned long long)after_step, table->name, (unsigned long long)oldest, (unsigned long long)leat_live_now(live).step);
+}
+
+void leat_live_follow(struct leat_live *live, const struct leat_live_table *table) {
+    atomic_fetch_add(&content_of(live, table)->followers, 1);
+}
+
+void leat_live_leave(struct leat_live *live, const struct leat_live_table *table) {
+    atomic_store(&content_of(live, table)->left_step, leat_live_now(live).step);
+    atomic_fetch_sub(&content_of(live, table)->followers, 1);
 }
 
 void leat_live_release(struct leat_live_changes *changes) {

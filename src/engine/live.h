@@ -45,7 +45,11 @@ struct leat_live_changes {
     const struct leat_changes *rows;
     struct leat_live_step *held_by; /* release it */
 };
-/* The first changes after a step. OK; END: none yet; LIMIT: changes after that step have been dropped from memory already. */
+/* Somebody follows the table: its changes are kept on disk too (SET changes_kept), for when it comes back after it left, or after a restart. As
+ * long as anybody who ever followed it could go on from there. */
+void leat_live_follow(struct leat_live *, const struct leat_live_table *);
+void leat_live_leave(struct leat_live *, const struct leat_live_table *);
+/* The first changes after a step. OK; END: none yet; LIMIT: changes after that step are neither in memory nor kept on disk. */
 enum leat_status leat_live_next(struct leat_live *, const struct leat_live_table *, uint64_t after_step, struct leat_live_changes *, struct leat_error *) LEAT_MUST;
 void leat_live_release(struct leat_live_changes *);
 /* told is called in the engine's thread after every step that changed something, and when the engine stops. Set before it runs. */

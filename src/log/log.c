@@ -486,10 +486,23 @@ const struct leat_log_end *leat_log_ends(const struct leat_log *log, size_t *cou
     return log->durable.items;
 }
 
+const struct leat_log_end *leat_log_oldest(const struct leat_log *log, uint32_t partition) {
+    return leat_ends_find(log->segment_count ? &log->segments[0].starts : &log->durable, partition);
+}
+
 uint64_t leat_log_first_offset(const struct leat_log *log, uint32_t partition) {
-    const struct leat_log_end *start =
-        leat_ends_find(log->segment_count ? &log->segments[0].starts : &log->durable, partition);
+    const struct leat_log_end *start = leat_log_oldest(log, partition);
     return start ? start->next_offset : 0;
+}
+
+const struct leat_log_end *leat_log_find(const struct leat_log *log, uint32_t partition, int64_t arrival_us) {
+    const struct leat_log_end *start = leat_ends_find(&log->durable, partition);
+    if (start && start->arrival_us <= arrival_us) return start;
+    for (size_t i = log->segment_count; i > 0; i--) {
+        start = leat_ends_find(&log->segments[i - 1].starts, partition);
+        if (start && start->arrival_us <= arrival_us) return start;
+    }
+    return NULL;
 }
 
 static uint64_t floor_of(const struct leat_log_end *floors, size_t count, uint32_t partition) {
@@ -509,22 +522,33 @@ static bool oldest_is_free(const struct leat_log *log, const struct leat_log_end
     return true;
 }
 
+static enum leat_status drop_oldest(struct leat_log *log, struct leat_error *err) {
+    struct leat_io *io = log->env->io;
+    char *path = leat_segment_path(log->dir, log->segments[0].sequence);
+    enum leat_status status = io->ops->unlink(io, path, err);
+    free(path);
+    if (status != LEAT_OK && status != LEAT_NOT_FOUND) return status;
+    /* One by one: were a later name gone and an earlier one not, the log would have a hole. */
+    status = io->ops->sync_dir(io, log->dir, err);
+    if (status != LEAT_OK) return fail_for_good(log, err);
+    leat_segment_deinit(&log->segments[0]);
+    log->segment_count--;
+    memmove(log->segments, log->segments + 1, log->segment_count * sizeof *log->segments);
+    return LEAT_OK;
+}
+
 enum leat_status leat_log_trim(struct leat_log *log, const struct leat_log_end *floors, size_t count,
                                struct leat_error *err) {
-    struct leat_io *io = log->env->io;
     enum leat_status status = leat_log_alive(log, err);
-    while (status == LEAT_OK && log->segment_count > 1 && oldest_is_free(log, floors, count)) {
-        char *path = leat_segment_path(log->dir, log->segments[0].sequence);
-        status = io->ops->unlink(io, path, err);
-        free(path);
-        if (status != LEAT_OK && status != LEAT_NOT_FOUND) break;
-        /* One by one: were a later name gone and an earlier one not, the log would have a hole. */
-        status = io->ops->sync_dir(io, log->dir, err);
-        if (status != LEAT_OK) return fail_for_good(log, err);
-        leat_segment_deinit(&log->segments[0]);
-        log->segment_count--;
-        memmove(log->segments, log->segments + 1, log->segment_count * sizeof *log->segments);
-    }
+    while (status == LEAT_OK && log->segment_count > 1 && oldest_is_free(log, floors, count))
+        status = drop_oldest(log, err);
+    return status;
+}
+
+enum leat_status leat_log_trim_to(struct leat_log *log, uint64_t bytes, struct leat_error *err) {
+    enum leat_status status = leat_log_alive(log, err);
+    while (status == LEAT_OK && log->segment_count > 1 && leat_log_size_bytes(log) > bytes)
+        status = drop_oldest(log, err);
     return status;
 }
 

@@ -40,6 +40,11 @@ struct leat_log_end { uint32_t partition; uint64_t next_offset; uint64_t positio
 /* Durable ends of all partitions, sorted; survive deletion of segments (each segment starts with them). Borrowed until the next call. */
 const struct leat_log_end *leat_log_ends(const struct leat_log *, size_t *count);
 uint64_t leat_log_first_offset(const struct leat_log *, uint32_t partition); /* oldest kept; next_offset if none */
+/* What the oldest segment starts with; borrowed until the next call. NULL: the partition is not known. */
+const struct leat_log_end *leat_log_oldest(const struct leat_log *, uint32_t partition);
+/* Where to begin for records that arrived after arrival_us: what a segment starts with, at or before the first of them. NULL: records that
+ * arrived after it have been trimmed. Borrowed until the next call. */
+const struct leat_log_end *leat_log_find(const struct leat_log *, uint32_t partition, int64_t arrival_us);
 
 /* Reads blocks in append order whose records intersect [from, to) of `partition`; the block returned is trimmed to
  * the range. END after the last. The block's memory is the cursor's, valid until the next call. Only what is durable is read.
@@ -50,6 +55,8 @@ enum leat_status leat_log_next(struct leat_log_cursor *, struct leat_block *out,
 void leat_log_cursor_close(struct leat_log_cursor *);
 /* Drops whole segments all of whose records are below the floors (rule 14). Floors: next offset still needed per partition. */
 enum leat_status leat_log_trim(struct leat_log *, const struct leat_log_end *floors, size_t count, struct leat_error *) LEAT_MUST;
+/* Drops the oldest segments, but never the last one, until the rest has at most so many bytes. */
+enum leat_status leat_log_trim_to(struct leat_log *, uint64_t bytes, struct leat_error *) LEAT_MUST;
 uint64_t leat_log_size_bytes(const struct leat_log *);
 
 #endif

@@ -109,6 +109,13 @@ static const struct leat_option_spec specs[] = {
      .max = 64 * GIB,
      .default_text = "16 MiB",
      .prose = "How much of the newest changes of all tables is kept in memory while HTTP is served: a client that follows a table can resume within it."},
+    {.name = "changes_kept",
+     .type = LEAT_OPTION_SIZE,
+     .min = 0,
+     .max = 1024 * GIB,
+     .default_text = "1 GiB",
+     .prose = "How much of the newest changes of each table that is followed is kept on disk (`.leat/changes/TABLE`): a client that comes back after hours, or after a "
+              "restart, resumes within it. 0: nothing."},
     {.name = "segment_size",
      .type = LEAT_OPTION_SIZE,
      .min = 16 << 10,

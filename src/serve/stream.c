@@ -1,6 +1,8 @@
 /* Server-Sent Events. A stream holds one place: the step and the position in it that its client has. What comes next is read from engine/live.h when the
  * client's connection can take more, so a slow client costs one step's changes and no queue; with nothing to send the connection is suspended until the
- * engine says that a step changed something. One that falls behind what memory keeps is ended: its client comes again and is told 410.
+ * engine says that a step changed something. What memory no longer has comes from disk; one that is behind even that is told `reset` and the rows of the table,
+ * while steps go on: events without an id, so that a client cut off meanwhile begins anew, then every change since the snapshot was begun. Of a table
+ * without a key (rows of it are not in memory) the stream ends, and its client is told 410 when it comes again.
  *
  * The clerk is a thread that sleeps until the next deadline: a comment on streams that were quiet for a while (a dead client is noticed by that), the status once a
  * second while somebody follows it, queries over their time. */
@@ -28,6 +30,8 @@ struct leat_stream {
     size_t sent;                      /* and so many events of the next that has any (`at`) */
     struct leat_live_changes at;
     size_t row;                       /* in at.rows */
+    bool resetting;                   /* the table's rows are being sent, as of `step` or later, */
+    uint64_t cursor;                  /* so far */
     uint64_t status_number;
     struct leat_buffer text;
     size_t text_sent;
@@ -80,6 +84,45 @@ static enum leat_status next_changes(struct leat_stream *s) {
     return LEAT_OK;
 }
 
+static void put_start(struct leat_stream *s) {
+    leat_putf(&s->text, "id: %llu\nevent: start\ndata: {\"step\":%llu}\n\n", (unsigned long long)s->step, (unsigned long long)s->step);
+}
+
+static void begin_reset(struct leat_stream *s) {
+    leat_live_release(&s->at);
+    s->step = leat_live_now(s->serve->live).step;
+    s->resetting = true;
+    s->cursor = 0;
+    leat_putf(&s->text, "event: reset\ndata: {\"step\":%llu}\n\n", (unsigned long long)s->step);
+}
+
+static void next_snapshot(struct leat_stream *s) {
+    struct leat_live_frontier ignored;
+    struct leat_changes rows;
+    leat_changes_init(&rows, &s->table->schema);
+    leat_live_scan(s->serve->live, s->table, &s->cursor, PIECE_ROWS, PIECE_ROWS, NULL, NULL, &rows, &ignored);
+    for (size_t row = 0; row < rows.row_count; row++) {
+        leat_put(&s->text, "event: upsert\ndata: ");
+        leat_put_json_row(&s->text, &rows, row);
+        leat_put(&s->text, "\n\n");
+    }
+    leat_changes_deinit(&rows);
+    s->resetting = s->cursor != 0;
+    if (!s->resetting) put_start(s);
+}
+
+/* Fills s->text. END: nothing yet; LIMIT: what comes next is lost. */
+static enum leat_status next_events(struct leat_stream *s) {
+    enum leat_status st = LEAT_OK;
+    if (s->resetting)
+        next_snapshot(s);
+    else if ((st = next_changes(s)) == LEAT_LIMIT && s->table->held) {
+        begin_reset(s);
+        st = LEAT_OK;
+    }
+    return st;
+}
+
 /* Under the lock. */
 static enum leat_status next_status(struct leat_stream *s) {
     struct leat_serve *serve = s->serve;
@@ -101,7 +144,7 @@ static enum leat_status park(struct leat_stream *s) {
     enum leat_status st = s->ended || atomic_load(&serve->closing) ? LEAT_CANCELLED : LEAT_END;
     if (st == LEAT_END && !s->table) st = next_status(s);
     if (st == LEAT_END && s->table) st = leat_live_next(serve->live, s->table, s->step, &news, &ignored);
-    bool again = st == LEAT_OK && s->table;
+    bool again = (st == LEAT_OK || st == LEAT_LIMIT) && s->table;
     if (st == LEAT_END && s->beat) {
         leat_put(&s->text, ":\n\n");
         st = LEAT_OK;
@@ -114,7 +157,7 @@ static enum leat_status park(struct leat_stream *s) {
     }
     pthread_mutex_unlock(&serve->lock);
     leat_live_release(&news);
-    return again ? next_changes(s) : st;
+    return again ? next_events(s) : st;
 }
 
 /* In the connection's thread. */
@@ -124,7 +167,7 @@ static ssize_t read_stream(void *context, uint64_t position, char *out, size_t r
     if (s->text_sent == s->text.length) {
         leat_buffer_reset(&s->text);
         s->text_sent = 0;
-        enum leat_status st = s->table ? next_changes(s) : LEAT_END;
+        enum leat_status st = s->table ? next_events(s) : LEAT_END;
         if (st == LEAT_END) st = park(s);
         if (st == LEAT_END) return 0;
         if (st != LEAT_OK) return MHD_CONTENT_READER_END_OF_STREAM;
@@ -141,6 +184,13 @@ static void unpark(struct leat_stream *s) {
     MHD_resume_connection(s->connection);
 }
 
+static void drop_stream(struct leat_stream *s) {
+    if (s->table) leat_live_leave(s->serve->live, s->table);
+    leat_live_release(&s->at);
+    leat_buffer_deinit(&s->text);
+    free(s);
+}
+
 static void free_stream(void *context) {
     struct leat_stream *s = context;
     struct leat_serve *serve = s->serve;
@@ -149,9 +199,7 @@ static void free_stream(void *context) {
     if (s->next) s->next->link = s->link;
     serve->stream_count--;
     pthread_mutex_unlock(&serve->lock);
-    leat_live_release(&s->at);
-    leat_buffer_deinit(&s->text);
-    free(s);
+    drop_stream(s);
 }
 
 /* ---- opening a stream ------------------------------------------------------------------------------------------------------ */
@@ -173,9 +221,7 @@ static void open_stream(struct leat_request *r, struct leat_stream *s) {
     if (full) {
         leat_reply_error(r, 429, "busy", "%d clients follow already", STREAMS_MAX);
         leat_reply_header(r, "Retry-After", "10");
-        leat_live_release(&s->at);
-        leat_buffer_deinit(&s->text);
-        free(s);
+        drop_stream(s);
         return;
     }
     r->response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 32 << 10, read_stream, s, free_stream);
@@ -236,6 +282,7 @@ void leat_handle_changes(struct leat_request *r) {
     struct leat_stream *s = leat_alloc(sizeof *s);
     s->serve = r->serve;
     s->table = table;
+    leat_live_follow(r->serve->live, table); /* first: from here on nothing is lost */
     s->step = after ? step : leat_live_now(r->serve->live).step;
     enum leat_status st = LEAT_OK;
     if (after && number != UINT64_MAX && step > 0) {
@@ -245,15 +292,17 @@ void leat_handle_changes(struct leat_request *r) {
         leat_live_release(&s->at);
         if (st == LEAT_END) st = LEAT_OK;
     }
-    if (st != LEAT_OK) {
+    if (st == LEAT_LIMIT && table->held) {
+        begin_reset(s);
+    } else if (st != LEAT_OK) {
         leat_reply_error(r, 410, "gone", "%s; read the table (/v1/tables/%s/rows says its step) and follow it from that step", err.text, table->name);
-        leat_live_release(&s->at);
-        leat_buffer_deinit(&s->text);
-        free(s);
+        drop_stream(s);
         return;
+    } else if (!after) {
+        put_start(s);
+    } else {
+        leat_put(&s->text, ":\n\n");
     }
-    if (!after) leat_putf(&s->text, "id: %llu\nevent: start\ndata: {\"step\":%llu}\n\n", (unsigned long long)s->step, (unsigned long long)s->step);
-    else leat_put(&s->text, ":\n\n");
     open_stream(r, s);
 }
 

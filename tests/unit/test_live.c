@@ -307,6 +307,154 @@ static void a_step_too_large_to_follow(void **state) {
     world_deinit(&w);
 }
 
+/* One step with a card of some length and two short ones; what follows of it is appended to `told`. */
+static void tell(struct world *w, int number, size_t length, struct leat_buffer *told) {
+    struct leat_buffer lines = {0};
+    struct sent s;
+    char *card = leat_alloc(length + 1);
+    uint64_t before = leat_live_now(leat_engine_live(w->engine)).step;
+    memset(card, 'a' + number % 26, length);
+    leat_putf(&lines, "{\"id\":\"%d\",\"card\":\"%s\",\"amount\":%d,\"ts\":\"2026-01-01T00:00:00\"}\n", number, card, number);
+    leat_putf(&lines, EVENT("x%d", "k%d", "%d") "\n" EVENT("y%d", "k%d", "1"), number, number % 7, number, number, number % 3);
+    offer(w, &s, lines.data, NULL);
+    turn(w, true);
+    finish(&s);
+    put_changes(w, "cards", before, told);
+    leat_buffer_deinit(&lines);
+    free(card);
+}
+
+static void expect_told(struct world *w, uint64_t after, const char *told) {
+    struct leat_buffer got = {0};
+    put_changes(w, "cards", after, &got);
+    if (strcmp(got.data, told) != 0) {
+        size_t at = 0;
+        while (got.data[at] && got.data[at] == told[at]) at++;
+        fail_msg("after step %llu: %zu bytes, not %zu; they differ at byte %zu", (unsigned long long)after, got.length, strlen(told), at);
+    }
+    leat_buffer_deinit(&got);
+}
+
+static struct leat_live *live_of(struct world *w) {
+    return leat_engine_live(w->engine);
+}
+
+static void follow(struct world *w) {
+    leat_live_follow(live_of(w), leat_live_find(live_of(w), "cards"));
+}
+
+static void long_world(struct world *w, const char *kept) {
+    char *settings = leat_asprintf("SET changes_history = '1 MiB'; SET changes_kept = '%s';\n%s", kept, sources);
+    world_init(w, settings, tables);
+    free(settings);
+    serve_again(w);
+}
+
+/* Far more than memory keeps, then checkpoints and restarts: who follows reads every change from disk, from wherever it was. */
+static void the_past_is_read_from_disk(void **state) {
+    (void)state;
+    struct world w;
+    struct leat_buffer told = {0};
+    long_world(&w, "1 GiB");
+    follow(&w);
+    uint64_t first = leat_live_now(live_of(&w)).step, middle = 0;
+    size_t middle_at = 0;
+    for (int i = 0; i < 40; i++) {
+        tell(&w, i, 50000, &told);
+        if (i == 15) {
+            middle = leat_live_now(live_of(&w)).step;
+            middle_at = told.length;
+            OK(leat_engine_drain_and_checkpoint(w.engine, oops));
+        }
+    }
+    assert_true(told.length > 3u << 20);
+    expect_told(&w, first, told.data);
+    expect_told(&w, middle, told.data + middle_at);
+    serve_again(&w); /* runs the steps after the checkpoint again */
+    expect_told(&w, first, told.data);
+    OK(leat_engine_drain_and_checkpoint(w.engine, oops));
+    serve_again(&w); /* nothing is run again */
+    expect_told(&w, first, told.data);
+    expect_told(&w, middle, told.data + middle_at);
+    for (int i = 40; i < 50; i++) tell(&w, i, 50000, &told); /* nobody follows now, but who did may come back */
+    expect_told(&w, first, told.data);
+    expect_told(&w, leat_live_now(live_of(&w)).step, "");
+    expect_told(&w, leat_live_now(live_of(&w)).step + 1, "gone");
+    leat_buffer_deinit(&told);
+    world_deinit(&w);
+}
+
+/* The folder as a process leaves it that is killed: what was not synced may be cut off anywhere. */
+static void the_past_after_a_kill(void **state) {
+    (void)state;
+    struct world w;
+    struct leat_buffer told = {0};
+    long_world(&w, "1 GiB");
+    follow(&w);
+    uint64_t first = leat_live_now(live_of(&w)).step;
+    for (int i = 0; i < 40; i++) {
+        tell(&w, i, 50000, &told);
+        if (i == 20) OK(leat_engine_drain_and_checkpoint(w.engine, oops));
+    }
+    for (int cut = 0; cut < 4; cut++) {
+        struct world after = w;
+        after.project = leat_asprintf("%s/cut%d", w.dir, cut);
+        after.engine = NULL;
+        char *command = leat_asprintf("cp -a %s %s && f=$(ls %s/.leat/changes/cards/*.log | tail -1) && truncate -s -%d $f", w.project, after.project,
+                                      after.project, cut * 70000);
+        assert_int_equal(system(command), 0);
+        free(command);
+        serve_again(&after);
+        expect_told(&after, first, told.data);
+        leat_engine_close(after.engine);
+        free(after.project);
+    }
+    leat_buffer_deinit(&told);
+    world_deinit(&w);
+}
+
+/* What is lost is said to be: not kept, beyond its size, damaged, or from before steps that ran without anybody serving. */
+static void a_lost_past_is_told(void **state) {
+    (void)state;
+    struct world w;
+    struct leat_buffer told = {0};
+    long_world(&w, "0");
+    follow(&w);
+    for (int i = 0; i < 40; i++) tell(&w, i, 50000, &told);
+    expect_told(&w, 0, "gone");
+    world_deinit(&w);
+
+    long_world(&w, "1 B");
+    follow(&w);
+    leat_buffer_reset(&told);
+    for (int i = 0; i < 60; i++) tell(&w, i, 100000, &told);
+    expect_told(&w, 0, "gone");
+    OK(leat_engine_drain_and_checkpoint(w.engine, oops));
+    uint64_t step = leat_live_now(live_of(&w)).step;
+    leat_buffer_reset(&told);
+    tell(&w, 1, 10, &told);
+    serve_again(&w);
+    expect_told(&w, step, told.data);
+    OK(leat_engine_drain_and_checkpoint(w.engine, oops));
+
+    char *damage = leat_asprintf("for f in %s/.leat/changes/cards/*.log; do printf damage | dd of=$f bs=1 seek=5000 conv=notrunc status=none; done", w.project);
+    assert_int_equal(system(damage), 0);
+    free(damage);
+    serve_again(&w);
+    expect_told(&w, 0, "gone");
+
+    reopen(&w); /* without anybody served */
+    struct sent s;
+    offer(&w, &s, EVENT("z", "z", "1"), NULL);
+    turn(&w, true);
+    finish(&s);
+    OK(leat_engine_drain_and_checkpoint(w.engine, oops));
+    serve_again(&w);
+    expect_told(&w, step, "gone");
+    leat_buffer_deinit(&told);
+    world_deinit(&w);
+}
+
 static void a_full_queue_says_so(void **state) {
     (void)state;
     enum { BATCHES = 5 };
@@ -342,7 +490,8 @@ int main(void) {
         cmocka_unit_test(answers_come_with_the_sync),        cmocka_unit_test(ids_are_taken_once),
         cmocka_unit_test(ids_without_records_are_forgotten), cmocka_unit_test(changes_are_the_same_after_a_restart),
         cmocka_unit_test(deleted_rows_leave),                cmocka_unit_test(a_full_queue_says_so),
-        cmocka_unit_test(a_step_too_large_to_follow),
+        cmocka_unit_test(a_step_too_large_to_follow),        cmocka_unit_test(the_past_is_read_from_disk),
+        cmocka_unit_test(the_past_after_a_kill),             cmocka_unit_test(a_lost_past_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
