@@ -16,7 +16,7 @@ set(LEAT_CRASH_IMAGES 500) # soak: 20,000
 set(LEAT_CRASH_TWICE 40)
 set(LEAT_CRASH_STRIDES 4 96) # of syncs, of other calls; soak: every one
 set(LEAT_KILLS 50)
-set(LEAT_HTTP_KILLS 5) # soak: 50
+set(LEAT_HTTP_KILLS 8) # soak: 50
 set(LEAT_RETAIL_DATA real)
 if(LEAT_ASAN OR LEAT_TSAN)
   set(LEAT_PROPERTY_CASES 100)

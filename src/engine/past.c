@@ -1,5 +1,5 @@
-/* A log (log/log.h) of one partition. A record is a row: its weight (4 bytes, signed, little-endian) and its encoding by state/row.h. A block
- * has rows of one step, and as header
+/* A log (log/log.h) of one partition. A record is a row: its weight (4 bytes, signed, little-endian) and its encoding
+ * by state/row.h. A block has rows of one step, and as header
  *
  *    0  8  step
  *    8  8  the step's clock, microseconds
@@ -7,8 +7,9 @@
  *   24  4  number of the block within the step, from 0
  *   28  4  1: the step's last block
  *
- * In place of an arrival a block says how far the log goes with it: 2 * step where that step is whole, 2 * step - 1 in the midst of it. A step
- * that a crash cut short is appended again as a whole when it runs again; a reader begins anew at a block 0. */
+ * In place of an arrival a block says how far the log goes with it: 2 * step where that step is whole, 2 * step - 1 in
+ * the midst of it. A step that a crash cut short is appended again as a whole when it runs again; a reader begins anew
+ * at a block 0. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,12 @@ enum { VERSION = 1, BLOCK_ROWS = 1024, HINTS = 64 };
 #define BLOCK_BYTES (1 * LEAT_MIB)
 #define SEGMENT_BYTES (4 * LEAT_MIB)
 
-struct head { uint64_t step; int64_t clock_us; uint64_t schema; uint32_t piece, last; };
+struct head {
+    uint64_t step;
+    int64_t clock_us;
+    uint64_t schema;
+    uint32_t piece, last;
+};
 _Static_assert(sizeof(struct head) == 32, "as on disk");
 
 struct leat_past {
@@ -35,9 +41,11 @@ struct leat_past {
     struct leat_row_block rows; /* the engine's thread: of a step under way */
     struct leat_buffer payload;
     pthread_mutex_t lock;
-    struct leat_log *log;       /* guarded, as what follows; NULL: nothing is kept */
+    struct leat_log *log; /* guarded, as what follows; NULL: nothing is kept */
     uint64_t next_offset, appended_step;
-    struct { uint64_t step, offset; } hints[HINTS]; /* what comes after a step stands at an offset */
+    struct {
+        uint64_t step, offset;
+    } hints[HINTS]; /* what comes after a step stands at an offset */
 };
 
 static uint64_t hash_schema(const struct leat_schema *schema) {
@@ -68,7 +76,9 @@ static void close_log(struct leat_past *past) {
 /* Under the lock. */
 static void give_up(struct leat_past *past, const struct leat_error *why) {
     struct leat_error err;
-    if (why) leat_log(past->env, LEAT_LOG_WARN, "changes kept for those who follow a table are lost, they begin anew: %s", why->text);
+    if (why)
+        leat_log(past->env, LEAT_LOG_WARN, "changes kept for those who follow a table are lost, they begin anew: %s",
+                 why->text);
     close_log(past);
     if (leat_io_remove_tree(past->env->io, past->dir, &err) != LEAT_OK && err.status != LEAT_NOT_FOUND)
         leat_log(past->env, LEAT_LOG_WARN, "%s", err.text);
@@ -95,13 +105,19 @@ static enum leat_status look_at_last(struct leat_past *past, struct leat_error *
     struct head head = {0};
     if (st == LEAT_OK && block.header_length == sizeof head) memcpy(&head, block.header, sizeof head);
     leat_log_cursor_close(cursor);
-    if (st == LEAT_OK && head.schema != past->schema_hash) st = leat_fail(err, LEAT_INVALID, "%s has other columns", past->dir);
+    if (st == LEAT_OK && head.schema != past->schema_hash)
+        st = leat_fail(err, LEAT_INVALID, "%s has other columns", past->dir);
     return st;
 }
 
-struct leat_past *leat_past_new(struct leat_env *env, const char *dir, const struct leat_schema *schema, uint64_t bytes_max) {
+struct leat_past *leat_past_new(struct leat_env *env, const char *dir, const struct leat_schema *schema,
+                                uint64_t bytes_max) {
     struct leat_past *past = leat_alloc(sizeof *past);
-    *past = (struct leat_past){.env = env, .dir = leat_strdup(dir), .schema = schema, .schema_hash = hash_schema(schema), .bytes_max = bytes_max};
+    *past = (struct leat_past){.env = env,
+                               .dir = leat_strdup(dir),
+                               .schema = schema,
+                               .schema_hash = hash_schema(schema),
+                               .bytes_max = bytes_max};
     pthread_mutex_init(&past->lock, NULL);
     leat_row_codec_init(&past->codec, schema, NULL, schema->field_count);
     return past;
@@ -162,7 +178,8 @@ void leat_past_forget(struct leat_past *past) {
 }
 
 /* So many of the rows from `from` on go into one block; their records are in past->payload. */
-static size_t put_records(struct leat_past *past, const struct leat_changes *rows, size_t from, uint32_t *starts, uint32_t *ends) {
+static size_t put_records(struct leat_past *past, const struct leat_changes *rows, size_t from, uint32_t *starts,
+                          uint32_t *ends) {
     const size_t *at = past->rows.starts;
     size_t n = 0;
     leat_buffer_reset(&past->payload);
@@ -176,7 +193,8 @@ static size_t put_records(struct leat_past *past, const struct leat_changes *row
     return n;
 }
 
-static enum leat_status append_step(struct leat_past *past, struct head *head, const struct leat_changes *rows, struct leat_error *err) {
+static enum leat_status append_step(struct leat_past *past, struct head *head, const struct leat_changes *rows,
+                                    struct leat_error *err) {
     static const char slack[LEAT_PAYLOAD_SLACK];
     uint32_t starts[BLOCK_ROWS], ends[BLOCK_ROWS];
     enum leat_status st = LEAT_OK;
@@ -187,9 +205,15 @@ static enum leat_status append_step(struct leat_past *past, struct head *head, c
         head->last = from + n == rows->row_count;
         if (ends[n - 1] > LEAT_BLOCK_MAX) return leat_fail(err, LEAT_LIMIT, "a row of %u bytes", ends[n - 1]);
         leat_putn(&past->payload, slack, sizeof slack);
-        struct leat_block block = {.base_offset = past->next_offset, .record_count = (uint32_t)n, .arrival_us = (int64_t)(head->step * 2 - !head->last),
-                                   .payload = past->payload.data, .starts = starts, .ends = ends, .payload_bytes = ends[n - 1],
-                                   .header = (const char *)head, .header_length = sizeof *head};
+        struct leat_block block = {.base_offset = past->next_offset,
+                                   .record_count = (uint32_t)n,
+                                   .arrival_us = (int64_t)(head->step * 2 - !head->last),
+                                   .payload = past->payload.data,
+                                   .starts = starts,
+                                   .ends = ends,
+                                   .payload_bytes = ends[n - 1],
+                                   .header = (const char *)head,
+                                   .header_length = sizeof *head};
         pthread_mutex_lock(&past->lock);
         st = leat_log_append(past->log, &block, err);
         if (st == LEAT_OK) past->next_offset += n;
@@ -212,7 +236,8 @@ void leat_past_append(struct leat_past *past, uint64_t step, int64_t clock_us, c
 }
 
 void leat_past_sync(struct leat_past *past, uint64_t upto) {
-    struct leat_block all = {.base_offset = past->next_offset, .arrival_us = (int64_t)(upto * 2)}; /* no records: all of that step is there */
+    struct leat_block all = {.base_offset = past->next_offset,
+                             .arrival_us = (int64_t)(upto * 2)}; /* no records: all of that step is there */
     struct leat_error err;
     if (!past->log || (leat_past_upto(past) >= upto && leat_log_size_bytes(past->log))) return;
     if (past->appended_step < upto) past->appended_step = upto;
@@ -226,14 +251,17 @@ void leat_past_sync(struct leat_past *past, uint64_t upto) {
 
 /* ---- reading -------------------------------------------------------------------------------------------- */
 
-static enum leat_status read_rows(const struct leat_past *past, const struct leat_block *block, struct leat_changes *out, struct leat_error *err) {
+static enum leat_status read_rows(const struct leat_past *past, const struct leat_block *block,
+                                  struct leat_changes *out, struct leat_error *err) {
     leat_changes_need_weights(out);
     leat_changes_reserve(out, out->row_count + block->record_count);
     for (uint32_t i = 0; i < block->record_count; i++) {
         const uint8_t *row = (const uint8_t *)block->payload + block->starts[i] + sizeof(int32_t);
         size_t bytes = block->ends[i] - block->starts[i];
-        if (bytes < sizeof(int32_t) + past->codec.string_area || leat_row_stored_size(&past->codec, row) != bytes - sizeof(int32_t))
-            return leat_fail(err, LEAT_CORRUPT, "%s: record %llu is no row", past->dir, (unsigned long long)(block->base_offset + i));
+        if (bytes < sizeof(int32_t) + past->codec.string_area ||
+            leat_row_stored_size(&past->codec, row) != bytes - sizeof(int32_t))
+            return leat_fail(err, LEAT_CORRUPT, "%s: record %llu is no row", past->dir,
+                             (unsigned long long)(block->base_offset + i));
         leat_row_read(&past->codec, &row, 1, out, 0, out->row_count);
         memcpy(&out->weights[out->row_count], row - sizeof(int32_t), sizeof(int32_t));
         out->row_count++;
@@ -242,20 +270,23 @@ static enum leat_status read_rows(const struct leat_past *past, const struct lea
 }
 
 /* The first whole step after `after` from the cursor on; *head: what it is. END: there is none. */
-static enum leat_status read_step(const struct leat_past *past, struct leat_log_cursor *cursor, uint64_t after, struct head *head, uint64_t *next,
-                                  struct leat_changes *out, struct leat_error *err) {
+static enum leat_status read_step(const struct leat_past *past, struct leat_log_cursor *cursor, uint64_t after,
+                                  struct head *head, uint64_t *next, struct leat_changes *out, struct leat_error *err) {
     struct leat_block block;
     enum leat_status st;
     uint32_t pieces = 0;
     while ((st = leat_log_next(cursor, &block, err)) == LEAT_OK) {
-        if (block.header_length != sizeof *head) return leat_fail(err, LEAT_CORRUPT, "%s: a block that does not say its step", past->dir);
+        if (block.header_length != sizeof *head)
+            return leat_fail(err, LEAT_CORRUPT, "%s: a block that does not say its step", past->dir);
         memcpy(head, block.header, sizeof *head);
         if (head->step <= after) continue;
         if (!head->piece) {
             leat_changes_reset(out);
             pieces = 0;
         }
-        if (head->piece != pieces++) return leat_fail(err, LEAT_CORRUPT, "%s: step %llu lacks a part", past->dir, (unsigned long long)head->step);
+        if (head->piece != pieces++)
+            return leat_fail(err, LEAT_CORRUPT, "%s: step %llu lacks a part", past->dir,
+                             (unsigned long long)head->step);
         if ((st = read_rows(past, &block, out, err)) != LEAT_OK) return st;
         *next = block.base_offset + block.record_count;
         if (head->last) return LEAT_OK;
@@ -263,12 +294,15 @@ static enum leat_status read_step(const struct leat_past *past, struct leat_log_
     return st;
 }
 
-static enum leat_status read_after(struct leat_past *past, uint64_t after, struct head *head, struct leat_changes *out, struct leat_error *err) {
+static enum leat_status read_after(struct leat_past *past, uint64_t after, struct head *head, struct leat_changes *out,
+                                   struct leat_error *err) {
     const struct leat_log_end *start = leat_log_find(past->log, 0, (int64_t)(after * 2));
     struct leat_log_cursor *cursor;
-    if (!start) return leat_fail(err, LEAT_LIMIT, "changes after step %llu are no longer kept", (unsigned long long)after);
+    if (!start)
+        return leat_fail(err, LEAT_LIMIT, "changes after step %llu are no longer kept", (unsigned long long)after);
     uint64_t from = start->next_offset, next = 0;
-    if (past->hints[after % HINTS].step == after && past->hints[after % HINTS].offset > from) from = past->hints[after % HINTS].offset;
+    if (past->hints[after % HINTS].step == after && past->hints[after % HINTS].offset > from)
+        from = past->hints[after % HINTS].offset;
     enum leat_status st = leat_log_read(past->log, 0, from, UINT64_MAX, &cursor, err);
     if (st != LEAT_OK) return st;
     st = read_step(past, cursor, after, head, &next, out, err);
@@ -280,7 +314,8 @@ static enum leat_status read_after(struct leat_past *past, uint64_t after, struc
     return st;
 }
 
-enum leat_status leat_past_read(struct leat_past *past, uint64_t after, uint64_t *step, int64_t *clock_us, struct leat_changes *out, struct leat_error *err) {
+enum leat_status leat_past_read(struct leat_past *past, uint64_t after, uint64_t *step, int64_t *clock_us,
+                                struct leat_changes *out, struct leat_error *err) {
     struct head head = {0};
     enum leat_status st;
     pthread_mutex_lock(&past->lock);

@@ -27,8 +27,8 @@ const struct leat_route leat_routes[] = {
       {"format", "string", FORMATS " (json)."}},
      "application/json"},
     {"GET", "/v1/tables/{table}/changes", LEAT_ROLE_READ, leat_handle_changes, "Changes as they happen (Server-Sent Events)",
-     "Events upsert and delete (tables with a key), append and retract (others); data is the row. Resumes after the header Last-Event-ID; 410 says that "
-     "changes since then are no longer at hand.",
+     "Events upsert and delete (tables with a key), append and retract (others); data is the row. Resumes after the header Last-Event-ID. Where changes "
+     "since then are no longer kept: event reset, the table's rows as upsert, event start; of a table without a key the answer 410.",
      false, false, {{"after", "string", "As the header Last-Event-ID; 'now' by default."}}, SSE},
     {"GET", "/v1/tables/{table}", LEAT_ROLE_READ, leat_handle_table, "One table: columns, freshness, balance", "", false, false, {{0}}, "application/json"},
     {"GET", "/v1/tables", LEAT_ROLE_READ, leat_handle_tables, "All tables", "", false, false, {{0}}, "application/json"},

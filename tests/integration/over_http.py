@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""The program over real HTTP, with nothing but Python's own library: kill -9 under load with lost answers, access, hostile input, slow clients,
+"""The program over real HTTP, with nothing but Python's own library: kill -9 under load with lost answers (those of a webhook's receiver too), access, hostile input, slow clients,
 limits. Usage: over_http.py LEAT FOLDER KILLS [SEED]"""
 import gzip
 import http.client
+import http.server
 import json
 import os
 import random
@@ -152,14 +153,17 @@ class Client(threading.Thread):
 
 
 class Follower(threading.Thread):
-    """Follows a table by Server-Sent Events, going on after the last id it has seen."""
+    """Follows a table by Server-Sent Events, going on after the last id it has seen. One that is away stops reading after its first event, until told."""
 
-    def __init__(self, server, table, stop):
-        super().__init__()
-        self.server, self.table, self.stop_at, self.events, self.last, self.resumed, self.failure = server, table, stop, [], "0", 0, None
+    def __init__(self, server, table, away=False):
+        super().__init__(daemon=True)
+        self.server, self.table, self.events, self.last, self.resumed, self.failure = server, table, [], "0", 0, None
+        self.is_back, self.done = threading.Event(), threading.Event()
+        if not away:
+            self.is_back.set()
 
     def run(self):
-        while not self.stop_at.is_set():
+        while not self.done.is_set():
             try:
                 c = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=2)
                 c.request("GET", f"/v1/tables/{self.table}/changes", headers={"Last-Event-ID": self.last})
@@ -169,31 +173,101 @@ class Follower(threading.Thread):
                     return
                 self.resumed += 1
                 self.read(answer)
+                c.close()
+                self.is_back.wait()
             except (OSError, http.client.HTTPException, ValueError):
                 time.sleep(0.02)
 
     def read(self, answer):
         got = {}
-        while True:
-            line = answer.fp.readline() if not answer.chunked else answer.readline()
+        while not self.done.is_set():
+            line = answer.readline()
             if not line:
                 return
             line = line.decode().rstrip("\n")
             if not line:
                 if "data" in got:
-                    self.events.append((got["event"], json.loads(got["data"])))
+                    check(got["event"] != "reset", self.table, "was reset")
+                    self.events.append(json.loads(got["data"]))
                     self.last = got["id"]
+                    if not self.is_back.is_set():
+                        return
                 got = {}
             elif not line.startswith(":"):
                 name, _, value = line.partition(": ")
                 got[name] = value
 
 
+class Receiver(http.server.ThreadingHTTPServer):
+    """Of a webhook. Keeps every body by its Idempotency-Key; a fifth of its answers is lost."""
+
+    def __init__(self):
+        self.bodies, self.other_bytes, self.asked, self.lost, self.random, self.guard = {}, [], 0, 0, random.Random(SEED), threading.Lock()
+        super().__init__(("127.0.0.1", 0), Answer)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def take(self, key, body):
+        with self.guard:
+            self.asked += 1
+            if self.bodies.setdefault(key, body) != body:
+                self.other_bytes.append(key)
+            lost = self.random.random() < 0.2
+            self.lost += lost
+            return not lost
+
+    def handle_error(self, request, address):
+        pass  # leat was killed while it sent
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if len(body) < int(self.headers["Content-Length"]):
+            self.close_connection = True
+        elif self.server.take(self.headers["Idempotency-Key"], body):
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        else:
+            self.close_connection = True
+
+    def log_message(self, *ignored):
+        pass
+
+
+def wait_until(done, followers, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.1)
+        for f in followers:
+            check(not f.failure, "follower of", f.table, f.failure)
+
+
+def check_each_once(follower, expected):
+    ids = [row["event_id"] for row in follower.events]
+    check(len(ids) == len(set(ids)), follower.table, "a change came twice:", len(ids) - len(set(ids)))
+    check(set(ids) == set(expected), f"{follower.table}: {len(expected)} changes, {len(ids)} seen")
+
+
+def check_counts_rise(follower, rows):
+    """A card's count rises with every change of it, and ends where the table is: no change is missing at the end, came twice, or out of order."""
+    last = {}
+    for row in follower.events:
+        check(row["n"] > last.get(row["card"], {"n": 0})["n"], "a card's change came twice or late:", row)
+        last[row["card"]] = row
+    check(last == {row["card"]: row for row in rows}, "who followed the cards knows other ones")
+
+
 def kills():
-    server, stop, chance = Server("kills"), threading.Event(), random.Random(SEED)
+    receiver = Receiver()
+    sink = f"CREATE SINK told FROM by_id WITH (connector = 'webhook', url = 'http://127.0.0.1:{receiver.server_port}/', allow_private = true);\n"
+    settings = "SET changes_history = '1 MiB'; SET checkpoint_records = 300; SET retry_backoff = '20 ms';\n"  # memory has little: who was away reads from disk
+    server, stop, chance = Server("kills", project=settings + PROJECT + sink), threading.Event(), random.Random(SEED)
     clients = [Client(server, i, stop) for i in range(4)]
-    follower, plain = Follower(server, "by_id", stop), Follower(server, "plain", stop)
-    for thread in [*clients, follower, plain]:
+    by_id, plain, cards, away = followers = [Follower(server, *t) for t in (("by_id",), ("plain",), ("cards",), ("by_id", True))]
+    for thread in [*clients, *followers]:
         thread.start()
     for _ in range(KILLS):
         before = sum(len(c.acked) for c in clients)
@@ -206,40 +280,68 @@ def kills():
     for c in clients:
         c.join()
         check(not c.failure, "client", c.number, c.failure)
+    away.is_back.set()
     acked = {e["event_id"]: e for c in clients for e in c.acked}
-    deadline = time.monotonic() + 30
-    while {r["event_id"] for r in server.rows("by_id")} != set(acked) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    over_90 = [e["event_id"] for e in acked.values() if e["amount"] > 90]
+    wait_until(lambda: {r["event_id"] for r in server.rows("by_id")} == set(acked), followers)
     seen = server.rows("by_id")
     check(len(seen) == len(acked), f"{len(acked)} events were acknowledged, {len(seen)} are there")
     wrong = [r for r in seen if r["n"] != 1 or r["total"] != acked[r["event_id"]]["amount"]]
     check(not wrong, "not exactly once:", wrong[:5])
     check(sum(r["n"] for r in server.rows("cards")) == len(acked), "cards")
-    stop.clear()
-    expected_plain = sum(e["amount"] > 90 for e in acked.values())
-    while (len(follower.events) < len(acked) or len(plain.events) < expected_plain) and time.monotonic() < deadline:
-        time.sleep(0.1)
-        for f in (follower, plain):
-            check(not f.failure, "follower", f.failure)
-        if not follower.is_alive() or not plain.is_alive():  # they saw the stop: once more from where they were
-            followers = [Follower(server, f.table, stop) for f in (follower, plain)]
-            for new, old in zip(followers, (follower, plain)):
-                old.join()
-                new.last, new.events, new.resumed = old.last, old.events, old.resumed
-                new.start()
-            follower, plain = followers
-    stop.set()
-    for f, n in ((follower, len(acked)), (plain, expected_plain)):
-        ids = [row["event_id"] for _, row in f.events]
-        check(len(ids) == len(set(ids)), "a change came twice:", len(ids) - len(set(ids)))
-        check(len(ids) == n, f"{f.table}: {n} changes, {len(ids)} seen")
+    last_of_cards = {r["card"]: r for r in server.rows("cards")}
+    wait_until(lambda: len(by_id.events) >= len(acked) and len(away.events) >= len(acked) and len(plain.events) >= len(over_90) and
+               {row["card"]: row for row in cards.events} == last_of_cards and len(receiver.bodies) >= len(acked), followers, 60 + 2 * KILLS)
+    for f, expected in ((by_id, acked), (away, acked), (plain, over_90)):
+        check_each_once(f, expected)
+    check_counts_rise(cards, last_of_cards.values())
+    check(not receiver.other_bytes, "other bytes under the same key:", receiver.other_bytes[:5])
+    told = sorted(json.loads(body)["row"]["event_id"] for body in receiver.bodies.values())
+    check(told == sorted(acked), f"{len(acked)} events, {len(told)} keys told to the webhook")
+    for f in followers:
+        f.done.set()
     server.stop()
-    for f in (follower, plain):
-        f.join()
     verify = subprocess.run([LEAT, "verify", "--project", server.dir], capture_output=True, text=True)
     check(verify.returncode == 0, verify.stdout, verify.stderr)
+    receiver.shutdown()
     print(f"kills: {KILLS}, {len(acked)} events acknowledged, {sum(c.lost for c in clients)} answers lost, each event once; "
-          f"{follower.resumed} streams, each change once")
+          f"{sum(f.resumed for f in followers)} streams, each change once, also for who was away all the time; webhook: {receiver.asked} requests, "
+          f"{receiver.lost} answers lost, one body for each of {len(receiver.bodies)} keys")
+
+
+def resets():
+    """Who asks for changes that are no longer kept is told, gets the table's rows, and then what happens since."""
+    server = Server("resets", project="SET changes_kept = 0; SET checkpoint_records = 1;\n" + PROJECT)
+    for i in range(3):
+        server.ask("POST", "/v1/sources/events?wait=cards", json.dumps(event(f"r{i}", f"c{i % 2}", 95)), JSON)
+    server.stop()
+    server.start()
+
+    def follow(table):
+        c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        c.request("GET", f"/v1/tables/{table}/changes", headers={"Last-Event-ID": "1.1"})
+        return c, c.getresponse()
+
+    c, answer = follow("cards")
+    check(answer.status == 200, "reset", answer.status)
+    server.ask("POST", "/v1/sources/events?wait=cards", json.dumps(event("r3", "c9", 5)), JSON)
+    got = []
+    while not got or got[-1].get("data") != {"card": "c9", "n": 1, "total": 5} or not any("start" == g["event"] for g in got):
+        lines = {}
+        while line := answer.readline().decode().rstrip("\n"):
+            name, _, value = line.partition(": ")
+            lines[name] = value
+        if "data" in lines:
+            got.append(dict(lines, data=json.loads(lines["data"])))
+    names = [g["event"] for g in got]
+    check(names[0] == "reset" and "id" not in got[0], got)
+    snapshot = {g["data"]["card"]: g["data"]["n"] for g in got[1:names.index("start")] if "id" not in g}
+    check(snapshot["c0"] == 2 and snapshot["c1"] == 1 and names.index("start") == 1 + len(snapshot), got)
+    check(got[names.index("start")]["data"] == got[0]["data"] and got[names.index("start")]["id"] == str(got[0]["data"]["step"]), got)
+    c.close()
+    check(follow("plain")[1].status == 410, "a table without a key")
+    server.stop()
+    print("resets: told, with the table's rows")
 
 
 # ---- access -------------------------------------------------------------------------------------------------------------
@@ -337,7 +439,7 @@ def statuses():
         ("GET", "/v1/tables/cards/rows/none", None, {}, 404), ("GET", "/v1/tables/cards/rows/a/b", None, {}, 400), ("GET", "/v1/tables/plain/rows/a", None, {}, 400),
         ("GET", "/v1/tables/cards/rows?limit=0", None, {}, 400), ("GET", "/v1/tables/cards/rows?n=x", None, {}, 400), ("GET", "/v1/tables/cards/rows?m=1", None, {}, 400),
         ("GET", "/v1/tables/cards/rows?format=xml", None, {}, 400), ("GET", "/v1/tables/cards/changes?after=x", None, {}, 400),
-        ("GET", "/v1/tables/cards/changes?after=999999999", None, {}, 410), ("GET", "/v1/tables/cards/rows?cursor=1.1", None, {}, 410),
+        ("GET", "/v1/tables/plain/changes?after=999999999", None, {}, 410), ("GET", "/v1/tables/cards/rows?cursor=1.1", None, {}, 410),
         ("GET", "/v1/tables/cards/rows?cursor=x", None, {}, 400), ("GET", "/v1/tables/plain/rows?cursor=0&limit=1", None, {}, 200),
         ("POST", "/v1/sql", "SELECT 1", TEXT, 200), ("POST", "/v1/sql", '{"sql":"SELECT 1;"}', JSON, 200), ("POST", "/v1/sql", "SELEC 1", TEXT, 400),
         ("POST", "/v1/sql", "DROP TABLE cards", TEXT, 400), ("POST", "/v1/sql", "SELECT 1; SELECT 2", TEXT, 400),
@@ -465,7 +567,7 @@ if __name__ == "__main__":
     shutil.rmtree(WORK, ignore_errors=True)
     os.makedirs(WORK)
     only = os.environ.get("ONLY", "").split(",") if os.environ.get("ONLY") else None
-    for part in (statuses, waits, access, no_tokens, tls, hostile, bomb, slow_clients, kills):
+    for part in (statuses, waits, access, no_tokens, tls, hostile, bomb, slow_clients, resets, kills):
         if not only or part.__name__ in only:
             try:
                 part()

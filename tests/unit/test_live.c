@@ -367,7 +367,7 @@ static void the_past_is_read_from_disk(void **state) {
             OK(leat_engine_drain_and_checkpoint(w.engine, oops));
         }
     }
-    assert_true(told.length > 3u << 20);
+    assert_true(told.length > 2u << 20);
     expect_told(&w, first, told.data);
     expect_told(&w, middle, told.data + middle_at);
     serve_again(&w); /* runs the steps after the checkpoint again */
