@@ -341,6 +341,7 @@ enum leat_status leat_engine_apply_again(struct leat_engine *engine, json_t *rec
     if ((st = leat_apply_move(&a, err)) == LEAT_OK) st = find_differences(&a, err);
     if (st == LEAT_OK) st = take(&a, err);
     apply_deinit(&a);
+    engine->checkpoint_step = (uint64_t)json_integer_value(json_object_get(record, "from")); /* the apply itself is in the journal alone */
     if (st == LEAT_OK) st = leat_engine_replay(engine, err);
     return st == LEAT_OK ? st : leat_prepend(err, "applying the project again");
 }

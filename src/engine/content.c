@@ -8,8 +8,9 @@ enum leat_status leat_engine_content(struct leat_engine *engine, size_t table, s
 }
 
 const struct leat_time_column *leat_table_time(const struct leat_gtable *table) {
+    if (!table->group) return NULL;
     const struct leat_op *root = &table->plan->ops[table->plan->op_count - 1];
-    return table->group && root->time_count ? &root->times[0] : NULL;
+    return root->time_count ? &root->times[0] : NULL;
 }
 
 /* TABLE__windows: the rows, whether event time has passed them (as of the last commit), and how many late records wait to be admitted to them. */

@@ -468,7 +468,7 @@ enum leat_status leat_live_load(struct leat_engine *engine, struct leat_error *e
     if (!live) return LEAT_OK;
     live->now = (struct leat_live_frontier){engine->step, engine->clock_us};
     look_at_past(engine);
-    if (!live->dropped_step) live->dropped_step = engine->checkpoint_step;
+    if (!live->dropped_step) live->dropped_step = engine->replay_from;
     for (size_t t = 0; t < live->count && st == LEAT_OK; t++)
         if (live->contents[t].table.held) st = load_table(engine, &live->contents[t], err);
     return st;

@@ -188,7 +188,7 @@ static void rewind_sources(struct leat_engine *engine) {
 
 enum leat_status leat_engine_replay(struct leat_engine *engine, struct leat_error *err) {
     engine->replaying = true;
-    engine->checkpoint_step = engine->step; /* of what is saved; the steps run again below are in the journal alone */
+    engine->replay_from = engine->step;
     for (int k = 0; k < engine->group_count; k++) {
         enum leat_status st = leat_late_load_history(engine->groups[k], err);
         if (st != LEAT_OK) return st;
@@ -209,7 +209,7 @@ static enum leat_status begin_anew(struct leat_engine *engine, json_t *head, str
     if ((st = reset(engine, head, err)) != LEAT_OK) return st;
     mark_overwrites(engine);
     rewind_sources(engine);
-    engine->checkpoint_step = engine->step;
+    engine->checkpoint_step = engine->replay_from = engine->step;
     return LEAT_OK;
 }
 
@@ -230,6 +230,7 @@ static enum leat_status recover_from(struct leat_engine *engine, json_t *head, b
     }
     if (usable) {
         mark_overwrites(engine);
+        engine->checkpoint_step = engine->step; /* of what is saved; the steps run again below are in the journal alone */
         st = leat_engine_replay(engine, err);
     } else {
         engine->replaying = true;

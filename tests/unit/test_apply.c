@@ -1,0 +1,63 @@
+/* A change of the project, killed at each of its last calls to the disk; then a second change. (tests/dial does this at length.) */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine_world.h"
+#include "sim/kill.h"
+
+static enum leat_status alter(struct world *w, const char *sql, struct leat_error *err) {
+    struct leat_diagnostics diags = {0};
+    enum leat_status st = leat_engine_alter(w->engine, sql, false, &diags, NULL, err);
+    leat_diagnostics_deinit(&diags);
+    return st;
+}
+
+/* Suspends the only table, so that no step follows, the process being killed after so many calls. True if it was. */
+static bool suspend(uint64_t calls, uint64_t *made) {
+    struct world w;
+    world_init(&w, shop_sources, "");
+    leat_engine_close(w.engine);
+    w.engine = NULL;
+    w.env.io = leat_io_killable();
+    leat_io_kill_after(UINT64_MAX);
+    put(&w, "project.sql", "CREATE MATERIALIZED TABLE t FRESHNESS = INTERVAL '1' SECOND AS SELECT DISTINCT ON (k) k, v FROM events ORDER BY k, v;\n", "a");
+    put(&w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01 00:00:00\"}\n", "w");
+    reopen(&w);
+    run(&w);
+    leat_io_kill_after(calls);
+    struct leat_error err;
+    enum leat_status st = alter(&w, "ALTER MATERIALIZED TABLE t SUSPEND", &err);
+    bool killed = leat_io_killed();
+    *made = leat_io_kill_calls();
+    leat_io_kill_after(UINT64_MAX);
+    assert_true(killed || st == LEAT_OK);
+    if (killed) {
+        reopen(&w);
+        /* The second change finds the operators where the first has left them. */
+        OK(alter(&w, "ALTER MATERIALIZED TABLE t SET FRESHNESS = INTERVAL '10' SECOND", oops));
+        OK(alter(&w, "ALTER MATERIALIZED TABLE t RESUME", oops));
+        put(&w, "in/events.ndjson", "{\"id\":\"b\",\"k\":1,\"v\":5,\"ts\":\"2026-01-01 00:00:01\"}\n", "a");
+        run(&w);
+        expect_text(&w, "SELECT concat(k, ' ', v) FROM t", "1 5");
+    }
+    world_deinit(&w);
+    return killed;
+}
+
+static void a_change_after_one_that_was_killed(void **state) {
+    (void)state;
+    uint64_t calls, ignored;
+    assert_false(suspend(UINT64_MAX, &calls));
+    for (uint64_t after = calls * 3 / 4; after < calls; after += 4) suspend(after, &ignored);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_change_after_one_that_was_killed)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
