@@ -14,7 +14,7 @@ struct leat_connector_ops {
     /* state_dir: the connector's own durable folder (partition table, spool). resume: the log's ends (borrowed for the call). */
     enum leat_status (*open)(struct leat_env *, const struct leat_source *, const char *project_dir, const char *state_dir,
                              const struct leat_log_end *resume, size_t resume_count, struct leat_connector **out, struct leat_error *);
-    /* Next run of new records, or END when there is nothing now. Block memory is the connector's until the next call.
+    /* Next run of new records, or END when there is nothing now. Block memory is the connector's until the next call, `owned` apart.
      * block->arrival_us is left 0. At least one record is given even if it is longer than max_bytes.
      * A record of more than the source's max_line_bytes is only the beginning (max_line_bytes + 1 bytes) of one that was too long:
      * whoever decodes rejects every record of more than max_line_bytes, so it becomes a dead letter with its beginning kept.

@@ -41,9 +41,9 @@ struct kafka_source {
     uint64_t rounds;          /* of the watch, that reached a broker */
     rd_kafka_message_t **batch;
     size_t batch_at, batch_count;
-    /* of the block that was given last: */
-    char *payload;
+    char *payload; /* of the next block */
     size_t payload_capacity, record_capacity;
+    /* of the block that was given last: */
     uint32_t *starts, *ends;
     uint64_t *identities;
     bool away, away_told;     /* no broker answers */
@@ -106,12 +106,13 @@ static void on_error(rd_kafka_t *rk, int code, const char *why, void *context) {
 
 static enum leat_status open_client(struct kafka_source *s, const struct leat_source *source, struct leat_error *err) {
     char *group = leat_asprintf("leat-%s", source->name), *owner = leat_asprintf("source \"%s\"", source->name);
-    /* A wait of seconds costs no latency: a fetch is answered as soon as there is something. */
+    /* A wait of seconds costs no latency: a fetch is answered as soon as there is something. What is queued is memory touched, and several times its bytes: it
+     * need last only while a fetch is under way. */
     const struct leat_kafka_property defaults[] = {{"group.id", group},
                                                    {"client.id", "leat"},
                                                    {"fetch.wait.max.ms", "2500"},
                                                    {"queued.min.messages", "1000000"},
-                                                   {"queued.max.messages.kbytes", "65536"},
+                                                   {"queued.max.messages.kbytes", "16384"},
                                                    {"reconnect.backoff.max.ms", "2000"},
                                                    {"socket.timeout.ms", "10000"},
                                                    {NULL, NULL}};
@@ -522,9 +523,8 @@ static size_t record_size(struct kafka_source *s, const rd_kafka_message_t *m, s
 static void reserve_payload(struct kafka_source *s, size_t bytes) {
     if (bytes + LEAT_PAYLOAD_SLACK <= s->payload_capacity) return;
     s->payload_capacity = bytes + LEAT_PAYLOAD_SLACK;
-    if (s->payload_capacity < LEAT_MIB) s->payload_capacity = LEAT_MIB;
     free(s->payload);
-    s->payload = leat_alloc(s->payload_capacity);
+    s->payload = leat_realloc(NULL, s->payload_capacity);
 }
 
 static void reserve_records(struct kafka_source *s, size_t records) {
@@ -623,14 +623,16 @@ static void take_run(struct kafka_source *s, size_t max_bytes, struct leat_block
         out->partition = p->number;
         out->base_offset = p->next_offset;
         out->position = pack_position(p->position, p->fingerprint);
-        out->payload = s->payload;
+        memset(s->payload + out->payload_bytes, 0, LEAT_PAYLOAD_SLACK);
+        out->payload = out->owned = s->payload;
+        s->payload = NULL;
+        s->payload_capacity = 0;
         out->starts = s->starts;
         out->ends = s->ends;
         out->identities = s->identities;
         p->next_offset += out->record_count;
         s->uncommitted = true;
         s->durable = false;
-        memset(s->payload + out->payload_bytes, 0, LEAT_PAYLOAD_SLACK);
         answered(s);
     }
     for (size_t i = 0; i < count; i++)

@@ -135,8 +135,19 @@ static int by_offset(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-enum leat_status leat_chunk_decode(const struct leat_src *src, struct leat_decoder *decoder, const struct leat_block *block,
-                                   struct leat_chunk **out, struct leat_error *err) {
+/* The rows' strings stay in it. */
+static char *take_payload(struct leat_block *block) {
+    char *payload = block->owned;
+    block->owned = NULL;
+    if (payload) return payload;
+    payload = leat_realloc(NULL, block->payload_bytes + LEAT_PAYLOAD_SLACK);
+    memcpy(payload, block->payload, block->payload_bytes);
+    memset(payload + block->payload_bytes, 0, LEAT_PAYLOAD_SLACK);
+    return payload;
+}
+
+enum leat_status leat_chunk_decode(const struct leat_src *src, struct leat_decoder *decoder, struct leat_block *block, struct leat_chunk **out,
+                                   struct leat_error *err) {
     struct leat_chunk *chunk = leat_alloc(sizeof *chunk);
     struct leat_block b = *block;
     uint32_t *records = leat_alloc((b.record_count + 1) * sizeof *records);
@@ -149,9 +160,7 @@ enum leat_status leat_chunk_decode(const struct leat_src *src, struct leat_decod
     chunk->to = b.base_offset + b.record_count;
     chunk->arrival_us = b.arrival_us;
     chunk->max_event_us = INT64_MIN;
-    chunk->payload = leat_realloc(NULL, b.payload_bytes + 64);
-    memcpy(chunk->payload, b.payload, b.payload_bytes);
-    memset(chunk->payload + b.payload_bytes, 0, 64);
+    chunk->payload = take_payload(block);
     b.payload = chunk->payload;
     leat_changes_init(&chunk->rows, &src->def->schema);
     enum leat_status st = leat_decode(decoder, &b, 0, b.record_count, &chunk->rows, records, lossy, &rejects,

@@ -79,6 +79,7 @@ static enum leat_status take_block(struct leat_intake *in, struct leat_error *er
     }
     if (st == LEAT_OK) st = append(in, &block, err);
     if (st == LEAT_OK) st = leat_chunk_decode(in->src, in->decoder, &block, &chunk, err);
+    free(block.owned);
     if (st != LEAT_OK) return st;
     leat_src_tell_rejected(in->src, chunk);
     if ((st = sync_all(in, err)) != LEAT_OK) {

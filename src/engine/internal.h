@@ -262,8 +262,8 @@ void leat_cursors_copy(struct leat_cursors *to, const struct leat_cursors *from)
 void leat_cursors_free(struct leat_cursors *);
 json_t *leat_cursors_json(const struct leat_cursors *);
 void leat_cursors_parse(struct leat_cursors *, const json_t *);
-/* Decodes a block into a new chunk (payload copied). */
-enum leat_status leat_chunk_decode(const struct leat_src *, struct leat_decoder *, const struct leat_block *, struct leat_chunk **out, struct leat_error *) LEAT_MUST;
+/* Decodes a block into a new chunk, which takes the payload if the block owns it and copies it otherwise. */
+enum leat_status leat_chunk_decode(const struct leat_src *, struct leat_decoder *, struct leat_block *, struct leat_chunk **out, struct leat_error *) LEAT_MUST;
 
 /* source.c */
 enum leat_status leat_src_open(struct leat_engine *, int index, struct leat_error *) LEAT_MUST;

@@ -140,8 +140,10 @@ static enum leat_status poll_block(struct leat_src *src, uint64_t *records, size
     if (!(*polled = st == LEAT_OK)) return st;
     int64_t now = leat_engine_now(src->engine);
     block.arrival_us = now > src->last_arrival_us ? now : src->last_arrival_us;
-    if ((st = leat_log_append(src->log, &block, err)) != LEAT_OK) return st;
-    if (ops->rejected || has_room(src, block.partition, block.base_offset)) st = leat_chunk_decode(src, src->decoder, &block, &chunk, err);
+    st = leat_log_append(src->log, &block, err);
+    if (st == LEAT_OK && (ops->rejected || has_room(src, block.partition, block.base_offset)))
+        st = leat_chunk_decode(src, src->decoder, &block, &chunk, err);
+    free(block.owned);
     if (st != LEAT_OK) return st;
     if (chunk) leat_src_tell_rejected(src, chunk);
     *records += block.record_count;

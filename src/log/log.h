@@ -20,6 +20,7 @@ struct leat_block {
     const uint32_t *starts;    /* record i starts here */
     const uint64_t *identities; /* NULL, or (file << 40 | line) a record: fed records; offset is the identity otherwise */
     size_t payload_bytes;
+    char *owned;               /* NULL, or the memory `payload` stands in, from malloc: it goes with the block, and who has the block frees or keeps it */
     const char *header; size_t header_length; /* CSV: the file's header line; else empty */
 };
 
