@@ -305,14 +305,14 @@ static void look_at_past(struct leat_engine *engine) {
     struct leat_live *live = engine->live;
     if (live->past_known) return;
     live->past_known = true;
-    live->kept_step = engine->checkpoint_step;
+    live->kept_step = engine->replay_from;
     remove_strange_past(engine);
     for (size_t t = 0; t < live->count; t++) {
         struct content *content = &live->contents[t];
         if (content->past) leat_past_resume(content->past);
         if (!content->past || !leat_past_is_kept(content->past)) continue;
-        atomic_store(&content->left_step, engine->checkpoint_step);
-        if (leat_past_upto(content->past) < engine->checkpoint_step || leat_past_from(content->past) < engine->tables[t].made_step)
+        atomic_store(&content->left_step, engine->replay_from);
+        if (leat_past_upto(content->past) < engine->replay_from || leat_past_from(content->past) < engine->tables[t].made_step)
             leat_past_forget(content->past);
     }
 }
