@@ -13,6 +13,7 @@ static const struct leat_command *const COMMANDS[] = {
     &leat_command_verify, &leat_command_restate, &leat_command_advise,
     &leat_command_rehearse, &leat_command_diff, &leat_command_cost, &leat_command_rebuild, &leat_command_retry_dead,
     &leat_command_feed, &leat_command_generate, &leat_command_reference,
+    &leat_command_backup, &leat_command_restore,
     &leat_command_pin, &leat_command_new, &leat_command_demo,
     &leat_command_connectors,
 };

@@ -122,6 +122,19 @@ static enum leat_status note_oldest(struct leat_outbox *box, struct leat_error *
     return st == LEAT_END ? LEAT_OK : st;
 }
 
+/* The folder is as it was at a backup, but the remote has had effects since, with higher sequences: what is new has to have higher ones still.
+ * (Numbers begin at the clock's microseconds and no sink takes one every microsecond.) What waits from before keeps its own: the remote may know it. */
+static enum leat_status go_behind_restore(struct leat_outbox *box, struct leat_error *err) {
+    uint64_t behind = (uint64_t)box->options.restored_us / 2;
+    if (box->next >= behind) return LEAT_OK;
+    enum leat_status st = leat_log_jump(box->log, 0, behind, err);
+    if (st != LEAT_OK) return st;
+    if (box->confirmed >= box->published && box->confirmed < behind) box->confirmed = behind;
+    box->gap_from = box->next;
+    box->next = box->published = box->batch_first = box->gap_to = behind;
+    return LEAT_OK;
+}
+
 static enum leat_status open_logs(struct leat_outbox *box, const struct leat_outbox_options *options, struct leat_error *err) {
     const struct leat_log_options log_options = {.segment_bytes = options->segment_bytes ? options->segment_bytes : SEGMENT_BYTES};
     char *log = leat_asprintf("%s/log", box->dir), *dead = leat_asprintf("%s/dead", box->dir);
@@ -135,6 +148,7 @@ static enum leat_status open_logs(struct leat_outbox *box, const struct leat_out
     end = log_end(box->log);
     if (!end) {
         uint64_t first = (uint64_t)(options->begin_us > 0 ? options->begin_us : 0) / 2;
+        if ((uint64_t)box->options.restored_us / 2 > first) first = (uint64_t)box->options.restored_us / 2;
         if (box->confirmed > first) first = box->confirmed; /* its log was empty: numbers are never given twice */
         box->next = box->published = box->batch_first = first;
         box->confirmed = first;
@@ -142,12 +156,13 @@ static enum leat_status open_logs(struct leat_outbox *box, const struct leat_out
     }
     box->next = box->published = box->batch_first = end->next_offset;
     box->mark = end->position >> 1;
-    if (box->confirmed > end->next_offset)
-        return leat_fail(err, LEAT_CORRUPT, "%s: %llu effects are confirmed, but its log ends at %llu", box->dir,
-                         (unsigned long long)box->confirmed, (unsigned long long)end->next_offset);
     uint64_t first = leat_log_first_offset(box->log, 0);
     if (box->confirmed < first) box->confirmed = first;
     st = end->position & 1 ? void_rest(box, end, err) : LEAT_OK;
+    if (st == LEAT_OK) st = go_behind_restore(box, err);
+    if (st == LEAT_OK && box->confirmed > box->published)
+        st = leat_fail(err, LEAT_CORRUPT, "%s: %llu effects are confirmed, but its log ends at %llu", box->dir, (unsigned long long)box->confirmed,
+                       (unsigned long long)box->published);
     return st == LEAT_OK ? note_oldest(box, err) : st;
 }
 
@@ -325,6 +340,14 @@ enum leat_status leat_outbox_trim(struct leat_outbox *box, uint64_t mark, struct
     if (st == LEAT_OK) st = leat_log_trim(box->log, &end, 1, err);
     leat_outbox_unlock(box);
     return st;
+}
+
+void leat_outbox_hold(struct leat_outbox *box) {
+    leat_outbox_lock(box);
+}
+
+void leat_outbox_release(struct leat_outbox *box) {
+    leat_outbox_unlock(box);
 }
 
 uint64_t leat_outbox_bytes(struct leat_outbox *box) {

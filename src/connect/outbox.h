@@ -17,6 +17,7 @@ struct leat_outbox_options {
     int64_t max_tries;
     int64_t retry_first_us, retry_max_us;
     int64_t begin_us;              /* of a new outbox: its first sequence (rule 13) */
+    int64_t restored_us;           /* when the folder came out of a backup: new sequences are above it; 0: it did not */
     uint64_t segment_bytes;        /* 0: 8 MiB */
     const struct leat_schema *typed; /* payloads are leat_effect_values of it; NULL: text. For dead letters */
 };
@@ -46,6 +47,9 @@ enum leat_status leat_outbox_visit(struct leat_outbox *, uint64_t mark, void (*v
 /* Drops what is confirmed and of batches up to `mark`. */
 enum leat_status leat_outbox_trim(struct leat_outbox *, uint64_t mark, struct leat_error *) LEAT_MUST;
 uint64_t leat_outbox_bytes(struct leat_outbox *); /* on disk */
+/* In between nothing of it changes on disk but progress.json, which is whole at any time and never ahead of the rest. */
+void leat_outbox_hold(struct leat_outbox *);
+void leat_outbox_release(struct leat_outbox *);
 
 /* Dead letters from number `from` on, in order; borrowed for the call. reason, payload: text. */
 struct leat_dead_letter { uint64_t number, sequence; enum leat_effect_kind kind; int64_t at_us; const char *reason, *payload; size_t payload_bytes; };

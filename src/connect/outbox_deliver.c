@@ -64,7 +64,9 @@ static enum leat_status read_piece(struct leat_outbox *box, struct leat_error *e
         }
     }
     leat_log_cursor_close(cursor);
-    return st == LEAT_END ? LEAT_OK : st;
+    if (st != LEAT_END) return st;
+    box->piece_end = box->published; /* also over numbers that a restore passed over */
+    return LEAT_OK;
 }
 
 /* ---- dead letters ------------------------------------------------------------------------------------------------------ */
@@ -376,7 +378,8 @@ void leat_outbox_settle(struct leat_outbox *box) {
 
 void leat_outbox_stats(struct leat_outbox *box, struct leat_outbox_stats *out) {
     leat_outbox_lock(box);
-    *out = (struct leat_outbox_stats){.waiting = box->published - box->confirmed,
+    uint64_t gap = box->confirmed < box->gap_from ? box->gap_to - box->gap_from : 0;
+    *out = (struct leat_outbox_stats){.waiting = box->published - box->confirmed - gap,
                                       .delivered = box->delivered,
                                       .dead = box->dead_count,
                                       .bytes = leat_log_size_bytes(box->log),

@@ -29,6 +29,7 @@ struct leat_outbox {
     struct leat_log *log, *dead;
     uint64_t published;             /* effects below are durable and complete */
     uint64_t confirmed;
+    uint64_t gap_from, gap_to;      /* numbers that a restore passed over, in this process */
     uint64_t saved;                 /* what progress.json says */
     uint64_t delivered, dead_count, revision;
     int64_t since_us;               /* when what follows `confirmed` was made */

@@ -1,7 +1,7 @@
 /* What other processes ask of the one that runs: <work>/control/.
  *
  *   wake              a named pipe; the running process listens, so it is known whether there is one
- *   ID.request        JSON: {"do": "apply", "dry_run"} or {"do": "alter", "sql", "dry_run"}; renamed into place whole
+ *   ID.request        JSON: {"do": "apply", "dry_run"}, {"do": "alter", "sql", "dry_run"} or {"do": "stage"} (backup.h); renamed into place whole
  *   ID.reply          JSON: {"status": an enum leat_status, "error", "diagnostics", "plan"}; the asker removes it
  *
  * Requests are taken between steps, oldest name first, one after the other. What lies there when the process begins is of askers
@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/pipe.h"
+#include "engine/backup.h"
 #include "engine/internal.h"
 
 enum { REQUEST_BYTES_MAX = 16 << 20 };
@@ -55,6 +56,7 @@ static enum leat_status carry_out(struct leat_engine *engine, const json_t *requ
     const char *what = json_string_value(json_object_get(request, "do")), *sql = json_string_value(json_object_get(request, "sql"));
     const struct leat_change change = {.dry_run = json_is_true(json_object_get(request, "dry_run"))};
     if (what && strcmp(what, "apply") == 0) return leat_engine_apply(engine, &change, diags, plan, err);
+    if (what && strcmp(what, "stage") == 0) return leat_stage(engine->env, engine->lake_dir, engine->work_dir, engine, err);
     if (what && strcmp(what, "alter") == 0 && sql) return leat_engine_alter(engine, sql, change.dry_run, diags, plan, err);
     return leat_fail(err, LEAT_INVALID, "a request of another version of leat");
 }
@@ -106,7 +108,8 @@ static bool changes_something(const struct leat_engine *engine, const char *name
     char *path = place(engine->work_dir, name);
     enum leat_status st = leat_io_read_all(engine->env->io, path, REQUEST_BYTES_MAX, &text, &ignored);
     json_t *request = st == LEAT_OK ? json_loadb(text.data ? text.data : "", text.length, 0, NULL) : NULL;
-    bool asks = json_is_true(json_object_get(request, "dry_run"));
+    const char *what = json_string_value(json_object_get(request, "do"));
+    bool asks = json_is_true(json_object_get(request, "dry_run")) || (what && strcmp(what, "stage") == 0);
     json_decref(request);
     leat_buffer_deinit(&text);
     free(path);

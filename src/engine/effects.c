@@ -164,6 +164,7 @@ static enum leat_status open_one(struct leat_engine *engine, size_t index, struc
                                                 .retry_first_us = first,
                                                 .retry_max_us = max > first ? max : first,
                                                 .begin_us = leat_engine_now(engine),
+                                                .restored_us = engine->restored_us,
                                                 .segment_bytes = limit / 8 < 8 * LEAT_MIB ? limit / 8 : 0,
                                                 .typed = e->ops->encode ? NULL : &e->table->plan->schema};
     return leat_outbox_open(&e->env, e->dir, &options, e->sink, &e->outbox, err);

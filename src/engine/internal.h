@@ -245,6 +245,7 @@ struct leat_engine {
     void (*progress)(void *, uint64_t records);
     void *progress_context;
     int64_t created_us;                 /* first start of the work folder */
+    int64_t restored_us;                /* when it came out of a backup; 0: it did not */
     json_t *history;                    /* the newest runs, oldest first */
     uint64_t reset_step;                /* state began empty after this step */
     char *fingerprint;                  /* of software, settings and plans (rule 5) */

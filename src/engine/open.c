@@ -4,6 +4,7 @@
 
 #include "base/usage.h"
 #include "connect/sink.h"
+#include "engine/backup.h"
 #include "engine/control.h"
 #include "engine/internal.h"
 
@@ -64,6 +65,8 @@ static enum leat_status open_folders(struct leat_engine *engine, struct leat_err
     }
     if ((st = leat_io_remove_tree(io, engine->scratch_dir, err)) != LEAT_OK) goto out; /* a crash's leftovers */
     if ((st = leat_io_mkdirs(io, engine->scratch_dir, err)) != LEAT_OK) goto out;
+    if ((st = leat_backup_settle(engine->env, engine->lake_dir, engine->work_dir, err)) != LEAT_OK) goto out;
+    if ((st = leat_restored_at(engine->env, engine->work_dir, &engine->restored_us, err)) != LEAT_OK) goto out;
     st = load_identity(engine, err);
 out:
     free(lock);

@@ -81,6 +81,20 @@ static enum leat_status open_segment_of(struct leat_log_cursor *c, struct leat_e
     return LEAT_OK;
 }
 
+/* Does the partition go on at a higher offset where the segment ended? */
+static bool pass_over(struct leat_log_cursor *c) {
+    const struct leat_log *log = c->log;
+    size_t i = 0;
+    while (i < log->segment_count && log->segments[i].sequence != c->sequence)
+        i++;
+    const struct leat_log_end *end = i < log->segment_count ? leat_ends_find(leat_log_ends_of(log, i), c->partition) : NULL;
+    if (!end || !end->jumped) return false;
+    c->next = end->next_offset;
+    leat_reader_close(&c->reader);
+    c->sequence = 0;
+    return true;
+}
+
 static enum leat_status fail_in_segment(struct leat_log_cursor *c, enum leat_status status, struct leat_error *err) {
     char *path = leat_segment_path(c->log->dir, c->sequence);
     leat_prepend(err, "%s", path);
@@ -108,6 +122,7 @@ enum leat_status leat_log_next(struct leat_log_cursor *c, struct leat_block *out
             c->sequence = 0;
             status = open_segment_of(c, err);
             if (status != LEAT_OK) return status;
+            if (c->sequence == done && pass_over(c)) continue;
             if (c->sequence == done) {
                 leat_fail(err, LEAT_CORRUPT, "partition %u: offset %llu is missing", c->partition,
                           (unsigned long long)c->next);

@@ -12,6 +12,7 @@ struct leat_log {
     size_t segment_count, segment_capacity;
     struct leat_file *file; /* the last segment, NULL until something is written */
     struct leat_ends durable, appended;
+    bool jumped; /* a partition's offsets: the next write begins a segment */
     /* Blocks appended and not yet written, laid out for their place: after the last segment's durable bytes or, if
      * begins_segment, from the start of `next`. */
     struct leat_buffer pending;

@@ -30,6 +30,9 @@
  * position, and the next segment's ends say where this one's records end. Blocks count if the checksum holds and they
  * stand in their own place.
  *
+ * (An end's second word is 1 where its partition goes on at a higher offset than the segment before ended with:
+ * leat_log_jump. Readers of before that word find an offset missing, CORRUPT.)
+ *
  * Writing. One write and one fdatasync per sync; a new segment's head goes in the same write as its first blocks, the
  * directory is synced after it, and only then is anything acknowledged. A segment is begun only when the one before is
  * durable to its end.
@@ -97,7 +100,8 @@ static enum leat_status scan_last(struct leat_log *log, struct leat_segment *s, 
     struct leat_block_head head;
     const char *bytes;
     leat_ends_copy(&log->durable, &s->starts);
-    leat_ends_copy(&s->last_write_ends, &s->starts);
+    leat_ends_settle(&log->durable);
+    leat_ends_copy(&s->last_write_ends, &log->durable);
     enum leat_status status = leat_reader_open(&reader, log->env->io, path, s->sequence,
                                                leat_segment_head_bytes(s->starts.count), file_bytes, err);
     if (status != LEAT_OK) goto out;
@@ -362,7 +366,7 @@ void leat_log_close(struct leat_log *log) {
 /* Before the first block of a write: where does it go? */
 static enum leat_status begin_write(struct leat_log *log, struct leat_error *err) {
     struct leat_segment *last = last_segment(log);
-    log->begins_segment = !last || last->size_bytes >= log->segment_bytes;
+    log->begins_segment = !last || last->size_bytes >= log->segment_bytes || log->jumped; /* a head can say so */
     if (!log->begins_segment) return LEAT_OK;
     leat_segment_deinit(&log->next);
     log->next.sequence = last ? last->sequence + 1 : 1;
@@ -382,6 +386,19 @@ enum leat_status leat_log_begin(struct leat_log *log, uint32_t partition, uint64
         end->next_offset = next_offset;
         end->arrival_us = arrival_us;
     }
+    return LEAT_OK;
+}
+
+enum leat_status leat_log_jump(struct leat_log *log, uint32_t partition, uint64_t next_offset, struct leat_error *err) {
+    struct leat_log_end *ends[2] = {leat_ends_need(&log->durable, partition), leat_ends_need(&log->appended, partition)};
+    if (log->pending.length || next_offset < ends[0]->next_offset)
+        return leat_fail(err, LEAT_INVALID, "log %s: partition %u cannot go on at offset %llu", log->dir, partition,
+                         (unsigned long long)next_offset);
+    for (int i = 0; i < 2; i++) {
+        ends[i]->next_offset = next_offset;
+        ends[i]->jumped = true;
+    }
+    log->jumped = true;
     return LEAT_OK;
 }
 
@@ -469,7 +486,11 @@ enum leat_status leat_log_sync(struct leat_log *log, struct leat_error *err) {
     if (status != LEAT_OK || log->pending.length == 0) return status;
     status = write_pending(log, err);
     if (status != LEAT_OK) return status;
-    if (log->begins_segment) segments_add(log, &log->next);
+    if (log->begins_segment) {
+        segments_add(log, &log->next);
+        leat_ends_settle(&log->appended);
+        log->jumped = false;
+    }
     log->begins_segment = false;
     last_segment(log)->size_bytes += log->pending.length;
     if (log->pending.capacity > PENDING_KEPT && log->pending.length < log->pending.capacity / 8)

@@ -30,6 +30,9 @@ enum leat_status leat_log_open(struct leat_env *, const char *dir, const struct 
 void leat_log_close(struct leat_log *);
 /* Of a log that is empty: a partition's records before next_offset are elsewhere (in bronze, after the work folder was lost). */
 enum leat_status leat_log_begin(struct leat_log *, uint32_t partition, uint64_t next_offset, int64_t arrival_us, struct leat_error *) LEAT_MUST;
+/* The partition goes on at next_offset, which is higher than where it is; readers pass over what is between. Durable with what is
+ * appended next; until then, after a restart, it is as if it had not been called. INVALID: something is appended and not synced. */
+enum leat_status leat_log_jump(struct leat_log *, uint32_t partition, uint64_t next_offset, struct leat_error *) LEAT_MUST;
 /* base_offset must equal the partition's next offset (INVALID otherwise). Copies the block into the write buffer; when that is full, syncs
  * first (and may fail as leat_log_sync does, the block then not taken). No records: only the position moves. */
 enum leat_status leat_log_append(struct leat_log *, const struct leat_block *, struct leat_error *) LEAT_MUST;
@@ -37,7 +40,12 @@ enum leat_status leat_log_append(struct leat_log *, const struct leat_block *, s
  * full disk) is undone, what was appended is kept and err->retriable set: call it again later. */
 enum leat_status leat_log_sync(struct leat_log *, struct leat_error *) LEAT_MUST;
 
-struct leat_log_end { uint32_t partition; uint64_t next_offset; uint64_t position; int64_t arrival_us; };
+struct leat_log_end {
+    uint32_t partition;
+    uint64_t next_offset, position;
+    int64_t arrival_us;
+    bool jumped; /* offsets before next_offset were passed over: leat_log_jump */
+};
 /* Durable ends of all partitions, sorted; survive deletion of segments (each segment starts with them). Borrowed until the next call. */
 const struct leat_log_end *leat_log_ends(const struct leat_log *, size_t *count);
 uint64_t leat_log_first_offset(const struct leat_log *, uint32_t partition); /* oldest kept; next_offset if none */

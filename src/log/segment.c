@@ -22,7 +22,7 @@ struct disk_head {
 };
 _Static_assert(sizeof(struct disk_head) == LEAT_SEGMENT_HEAD_BYTES, "no padding in the head");
 struct disk_end {
-    uint32_t partition, zero;
+    uint32_t partition, jumped;
     uint64_t next_offset, position;
     int64_t arrival_us;
 };
@@ -67,6 +67,11 @@ void leat_ends_copy(struct leat_ends *to, const struct leat_ends *from) {
     }
     if (from->count) memcpy(to->items, from->items, from->count * sizeof *to->items);
     to->count = from->count;
+}
+
+void leat_ends_settle(struct leat_ends *e) {
+    for (size_t i = 0; i < e->count; i++)
+        e->items[i].jumped = false;
 }
 
 void leat_ends_deinit(struct leat_ends *e) {
@@ -118,6 +123,7 @@ enum leat_status leat_segment_put_head(const struct leat_segment *s, uint64_t lo
     for (size_t i = 0; i < s->starts.count; i++) {
         const struct leat_log_end *e = &s->starts.items[i];
         struct disk_end end = {.partition = e->partition,
+                               .jumped = e->jumped,
                                .next_offset = e->next_offset,
                                .position = e->position,
                                .arrival_us = e->arrival_us};
@@ -136,7 +142,7 @@ static bool ends_load(struct leat_ends *ends, const char *bytes, size_t count) {
         memcpy(&end, bytes + i * sizeof end, sizeof end);
         if (i > 0 && end.partition <= ends->items[i - 1].partition) return false;
         struct leat_log_end *e = leat_ends_need(ends, end.partition);
-        *e = (struct leat_log_end){end.partition, end.next_offset, end.position, end.arrival_us};
+        *e = (struct leat_log_end){end.partition, end.next_offset, end.position, end.arrival_us, end.jumped != 0};
     }
     return true;
 }

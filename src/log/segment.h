@@ -15,6 +15,7 @@ struct leat_ends {
 const struct leat_log_end *leat_ends_find(const struct leat_ends *, uint32_t partition); /* NULL: none */
 struct leat_log_end *leat_ends_need(struct leat_ends *, uint32_t partition);             /* made with next_offset 0 */
 void leat_ends_copy(struct leat_ends *to, const struct leat_ends *from);
+void leat_ends_settle(struct leat_ends *); /* no end is one that jumped */
 void leat_ends_deinit(struct leat_ends *);
 
 /* A place to start reading: a block of `partition` whose first record is `offset` stands at `at`. */
