@@ -347,6 +347,51 @@ def resets():
     print("resets: told, with the table's rows")
 
 
+# ---- backups ------------------------------------------------------------------------------------------------------------
+
+
+def leat(*arguments):
+    done = subprocess.run([LEAT, *arguments], capture_output=True, text=True)
+    check(done.returncode == 0, arguments, done.stdout, done.stderr)
+    return done.stdout
+
+
+def backups():
+    """Backups under load: what was acknowledged before one is in it, once, and a copy that is restored goes on from there."""
+    told = "CREATE SINK told FROM cards WITH (connector = 'file', path = 'told.ndjson', on_retract = 'send');"
+    server, stop, place = Server("backups", project=PROJECT + told), threading.Event(), os.path.join(WORK, "backups-kept")
+    clients, before, made = [Client(server, i, stop) for i in range(3)], [], []
+    for client in clients:
+        client.start()
+    for name in ("one", "two", "three"):
+        so_far = sum(len(c.acked) for c in clients)
+        while sum(len(c.acked) for c in clients) < so_far + 200 and not any(c.failure for c in clients):
+            time.sleep(0.01)
+        before.append({e["event_id"]: e["amount"] for c in clients for e in list(c.acked)})
+        made.append(json.loads(leat("backup", place, "--project", server.dir, "--name", name, "--json")))
+    stop.set()
+    for c in clients:
+        c.join()
+        check(not c.failure, "client", c.number, c.failure)
+    server.stop()
+    check(leat("backup", place, "--project", server.dir, "--list").count("\n") == 3, "three versions")
+    sent = {f"{c.number}" for c in clients}
+    for name, acked in zip(("one", "three"), before[::2]):
+        copy = os.path.join(WORK, "backups-" + name)
+        shutil.rmtree(copy, ignore_errors=True)
+        leat("restore", place, "--project", copy, "--name", name)
+        leat("run", "--once", "--project", copy)
+        leat("verify", "--project", copy)
+        rows = [json.loads(line) for line in leat("sql", "--project", copy, "--json", "SELECT event_id, n, total FROM by_id").splitlines()]
+        there = {r["event_id"]: r for r in rows}
+        check(not set(acked) - set(there), f"{name}: acknowledged before the backup and not in it:", list(set(acked) - set(there))[:5])
+        wrong = [r for r in rows if int(r["n"]) != 1 or int(r["total"]) != acked.get(r["event_id"], int(r["total"]))]
+        check(not wrong, name, "not exactly once:", wrong[:5])
+        check(all(i[1:].split("-")[0] in sent for i in there), name, "records that nobody sent")
+    print(f"backups: {len(made)} under load, each with all of {[len(b) for b in before]} events acknowledged before it; "
+          f"the last copied {made[-1]['copied_bytes'] / 1e6:.1f} of {made[-1]['bytes'] / 1e6:.1f} MB in {made[-1]['ms']} ms")
+
+
 # ---- access -------------------------------------------------------------------------------------------------------------
 
 READ, WRITE, ADMIN, OLD = "token-for-reading-1", "token-for-writing-1", "token-for-admins-01", "token-that-expired1"
@@ -570,7 +615,7 @@ if __name__ == "__main__":
     shutil.rmtree(WORK, ignore_errors=True)
     os.makedirs(WORK)
     only = os.environ.get("ONLY", "").split(",") if os.environ.get("ONLY") else None
-    for part in (statuses, waits, access, no_tokens, tls, hostile, bomb, slow_clients, resets, kills):
+    for part in (statuses, waits, access, no_tokens, tls, hostile, bomb, slow_clients, resets, backups, kills):
         if not only or part.__name__ in only:
             try:
                 part()

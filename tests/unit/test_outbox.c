@@ -61,7 +61,7 @@ static const struct leat_sink_ops exact = {.name = "exact recorder", .deliver = 
 struct world {
     struct leat_env env;
     struct leat_clock clock;
-    int64_t now_us;
+    int64_t now_us, restored_us;
     char *dir;
     struct recorder remote;
     struct leat_outbox *box;
@@ -72,7 +72,7 @@ static void quiet(struct leat_env *env, enum leat_log_level level, const char *l
 }
 
 static void reopen(struct world *w) {
-    const struct leat_outbox_options options = {.max_tries = 3, .retry_first_us = 1000, .retry_max_us = 16000, .begin_us = w->now_us};
+    const struct leat_outbox_options options = {.max_tries = 3, .retry_first_us = 1000, .retry_max_us = 16000, .begin_us = w->now_us, .restored_us = w->restored_us, .segment_bytes = 200};
     leat_outbox_close(w->box);
     OK(leat_outbox_open(&w->env, w->dir, &options, &w->remote.base, &w->box, oops));
 }
@@ -313,13 +313,49 @@ static void the_thread_delivers_and_sleeps(void **state) {
     world_deinit(w);
 }
 
+/* A folder out of a backup: the remote has had higher sequences since. What waited keeps its own, what is new goes behind all of them. */
+static void sequences_go_on_behind_a_restore(void **state) {
+    (void)state;
+    for (int waits = 0; waits < 2; waits++)
+        for (int knows = 0; knows < 2; knows++) {
+            struct world world, *w = &world;
+            struct leat_outbox_stats stats;
+            world_init(w, knows ? &exact : &plain);
+            batch(w, 1, "ab");
+            if (!waits) deliver_all(w);
+            w->now_us += 3600000000;
+            w->restored_us = w->now_us;
+            for (int i = 0; i < 3; i++) reopen(w); /* nothing is written yet */
+            leat_outbox_stats(w->box, &stats);
+            assert_int_equal(stats.waiting, waits ? 2 : 0);
+            w->remote.last = waits && knows ? (uint64_t)w->now_us - 1000 : w->remote.last; /* what the original sent after the backup */
+            batch(w, 2, "c");
+            leat_outbox_stats(w->box, &stats);
+            assert_int_equal(stats.waiting, waits ? 3 : 1);
+            deliver_all(w);
+            assert_string_equal(w->remote.got, waits && knows ? "c " : "a b c ");
+            assert_true(w->remote.last > (uint64_t)w->restored_us);
+            uint64_t last = w->remote.last;
+            for (int i = 0; i < 3; i++) {
+                reopen(w);
+                batch(w, (uint64_t)i + 3, "d");
+                OK(leat_outbox_trim(w->box, (uint64_t)i + 3, oops));
+                deliver_all(w);
+            }
+            assert_true(w->remote.last > last && w->remote.last < last + 20);
+            leat_outbox_stats(w->box, &stats);
+            assert_int_equal(stats.waiting, 0);
+            world_deinit(w);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_order_and_from_where_it_was),   cmocka_unit_test(a_crash_before_progress_is_kept),
         cmocka_unit_test(an_incomplete_batch_is_void),      cmocka_unit_test(what_cannot_be_reached_waits),
         cmocka_unit_test(what_is_refused_is_a_dead_letter), cmocka_unit_test(batches_above_a_mark_can_be_read),
         cmocka_unit_test(what_cannot_be_kept_is_a_dead_letter),
-        cmocka_unit_test(the_thread_delivers_and_sleeps),
+        cmocka_unit_test(the_thread_delivers_and_sleeps),   cmocka_unit_test(sequences_go_on_behind_a_restore),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
