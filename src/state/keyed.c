@@ -276,18 +276,25 @@ void leat_keyed_push_dirty(struct leat_keyed *t, uint32_t index) {
     t->dirty[t->dirty_count++] = index;
 }
 
-void leat_keyed_clean(struct leat_keyed *t) {
-    for (size_t i = 0; i < t->dirty_count; i++) {
-        struct leat_entry *e = leat_keyed_at(t, t->dirty[i]);
-        if (e->flags & LEAT_ENTRY_LIVE) e->flags = (e->flags & ~(uint32_t)LEAT_ENTRY_DIRTY) | LEAT_ENTRY_SAVED;
-    }
-    t->dirty_count = 0;
+static void count_as_saved(struct leat_entry *e) {
+    if (e->flags & LEAT_ENTRY_LIVE) e->flags = (e->flags & ~(uint32_t)LEAT_ENTRY_DIRTY) | LEAT_ENTRY_SAVED;
 }
 
+void leat_keyed_clean(struct leat_keyed *t) {
+    for (size_t i = 0; i < t->dirty_count; i++)
+        count_as_saved(leat_keyed_at(t, t->dirty[i]));
+    for (uint32_t i = t->clean_bound; i < t->bound; i++)
+        count_as_saved(leat_keyed_at(t, i));
+    t->dirty_count = 0;
+    t->clean_bound = t->bound;
+}
+
+/* Of the dirty ones: those that are listed, then those that came since. */
 bool leat_keyed_next(const struct leat_keyed *t, bool only_dirty, uint64_t *cursor, uint32_t *index) {
     const uint32_t need = only_dirty ? LEAT_ENTRY_LIVE | LEAT_ENTRY_DIRTY : LEAT_ENTRY_LIVE;
-    for (uint64_t end = only_dirty ? t->dirty_count : t->bound; *cursor < end;) {
-        uint32_t i = only_dirty ? t->dirty[*cursor] : (uint32_t)*cursor;
+    const uint64_t listed = only_dirty ? t->dirty_count : 0, first = only_dirty ? t->clean_bound : 0;
+    for (uint64_t end = listed + t->bound - first; *cursor < end;) {
+        uint32_t i = *cursor < listed ? t->dirty[*cursor] : (uint32_t)(first + *cursor - listed);
         ++*cursor;
         if ((leat_keyed_at(t, i)->flags & need) != need) continue;
         *index = i;

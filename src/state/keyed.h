@@ -13,7 +13,7 @@
 
 enum leat_entry_flag {
     LEAT_ENTRY_LIVE = 1,
-    LEAT_ENTRY_DIRTY = 2,  /* changed since the last leat_keyed_clean: is in the dirty list */
+    LEAT_ENTRY_DIRTY = 2,  /* changed since the last leat_keyed_clean: in the dirty list, or made since */
     LEAT_ENTRY_SAVED = 4,  /* was there at the last leat_keyed_clean or loaded: its removal needs a tombstone */
     LEAT_ENTRY_NEW = 8,    /* made by an upsert; the caller clears it */
     LEAT_ENTRY_USER = 256, /* first flag for the caller's use */
@@ -37,9 +37,10 @@ struct leat_keyed {
     size_t region_count, region_bytes; /* bytes: of the last, which is being filled */
     uint32_t count; /* live entries */
     uint32_t bound; /* indexes ever given are below */
+    uint32_t clean_bound; /* bound at the last leat_keyed_clean: what was made since needs no list */
     uint32_t *free; /* indexes to use again */
     size_t free_count, free_capacity;
-    uint32_t *dirty; /* may hold indexes of entries removed since; check LIVE and DIRTY */
+    uint32_t *dirty; /* of the older ones; may hold indexes of entries removed since; check LIVE and DIRTY */
     size_t dirty_count, dirty_capacity;
 };
 
@@ -68,7 +69,7 @@ static inline void *leat_entry_payload(struct leat_entry *e) { return e + 1; }
 static inline void leat_keyed_mark_dirty(struct leat_keyed *t, struct leat_entry *e, uint32_t index) {
     if (e->flags & LEAT_ENTRY_DIRTY) return;
     e->flags |= LEAT_ENTRY_DIRTY;
-    leat_keyed_push_dirty(t, index);
+    if (index < t->clean_bound) leat_keyed_push_dirty(t, index);
 }
 /* Walks a save: full (every live entry) or only the dirty ones. *cursor starts at 0; false: no more. */
 bool leat_keyed_next(const struct leat_keyed *t, bool only_dirty, uint64_t *cursor, uint32_t *index);
