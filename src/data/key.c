@@ -16,7 +16,7 @@
 #include <stdlib.h>
 
 static const int64_t micros_per_day = 86400000000LL;
-enum { DAYS_PER_MONTH = 30, STACK_KEY_BYTES = 512, MAX_FIXED_BYTES = 1 + 16 };
+enum { DAYS_PER_MONTH = 30, STACK_KEY_BYTES = 4096, ROWS_AT_ONCE = 32, MAX_FIXED_BYTES = 1 + 16 };
 
 struct interval {
     int32_t months, days;
@@ -154,12 +154,18 @@ static inline struct leat_hash128 hash_bytes(const void *bytes, size_t n) {
     return (struct leat_hash128){.low = h.low64, .high = h.high64};
 }
 
-/* The constant length lets the compiler reduce XXH3 to its few instructions for short input. */
-#define HASH_WIDTH(width)                                                                                              \
+/* The constant length lets the compiler reduce XXH3 to its few instructions for short input. The tag and the value are
+ * stored as one: a load that spans two recent stores would wait for both. */
+#define HASH_WIDTH(width, ctype)                                                                                       \
     for (size_t i = 0; i < n; i++) {                                                                                   \
-        memcpy(key + 1, data + (from + i) * (width), (width));                                                         \
-        out[i] = hash_bytes(key, 1 + (width));                                                                         \
+        const uint64_t value = ((const ctype *)column->data)[from + i];                                                \
+        const struct words words = {{value << 8 | 1, value >> 56}};                                                    \
+        out[i] = hash_bytes(&words, 1 + (width));                                                                      \
     }
+
+struct words {
+    uint64_t v __attribute__((vector_size(16)));
+};
 
 /* One fixed-width column whose bytes are canonical already. */
 static void hash_plain(const struct leat_column *column, size_t from, size_t n, struct leat_hash128 *out) {
@@ -167,21 +173,24 @@ static void hash_plain(const struct leat_column *column, size_t from, size_t n, 
     unsigned char key[MAX_FIXED_BYTES] = {1};
     switch (leat_type_size(column->type)) {
     case 1:
-        HASH_WIDTH(1) break;
+        HASH_WIDTH(1, uint8_t) break;
     case 2:
-        HASH_WIDTH(2) break;
+        HASH_WIDTH(2, uint16_t) break;
     case 4:
-        HASH_WIDTH(4) break;
+        HASH_WIDTH(4, uint32_t) break;
     case 8:
-        HASH_WIDTH(8) break;
+        HASH_WIDTH(8, uint64_t) break;
     case 16:
-        HASH_WIDTH(16) break;
+        for (size_t i = 0; i < n; i++) {
+            memcpy(key + 1, data + (from + i) * 16, 16);
+            out[i] = hash_bytes(key, sizeof key);
+        }
+        break;
     default:
         break;
     }
     if (!column->valid) return;
-    key[0] = 0;
-    struct leat_hash128 null_hash = hash_bytes(key, 1);
+    const struct leat_hash128 null_hash = hash_bytes("", 1);
     for (size_t i = 0; i < n; i++)
         if (leat_is_null(column, from + i)) out[i] = null_hash;
 }
@@ -210,6 +219,22 @@ static void hash_strings(const struct leat_column *column, size_t from, size_t n
         if (leat_is_null(column, from + i)) out[i] = (struct leat_hash128){.low = h.low64, .high = h.high64};
 }
 
+/* The keys of some rows are written before the first is hashed: bytes that were stored just now in other pieces than they
+ * are loaded in would be waited for. */
+static void hash_encoded(const struct leat_changes *c, size_t from, size_t n, const uint16_t *columns, size_t count,
+                         struct leat_hash128 *out) {
+    unsigned char stack[STACK_KEY_BYTES], *keys = stack;
+    size_t ends[ROWS_AT_ONCE], bound = 0, at = 0;
+    for (size_t i = 0; i < n; i++)
+        bound += key_bound(c, from + i, columns, count);
+    if (bound > sizeof stack) keys = leat_realloc(NULL, bound);
+    for (size_t i = 0; i < n; i++)
+        ends[i] = at += put_key(keys + at, c, from + i, columns, count);
+    for (size_t i = 0, start = 0; i < n; start = ends[i++])
+        out[i] = hash_bytes(keys + start, ends[i] - start);
+    if (keys != stack) free(keys);
+}
+
 void leat_key_hash(const struct leat_changes *c, size_t from, size_t n, const uint16_t *columns, size_t count,
                    struct leat_hash128 *out) {
     if (count == 1 && is_plain(c->columns[columns[0]].type)) {
@@ -220,17 +245,8 @@ void leat_key_hash(const struct leat_changes *c, size_t from, size_t n, const ui
         hash_strings(&c->columns[columns[0]], from, n, out);
         return;
     }
-    unsigned char stack[STACK_KEY_BYTES], *key = stack;
-    size_t capacity = sizeof stack;
-    for (size_t i = 0; i < n; i++) {
-        size_t bound = key_bound(c, from + i, columns, count);
-        if (bound > capacity) {
-            capacity = bound * 2;
-            key = leat_realloc(key == stack ? NULL : key, capacity);
-        }
-        out[i] = hash_bytes(key, put_key(key, c, from + i, columns, count));
-    }
-    if (key != stack) free(key);
+    for (size_t i = 0; i < n; i += ROWS_AT_ONCE)
+        hash_encoded(c, from + i, n - i < ROWS_AT_ONCE ? n - i : ROWS_AT_ONCE, columns, count, out + i);
 }
 
 static inline bool value_equal(const struct leat_column *a, size_t row_a, const struct leat_column *b, size_t row_b) {
