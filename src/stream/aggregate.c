@@ -214,6 +214,7 @@ static void agg_close(struct leat_node *node) {
     free(a->keys);
     free(a->key_columns);
     free(a->finals);
+    free(a->recent);
     free(a->touched);
     free(a->saved);
     free(a->released);
@@ -407,11 +408,11 @@ static void touch(struct leat_aggregate *a, struct leat_agg_chunk *c, size_t i) 
     a->touched[a->touched_count++] = c->entries[i];
 }
 
-static void find_groups(struct leat_aggregate *a, struct leat_agg_chunk *c) {
+void leat_agg_find(struct leat_aggregate *a, struct leat_agg_chunk *c, size_t first, size_t n) {
     const struct leat_op *op = a->base.op;
-    leat_key_hash(c->in, c->from, c->n, op->keys, op->key_count, c->keys);
-    leat_keyed_upsert(&a->groups, c->keys, c->n, c->entries);
-    for (size_t i = 0; i < c->n; i++) {
+    leat_key_hash(c->in, c->from + first, n, op->keys, op->key_count, c->keys + first);
+    leat_keyed_upsert(&a->groups, c->keys + first, n, c->entries + first);
+    for (size_t i = first; i < first + n; i++) {
         struct leat_entry *e = leat_keyed_at(&a->groups, c->entries[i]);
         if (e->epoch != a->epoch) touch(a, c, i);
         c->groups[i] = leat_entry_payload(e);
@@ -441,7 +442,7 @@ static enum leat_status take_input(struct leat_aggregate *a, const struct leat_c
     c.in = in;
     for (c.from = 0; c.from < in->row_count && status == LEAT_OK; c.from += c.n) {
         c.n = in->row_count - c.from < LEAT_AGG_CHUNK ? in->row_count - c.from : LEAT_AGG_CHUNK;
-        find_groups(a, &c);
+        if (!leat_recent_find(a, &c)) leat_agg_find(a, &c, 0, c.n);
         count_rows(&c);
         for (size_t i = 0; i < a->base.op->agg_count && status == LEAT_OK; i++)
             status = leat_agg_update(a, &a->aggs[i], &c, err);

@@ -80,6 +80,7 @@ struct leat_aggregate {
     char **saved;                   /* payload at first touch, NULL: the group is new */
     size_t touched_count, touched_capacity;
     struct leat_arena saved_memory;
+    struct leat_recent_groups *recent; /* NULL until a chunk is full */
     struct leat_string *released;
     size_t released_count, released_capacity;
     /* checkpoint */
@@ -99,11 +100,15 @@ static inline int64_t leat_group_rows(const char *group) {
 struct leat_agg_chunk {
     const struct leat_changes *in;
     size_t from, n;
-    struct leat_hash128 keys[LEAT_AGG_CHUNK];
+    struct leat_hash128 keys[LEAT_AGG_CHUNK]; /* scratch of leat_agg_find */
     uint32_t entries[LEAT_AGG_CHUNK];
     char *groups[LEAT_AGG_CHUNK];
     int32_t weights[LEAT_AGG_CHUNK]; /* scratch: effective weights for one aggregate */
 };
+/* aggregate.c: finds or makes the groups of n rows of the chunk, from row `first` of it. */
+void leat_agg_find(struct leat_aggregate *a, struct leat_agg_chunk *c, size_t first, size_t n);
+/* aggregate_recent.c: the same for all its rows where most are of groups that were there just before. False: nothing was done. */
+bool leat_recent_find(struct leat_aggregate *a, struct leat_agg_chunk *c);
 /* aggregate_update.c: adds the chunk to one aggregate's states. */
 enum leat_status leat_agg_update(struct leat_aggregate *a, const struct leat_agg_run *run, struct leat_agg_chunk *c,
                                  struct leat_error *err) LEAT_MUST;

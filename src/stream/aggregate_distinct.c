@@ -67,7 +67,7 @@ void leat_distinct_update(struct leat_aggregate *a, const struct leat_agg_run *r
     for (size_t i = 0; i < c->n; i++) {
         if (weights && !weights[i]) continue;
         rows[n] = (uint32_t)i;
-        hashes[n++] = pair_hash(&c->keys[i], &hashes[i]);
+        hashes[n++] = pair_hash(&leat_keyed_at(&a->groups, c->entries[i])->key, &hashes[i]);
     }
     leat_keyed_upsert(&d->values, hashes, n, entries);
     for (size_t k = 0; k < n; k++) {
