@@ -15,11 +15,13 @@
 
 #include "stream/arrangement.h"
 
-enum { PAIR_LIMIT = 4096 };
+/* Right rows are decoded ahead where a step has this many left rows for each. */
+enum { PAIR_LIMIT = 4096, LEFT_ROWS_EACH = 4 };
 
 /* One side of pending output pairs: rows of a batch, encoded rows, or neither (NULLs; or not part of the output). */
 struct join_side {
     const struct leat_changes *batch;
+    bool copy; /* its strings do not outlive the step */
     uint32_t rows[PAIR_LIMIT];
     const uint8_t *bytes[PAIR_LIMIT];
 };
@@ -30,7 +32,9 @@ struct join_node {
     struct join_side left_side, right_side;
     int32_t weights[PAIR_LIMIT];
     size_t pair_count;
-    struct leat_changes merged; /* output of a step in which both sides changed */
+    struct leat_changes decoded; /* right rows, while a step wants them */
+    uint32_t *decoded_at;        /* by their index in right.rows */
+    struct leat_changes merged;  /* output of a step in which both sides changed */
 };
 /* A batch of one side with what is known of its keys. */
 struct keyed_batch {
@@ -64,6 +68,7 @@ static enum leat_status join_open(struct leat_node *node, struct leat_conn *conn
                               op->key_count);
     }
     leat_changes_init(&join->merged, &op->schema);
+    leat_changes_init(&join->decoded, right);
     return LEAT_OK;
 }
 
@@ -72,6 +77,8 @@ static void join_close(struct leat_node *node) {
     leat_arrangement_deinit(&join->left);
     leat_arrangement_deinit(&join->right);
     if (join->merged.schema) leat_changes_deinit(&join->merged);
+    if (join->decoded.schema) leat_changes_deinit(&join->decoded);
+    free(join->decoded_at);
 }
 
 static void put_side(const struct join_side *side, const struct leat_row_codec *codec, size_t n,
@@ -82,7 +89,7 @@ static void put_side(const struct join_side *side, const struct leat_row_codec *
             leat_fill_null(out, first + i, at, n);
     else if (side->batch)
         for (size_t i = 0; i < count; i++)
-            leat_gather_borrowed(out, first + i, at, side->batch, i, side->rows, 0, n);
+            (side->copy ? leat_gather : leat_gather_borrowed)(out, first + i, at, side->batch, i, side->rows, 0, n);
     else
         leat_row_read(codec, side->bytes, n, out, first, at);
 }
@@ -113,6 +120,28 @@ static enum leat_status pair_weight(int64_t a, int64_t b, int32_t *out, struct l
     return LEAT_OK;
 }
 
+/* A row that many left rows meet is decoded once. False: there are too many for that. */
+static bool decode_right(struct join_node *join, size_t left_rows) {
+    const struct leat_keyed *rows = &join->right.rows;
+    const uint8_t *bytes[64];
+    uint64_t cursor = 0;
+    uint32_t index;
+    size_t n = 0;
+    if (!join->right_count || rows->count > left_rows / LEFT_ROWS_EACH) return false;
+    join->decoded_at = leat_realloc(join->decoded_at, rows->bound * sizeof *join->decoded_at);
+    leat_changes_reset(&join->decoded);
+    leat_changes_reserve(&join->decoded, rows->count);
+    for (bool more = true; more; n = 0) {
+        while (n < 64 && (more = leat_keyed_next(rows, false, &cursor, &index))) {
+            join->decoded_at[index] = (uint32_t)(join->decoded.row_count + n);
+            bytes[n++] = leat_arranged_row_at(&join->right, index)->bytes;
+        }
+        leat_row_read(&join->right.codec, bytes, n, &join->decoded, 0, join->decoded.row_count);
+        join->decoded.row_count += n;
+    }
+    return true;
+}
+
 /* dL against R as it was. */
 static enum leat_status probe_right(struct join_node *join, const struct keyed_batch *left, struct leat_changes *out,
                                     struct leat_error *err) {
@@ -121,8 +150,10 @@ static enum leat_status probe_right(struct join_node *join, const struct keyed_b
     uint32_t *keys = leat_alloc(in->row_count * sizeof *keys);
     enum leat_status status = LEAT_OK;
     leat_keyed_find(&join->right.keys, left->hashes, in->row_count, keys);
+    bool decoded = decode_right(join, in->row_count);
     join->left_side.batch = in;
-    join->right_side.batch = NULL;
+    join->right_side.batch = decoded ? &join->decoded : NULL;
+    join->right_side.copy = decoded;
     for (uint32_t i = 0; i < in->row_count && (kind == LEAT_JOIN_INNER || kind == LEAT_JOIN_LEFT); i++) {
         if (left->null_key[i] || keys[i] == LEAT_NO_ENTRY) continue;
         const struct leat_arranged_key *key = leat_arranged_key_at(&join->right, keys[i]);
@@ -131,7 +162,10 @@ static enum leat_status probe_right(struct join_node *join, const struct keyed_b
             const struct leat_arranged_row *row = leat_arranged_row_at(&join->right, at);
             size_t pair = join->pair_count++;
             join->left_side.rows[pair] = i;
-            join->right_side.bytes[pair] = row->bytes;
+            if (decoded)
+                join->right_side.rows[pair] = join->decoded_at[at];
+            else
+                join->right_side.bytes[pair] = row->bytes;
             status = pair_weight(leat_weight(in, i), row->weight, &join->weights[pair], err);
             if (status) goto out;
             if (join->pair_count == PAIR_LIMIT) flush(join, out, false);
@@ -228,6 +262,7 @@ static enum leat_status take_right(struct join_node *join, const struct keyed_ba
     enum leat_status status = LEAT_OK;
     join->left_side.batch = NULL;
     join->right_side.batch = right->rows;
+    join->right_side.copy = false;
     if (kind == LEAT_JOIN_INNER || kind == LEAT_JOIN_LEFT) {
         for (uint32_t i = 0; i < right->rows->row_count && status == LEAT_OK; i++)
             if (!right->null_key[i])

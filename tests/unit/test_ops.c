@@ -87,6 +87,38 @@ static void aggregate_retracts(void **state) {
     }
 }
 
+/* Whole chunks whose rows fall into few groups (some keys not in place, some equal but of other bytes), and into many. */
+static void aggregate_of_groups_met_again(void **state) {
+    (void)state;
+    enum { ROWS = 2500, STEPS = 3 };
+    static const uint16_t keys[][3] = {{C_FLAG, C_KEY},    {C_DOUBLE, C_FLAG}, {C_TIME, C_HUGE, C_TINY},
+                                       {C_NAME, C_KEY},    {C_TEXT},           {C_FLOAT, C_SMALL},
+                                       {C_UUID, C_BLOB, C_HUGE}};
+    static const size_t counts[] = {2, 2, 3, 2, 1, 2, 3};
+    for (size_t i = 0; i < 7; i++) {
+        struct generator g = make_generator(500 + i);
+        struct aggs a;
+        struct rig r;
+        start_aggs(&a, keys[i], counts[i]);
+        add_agg(&a, LEAT_AGG_COUNT_STAR, -1, -1, -1, BIGINT, "count(*)");
+        add_agg(&a, LEAT_AGG_COUNT_DISTINCT, C_INT, -1, C_FLAG, BIGINT, "count(DISTINCT c10)");
+        add_agg(&a, LEAT_AGG_MAX, C_TEXT, -1, -1, VARCHAR, "max(c5)");
+        end_aggs(&a);
+        rig_init(&r, &a.op, 1);
+        for (int step = 0; step < STEPS; step++) {
+            g.variety = step == 1 ? 5000 : i < 2 ? 3 : 2;
+            leat_changes_reset(&r.step[0]);
+            for (size_t row = 0; row < ROWS; row++)
+                random_row(&g, &r.step[0]);
+            leat_changes_append(&r.all[0], &r.step[0], NULL, ROWS, 1);
+            rig_step(&r);
+            rig_compare(&r, a.sql.data, "groups met again");
+        }
+        rig_deinit(&r);
+        leat_buffer_deinit(&a.sql);
+    }
+}
+
 static void aggregate_number_types(void **state) {
     (void)state;
     static const uint16_t key = C_KEY;
@@ -613,7 +645,8 @@ static void lookup_of_static_right(void **state) {
         for (int step = 0; step < 20; step++) {
             leat_changes_reset(&r.step[1]);
             if (!step) random_step(&g, &r.all[1], 15, false, &r.step[1]);
-            random_step(&g, &r.all[0], (size_t)below(&g, 30), true, &r.step[0]);
+            /* Now and then so many rows that those of the right side are decoded ahead. */
+            random_step(&g, &r.all[0], step % 3 == 2 ? 90 : (size_t)below(&g, 30), true, &r.step[0]);
             rig_step(&r);
             char sql[256];
             snprintf(sql, sizeof sql,
@@ -877,6 +910,7 @@ static void union_all(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(aggregate_retracts),
+        cmocka_unit_test(aggregate_of_groups_met_again),
         cmocka_unit_test(aggregate_number_types),
         cmocka_unit_test(aggregate_minmax),
         cmocka_unit_test(aggregate_withholds),
