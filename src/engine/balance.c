@@ -37,70 +37,82 @@ void leat_balance_load_frontier(const struct leat_engine *engine, struct leat_gt
     json_decref(frontier);
 }
 
-static enum leat_status count(struct leat_engine *engine, const char *sql, uint64_t *out, struct leat_error *err) {
-    int64_t rows = 0;
-    enum leat_status st = leat_conn_int(engine->batch_conn, sql, &rows, err);
-    *out += (uint64_t)rows;
-    return st;
+static void add_query(struct leat_balance_plan *plan, size_t source, bool dead, struct leat_buffer *sql) {
+    plan->queries = leat_realloc(plan->queries, (plan->query_count + 1) * sizeof *plan->queries);
+    plan->queries[plan->query_count++] = (struct leat_balance_query){source, dead, sql->data};
+    *sql = (struct leat_buffer){0};
 }
 
 /* What the run's view of the source holds. Without dead letters of the table that is all of bronze, and bronze says how much. */
-static enum leat_status count_admitted(struct leat_engine *engine, const struct leat_gtable *table, const struct leat_src *src, uint64_t *out,
-                                       struct leat_error *err) {
+static void plan_admitted(const struct leat_gtable *table, const struct leat_src *src, const struct leat_runs_pass *pass, struct leat_balance_plan *plan) {
     struct leat_buffer sql = {0};
     const struct leat_delta_snapshot *bronze = leat_delta_current(src->bronze);
-    if (leat_delta_current(table->dead.delta)->file_count == 0) {
-        for (size_t i = 0; i < bronze->file_count; i++) *out += (uint64_t)bronze->files[i].row_count;
-        return LEAT_OK;
+    bool as_now = !pass || pass->bronze_versions[src->index] == bronze->version;
+    if (as_now && leat_delta_current(table->dead.delta)->file_count == 0) {
+        for (size_t i = 0; i < bronze->file_count; i++) plan->balance[src->index].admitted += (uint64_t)bronze->files[i].row_count;
+        return;
     }
     leat_put(&sql, "SELECT count(*) FROM ");
     leat_put_sql_name(&sql, src->def->name);
-    enum leat_status st = count(engine, sql.data, out, err);
-    leat_buffer_deinit(&sql);
-    return st;
+    add_query(plan, (size_t)src->index, false, &sql);
 }
 
 /* Undecodable records below the frontier, and those on which the table's expressions fail. */
-static enum leat_status count_dead(struct leat_engine *engine, const struct leat_gtable *table, const struct leat_src *src, uint64_t *out,
-                                   struct leat_error *err) {
+static void plan_dead(const struct leat_engine *engine, const struct leat_gtable *table, const struct leat_src *src, const struct leat_cursors *upto,
+                      struct leat_balance_plan *plan) {
     struct leat_buffer sql = {0}, below = {0};
-    enum leat_status st = LEAT_OK;
+    leat_bronze_put_below(upto, &below);
     if (leat_delta_current(src->dead)->file_count) {
         char *dir = leat_asprintf("%s/dead/%s", engine->lake_dir, src->def->name);
-        leat_bronze_put_below(&src->bronzed, &below);
         leat_put(&sql, "SELECT count(*) FROM (");
         leat_delta_select(dir, leat_delta_current(src->dead), &src->dead_schema, below.data, &sql);
         leat_put(&sql, ")");
         free(dir);
-        st = count(engine, sql.data, out, err);
+        add_query(plan, (size_t)src->index, true, &sql);
     }
-    if (st == LEAT_OK && leat_delta_current(table->dead.delta)->file_count) {
+    if (leat_delta_current(table->dead.delta)->file_count) {
         char *dir = leat_asprintf("%s/%s%s", engine->lake_dir, table->def->name, table->dead.suffix);
-        leat_buffer_reset(&sql);
         leat_put(&sql, "SELECT count(*) FROM (SELECT DISTINCT _partition, _offset FROM (");
         leat_delta_select(dir, leat_delta_current(table->dead.delta), &table->dead.schema, NULL, &sql);
         leat_put(&sql, ") WHERE _source = ");
         leat_put_sql_string(&sql, src->def->name);
-        leat_put(&sql, ")");
+        leat_putf(&sql, " AND %s)", below.data);
         free(dir);
-        st = count(engine, sql.data, out, err);
+        add_query(plan, (size_t)src->index, true, &sql);
     }
     leat_buffer_deinit(&below);
-    leat_buffer_deinit(&sql);
-    return st;
 }
 
-enum leat_status leat_balance_count(struct leat_engine *engine, const struct leat_gtable *table, struct leat_balance *out,
-                                    struct leat_error *err) {
-    memset(out, 0, engine->project->source_count * sizeof *out);
+void leat_balance_plan(const struct leat_engine *engine, const struct leat_gtable *table, const struct leat_runs_pass *pass, struct leat_balance_plan *plan) {
+    *plan = (struct leat_balance_plan){.balance = leat_alloc((engine->project->source_count + 1) * sizeof *plan->balance)};
     for (size_t i = 0; i < table->plan->input_count; i++) {
         int kind = table->plan->inputs[i] >> 24, index = table->plan->inputs[i] & 0xffffff;
-        enum leat_status st;
         if (kind != LEAT_OBJECT_SOURCE || engine->references[index]) continue;
         const struct leat_src *src = &engine->sources[index];
-        for (size_t p = 0; p < src->bronzed.count; p++) out[index].in += src->bronzed.items[p].next;
-        if ((st = count_admitted(engine, table, src, &out[index].admitted, err)) != LEAT_OK) return st;
-        if ((st = count_dead(engine, table, src, &out[index].dead, err)) != LEAT_OK) return st;
+        struct leat_cursors then = {0};
+        if (pass) leat_cursors_parse(&then, json_object_get(json_object_get(pass->frontier, "offsets"), src->def->name));
+        const struct leat_cursors *upto = pass ? &then : &src->bronzed;
+        for (size_t p = 0; p < upto->count; p++) plan->balance[index].in += upto->items[p].next;
+        plan_admitted(table, src, pass, plan);
+        plan_dead(engine, table, src, upto, plan);
+        leat_cursors_free(&then);
+    }
+}
+
+enum leat_status leat_balance_count(struct leat_balance_plan *plan, struct leat_conn *conn, struct leat_error *err) {
+    for (size_t i = 0; i < plan->query_count; i++) {
+        struct leat_balance *b = &plan->balance[plan->queries[i].source];
+        int64_t rows = 0;
+        enum leat_status st = leat_conn_int(conn, plan->queries[i].sql, &rows, err);
+        if (st != LEAT_OK) return st;
+        *(plan->queries[i].dead ? &b->dead : &b->admitted) += (uint64_t)rows;
     }
     return LEAT_OK;
+}
+
+void leat_balance_plan_deinit(struct leat_balance_plan *plan) {
+    for (size_t i = 0; i < plan->query_count; i++) free(plan->queries[i].sql);
+    free(plan->queries);
+    free(plan->balance);
+    *plan = (struct leat_balance_plan){0};
 }

@@ -318,18 +318,32 @@ enum leat_status leat_engine_sql_views(struct leat_engine *engine, struct leat_c
 
 /* ---- runs ---------------------------------------------------------------------------------------- */
 
-/* Changes whenever something the table reads has changed. */
-static uint64_t inputs_fingerprint(const struct leat_engine *engine, const struct leat_gtable *table) {
+static uint64_t records_of(const struct leat_cursors *cursors) {
+    uint64_t records = 0;
+    for (size_t p = 0; p < cursors->count; p++) records += cursors->items[p].next;
+    return records;
+}
+
+/* Changes whenever something the table reads has changed: as it is now, or as a pass sees it. */
+static uint64_t inputs_fingerprint(const struct leat_engine *engine, const struct leat_gtable *table, const struct leat_runs_pass *pass) {
+    const json_t *frontier = pass ? pass->frontier : NULL;
     uint64_t print = 14695981039346656037u;
     for (size_t i = 0; i < table->plan->input_count; i++) {
         int kind = table->plan->inputs[i] >> 24, index = table->plan->inputs[i] & 0xffffff;
-        uint64_t value = 0;
-        if (kind == LEAT_OBJECT_TABLE)
-            value = (uint64_t)leat_delta_current(engine->tables[index].delta)->version + 1;
-        else if (engine->references[index])
-            value = leat_reference_version(engine->references[index]);
-        else
-            for (size_t p = 0; p < engine->sources[index].ends.count; p++) value += engine->sources[index].ends.items[p].next;
+        struct leat_cursors then = {0};
+        uint64_t value;
+        if (kind == LEAT_OBJECT_TABLE) {
+            const struct leat_gtable *input = &engine->tables[index];
+            value = (uint64_t)(pass ? json_integer_value(json_object_get(json_object_get(frontier, "tables"), input->def->name))
+                                    : leat_delta_current(input->delta)->version) + 1;
+        } else if (engine->references[index]) {
+            value = pass ? (uint64_t)json_integer_value(json_object_get(json_object_get(frontier, "references"), engine->project->sources[index].name))
+                         : leat_reference_version(engine->references[index]);
+        } else {
+            if (pass) leat_cursors_parse(&then, json_object_get(json_object_get(frontier, "offsets"), engine->project->sources[index].name));
+            value = records_of(pass ? &then : &engine->sources[index].ends);
+            leat_cursors_free(&then);
+        }
         print = (print ^ value) * 1099511628211u;
     }
     return print;
@@ -362,19 +376,20 @@ static int64_t snapshot_rows(const struct leat_delta_snapshot *snapshot, int64_t
 #define CHECKED "temp.__leat_checked" /* what the run's checked query gave */
 
 /* Computes the checked query once; how many of its rows violate each constraint. A violated FAIL UPDATE is an error. */
-static enum leat_status check_rows(struct leat_engine *engine, const struct leat_gtable *table, int64_t *violating, struct leat_error *err) {
+static enum leat_status check_rows(struct leat_run *run, struct leat_error *err) {
+    const struct leat_gtable *table = run->table;
     struct leat_result result = {0};
     struct leat_buffer sql = {0};
     leat_putf(&sql, "CREATE OR REPLACE TEMP TABLE __leat_checked AS %s", table->plan->checked_sql);
-    enum leat_status st = leat_conn_exec(engine->batch_conn, sql.data, err);
+    enum leat_status st = leat_conn_exec(run->conn, sql.data, err);
     if (st == LEAT_OK) {
         leat_buffer_reset(&sql);
         leat_plan_put_violations(table->def, CHECKED, &sql);
-        st = leat_conn_query(engine->batch_conn, sql.data, &result, err);
+        st = leat_conn_query(run->conn, sql.data, &result, err);
     }
     for (size_t i = 0; st == LEAT_OK && i < table->def->constraint_count; i++)
-        violating[i] = ((const int64_t *)result.rows.columns[i].data)[0];
-    char *why = st == LEAT_OK ? leat_table_violation_text(table, violating) : NULL;
+        run->violating[i] = ((const int64_t *)result.rows.columns[i].data)[0];
+    char *why = st == LEAT_OK ? leat_table_violation_text(table, run->violating) : NULL;
     if (why) st = leat_fail(err, LEAT_INVALID, "%s", why);
     free(why);
     leat_result_deinit(&result);
@@ -383,39 +398,26 @@ static enum leat_status check_rows(struct leat_engine *engine, const struct leat
 }
 
 /* Before the table: a crash between the two leaves a run that is due again. */
-static enum leat_status write_quarantine(struct leat_gtable *table, const struct leat_delta_commit_info *run,
-                                         struct leat_error *err) {
-    struct leat_side *side = &table->quarantine;
-    if (!side->delta) return LEAT_OK;
-    struct leat_delta_txn txn = {run->txns[0].app_id, leat_delta_current(side->delta)->version + 1};
-    struct leat_delta_commit_info info = *run;
-    info.txns = &txn;
-    char *sql = leat_plan_checked_rows(table->plan, table->def, CHECKED, true);
-    enum leat_status st = leat_delta_overwrite(side->delta, sql, &info, NULL, err);
-    free(sql);
-    return st;
+static enum leat_status commit_quarantine(struct leat_run *run, const struct leat_delta_commit_info *info, struct leat_error *err) {
+    struct leat_side *side = &run->table->quarantine;
+    if (!run->quarantine) return LEAT_OK;
+    struct leat_delta_txn txn = {info->txns[0].app_id, leat_delta_current(side->delta)->version + 1};
+    struct leat_delta_commit_info own = *info;
+    own.txns = &txn;
+    return leat_delta_overwrite_staged(side->delta, run->quarantine, &own, NULL, err);
 }
 
-static enum leat_status write_table(struct leat_gtable *table, const struct leat_delta_commit_info *info,
-                                    struct leat_error *err) {
-    if (!table->plan->checked_sql) return leat_delta_overwrite(table->delta, table->plan->completed_sql, info, NULL, err);
-    enum leat_status st = write_quarantine(table, info, err);
-    if (st != LEAT_OK) return st;
-    char *sql = leat_plan_checked_rows(table->plan, table->def, CHECKED, false);
-    st = leat_delta_overwrite(table->delta, sql, info, NULL, err);
-    free(sql);
-    return st;
-}
-
-static json_t *run_facts(const struct leat_engine *engine, const struct leat_gtable *table, const struct leat_balance *balance,
-                         const int64_t *violating) {
-    json_t *facts = json_pack("{s:o,s:o}", "balance", leat_balance_json(engine, balance), "query", leat_table_query_id(engine, table)),
-           *violations = json_object();
+/* What the commit says it reflects; malloc'd. */
+static char *run_frontier(const struct leat_run *run) {
+    const struct leat_gtable *table = run->table;
+    json_t *violations = json_object();
     for (size_t i = 0; i < table->def->constraint_count; i++)
-        json_object_set_new(violations, table->def->constraints[i].name, json_integer(violating[i]));
-    if (table->def->constraint_count) json_object_set(facts, "violations", violations);
+        json_object_set_new(violations, table->def->constraints[i].name, json_integer(run->violating[i]));
+    json_object_set_new(run->frontier, "balance", leat_balance_json(run->engine, run->counts.balance));
+    json_object_set_new(run->frontier, "query", leat_table_query_id(run->engine, table));
+    if (table->def->constraint_count) json_object_set(run->frontier, "violations", violations);
     json_decref(violations);
-    return facts;
+    return json_dumps(run->frontier, JSON_COMPACT);
 }
 
 /* Rule 3: a run over bronze that somebody deleted from would erase what came of it. */
@@ -427,109 +429,150 @@ static enum leat_status bronze_lacks(const struct leat_engine *engine, size_t s,
                      name, (unsigned long long)(b->in - b->admitted - b->dead), (unsigned long long)b->in, engine->lake_dir, name);
 }
 
-static enum leat_status run_sql(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
+static void stage_content(struct leat_run *run) {
+    struct leat_gtable *table = run->table;
+    char *rows = table->plan->checked_sql ? leat_plan_checked_rows(table->plan, table->def, CHECKED, false) : leat_strdup(table->plan->completed_sql);
+    run->content = leat_delta_stage(table->delta, rows);
+    free(rows);
+    if (!table->plan->checked_sql || !table->quarantine.delta) return;
+    rows = leat_plan_checked_rows(table->plan, table->def, CHECKED, true);
+    run->quarantine = leat_delta_stage(table->quarantine.delta, rows);
+    free(rows);
+}
+
+/* What the query is to do and see, in the engine's thread. */
+static enum leat_status prepare_query(struct leat_run *run, struct leat_error *err) {
+    const struct leat_runs_pass *pass = run->pass;
     struct leat_buffer frontier = {0};
-    char *app_id = leat_table_app_id(engine, table);
-    struct leat_balance *balance = leat_alloc((engine->project->source_count + 1) * sizeof *balance);
-    int64_t *violating = leat_alloc((table->def->constraint_count + 1) * sizeof *violating);
-    struct leat_delta_txn txn = {app_id, (int64_t)table->runs + 1};
-    struct leat_delta_commit_info info = {.operation = "WRITE", .txns = &txn, .txn_count = 1};
-    json_t *facts = NULL;
-    enum leat_status st;
-    leat_conn_set_clock(engine->batch_conn, engine->clock_us);
-    if ((st = leat_batch_views(engine, engine->batch_conn, table, NULL, err)) != LEAT_OK) goto out;
-    if ((st = leat_balance_count(engine, table, balance, err)) != LEAT_OK) goto out;
-    for (size_t s = 0; s < engine->project->source_count && st == LEAT_OK; s++)
-        if (balance[s].admitted + balance[s].dead < balance[s].in) st = bronze_lacks(engine, s, &balance[s], err);
-    if (st != LEAT_OK) goto out;
-    if (table->plan->checked_sql && (st = check_rows(engine, table, violating, err)) != LEAT_OK) goto out;
-    facts = run_facts(engine, table, balance, violating);
-    leat_frontier_json(engine, NULL, facts, &frontier);
-    info.frontier_json = frontier.data;
-    if ((st = write_table(table, &info, err)) != LEAT_OK) goto out;
-    memcpy(table->balance, balance, engine->project->source_count * sizeof *balance);
-    memcpy(table->violating, violating, table->def->constraint_count * sizeof *violating);
-out:
-    if (table->plan->checked_sql) {
-        struct leat_error ignored;
-        if (leat_conn_exec(engine->batch_conn, "DROP TABLE IF EXISTS " CHECKED, &ignored) != LEAT_OK) leat_log(engine->env, LEAT_LOG_WARN, "%s", ignored.text);
+    if (pass) {
+        run->frontier = json_deep_copy(pass->frontier);
+    } else {
+        leat_frontier_json(run->engine, NULL, NULL, &frontier);
+        run->frontier = json_loads(frontier.data, 0, NULL);
+        leat_buffer_deinit(&frontier);
     }
-    json_decref(facts);
-    free(violating);
+    run->inputs = inputs_fingerprint(run->engine, run->table, pass);
+    leat_balance_plan(run->engine, run->table, pass, &run->counts);
+    run->violating = leat_alloc((run->table->def->constraint_count + 1) * sizeof *run->violating);
+    stage_content(run);
+    return each_view(run->engine, run->table, pass ? pass->frontier : NULL, add_text, &run->views, err);
+}
+
+/* In any thread. */
+static enum leat_status compute_query(struct leat_run *run, struct leat_error *err) {
+    const struct leat_engine *engine = run->engine;
+    enum leat_status st = LEAT_OK;
+    leat_conn_set_clock(run->conn, json_integer_value(json_object_get(run->frontier, "clock")));
+    for (size_t i = 0; i < run->views.count && st == LEAT_OK; i++) st = leat_view_make(run->conn, &run->views.items[i], err);
+    if (st == LEAT_OK) st = leat_balance_count(&run->counts, run->conn, err);
+    for (size_t s = 0; s < engine->project->source_count && st == LEAT_OK; s++) {
+        const struct leat_balance *b = &run->counts.balance[s];
+        if (b->admitted + b->dead < b->in) st = bronze_lacks(engine, s, b, err);
+    }
+    if (st == LEAT_OK && run->table->plan->checked_sql) st = check_rows(run, err);
+    if (st == LEAT_OK && run->quarantine) st = leat_delta_stage_run(run->quarantine, run->conn, err);
+    return st == LEAT_OK ? leat_delta_stage_run(run->content, run->conn, err) : st;
+}
+
+static enum leat_status commit_query(struct leat_run *run, struct leat_error *err) {
+    struct leat_gtable *table = run->table;
+    char *app_id = leat_table_app_id(run->engine, table), *frontier = run_frontier(run);
+    struct leat_delta_txn txn = {app_id, (int64_t)table->runs + 1};
+    struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier, .txns = &txn, .txn_count = 1};
+    enum leat_status st = commit_quarantine(run, &info, err);
+    if (st == LEAT_OK) st = leat_delta_overwrite_staged(table->delta, run->content, &info, NULL, err);
+    if (st == LEAT_OK) {
+        memcpy(table->balance, run->counts.balance, run->engine->project->source_count * sizeof *table->balance);
+        memcpy(table->violating, run->violating, table->def->constraint_count * sizeof *table->violating);
+    }
+    free(frontier);
     free(app_id);
-    free(balance);
-    leat_buffer_deinit(&frontier);
     return st;
+}
+
+/* What belongs to one query. */
+static void forget_query(struct leat_run *run) {
+    leat_view_texts_deinit(&run->views);
+    leat_balance_plan_deinit(&run->counts);
+    json_decref(run->frontier);
+    free(run->violating);
+    leat_delta_stage_free(run->content);
+    leat_delta_stage_free(run->quarantine);
+    run->frontier = NULL;
+    run->violating = NULL;
+    run->content = run->quarantine = NULL;
 }
 
 /* ---- rule 10 in batch: source rows whose expressions raise are dead letters, not the end of the run ------------------ */
 
 /* The rows of the source below a MAP for which its filter, or past the filter an expression, raises. */
-static void put_failing_rows(const struct leat_engine *engine, const struct leat_op *map, const struct leat_op *source, const char *reason,
-                             uint64_t run, struct leat_buffer *sql) {
-    const struct leat_src *src = &engine->sources[source->object];
+static void put_failing_rows(const struct leat_run *run, const struct leat_op *map, const struct leat_op *source, const char *reason,
+                             struct leat_buffer *sql) {
+    const struct leat_src *src = &run->engine->sources[source->object];
     struct leat_schema row = {0};
+    struct leat_cursors upto = {0};
+    leat_cursors_parse(&upto, json_object_get(json_object_get(run->frontier, "offsets"), src->def->name));
     leat_source_row_schema(src->def, &row);
     leat_put(sql, "SELECT ");
     leat_put_sql_string(sql, src->def->name);
     leat_put(sql, " AS _source, __p AS _partition, __o AS _offset, ");
     leat_put_sql_string(sql, reason);
-    leat_putf(sql, " AS reason, CAST(%llu AS BIGINT) AS step FROM (SELECT ", (unsigned long long)run);
+    leat_putf(sql, " AS reason, CAST(%llu AS BIGINT) AS step FROM (SELECT ", (unsigned long long)run->table->runs + 1);
     for (size_t i = 0; i < source->column_count; i++) {
         leat_put_sql_name(sql, row.fields[source->columns[i]].name);
         leat_putf(sql, " AS c%zu, ", i);
     }
     leat_put(sql, "_partition AS __p, _offset AS __o FROM (");
-    leat_bronze_select(src, &src->bronzed, NULL, sql);
+    leat_bronze_select(src, &upto, NULL, sql);
     leat_put(sql, ")) WHERE ");
     leat_map_put_raises(map, sql);
     leat_schema_deinit(&row);
+    leat_cursors_free(&upto);
 }
 
-/* Replaces the table's dead letters by the rows that fail now; reason NULL: by none. *found: there was somewhere to look. */
-static enum leat_status set_dead(struct leat_engine *engine, struct leat_gtable *table, const char *reason, bool *found, struct leat_error *err) {
-    const struct leat_plan *plan = table->plan;
+/* Stages the rows that fail now as the table's dead letters. False: there is nowhere to look. */
+static bool stage_dead(struct leat_run *run, const char *reason) {
+    const struct leat_plan *plan = run->table->plan;
     struct leat_buffer sql = {0};
-    char *app_id = leat_table_app_id(engine, table);
-    char *query = leat_asprintf("{\"query\":\"%016llx\"}", (unsigned long long)XXH3_64bits(plan->completed_sql, strlen(plan->completed_sql)));
-    *found = false;
-    for (size_t i = 0; reason && i < plan->op_count; i++) {
+    for (size_t i = 0; i < plan->op_count; i++) {
         const struct leat_op *map = &plan->ops[i], *below = map->child_count ? &plan->ops[map->children[0]] : NULL;
         if (map->kind != LEAT_OP_MAP || below->kind != LEAT_OP_SOURCE || !leat_map_can_fail(map)) continue;
-        if (*found) leat_put(&sql, " UNION ");
-        put_failing_rows(engine, map, below, reason, table->runs + 1, &sql);
-        *found = true;
+        if (sql.length) leat_put(&sql, " UNION ");
+        put_failing_rows(run, map, below, reason, &sql);
     }
-    if (!sql.length)
-        leat_put(&sql, "SELECT ''::VARCHAR AS _source, 0 AS _partition, 0::BIGINT AS _offset, ''::VARCHAR AS reason, 0::BIGINT AS step WHERE false");
+    if (sql.length) run->dead = leat_delta_stage(run->table->dead.delta, sql.data);
+    leat_buffer_deinit(&sql);
+    return run->dead != NULL;
+}
+
+static void query_hash(const struct leat_gtable *table, char out[17]) {
+    snprintf(out, 17, "%016llx", (unsigned long long)XXH3_64bits(table->plan->completed_sql, strlen(table->plan->completed_sql)));
+}
+
+/* Replaces the table's dead letters by those that are staged, or (NULL) by none. */
+static enum leat_status set_dead(struct leat_run *run, struct leat_delta_staged *staged, struct leat_error *err) {
+    struct leat_gtable *table = run->table;
+    char hash[17], *app_id = leat_table_app_id(run->engine, table);
+    query_hash(table, hash);
+    char *query = leat_asprintf("{\"query\":\"%s\"}", hash);
     struct leat_delta_txn txn = {app_id, leat_delta_current(table->dead.delta)->version + 1};
     struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = query, .txns = &txn, .txn_count = 1};
-    enum leat_status st = !reason || *found ? leat_delta_overwrite(table->dead.delta, sql.data, &info, NULL, err) : LEAT_OK;
+    static const char none[] =
+        "SELECT ''::VARCHAR AS _source, 0 AS _partition, 0::BIGINT AS _offset, ''::VARCHAR AS reason, 0::BIGINT AS step WHERE false";
+    enum leat_status st = staged ? leat_delta_overwrite_staged(table->dead.delta, staged, &info, NULL, err)
+                                 : leat_delta_overwrite(table->dead.delta, none, &info, NULL, err);
     free(app_id);
     free(query);
-    leat_buffer_deinit(&sql);
     return st;
 }
 
-/* The run, again without the rows that made it fail. Dead letters of another query are forgotten first. */
-static enum leat_status run_with_dead(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
-    const struct leat_delta_snapshot *dead = leat_delta_current(table->dead.delta);
-    char query[17];
-    bool found;
-    enum leat_status st;
-    snprintf(query, sizeof query, "%016llx",
-             (unsigned long long)XXH3_64bits(table->plan->completed_sql, strlen(table->plan->completed_sql)));
-    if (dead->file_count && !(dead->frontier_json && strstr(dead->frontier_json, query)) &&
-        (st = set_dead(engine, table, NULL, &found, err)) != LEAT_OK)
-        return st;
-    if ((st = run_sql(engine, table, err)) == LEAT_OK || !err->bad_data || err->fatal) return st;
-    struct leat_error failure = *err;
-    char reason[200];
-    snprintf(reason, sizeof reason, "%.*s", (int)strcspn(failure.text, "\n"), failure.text);
-    if ((st = set_dead(engine, table, reason, &found, err)) != LEAT_OK) return st;
-    if (found) return run_sql(engine, table, err);
-    *err = failure;
-    return failure.status;
+/* Dead letters of another query are forgotten. */
+static enum leat_status forget_strange_dead(struct leat_run *run, struct leat_error *err) {
+    const struct leat_delta_snapshot *dead = leat_delta_current(run->table->dead.delta);
+    char hash[17];
+    query_hash(run->table, hash);
+    if (!dead->file_count || (dead->frontier_json && strstr(dead->frontier_json, hash))) return LEAT_OK;
+    return set_dead(run, NULL, err);
 }
 
 /* The run of a table that was continuous has read what had been late for it: a restatement. */
@@ -550,44 +593,128 @@ static enum leat_status admit_late(struct leat_gtable *table, struct leat_error 
     return st;
 }
 
-/* Runs one table. A failure that the disk did not cause leaves the table as it was, is recorded and retried with back-off. */
-enum leat_status leat_batch_run(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
-    int64_t start = leat_engine_now(engine), cpu = leat_usage_cpu_us(), bytes = 0;
-    uint64_t inputs = inputs_fingerprint(engine, table);
-    struct leat_error failure = {0};
-    enum leat_status st = leat_engine_parallel(engine, true, &failure), narrowed;
-    if (st == LEAT_OK) st = run_with_dead(engine, table, &failure);
-    if ((narrowed = leat_engine_parallel(engine, false, err)) != LEAT_OK) return narrowed;
-    table->last_cpu_us = leat_usage_cpu_us() - cpu;
-    table->batch_cpu_us += table->last_cpu_us;
-    leat_phase_end(engine, LEAT_PHASE_BATCH, cpu);
-    table->last_run_us = start;
-    free(table->last_error);
-    table->last_error = NULL;
-    if (st != LEAT_OK) {
-        if (failure.fatal) {
-            *err = failure;
-            return st;
-        }
-        int64_t backoff = leat_setting_int(engine->project, "retry_backoff") << (table->failures < 10 ? table->failures : 10);
-        table->failures++;
-        table->retry_us = start + backoff;
-        table->last_error = leat_strdup(failure.text);
-        table->last_rows = 0;
-        leat_log(engine->env, LEAT_LOG_ERROR, "table %s: run failed, tried again in %lld s: %s", table->def->name,
-                 (long long)(backoff / 1000000), failure.text);
-        return journal_run(engine, table, start, 0, failure.text, err);
+/* ---- a run in parts: begin, compute, end, and again while it says so ---------------------------------------------------- */
+
+enum leat_status leat_run_begin(struct leat_engine *engine, struct leat_gtable *table, const struct leat_runs_pass *pass, struct leat_run **out,
+                                struct leat_error *err) {
+    struct leat_run *run = leat_alloc(sizeof *run);
+    *run = (struct leat_run){.engine = engine, .table = table, .pass = pass, .start_us = leat_engine_now(engine),
+                             .cpu_us = leat_usage_cpu_us(), .own_cpu_us = leat_usage_thread_cpu_us()};
+    run->status = forget_strange_dead(run, &run->error);
+    if (run->status == LEAT_OK) run->status = prepare_query(run, &run->error);
+    *out = run;
+    if (run->status == LEAT_OK || !run->error.fatal) return LEAT_OK; /* a failure is recorded at its end, as any other */
+    *err = run->error;
+    leat_run_free(run);
+    *out = NULL;
+    return err->status;
+}
+
+void leat_run_compute(struct leat_run *run, struct leat_conn *conn) {
+    if (run->status != LEAT_OK) return;
+    run->conn = conn;
+    run->status = run->dead ? leat_delta_stage_run(run->dead, conn, &run->error) : compute_query(run, &run->error);
+    run->conn = NULL;
+}
+
+/* The query again, without the rows that made it fail, or the failure where that has been tried. */
+static bool goes_on(struct leat_run *run) {
+    char reason[200];
+    if (run->dead) { /* they are known now */
+        if (run->status == LEAT_OK) run->status = set_dead(run, run->dead, &run->error);
+        leat_delta_stage_free(run->dead);
+        run->dead = NULL;
+        if (run->status != LEAT_OK) return false;
+        forget_query(run);
+        run->status = prepare_query(run, &run->error);
+        return run->status == LEAT_OK;
     }
+    if (run->status == LEAT_OK || run->tried_dead || !run->error.bad_data || run->error.fatal) return false;
+    run->tried_dead = true;
+    snprintf(reason, sizeof reason, "%.*s", (int)strcspn(run->error.text, "\n"), run->error.text);
+    if (!stage_dead(run, reason)) return false;
+    run->status = LEAT_OK;
+    return true;
+}
+
+static enum leat_status record_failure(struct leat_run *run, struct leat_error *err) {
+    struct leat_engine *engine = run->engine;
+    struct leat_gtable *table = run->table;
+    int64_t backoff = leat_setting_int(engine->project, "retry_backoff") << (table->failures < 10 ? table->failures : 10);
+    table->failures++;
+    table->retry_us = leat_engine_now(engine) + backoff;
+    table->last_error = leat_strdup(run->error.text);
+    table->last_rows = 0;
+    leat_log(engine->env, LEAT_LOG_ERROR, "table %s: run failed, tried again in %lld s: %s", table->def->name, (long long)(backoff / 1000000),
+             run->error.text);
+    return journal_run(engine, table, run->start_us, 0, run->error.text, err);
+}
+
+static enum leat_status record_success(struct leat_run *run, struct leat_error *err) {
+    struct leat_engine *engine = run->engine;
+    struct leat_gtable *table = run->table;
+    int64_t bytes = 0;
+    enum leat_status st;
     table->runs++;
     table->asked = false;
     table->failures = 0;
     table->retry_us = 0;
-    table->inputs_seen = inputs;
+    table->inputs_seen = run->inputs;
     table->last_rows = snapshot_rows(leat_delta_current(table->delta), &bytes);
     if ((st = admit_late(table, err)) != LEAT_OK) return st;
     if ((st = leat_effects_ran(table, engine, err)) != LEAT_OK) return st;
-    if ((st = journal_run(engine, table, start, bytes, NULL, err)) != LEAT_OK) return st;
-    return leat_delta_compact(table->delta, 128u << 20, NULL, err);
+    return journal_run(engine, table, run->start_us, bytes, NULL, err);
+}
+
+/* All that was used meanwhile, but for what this thread did beside: steps. */
+static int64_t cpu_of(const struct leat_run *run) {
+    int64_t cpu = leat_usage_cpu_us() - run->cpu_us;
+    return run->beside ? cpu - (leat_usage_thread_cpu_us() - run->own_cpu_us) : cpu;
+}
+
+enum leat_status leat_run_end(struct leat_run *run, bool *again, struct leat_error *err) {
+    struct leat_gtable *table = run->table;
+    if ((*again = goes_on(run))) return LEAT_OK;
+    if (run->status == LEAT_OK) run->status = commit_query(run, &run->error);
+    table->last_cpu_us = cpu_of(run);
+    table->batch_cpu_us += table->last_cpu_us;
+    run->engine->phase_cpu_us[LEAT_PHASE_BATCH] += table->last_cpu_us;
+    table->last_run_us = run->start_us;
+    free(table->last_error);
+    table->last_error = NULL;
+    if (run->status == LEAT_OK) return record_success(run, err);
+    if (!run->error.fatal) return record_failure(run, err);
+    *err = run->error;
+    return run->status;
+}
+
+void leat_run_free(struct leat_run *run) {
+    if (!run) return;
+    forget_query(run);
+    leat_delta_stage_free(run->dead);
+    free(run);
+}
+
+/* Runs one table here and now. A failure that the disk did not cause leaves the table as it was, is recorded and retried with back-off. */
+enum leat_status leat_batch_run(struct leat_engine *engine, struct leat_gtable *table, const struct leat_runs_pass *pass, struct leat_error *err) {
+    struct leat_run *run = NULL;
+    struct leat_conn *conn = NULL;
+    bool again = true;
+    enum leat_status st = leat_engine_parallel(engine, true, err), narrowed;
+    struct leat_error problem;
+    if (st == LEAT_OK) st = leat_conn_open(engine->batch_duck, &conn, err);
+    if (st == LEAT_OK) st = leat_run_begin(engine, table, pass, &run, err);
+    while (st == LEAT_OK && again) {
+        leat_run_compute(run, conn);
+        st = leat_run_end(run, &again, err);
+    }
+    leat_run_free(run);
+    if (conn) leat_conn_close(conn);
+    if ((narrowed = leat_engine_parallel(engine, false, &problem)) != LEAT_OK && st == LEAT_OK) {
+        *err = problem;
+        st = narrowed;
+    }
+    return st;
 }
 
 int64_t leat_batch_next_due(struct leat_engine *engine, struct leat_gtable *table) {
@@ -595,7 +722,7 @@ int64_t leat_batch_next_due(struct leat_engine *engine, struct leat_gtable *tabl
     if (table->failures) return table->retry_us;
     if (table->asked) return 0;
     if (!table->def->cron)
-        return inputs_fingerprint(engine, table) == table->inputs_seen && table->runs
+        return inputs_fingerprint(engine, table, NULL) == table->inputs_seen && table->runs
                    ? INT64_MAX
                    : table->last_run_us + (table->runs ? leat_table_freshness(engine, table) : 0);
     struct leat_cron cron;
@@ -619,7 +746,7 @@ enum leat_status leat_engine_batch(struct leat_engine *engine, bool all, struct 
         if (!all && leat_batch_next_due(engine, table) > leat_engine_now(engine)) continue;
         if (!flushed && (st = leat_engine_flush(engine, false, err)) != LEAT_OK) return st;
         flushed = true;
-        if ((st = leat_batch_run(engine, table, err)) != LEAT_OK) return st;
+        if ((st = leat_batch_run(engine, table, NULL, err)) != LEAT_OK) return st;
     }
     return LEAT_OK;
 }

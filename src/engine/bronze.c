@@ -211,7 +211,7 @@ enum leat_status leat_bronze_flush(struct leat_src *src, struct leat_error *err)
     struct leat_changes dead;
     struct archive archive;
     struct leat_cursors touched = {0};
-    int64_t cpu = leat_usage_cpu_us();
+    int64_t cpu = leat_usage_thread_cpu_us();
     if (leat_bronze_waiting(src) == 0) return LEAT_OK;
     if ((st = leat_src_keep(src, err)) != LEAT_OK) return st;
     archive_init(src, &archive);

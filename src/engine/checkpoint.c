@@ -93,7 +93,7 @@ enum leat_status leat_engine_checkpoint(struct leat_engine *engine, struct leat_
     if ((st = leat_effects_sync(engine, err)) != LEAT_OK) return st; /* steps before it are not run again */
     leat_live_keep(engine);
     size_t count, operators;
-    int64_t cpu = leat_usage_cpu_us();
+    int64_t cpu = leat_usage_thread_cpu_us();
     struct leat_checkpoint_node *nodes = collect_nodes(engine, &count, &operators);
     char *dir = checkpoint_dir(engine);
     json_t *state = leat_engine_state(engine);

@@ -413,7 +413,7 @@ enum leat_status leat_tables_commit(struct leat_engine *engine, struct leat_erro
     struct leat_buffer frontier = {0};
     enum leat_status st = LEAT_OK;
     bool any = false;
-    int64_t cpu = leat_usage_cpu_us();
+    int64_t cpu = leat_usage_thread_cpu_us();
     leat_frontier_json(engine, NULL, NULL, &frontier);
     for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++) {
         struct leat_gtable *table = &engine->tables[t];
@@ -421,9 +421,9 @@ enum leat_status leat_tables_commit(struct leat_engine *engine, struct leat_erro
         for (size_t s = 0; !any && st == LEAT_OK && s < engine->project->source_count; s++)
             if (!engine->references[s]) st = leat_src_keep(&engine->sources[s], err);
         any = true;
-        int64_t begun = leat_usage_cpu_us();
+        int64_t begun = leat_usage_thread_cpu_us();
         if (st == LEAT_OK) st = commit_table(engine, table, err);
-        table->commit_cpu_us += leat_usage_cpu_us() - begun;
+        table->commit_cpu_us += leat_usage_thread_cpu_us() - begun;
     }
     if (st == LEAT_OK && any) st = write_manifest(engine, frontier.data, err);
     if (st == LEAT_OK) st = leat_effects_committed(engine, err);

@@ -125,7 +125,9 @@ enum leat_status leat_control_serve(struct leat_engine *engine, struct leat_erro
     for (size_t i = 0; i < count && st == LEAT_OK && !engine->parked; i++) {
         size_t n = strlen(names[i]);
         if (n <= 8 || strcmp(names[i] + n - 8, ".request") != 0) continue;
-        if (has_company(engine) && changes_something(engine, names[i]))
+        bool changes = changes_something(engine, names[i]);
+        if (changes) leat_beside_cancel(engine);
+        if (changes && has_company(engine))
             engine->parked = leat_strdup(names[i]);
         else
             st = answer(engine, names[i], err);

@@ -42,6 +42,10 @@ enum leat_status leat_engine_step(struct leat_engine *, bool all, bool *did, str
 enum leat_status leat_engine_flush(struct leat_engine *, bool checkpoint, struct leat_error *) LEAT_MUST;
 /* Batch runs: due ones, or with all every scheduled table. A failing run is recorded and retried later, not an error here. */
 enum leat_status leat_engine_batch(struct leat_engine *, bool all, struct leat_error *) LEAT_MUST;
+/* What is due, one after the other, each in a thread of its own with less priority than the steps: returns at once. Called between two turns of
+ * leat_engine_run: begins one, or commits one that is done. The mailbox wakes the engine when one is done. */
+enum leat_status leat_engine_batch_beside(struct leat_engine *, struct leat_error *) LEAT_MUST;
+bool leat_engine_runs_beside(const struct leat_engine *); /* one is under way */
 /* Everything waiting is stepped through, committed and checkpointed. */
 enum leat_status leat_engine_drain_and_checkpoint(struct leat_engine *, struct leat_error *) LEAT_MUST;
 /* Everything due, then returns: `leat run --once`. final: event time ends, windows close. */

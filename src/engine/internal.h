@@ -198,6 +198,34 @@ struct leat_watch {
     size_t next, last;                          /* tables */
     uint64_t step, periods, differing;          /* what it was at; since the start */
 };
+/* Scheduled and full tables that are due run one after the other, over what there was when the first began. */
+struct leat_runs_pass {
+    json_t *frontier;                   /* as leat_frontier_json; the versions of tables that have run since are the new ones */
+    int64_t *bronze_versions;           /* per source */
+    size_t next;                        /* in the project's order */
+};
+/* The row balance of a run (balance.c): what is known, and what is to be counted. */
+struct leat_balance_query { size_t source; bool dead; char *sql; };
+struct leat_balance_plan { struct leat_balance *balance; struct leat_balance_query *queries; size_t query_count; };
+/* One run of a table (batch.c). Between begin and end the lake goes on; what the run sees does not. */
+struct leat_run {
+    struct leat_engine *engine;
+    struct leat_gtable *table;
+    const struct leat_runs_pass *pass;  /* NULL: what there is now */
+    bool beside;                        /* computed in a thread of its own */
+    int64_t start_us, cpu_us, own_cpu_us; /* at its begin: the clock, the process's CPU time, the engine's thread's */
+    bool tried_dead;
+    struct leat_delta_staged *dead;     /* this time the rows that fail are looked for */
+    struct leat_view_texts views;
+    struct leat_balance_plan counts;
+    json_t *frontier;
+    uint64_t inputs;                    /* their fingerprint */
+    int64_t *violating;
+    struct leat_delta_staged *content, *quarantine;
+    struct leat_conn *conn;             /* while it computes */
+    enum leat_status status;
+    struct leat_error error;
+};
 struct leat_engine {
     struct leat_env *env;
     struct leat_mailbox mailbox;
@@ -249,6 +277,8 @@ struct leat_engine {
     json_t *history;                    /* the newest runs, oldest first */
     uint64_t reset_step;                /* state began empty after this step */
     char *fingerprint;                  /* of software, settings and plans (rule 5) */
+    struct leat_beside *beside;         /* a run beside the steps; NULL: none is under way */
+    struct leat_runs_pass *pass;        /* the tables that run one after the other see one frontier; NULL: none is under way */
     struct leat_effects *effects;       /* per project sink (engine/effects.h) */
     size_t effects_count;
 };
@@ -462,8 +492,10 @@ uint64_t leat_table_pending(const struct leat_gtable *); /* rows that the next c
 json_t *leat_balance_json(const struct leat_engine *, const struct leat_balance *);                 /* per source; new reference */
 void leat_balance_load(const struct leat_engine *, const json_t *, struct leat_balance *out); /* the same back; out: per source */
 void leat_balance_load_frontier(const struct leat_engine *, struct leat_gtable *);            /* of a batch table's current version */
-/* Of a run that is about to begin; the views of leat_batch_views are there. */
-enum leat_status leat_balance_count(struct leat_engine *, const struct leat_gtable *, struct leat_balance *out, struct leat_error *) LEAT_MUST;
+/* Of a run that begins (pass NULL: of what is there now): what is known, and what has to be counted over the run's views. */
+void leat_balance_plan(const struct leat_engine *, const struct leat_gtable *, const struct leat_runs_pass *, struct leat_balance_plan *out);
+enum leat_status leat_balance_count(struct leat_balance_plan *, struct leat_conn *, struct leat_error *) LEAT_MUST; /* any thread */
+void leat_balance_plan_deinit(struct leat_balance_plan *);
 
 /* effects.c: what sinks are told */
 enum leat_status leat_effects_open(struct leat_engine *, struct leat_error *) LEAT_MUST;  /* before recovery */
@@ -508,7 +540,7 @@ void leat_waiting_forget(struct leat_engine *);
 void leat_pace_note(struct leat_group *, int64_t oldest_us, int64_t cpu_us);
 /* For the status: freshness attained, what waits, watermarks and who holds them back. */
 json_t *leat_pace_json(const struct leat_group *);
-/* Books the CPU time since `from_us` (leat_usage_cpu_us) to a phase. */
+/* Books the thread's CPU time since `from_us` (leat_usage_thread_cpu_us) to a phase. */
 void leat_phase_end(struct leat_engine *, enum leat_phase, int64_t from_us);
 enum leat_status leat_engine_drain(struct leat_engine *, struct leat_error *) LEAT_MUST; /* steps until nothing is left to do */
 
@@ -578,10 +610,19 @@ void leat_put_changed_rows(const char *input, const struct leat_schema *, const 
 enum leat_status leat_table_select(struct leat_engine *, const struct leat_gtable *, int64_t version, struct leat_buffer *sql, struct leat_error *) LEAT_MUST;
 enum leat_status leat_side_select(struct leat_engine *, const struct leat_gtable *, const struct leat_side *, int64_t version, const char *where,
                                   struct leat_buffer *sql, struct leat_error *) LEAT_MUST;
-enum leat_status leat_batch_run(struct leat_engine *, struct leat_gtable *, struct leat_error *) LEAT_MUST;
+enum leat_status leat_batch_run(struct leat_engine *, struct leat_gtable *, const struct leat_runs_pass *, struct leat_error *) LEAT_MUST; /* pass: as of it; NULL: now */
+/* The same in parts: begin and end in the engine's thread, compute in any, on a connection of its own. end says whether to compute again. */
+enum leat_status leat_run_begin(struct leat_engine *, struct leat_gtable *, const struct leat_runs_pass *, struct leat_run **out, struct leat_error *) LEAT_MUST;
+void leat_run_compute(struct leat_run *, struct leat_conn *);
+enum leat_status leat_run_end(struct leat_run *, bool *again, struct leat_error *) LEAT_MUST;
+void leat_run_free(struct leat_run *);
 int64_t leat_batch_next_due(struct leat_engine *, struct leat_gtable *);
 
+/* beside.c: leat_engine_batch_beside */
+void leat_beside_cancel(struct leat_engine *); /* a run under way is stopped, and due again */
+
 /* open.c */
+int leat_engine_scan_threads(const struct leat_engine *); /* that a run may use */
 /* Many threads for DuckDB's scans (batch runs, recovery), or one: beside a single writer the others only spin. */
 enum leat_status leat_engine_parallel(struct leat_engine *, bool parallel, struct leat_error *) LEAT_MUST;
 

@@ -7,12 +7,12 @@
 #include "engine/internal.h"
 
 void leat_phase_end(struct leat_engine *engine, enum leat_phase phase, int64_t from_us) {
-    engine->phase_cpu_us[phase] += leat_usage_cpu_us() - from_us;
+    engine->phase_cpu_us[phase] += leat_usage_thread_cpu_us() - from_us;
 }
 
 enum leat_status leat_engine_ingest(struct leat_engine *engine, uint64_t *got, struct leat_error *err) {
     enum leat_status st;
-    int64_t cpu = leat_usage_cpu_us();
+    int64_t cpu = leat_usage_thread_cpu_us();
     *got = 0;
     for (size_t s = 0; s < engine->project->source_count; s++) {
         if (engine->references[s]) {
@@ -43,7 +43,7 @@ enum leat_status leat_engine_step(struct leat_engine *engine, bool all, bool *di
         struct leat_group *group = engine->groups[k];
         bool stepped = false;
         if (!all && group->due_us > now && !leat_effects_hold(group)) continue;
-        int64_t cpu = leat_usage_cpu_us();
+        int64_t cpu = leat_usage_thread_cpu_us();
         enum leat_status st = leat_group_step(group, &stepped, err);
         leat_phase_end(engine, LEAT_PHASE_STEP, cpu);
         if (st == LEAT_OK) st = leat_effects_sync(engine, err);
@@ -108,7 +108,7 @@ static bool is_read_by_suspended(const struct leat_engine *engine, const struct 
 static enum leat_status vacuum(struct leat_engine *engine, struct leat_error *err) {
     enum { HOUR_S = 3600, KEEP_S = 7 * 24 * HOUR_S };
     int64_t now = leat_engine_now(engine);
-    if (now < engine->vacuum_due_us) return LEAT_OK;
+    if (now < engine->vacuum_due_us || engine->beside) return LEAT_OK; /* a run reads what was there when it began */
     bool first = engine->vacuum_due_us == 0; /* a short run leaves it to a long one */
     engine->vacuum_due_us = now + HOUR_S * (int64_t)1000000;
     for (size_t t = 0; !first && t < engine->project->table_count; t++) {
@@ -263,9 +263,9 @@ static int64_t next_due(struct leat_engine *engine) {
         if (left != INT64_MAX) due = earlier(due, leat_engine_now(engine) + left);
     }
     if (leat_effects_moved(engine)) due = earlier(due, engine->status_due_us);
-    if (leat_engine_has_late(engine)) due = earlier(due, engine->restate_due_us);
+    if (leat_engine_has_late(engine) && !engine->beside) due = earlier(due, engine->restate_due_us);
     due = earlier(due, leat_checks_next_due(engine));
-    for (size_t t = 0; t < engine->project->table_count; t++)
+    for (size_t t = 0; t < engine->project->table_count && !engine->beside; t++) /* its end wakes */
         if (engine->tables[t].batch) due = earlier(due, leat_batch_next_due(engine, &engine->tables[t]));
     for (size_t s = 0; s < engine->project->source_count; s++)
         if (engine->references[s] && (engine->project->sources[s].refresh_us || !leat_reference_version(engine->references[s])))
@@ -340,8 +340,8 @@ enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *s
         if ((st = leat_waits_step(engine, err)) != LEAT_OK) break;
         if ((st = leat_engine_step(engine, false, &did, err)) != LEAT_OK) break;
         if ((st = flush_due(engine, err)) != LEAT_OK) break;
-        if ((st = leat_restate_if_due(engine, err)) != LEAT_OK) break;
-        if ((st = leat_engine_batch(engine, false, err)) != LEAT_OK) break;
+        if (!engine->beside && (st = leat_restate_if_due(engine, err)) != LEAT_OK) break;
+        if ((st = leat_engine_batch_beside(engine, err)) != LEAT_OK) break;
         if ((st = leat_checks_run(engine, false, err)) != LEAT_OK) break;
         if ((st = leat_effects_keep_dead(engine, err)) != LEAT_OK) break;
         if ((st = leat_effects_catch_up(engine, err)) != LEAT_OK) break;
@@ -351,6 +351,7 @@ enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *s
         sleep_until_due(engine, got > 0);
     }
     struct leat_error problem;
+    leat_beside_cancel(engine);
     enum leat_status stopped = leat_intakes_stop(engine, &problem);
     if (st == LEAT_OK && stopped != LEAT_OK) {
         st = stopped;

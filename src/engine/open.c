@@ -74,14 +74,14 @@ out:
     return st;
 }
 
-static int scan_threads(const struct leat_engine *engine) {
+int leat_engine_scan_threads(const struct leat_engine *engine) {
     int threads = (int)leat_setting_int(engine->project, "threads");
     return threads ? threads : leat_usage_processors();
 }
 
 enum leat_status leat_engine_parallel(struct leat_engine *engine, bool parallel, struct leat_error *err) {
-    if (!engine->own_batch || scan_threads(engine) == 1) return LEAT_OK;
-    return leat_conn_set_threads(engine->batch_conn, parallel ? scan_threads(engine) : 1, err);
+    if (!engine->own_batch || leat_engine_scan_threads(engine) == 1) return LEAT_OK;
+    return leat_conn_set_threads(engine->batch_conn, parallel ? leat_engine_scan_threads(engine) : 1, err);
 }
 
 static enum leat_status open_duck(struct leat_engine *engine, const struct leat_engine_options *options, struct leat_error *err) {
@@ -89,7 +89,7 @@ static enum leat_status open_duck(struct leat_engine *engine, const struct leat_
     struct leat_duck_options step = {.use = LEAT_DUCK_STEP, .threads = 1, .time_zone = zone};
     struct leat_duck_options plan = {.use = LEAT_DUCK_PLAN, .threads = 1, .time_zone = zone};
     struct leat_duck_options batch = {.use = LEAT_DUCK_BATCH,
-                                      .threads = scan_threads(engine),
+                                      .threads = leat_engine_scan_threads(engine),
                                       .memory_limit_bytes = (uint64_t)leat_setting_int(engine->project, "memory_limit"),
                                       .temp_dir = engine->scratch_dir,
                                       .time_zone = zone};
@@ -306,6 +306,7 @@ static void table_close(struct leat_gtable *table, size_t source_count) {
 
 void leat_engine_close_project(struct leat_engine *engine) {
     const struct leat_project *project = engine->project;
+    leat_beside_cancel(engine);
     leat_live_close(engine);
     leat_effects_close(engine);
     leat_checks_close(engine);

@@ -470,9 +470,9 @@ static enum leat_status run_nodes(struct leat_group *g, const struct step_input 
         if (!inputs[0] && !inputs[1] && g->started && !leat_node_due(node->node, cut)) continue;
         struct leat_fetch fetch = {.group = g, .node = i};
         struct leat_step_context context = {.clock_us = in->clock_us, .cut_us = cut, .fetch = leat_fetch_rows, .fetch_context = &fetch};
-        int64_t cpu = leat_usage_cpu_us();
+        int64_t cpu = leat_usage_thread_cpu_us();
         st = leat_node_step(node->node, &context, inputs, &node->out, err);
-        node->cpu_us += leat_usage_cpu_us() - cpu;
+        node->cpu_us += leat_usage_thread_cpu_us() - cpu;
         if (st != LEAT_OK) break;
         if (node->out.row_count) node->result = &node->out;
         g->rows_touched += (inputs[0] ? inputs[0]->row_count : 0) + (inputs[1] ? inputs[1]->row_count : 0);
@@ -694,11 +694,11 @@ enum leat_status leat_group_step(struct leat_group *g, bool *did, struct leat_er
         input_deinit(g, &in);
         return LEAT_OK;
     }
-    int64_t oldest = oldest_arrival(g, &in), cpu = leat_usage_cpu_us();
+    int64_t oldest = oldest_arrival(g, &in), cpu = leat_usage_thread_cpu_us();
     if ((st = leat_engine_journal(g->engine, record_of(g, &in), err)) == LEAT_OK) st = execute(g, &in, err);
     if (st == LEAT_OK) {
         *did = true;
-        leat_pace_note(g, oldest, leat_usage_cpu_us() - cpu);
+        leat_pace_note(g, oldest, leat_usage_thread_cpu_us() - cpu);
     }
     input_deinit(g, &in);
     return st;

@@ -150,7 +150,7 @@ static bool has_passed(const struct leat_engine *engine, const struct leat_wait 
 
 static enum leat_status step_for_all(struct leat_engine *engine, struct leat_error *err) {
     bool *needed = leat_alloc((engine->project->table_count + 1) * sizeof *needed), did;
-    int64_t now = leat_engine_now(engine), cpu = leat_usage_cpu_us();
+    int64_t now = leat_engine_now(engine), cpu = leat_usage_thread_cpu_us();
     enum leat_status st = LEAT_OK;
     for (const struct leat_wait *wait = engine->waits; wait; wait = wait->next) mark_inputs(engine, wait->table, needed);
     for (size_t i = 0; i < engine->project->order_count && st == LEAT_OK; i++) {

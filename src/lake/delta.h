@@ -74,6 +74,17 @@ enum { LEAT_FEW_ROWS = 256 };        /* up to which a file is written plain, for
  * `done` may be NULL. */
 enum leat_status leat_delta_append(struct leat_delta *, const char *select_sql, const struct leat_delta_commit_info *, bool *done, struct leat_error *) LEAT_MUST;
 enum leat_status leat_delta_overwrite(struct leat_delta *, const char *select_sql, const struct leat_delta_commit_info *, bool *done, struct leat_error *) LEAT_MUST;
+/* leat_delta_overwrite in two parts, so that the long one, the query and its files, can be done beside other use of the table:
+ *   leat_delta_stage            the table's thread: nothing is done yet
+ *   leat_delta_stage_run        any thread, one at a time, on a connection of its own; the table may be used and changed meanwhile
+ *   leat_delta_overwrite_staged the table's thread: the commit, as above; for the live files of that moment
+ * Files of a stage that is freed without a commit are removed. The table outlives its stages. */
+struct leat_delta_staged;
+struct leat_delta_staged *leat_delta_stage(struct leat_delta *, const char *select_sql);
+enum leat_status leat_delta_stage_run(struct leat_delta_staged *, struct leat_conn *, struct leat_error *) LEAT_MUST;
+enum leat_status leat_delta_overwrite_staged(struct leat_delta *, struct leat_delta_staged *, const struct leat_delta_commit_info *, bool *done,
+                                             struct leat_error *) LEAT_MUST;
+void leat_delta_stage_free(struct leat_delta_staged *); /* NULL is allowed */
 /* The same with rows in memory: columns of the table's logical types in order, weights not looked at. Few of them are written without DuckDB. */
 enum leat_status leat_delta_append_rows(struct leat_delta *, const struct leat_changes *batches, size_t batch_count,
                                         const struct leat_delta_commit_info *, bool *done, struct leat_error *) LEAT_MUST;

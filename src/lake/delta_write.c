@@ -127,6 +127,12 @@ enum leat_status leat_delta_finish_write(struct leat_delta *d, struct leat_delta
     return status;
 }
 
+static void put_storage_select(const struct leat_delta *d, const char *select_sql, struct leat_buffer *sql) {
+    leat_put(sql, "SELECT ");
+    leat_delta_put_storage_columns(&d->schema, "q", false, sql);
+    leat_putf(sql, " FROM (%s\n) q", select_sql);
+}
+
 static enum leat_status write_select(struct leat_delta *d, const char *select_sql, bool replace,
                                      const struct leat_delta_commit_info *info, bool *done, struct leat_error *err) {
     struct leat_delta_commit commit = {.info = info, .data_change = true, .blind_append = !replace};
@@ -135,9 +141,7 @@ static enum leat_status write_select(struct leat_delta *d, const char *select_sq
     if (done) *done = false;
     enum leat_status status = leat_delta_begin(d, info, &past, err);
     if (status != LEAT_OK || past) return status;
-    leat_put(&sql, "SELECT ");
-    leat_delta_put_storage_columns(&d->schema, "q", false, &sql);
-    leat_putf(&sql, " FROM (%s\n) q", select_sql);
+    put_storage_select(d, select_sql, &sql);
     status = leat_delta_write_data(d, sql.data, replace, &commit, NULL, err);
     leat_buffer_deinit(&sql);
     return leat_delta_finish_write(d, &commit, status, replace, done, err);
@@ -151,4 +155,52 @@ enum leat_status leat_delta_append(struct leat_delta *d, const char *select_sql,
 enum leat_status leat_delta_overwrite(struct leat_delta *d, const char *select_sql,
                                       const struct leat_delta_commit_info *info, bool *done, struct leat_error *err) {
     return write_select(d, select_sql, true, info, done, err);
+}
+
+/* ---- in two parts ---- */
+
+struct leat_delta_staged {
+    struct leat_env env;      /* randomness of its own */
+    struct leat_delta writer; /* what writing files takes of the table: that does not change while it is open */
+    struct leat_delta_commit commit;
+    struct leat_buffer sql;
+};
+
+struct leat_delta_staged *leat_delta_stage(struct leat_delta *d, const char *select_sql) {
+    struct leat_delta_staged *staged = leat_alloc(sizeof *staged);
+    staged->env = *d->env;
+    leat_random_seed(&staged->env.random, leat_random_next(&d->env->random));
+    staged->writer = (struct leat_delta){.env = &staged->env,
+                                         .table_dir = d->table_dir,
+                                         .scratch_dir = d->scratch_dir,
+                                         .schema = d->schema,
+                                         .row_group_rows = d->row_group_rows};
+    staged->commit = (struct leat_delta_commit){.data_change = true};
+    put_storage_select(d, select_sql, &staged->sql);
+    return staged;
+}
+
+enum leat_status leat_delta_stage_run(struct leat_delta_staged *staged, struct leat_conn *conn, struct leat_error *err) {
+    staged->writer.conn = conn;
+    return leat_delta_write_data(&staged->writer, staged->sql.data, true, &staged->commit, NULL, err);
+}
+
+enum leat_status leat_delta_overwrite_staged(struct leat_delta *d, struct leat_delta_staged *staged, const struct leat_delta_commit_info *info,
+                                             bool *done, struct leat_error *err) {
+    bool past = false;
+    if (done) *done = false;
+    enum leat_status status = leat_delta_begin(d, info, &past, err);
+    if (status != LEAT_OK || past) return status;
+    struct leat_delta_commit commit = staged->commit;
+    commit.info = info;
+    staged->commit = (struct leat_delta_commit){0};
+    return leat_delta_finish_write(d, &commit, status, true, done, err);
+}
+
+void leat_delta_stage_free(struct leat_delta_staged *staged) {
+    if (!staged) return;
+    leat_delta_drop_added(&staged->writer, &staged->commit);
+    leat_delta_commit_deinit(&staged->commit);
+    leat_buffer_deinit(&staged->sql);
+    free(staged);
 }

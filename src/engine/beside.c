@@ -1,0 +1,175 @@
+/* Runs beside the steps. The query of a scheduled or full table may take minutes; tables of a freshness of a second go on meanwhile. Since a run
+ * sees files that do not change, at a frontier that was fixed when it began, it does not matter when it is computed: a thread with a DuckDB
+ * instance of its own does that, with what the steps leave of the processors, and the engine commits what it made between two turns. One at a
+ * time. A run that was not committed, after a crash or because it was cancelled, is due again.
+ *
+ * A run that is known to be brief is done at once: it costs less than the instance. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/usage.h"
+#include "engine/internal.h"
+
+#define BRIEF_US INT64_C(20000) /* CPU time */
+
+struct leat_beside {
+    struct leat_engine *engine;
+    struct leat_run *run;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    struct leat_conn *conn; /* guarded: to be interrupted */
+    atomic_bool done;
+};
+
+/* ---- the thread ------------------------------------------------------------------------------------------ */
+
+static void set_conn(struct leat_beside *b, struct leat_conn *conn) {
+    pthread_mutex_lock(&b->lock);
+    b->conn = conn;
+    pthread_mutex_unlock(&b->lock);
+}
+
+static void compute(struct leat_beside *b) {
+    const struct leat_engine *engine = b->engine;
+    char *temp = leat_asprintf("%s/run", engine->scratch_dir); /* instances do not share a folder */
+    const struct leat_duck_options options = {.use = LEAT_DUCK_BATCH,
+                                              .threads = leat_engine_scan_threads(engine),
+                                              .memory_limit_bytes = (uint64_t)leat_setting_int(engine->project, "memory_limit"),
+                                              .temp_dir = temp,
+                                              .time_zone = leat_setting_text(engine->project, "time_zone")};
+    struct leat_duck *duck = NULL;
+    struct leat_conn *conn = NULL;
+    enum leat_status st = leat_duck_open(&options, &duck, &b->run->error);
+    if (st == LEAT_OK) st = leat_conn_open(duck, &conn, &b->run->error);
+    if (st == LEAT_OK) {
+        set_conn(b, conn);
+        leat_run_compute(b->run, conn);
+        set_conn(b, NULL);
+    } else {
+        b->run->status = st;
+    }
+    if (conn) leat_conn_close(conn);
+    if (duck) leat_duck_close(duck);
+    free(temp);
+}
+
+static void *work(void *context) {
+    struct leat_beside *b = context;
+    leat_usage_yield_to_others();
+    compute(b);
+    atomic_store(&b->done, true);
+    leat_wake_fire(&b->engine->mailbox.wake);
+    return NULL;
+}
+
+/* ---- the engine's side ------------------------------------------------------------------------------------ */
+
+static enum leat_status start_thread(struct leat_beside *b, struct leat_error *err) {
+    atomic_store(&b->done, false);
+    if (pthread_create(&b->thread, NULL, work, b) == 0) return LEAT_OK;
+    return leat_fail(err, LEAT_LIMIT, "no more threads can be made");
+}
+
+static void drop(struct leat_engine *engine) {
+    struct leat_beside *b = engine->beside;
+    leat_run_free(b->run);
+    pthread_mutex_destroy(&b->lock);
+    free(b);
+    engine->beside = NULL;
+}
+
+static void end_pass(struct leat_engine *engine) {
+    if (!engine->pass) return;
+    json_decref(engine->pass->frontier);
+    free(engine->pass->bronze_versions);
+    free(engine->pass);
+    engine->pass = NULL;
+}
+
+void leat_beside_cancel(struct leat_engine *engine) {
+    struct leat_beside *b = engine->beside;
+    struct leat_clock *clock = leat_clock_real(); /* for a thread, not for the engine's own time */
+    while (b && !atomic_load(&b->done)) { /* again and again: what is interrupted is the statement under way, if there is one */
+        pthread_mutex_lock(&b->lock);
+        if (b->conn) leat_conn_interrupt(b->conn);
+        pthread_mutex_unlock(&b->lock);
+        clock->sleep_until(clock, clock->monotonic_us(clock) + 2000);
+    }
+    if (b) {
+        pthread_join(b->thread, NULL);
+        leat_log(engine->env, LEAT_LOG_INFO, "table %s: its run was stopped, it begins again", b->run->table->def->name);
+        drop(engine);
+    }
+    end_pass(engine);
+}
+
+bool leat_engine_runs_beside(const struct leat_engine *engine) {
+    return engine->beside != NULL;
+}
+
+static enum leat_status begin_pass(struct leat_engine *engine, struct leat_error *err) {
+    enum leat_status st = leat_engine_flush(engine, false, err);
+    if (st != LEAT_OK) return st;
+    struct leat_buffer frontier = {0};
+    struct leat_runs_pass *pass = leat_alloc(sizeof *pass);
+    leat_frontier_json(engine, NULL, NULL, &frontier);
+    pass->frontier = json_loads(frontier.data, 0, NULL);
+    pass->bronze_versions = leat_alloc((engine->project->source_count + 1) * sizeof *pass->bronze_versions);
+    for (size_t s = 0; s < engine->project->source_count; s++)
+        if (!engine->references[s]) pass->bronze_versions[s] = leat_delta_current(engine->sources[s].bronze)->version;
+    leat_buffer_deinit(&frontier);
+    engine->pass = pass;
+    return LEAT_OK;
+}
+
+/* What runs after it in the same pass reads what it made. */
+static void ran(struct leat_engine *engine, const struct leat_gtable *table) {
+    json_object_set_new(json_object_get(engine->pass->frontier, "tables"), table->def->name, json_integer(leat_delta_current(table->delta)->version));
+}
+
+static enum leat_status finish(struct leat_engine *engine, struct leat_error *err) {
+    struct leat_beside *b = engine->beside;
+    bool again;
+    pthread_join(b->thread, NULL);
+    enum leat_status st = leat_run_end(b->run, &again, err);
+    if (st == LEAT_OK && again) return start_thread(b, err);
+    ran(engine, b->run->table);
+    drop(engine);
+    return st;
+}
+
+static enum leat_status start(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
+    struct leat_run *run;
+    if (table->runs && table->last_cpu_us < BRIEF_US && !table->failures) {
+        enum leat_status st = leat_batch_run(engine, table, engine->pass, err);
+        ran(engine, table);
+        return st;
+    }
+    enum leat_status st = leat_run_begin(engine, table, engine->pass, &run, err);
+    if (st != LEAT_OK) return st;
+    struct leat_beside *b = leat_alloc(sizeof *b);
+    *b = (struct leat_beside){.engine = engine, .run = run};
+    run->beside = true;
+    pthread_mutex_init(&b->lock, NULL);
+    engine->beside = b;
+    if ((st = start_thread(b, err)) != LEAT_OK) drop(engine);
+    return st;
+}
+
+enum leat_status leat_engine_batch_beside(struct leat_engine *engine, struct leat_error *err) {
+    const struct leat_project *project = engine->project;
+    enum leat_status st;
+    if (engine->beside && !atomic_load(&engine->beside->done)) return LEAT_OK;
+    if (engine->beside && (st = finish(engine, err)) != LEAT_OK) return st;
+    for (size_t i = engine->pass ? engine->pass->next : 0; i < project->order_count && !engine->beside; i++) {
+        if (project->order[i].kind != LEAT_OBJECT_TABLE) continue;
+        struct leat_gtable *table = &engine->tables[project->order[i].index];
+        if (!table->batch || table->suspended || leat_batch_next_due(engine, table) > leat_engine_now(engine)) continue;
+        if (!engine->pass && (st = begin_pass(engine, err)) != LEAT_OK) return st;
+        engine->pass->next = i + 1;
+        if ((st = start(engine, table, err)) != LEAT_OK) return st;
+    }
+    if (!engine->beside) end_pass(engine);
+    return LEAT_OK;
+}
