@@ -14,7 +14,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 
 import duckdb
 
@@ -650,10 +652,77 @@ def postgres():
     figure("postgres_snapshot_rows_per_s", rows / sorted(ours)[1], "rows/s", "higher", "psql copy", "PostgreSQL", rows / sorted(theirs)[1])
 
 
+class Freshness(threading.Thread):
+    """Appends lines of new orders at a rate and hears of each by Server-Sent Events: how long each took, in milliseconds."""
+
+    def __init__(self, port, target, per_second):
+        super().__init__(daemon=True)
+        self.target, self.per_second, self.sent, self.took_ms, self.stop = target, per_second, {}, [], False
+        self.stream = socket.create_connection(("127.0.0.1", port))
+        self.stream.sendall(b"GET /v1/tables/order_status/changes HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def run(self):
+        order, started = 1 << 40, time.monotonic()
+        with open(self.target, "ab", buffering=0) as out:
+            while not self.stop:
+                lines = []
+                for _ in range(self.per_second // 20):
+                    order += 1
+                    lines.append(f'{{"event_id":"n{order}","order_id":{order},"customer_id":1,"product_id":1,"quantity":1,"amount":5,"status":"paid",'
+                                 f'"event_time":"2026-02-01T00:00:00"}}\n')
+                    self.sent[order] = time.monotonic()
+                out.write("".join(lines).encode())
+                time.sleep(max(0, started + (order - (1 << 40)) / self.per_second - time.monotonic()))
+
+    def listen(self):
+        for line in self.stream.makefile("rb"):
+            if line.startswith(b'data: {"order_id":'):
+                begun = self.sent.get(int(line[18:line.index(b",")]))
+                if begun:
+                    self.took_ms.append(((time.monotonic() - begun) * 1000, begun))
+
+
+def nightly_beside():
+    rows = args.nightly_rows
+    data = generate(rows, 50000)
+    project = fresh("nightly_beside")
+    os.makedirs(project + "/in")
+    shutil.copy(HERE + "/projects/nightly_beside/project.sql", project)
+    shutil.copy(data + "/products.csv", project + "/in/products.csv")
+    os.link(data + "/order_events.ndjson", project + "/in/order_events-0.ndjson")
+    leat("run", "--once", "--project", project)
+    child = subprocess.Popen([args.leat, "run", "--listen", "127.0.0.1:0", "--project", project], stderr=subprocess.PIPE, text=True)
+    for line in child.stderr:
+        if "listens at" in line:
+            break
+    port = int(line.rsplit(":", 1)[1].split()[0])
+    threading.Thread(target=child.stderr.read, daemon=True).start()
+    freshness = Freshness(port, project + "/in/order_events-1.ndjson", 1000)
+    freshness.start()
+    time.sleep(args.nightly_s)
+    freshness.stop = True
+    time.sleep(3)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/status") as answer:
+        runs = [run for run in json.load(answer)["history"] if run["table"] == "silver_orders"]
+    child.send_signal(signal.SIGTERM)
+    cpu, peak, _ = usage_of(child.pid)
+    child.returncode = 0
+    took = sorted(ms for ms, _ in freshness.took_ms)
+    missing = len(freshness.sent) - len(took)
+    if missing:
+        problems.append(f"nightly_beside: {missing} orders never came")
+    within = sum(ms <= 1000 for ms in took) / max(1, len(freshness.sent))
+    print(f"  {rows} rows, {len(runs)} runs of silver_orders of {', '.join('%.0f s' % ((r['end'] - r['start']) / 1e6) for r in runs)}; 1,000 events/s beside them; "
+          f"peak {peak:.0f} MB; order_status: median {took[len(took) // 2]:.0f} ms, largest {took[-1]:.0f} ms")
+    figure("nightly_beside_attained_percent", 100 * within, "% within 1 s", "higher")
+    figure("nightly_beside_fresh_ms_p99", took[len(took) * 99 // 100], "ms", "lower")
+
+
 BENCHES = dict(stream=stream_over_batch, aggregate=aggregate_per_core, nightly=nightly, restart=restart, steps=many_steps,
                rates=stream_cpu_percent, idle=idle, cost=cost_of_freshness, kafka=kafka,
                readable=http_post_to_readable, verdict=http_verdict, acked=http_acked, ingest=http_ingest, reads=http_point_reads, slow=http_slow_clients)
-BENCHES.update(cassandra=cassandra, postgres=postgres)
+BENCHES.update(cassandra=cassandra, postgres=postgres, nightly_beside=nightly_beside)
 
 
 if __name__ == "__main__":
@@ -662,6 +731,8 @@ if __name__ == "__main__":
     parser.add_argument("--out", default="build/bench.json")
     parser.add_argument("--work", default="build/bench")
     parser.add_argument("--events", type=int, default=5000000)
+    parser.add_argument("--nightly-rows", type=int, default=20000000)
+    parser.add_argument("--nightly-s", type=int, default=90)
     parser.add_argument("--idle-s", type=int, default=60)
     parser.add_argument("--only", default="")
     args = parser.parse_args()

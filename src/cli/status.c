@@ -85,6 +85,7 @@ static void print_table(struct leat_cli *cli, const json_t *t) {
     } else {
         printf("recomputed%s", json_is_null(json_object_get(t, "last_run_us")) ? ", never run yet" : "");
         put_time(cli, json_object_get(t, "last_run_us"), "last");
+        if (json_object_get(t, "running_since_us")) put_time(cli, json_object_get(t, "running_since_us"), "running since");
         put_time(cli, json_object_get(t, "next_run_us"), "next");
     }
     puts(json_is_true(json_object_get(t, "suspended")) ? ", suspended" : "");

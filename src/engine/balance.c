@@ -1,6 +1,6 @@
-/* The row balance (promise 2) of scheduled and full tables: of the records that bronze held at the run's frontier, those that the
- * run read and those that are dead letters. It stands in the frontier of the run's own commit, so that it is as atomic as the run;
- * late records do not exist there. Continuous tables count theirs step by step (step.c). */
+/* The row balance (promise 2) of scheduled and full tables: of the records that bronze held at the run's frontier,
+ * those that the run read and those that are dead letters. It stands in the frontier of the run's own commit, so that
+ * it is as atomic as the run; late records do not exist there. Continuous tables count theirs step by step (step.c). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +12,8 @@ json_t *leat_balance_json(const struct leat_engine *engine, const struct leat_ba
         const struct leat_balance *b = &balance[s];
         if (!b->in) continue;
         json_object_set_new(json, engine->project->sources[s].name,
-                            json_pack("[I,I,I,I]", (json_int_t)b->in, (json_int_t)b->admitted, (json_int_t)b->late, (json_int_t)b->dead));
+                            json_pack("[I,I,I,I]", (json_int_t)b->in, (json_int_t)b->admitted, (json_int_t)b->late,
+                                      (json_int_t)b->dead));
     }
     return json;
 }
@@ -20,10 +21,9 @@ json_t *leat_balance_json(const struct leat_engine *engine, const struct leat_ba
 void leat_balance_load(const struct leat_engine *engine, const json_t *json, struct leat_balance *out) {
     for (size_t s = 0; s < engine->project->source_count; s++) {
         const json_t *b = json_object_get(json, engine->project->sources[s].name);
-        out[s] = (struct leat_balance){(uint64_t)json_integer_value(json_array_get(b, 0)),
-                                       (uint64_t)json_integer_value(json_array_get(b, 1)),
-                                       (uint64_t)json_integer_value(json_array_get(b, 2)),
-                                       (uint64_t)json_integer_value(json_array_get(b, 3))};
+        out[s] = (struct leat_balance){
+            (uint64_t)json_integer_value(json_array_get(b, 0)), (uint64_t)json_integer_value(json_array_get(b, 1)),
+            (uint64_t)json_integer_value(json_array_get(b, 2)), (uint64_t)json_integer_value(json_array_get(b, 3))};
     }
 }
 
@@ -32,8 +32,8 @@ void leat_balance_load_frontier(const struct leat_engine *engine, struct leat_gt
     json_t *frontier = text ? json_loads(text, 0, NULL) : NULL;
     leat_balance_load(engine, json_object_get(frontier, "balance"), table->balance);
     for (size_t i = 0; i < table->def->constraint_count; i++)
-        table->violating[i] =
-            json_integer_value(json_object_get(json_object_get(frontier, "violations"), table->def->constraints[i].name));
+        table->violating[i] = json_integer_value(
+            json_object_get(json_object_get(frontier, "violations"), table->def->constraints[i].name));
     json_decref(frontier);
 }
 
@@ -43,13 +43,16 @@ static void add_query(struct leat_balance_plan *plan, size_t source, bool dead, 
     *sql = (struct leat_buffer){0};
 }
 
-/* What the run's view of the source holds. Without dead letters of the table that is all of bronze, and bronze says how much. */
-static void plan_admitted(const struct leat_gtable *table, const struct leat_src *src, const struct leat_runs_pass *pass, struct leat_balance_plan *plan) {
+/* What the run's view of the source holds. Without dead letters of the table that is all of bronze, and bronze says how
+ * much. */
+static void plan_admitted(const struct leat_gtable *table, const struct leat_src *src,
+                          const struct leat_runs_pass *pass, struct leat_balance_plan *plan) {
     struct leat_buffer sql = {0};
     const struct leat_delta_snapshot *bronze = leat_delta_current(src->bronze);
     bool as_now = !pass || pass->bronze_versions[src->index] == bronze->version;
     if (as_now && leat_delta_current(table->dead.delta)->file_count == 0) {
-        for (size_t i = 0; i < bronze->file_count; i++) plan->balance[src->index].admitted += (uint64_t)bronze->files[i].row_count;
+        for (size_t i = 0; i < bronze->file_count; i++)
+            plan->balance[src->index].admitted += (uint64_t)bronze->files[i].row_count;
         return;
     }
     leat_put(&sql, "SELECT count(*) FROM ");
@@ -58,8 +61,8 @@ static void plan_admitted(const struct leat_gtable *table, const struct leat_src
 }
 
 /* Undecodable records below the frontier, and those on which the table's expressions fail. */
-static void plan_dead(const struct leat_engine *engine, const struct leat_gtable *table, const struct leat_src *src, const struct leat_cursors *upto,
-                      struct leat_balance_plan *plan) {
+static void plan_dead(const struct leat_engine *engine, const struct leat_gtable *table, const struct leat_src *src,
+                      const struct leat_cursors *upto, struct leat_balance_plan *plan) {
     struct leat_buffer sql = {0}, below = {0};
     leat_bronze_put_below(upto, &below);
     if (leat_delta_current(src->dead)->file_count) {
@@ -83,16 +86,20 @@ static void plan_dead(const struct leat_engine *engine, const struct leat_gtable
     leat_buffer_deinit(&below);
 }
 
-void leat_balance_plan(const struct leat_engine *engine, const struct leat_gtable *table, const struct leat_runs_pass *pass, struct leat_balance_plan *plan) {
-    *plan = (struct leat_balance_plan){.balance = leat_alloc((engine->project->source_count + 1) * sizeof *plan->balance)};
+void leat_balance_plan(const struct leat_engine *engine, const struct leat_gtable *table,
+                       const struct leat_runs_pass *pass, struct leat_balance_plan *plan) {
+    *plan =
+        (struct leat_balance_plan){.balance = leat_alloc((engine->project->source_count + 1) * sizeof *plan->balance)};
     for (size_t i = 0; i < table->plan->input_count; i++) {
         int kind = table->plan->inputs[i] >> 24, index = table->plan->inputs[i] & 0xffffff;
         if (kind != LEAT_OBJECT_SOURCE || engine->references[index]) continue;
         const struct leat_src *src = &engine->sources[index];
         struct leat_cursors then = {0};
-        if (pass) leat_cursors_parse(&then, json_object_get(json_object_get(pass->frontier, "offsets"), src->def->name));
+        if (pass)
+            leat_cursors_parse(&then, json_object_get(json_object_get(pass->frontier, "offsets"), src->def->name));
         const struct leat_cursors *upto = pass ? &then : &src->bronzed;
-        for (size_t p = 0; p < upto->count; p++) plan->balance[index].in += upto->items[p].next;
+        for (size_t p = 0; p < upto->count; p++)
+            plan->balance[index].in += upto->items[p].next;
         plan_admitted(table, src, pass, plan);
         plan_dead(engine, table, src, upto, plan);
         leat_cursors_free(&then);
@@ -111,7 +118,8 @@ enum leat_status leat_balance_count(struct leat_balance_plan *plan, struct leat_
 }
 
 void leat_balance_plan_deinit(struct leat_balance_plan *plan) {
-    for (size_t i = 0; i < plan->query_count; i++) free(plan->queries[i].sql);
+    for (size_t i = 0; i < plan->query_count; i++)
+        free(plan->queries[i].sql);
     free(plan->queries);
     free(plan->balance);
     *plan = (struct leat_balance_plan){0};

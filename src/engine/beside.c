@@ -1,7 +1,8 @@
-/* Runs beside the steps. The query of a scheduled or full table may take minutes; tables of a freshness of a second go on meanwhile. Since a run
- * sees files that do not change, at a frontier that was fixed when it began, it does not matter when it is computed: a thread with a DuckDB
- * instance of its own does that, with what the steps leave of the processors, and the engine commits what it made between two turns. One at a
- * time. A run that was not committed, after a crash or because it was cancelled, is due again.
+/* Runs beside the steps. The query of a scheduled or full table may take minutes; tables of a freshness of a second go
+ * on meanwhile. Since a run sees files that do not change, at a frontier that was fixed when it began, it does not
+ * matter when it is computed: a thread with a DuckDB instance of its own does that, with what the steps leave of the
+ * processors, and the engine commits what it made between two turns. One at a time. A run that was not committed, after
+ * a crash or because it was cancelled, is due again.
  *
  * A run that is known to be brief is done at once: it costs less than the instance. */
 #include <pthread.h>
@@ -35,7 +36,8 @@ static void compute(struct leat_beside *b) {
     char *temp = leat_asprintf("%s/run", engine->scratch_dir); /* instances do not share a folder */
     const struct leat_duck_options options = {.use = LEAT_DUCK_BATCH,
                                               .threads = leat_engine_scan_threads(engine),
-                                              .memory_limit_bytes = (uint64_t)leat_setting_int(engine->project, "memory_limit"),
+                                              .memory_limit_bytes =
+                                                  (uint64_t)leat_setting_int(engine->project, "memory_limit"),
                                               .temp_dir = temp,
                                               .time_zone = leat_setting_text(engine->project, "time_zone")};
     struct leat_duck *duck = NULL;
@@ -90,7 +92,8 @@ static void end_pass(struct leat_engine *engine) {
 void leat_beside_cancel(struct leat_engine *engine) {
     struct leat_beside *b = engine->beside;
     struct leat_clock *clock = leat_clock_real(); /* for a thread, not for the engine's own time */
-    while (b && !atomic_load(&b->done)) { /* again and again: what is interrupted is the statement under way, if there is one */
+    while (b && !atomic_load(
+                    &b->done)) { /* again and again: what is interrupted is the statement under way, if there is one */
         pthread_mutex_lock(&b->lock);
         if (b->conn) leat_conn_interrupt(b->conn);
         pthread_mutex_unlock(&b->lock);
@@ -98,10 +101,15 @@ void leat_beside_cancel(struct leat_engine *engine) {
     }
     if (b) {
         pthread_join(b->thread, NULL);
-        leat_log(engine->env, LEAT_LOG_INFO, "table %s: its run was stopped, it begins again", b->run->table->def->name);
+        leat_log(engine->env, LEAT_LOG_INFO, "table %s: its run was stopped, it begins again",
+                 b->run->table->def->name);
         drop(engine);
     }
     end_pass(engine);
+}
+
+const struct leat_run *leat_beside_run(const struct leat_engine *engine) {
+    return engine->beside ? engine->beside->run : NULL;
 }
 
 bool leat_engine_runs_beside(const struct leat_engine *engine) {
@@ -125,7 +133,8 @@ static enum leat_status begin_pass(struct leat_engine *engine, struct leat_error
 
 /* What runs after it in the same pass reads what it made. */
 static void ran(struct leat_engine *engine, const struct leat_gtable *table) {
-    json_object_set_new(json_object_get(engine->pass->frontier, "tables"), table->def->name, json_integer(leat_delta_current(table->delta)->version));
+    json_object_set_new(json_object_get(engine->pass->frontier, "tables"), table->def->name,
+                        json_integer(leat_delta_current(table->delta)->version));
 }
 
 static enum leat_status finish(struct leat_engine *engine, struct leat_error *err) {
@@ -133,7 +142,7 @@ static enum leat_status finish(struct leat_engine *engine, struct leat_error *er
     bool again;
     pthread_join(b->thread, NULL);
     enum leat_status st = leat_run_end(b->run, &again, err);
-    if (st == LEAT_OK && again) return start_thread(b, err);
+    if (st == LEAT_OK && again && (st = start_thread(b, err)) == LEAT_OK) return LEAT_OK;
     ran(engine, b->run->table);
     drop(engine);
     return st;

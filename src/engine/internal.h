@@ -619,6 +619,7 @@ void leat_run_free(struct leat_run *);
 int64_t leat_batch_next_due(struct leat_engine *, struct leat_gtable *);
 
 /* beside.c: leat_engine_batch_beside */
+const struct leat_run *leat_beside_run(const struct leat_engine *); /* under way; NULL: none */
 void leat_beside_cancel(struct leat_engine *); /* a run under way is stopped, and due again */
 
 /* open.c */

@@ -99,6 +99,8 @@ static json_t *table_json(struct leat_engine *engine, struct leat_gtable *table)
         json_object_set_new(json, "failures", json_integer(table->failures));
         json_object_set_new(json, "last_run_us", time_or_null(table->last_run_us));
         json_object_set_new(json, "next_run_us", time_or_null(due));
+        const struct leat_run *run = leat_beside_run(engine);
+        if (run && run->table == table) json_object_set_new(json, "running_since_us", json_integer(run->start_us));
         json_object_set_new(json, "last_cpu_us", json_integer(table->last_cpu_us));
         if (table->def->cron) json_object_set_new(json, "schedule", json_string(table->def->cron));
         if (table->last_error) json_object_set_new(json, "error", json_string(table->last_error));

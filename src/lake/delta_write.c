@@ -180,13 +180,15 @@ struct leat_delta_staged *leat_delta_stage(struct leat_delta *d, const char *sel
     return staged;
 }
 
-enum leat_status leat_delta_stage_run(struct leat_delta_staged *staged, struct leat_conn *conn, struct leat_error *err) {
+enum leat_status leat_delta_stage_run(struct leat_delta_staged *staged, struct leat_conn *conn,
+                                      struct leat_error *err) {
     staged->writer.conn = conn;
     return leat_delta_write_data(&staged->writer, staged->sql.data, true, &staged->commit, NULL, err);
 }
 
-enum leat_status leat_delta_overwrite_staged(struct leat_delta *d, struct leat_delta_staged *staged, const struct leat_delta_commit_info *info,
-                                             bool *done, struct leat_error *err) {
+enum leat_status leat_delta_overwrite_staged(struct leat_delta *d, struct leat_delta_staged *staged,
+                                             const struct leat_delta_commit_info *info, bool *done,
+                                             struct leat_error *err) {
     bool past = false;
     if (done) *done = false;
     enum leat_status status = leat_delta_begin(d, info, &past, err);

@@ -1,5 +1,6 @@
-/* Runs beside the steps: tables of a freshness go on while the query of a scheduled table is computed; it sees the frontier at which it began;
- * it is stopped and begun again; rows that fail are looked for; what runs after it sees the same frontier. */
+/* Runs beside the steps: tables of a freshness go on while the query of a scheduled table is computed; it sees the
+ * frontier at which it began; it is stopped and begun again; rows that fail are looked for; what runs after it sees the
+ * same frontier. */
 #include <pthread.h>
 
 #include "engine_world.h"
@@ -24,7 +25,8 @@ static enum leat_status adopt(struct leat_io *io, const char *scratch, const cha
         pthread_mutex_lock(&gate.lock);
         gate.waiting++;
         pthread_cond_broadcast(&gate.changed);
-        while (gate.closed) pthread_cond_wait(&gate.changed, &gate.lock);
+        while (gate.closed)
+            pthread_cond_wait(&gate.changed, &gate.lock);
         gate.waiting--;
         gate.passed++;
         pthread_mutex_unlock(&gate.lock);
@@ -41,15 +43,18 @@ static void set_gate(bool closed) {
 
 static void wait_at_gate(void) {
     pthread_mutex_lock(&gate.lock);
-    while (!gate.waiting) pthread_cond_wait(&gate.changed, &gate.lock);
+    while (!gate.waiting)
+        pthread_cond_wait(&gate.changed, &gate.lock);
     pthread_mutex_unlock(&gate.lock);
 }
 
 static const char tables[] =
-    "CREATE MATERIALIZED TABLE now_t (PRIMARY KEY (k)) FRESHNESS = INTERVAL '1' SECOND AS SELECT k, sum(v)::BIGINT AS v FROM events GROUP BY k;\n"
+    "CREATE MATERIALIZED TABLE now_t (PRIMARY KEY (k)) FRESHNESS = INTERVAL '1' SECOND AS SELECT k, sum(v)::BIGINT AS "
+    "v FROM events GROUP BY k;\n"
     "CREATE MATERIALIZED TABLE silver (PRIMARY KEY (id)) SCHEDULE CRON '0 2 * * *' AS SELECT id, k, v FROM events;\n"
     "CREATE MATERIALIZED TABLE gold (PRIMARY KEY (k)) SCHEDULE CRON '0 2 * * *' AS\n"
-    "SELECT s.k, count(*) AS n, max(e.n) AS records FROM silver s, (SELECT count(*) AS n FROM events) e GROUP BY s.k;\n";
+    "SELECT s.k, count(*) AS n, max(e.n) AS records FROM silver s, (SELECT count(*) AS n FROM events) e GROUP BY "
+    "s.k;\n";
 
 static void world(struct world *w, const char *more) {
     pthread_mutex_init(&gate.lock, NULL);
@@ -94,7 +99,10 @@ static void steps_go_on(void **state) {
     (void)state;
     struct world w;
     world(&w, "");
-    put(&w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01T00:00:00\"}\n{\"id\":\"b\",\"k\":2,\"v\":1,\"ts\":\"2026-01-01T00:00:00\"}\n", "a");
+    put(&w, "in/events.ndjson",
+        "{\"id\":\"a\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01T00:00:00\"}\n{\"id\":\"b\",\"k\":2,\"v\":1,\"ts\":\"2026-"
+        "01-01T00:00:00\"}\n",
+        "a");
     turn(&w);
     set_gate(true);
     night(&w);
@@ -116,8 +124,9 @@ static void steps_go_on(void **state) {
     set_gate(false);
     finish(&w);
     assert_int_equal(gate.passed, 2);
-    expect_text(&w, "SELECT count(*) FROM silver", "2");                                    /* as of its begin */
-    expect_text(&w, "SELECT string_agg(k || ' ' || n || ' ' || records, ',' ORDER BY k) FROM gold", "1 1 2,2 1 2"); /* of the same pass */
+    expect_text(&w, "SELECT count(*) FROM silver", "2"); /* as of its begin */
+    expect_text(&w, "SELECT string_agg(k || ' ' || n || ' ' || records, ',' ORDER BY k) FROM gold",
+                "1 1 2,2 1 2"); /* of the same pass */
     expect_equal(&w);
     night(&w);
     finish(&w);
@@ -156,8 +165,12 @@ static void a_run_cut_short_begins_again(void **state) {
 static void failing_rows_are_found_beside(void **state) {
     (void)state;
     struct world w;
-    world(&w, "CREATE MATERIALIZED TABLE inverse (PRIMARY KEY (id)) SCHEDULE CRON '0 2 * * *' AS SELECT id, (id::INTEGER) AS number FROM events;\n");
-    put(&w, "in/events.ndjson", "{\"id\":\"1\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01T00:00:00\"}\n{\"id\":\"x\",\"k\":2,\"v\":1,\"ts\":\"2026-01-01T00:00:00\"}\n", "a");
+    world(&w, "CREATE MATERIALIZED TABLE inverse (PRIMARY KEY (id)) SCHEDULE CRON '0 2 * * *' AS SELECT id, "
+              "(id::INTEGER) AS number FROM events;\n");
+    put(&w, "in/events.ndjson",
+        "{\"id\":\"1\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01T00:00:00\"}\n{\"id\":\"x\",\"k\":2,\"v\":1,\"ts\":\"2026-"
+        "01-01T00:00:00\"}\n",
+        "a");
     turn(&w);
     night(&w);
     finish(&w);

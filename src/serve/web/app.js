@@ -37,7 +37,7 @@ function alertList(list, limit = 50) {
   return h("ul", { class: "alerts" }, list.slice(0, limit).map((a) => h("li", { class: a.state }, h("a", { href: a.href }, a.name), ` ${a.text}`)));
 }
 function freshness(t) {
-  if (!isContinuous(t)) return t.last_run_us ? `as of ${ago(t.last_run_us, model.now())}` : "never run";
+  if (!isContinuous(t)) return t.last_run_us ? `as of ${ago(t.last_run_us, model.now())}${t.running_since_us ? ", running" : ""}` : t.running_since_us ? "running" : "never run";
   const wait = lag(t);
   return wait > t.freshness_us ? `${span(wait)} behind` : "up to date";
 }
@@ -165,7 +165,7 @@ function tableView(name) {
       g && ["Old right now", span(lag(t))], g && ["Kept as fresh as asked", g.steps ? `${share(g.met, g.steps)} of ${plural(g.steps, "step").replace(/^\d+/, count)} since the start` : "no step yet"],
       g && holder && ["Event time has come to", Object.keys(g.watermarks).length ? `${utc(Math.min(...Object.values(g.watermarks)))} (watermark)` : "not known yet"],
       g && holder && ["Held back by", `source ${holder.source}${holder.partition === undefined ? "" : `, partition ${holder.partition}`}`],
-      !g && ["Last run", t.last_run_us ? `${time(t.last_run_us)} (${ago(t.last_run_us, now)}), ${span(t.last_cpu_us)} of CPU` : "never"], !g && t.next_run_us && ["Next run", `${time(t.next_run_us)} (${ago(t.next_run_us, now)})`],
+      !g && ["Last run", t.last_run_us ? `${time(t.last_run_us)} (${ago(t.last_run_us, now)}), ${span(t.last_cpu_us)} of CPU` : "never"], t.running_since_us && ["Running", `since ${time(t.running_since_us)}`], !g && t.next_run_us && ["Next run", `${time(t.next_run_us)} (${ago(t.next_run_us, now)})`],
       ["Provisional or final", t.final ? "rows of windows that event time has passed are final; a restatement may still correct them" : g ? "follows its input: every row is as of the last step" : "final until the next run"],
       t.withheld ? ["Withheld", `${plural(t.withheld, "row")} whose value cannot be computed`] : null, t.restated ? ["Restated", `${plural(t.restated, "late record")} admitted, last ${ago(t.restated_us, now)}`] : null,
       ...Object.entries(t.violations ?? {}).map(([c, n]) => [`Constraint ${c}`, n ? `${plural(n, "row")} violate it` : "nothing violates it"]),
