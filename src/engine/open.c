@@ -147,8 +147,8 @@ enum leat_status leat_engine_open_project(struct leat_engine *engine, struct lea
     engine->project = project;
     leat_sinks_resolve(project, diags);
     if (leat_diagnostics_errors(diags)) return leat_fail(err, LEAT_INVALID, "the project has errors");
-    /* Every query and zone, with places; costs an instance of its own, so only where that is the question. */
-    if (options->compile_only && (st = leat_project_check_queries(project, diags, err)) != LEAT_OK) return st;
+    /* Every query and zone, with places; costs an instance of its own, where none is shared, so only where that is the question. */
+    if (options->compile_only && (st = leat_project_check_queries(project, options->shared_plan, diags, err)) != LEAT_OK) return st;
     if (leat_diagnostics_errors(diags)) return leat_fail(err, LEAT_INVALID, "the project has errors");
     if (options->adjust) options->adjust(options->adjust_context, project);
     size_t n = project->source_count + 1;
@@ -160,7 +160,7 @@ enum leat_status leat_engine_open_project(struct leat_engine *engine, struct lea
     if ((st = open_duck(engine, options, err)) != LEAT_OK) return st;
     if ((st = leat_groups_build(engine, options->compile_only ? diags : NULL, err)) != LEAT_OK) {
         struct leat_error other;
-        if (st == LEAT_SQL && !options->compile_only && leat_project_check_queries(project, diags, &other) != LEAT_OK) *err = other;
+        if (st == LEAT_SQL && !options->compile_only && leat_project_check_queries(project, options->shared_plan, diags, &other) != LEAT_OK) *err = other;
         return st;
     }
     if ((st = check_sinks(engine, diags, err)) != LEAT_OK) return st;

@@ -1,5 +1,5 @@
 /* Every query of a project against DuckDB's binder: columns, functions, types, keys, constraints; each finding with its place.
- * Objects are declared in order in an instance of its own; what reads an object that failed is left out, for it could only
+ * Objects are declared in order on a connection of their own; what reads an object that failed is left out, for it could only
  * repeat the failure. */
 #include "project/project.h"
 #include "sql/duck.h"
@@ -180,7 +180,7 @@ static enum leat_status declare(struct checker *c, const char *name, const char 
         nested |= schema->fields[i].type.kind == LEAT_NESTED;
     if (!nested)
         return leat_conn_input(c->conn, name, schema, true, err);
-    leat_put(&view, "CREATE VIEW ");
+    leat_put(&view, "CREATE TEMP VIEW ");
     leat_put_sql_name(&view, name);
     leat_putf(&view, " AS %s", sql);
     enum leat_status status = leat_conn_exec(c->conn, view.data, err);
@@ -250,14 +250,14 @@ static void check_check(struct checker *c, const struct leat_check_def *check) {
     leat_schema_deinit(&table);
 }
 
-enum leat_status leat_project_check_queries(const struct leat_project *project, struct leat_diagnostics *diags, struct leat_error *err) {
+enum leat_status leat_project_check_queries(const struct leat_project *project, struct leat_duck *shared, struct leat_diagnostics *diags, struct leat_error *err) {
     struct leat_duck_options options = {.use = LEAT_DUCK_PLAN, .threads = 1};
-    struct leat_duck *duck = NULL;
+    struct leat_duck *duck = shared;
     struct checker c = {.project = project, .diags = diags};
     c.good[LEAT_OBJECT_SOURCE] = leat_alloc(project->source_count + 1);
     c.good[LEAT_OBJECT_VIEW] = leat_alloc(project->view_count + 1);
     c.good[LEAT_OBJECT_TABLE] = leat_alloc(project->table_count + 1);
-    enum leat_status status = leat_duck_open(&options, &duck, err);
+    enum leat_status status = shared ? LEAT_OK : leat_duck_open(&options, &duck, err);
     if (status == LEAT_OK)
         status = leat_conn_open(duck, &c.conn, err);
     if (status == LEAT_OK)
@@ -271,7 +271,8 @@ enum leat_status leat_project_check_queries(const struct leat_project *project, 
     for (size_t i = 0; i < project->check_count && status == LEAT_OK; i++)
         check_check(&c, &project->checks[i]);
     leat_conn_close(c.conn);
-    leat_duck_close(duck);
+    if (!shared)
+        leat_duck_close(duck);
     for (size_t i = 0; i < 3; i++)
         free(c.good[i]);
     leat_diagnostics_sort(diags);

@@ -157,10 +157,11 @@ const char *leat_setting_text(const struct leat_project *, const char *name);
 int64_t leat_setting_int(const struct leat_project *, const char *name);
 bool leat_setting_time_of_day(const char *text, int *minute); /* '03:00': 180; 'never': -1; false: neither */
 
-/* Checks every query by DuckDB's binder, in an instance of its own: unknown columns and functions, types, doubled names, primary
+/* Checks every query by DuckDB's binder, in `shared`, which plans (NULL: an instance of its own): unknown columns and functions, types, doubled names, primary
  * keys, constraints, and time zones (leat_project_check_zones). For a project without errors so far. Findings, with places and
  * nearest spellings, go to diags; errors: what is not the project's fault. */
-enum leat_status leat_project_check_queries(const struct leat_project *, struct leat_diagnostics *diags, struct leat_error *) LEAT_MUST;
+struct leat_duck;
+enum leat_status leat_project_check_queries(const struct leat_project *, struct leat_duck *shared, struct leat_diagnostics *diags, struct leat_error *) LEAT_MUST;
 struct leat_conn;
 /* Checks what only DuckDB knows: that the time zones of schedules and of the project exist. Findings go to diags. */
 enum leat_status leat_project_check_zones(const struct leat_project *, struct leat_conn *, struct leat_diagnostics *diags, struct leat_error *) LEAT_MUST;

@@ -145,7 +145,7 @@ static bool run_case(const char *name, bool update) {
     if (leat_project_load(&env, dir, &project, &diags, &err) != LEAT_OK)
         fail_msg("%s: %s", name, err.text);
     leat_sinks_resolve(project, &diags);
-    if (leat_diagnostics_errors(&diags) == 0 && leat_project_check_queries(project, &diags, &err) != LEAT_OK)
+    if (leat_diagnostics_errors(&diags) == 0 && leat_project_check_queries(project, NULL, &diags, &err) != LEAT_OK)
         fail_msg("%s: %s", name, err.text);
     if (leat_diagnostics_errors(&diags) == 0) {
         leat_diagnostics_deinit(&diags);
