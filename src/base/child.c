@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
@@ -87,6 +89,83 @@ enum leat_status leat_child_stop(pid_t pid, int *exit_code, struct leat_error *e
         if (errno != EINTR) return leat_fail_errno(err, "wait for", "a program");
     *exit_code = exit_code_of(status);
     return LEAT_OK;
+}
+
+enum leat_status leat_child_open(char *const argv[], struct leat_child_pipe *out, struct leat_error *err) {
+    int to[2], from[2];
+    posix_spawn_file_actions_t actions;
+    *out = (struct leat_child_pipe){0};
+    if (pipe2(to, O_CLOEXEC) != 0) return leat_fail_errno(err, "pipe", argv[0]);
+    if (pipe2(from, O_CLOEXEC) != 0) {
+        close(to[0]);
+        close(to[1]);
+        return leat_fail_errno(err, "pipe", argv[0]);
+    }
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, to[0], 0);
+    posix_spawn_file_actions_adddup2(&actions, from[1], 1);
+    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+    int failed = posix_spawn(&out->pid, argv[0], &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    close(to[0]);
+    close(from[1]);
+    out->to = to[1];
+    out->from = from[0];
+    if (!failed) return LEAT_OK;
+    close(out->to);
+    close(out->from);
+    *out = (struct leat_child_pipe){0};
+    return leat_fail(err, LEAT_IO, "starting %s: %s", argv[0], strerror(failed));
+}
+
+static enum leat_status child_failed(struct leat_error *err, const char *what) {
+    leat_fail(err, LEAT_IO, "%s", what);
+    if (err) err->retriable = true;
+    return LEAT_IO;
+}
+
+static enum leat_status wait_for(int fd, short events, int64_t timeout_us, struct leat_error *err) {
+    struct pollfd waiting = {.fd = fd, .events = events};
+    int64_t ms = (timeout_us + 999) / 1000;
+    int ready;
+    while ((ready = poll(&waiting, 1, ms > INT32_MAX ? INT32_MAX : (int)ms)) < 0 && errno == EINTR) {} /* a signal begins the time anew */
+    return ready > 0 ? LEAT_OK : child_failed(err, "nothing is said within the time allowed");
+}
+
+enum leat_status leat_child_write(struct leat_child_pipe *child, const void *bytes, size_t n, int64_t timeout_us, struct leat_error *err) {
+    for (const char *at = bytes, *end = at + n; at < end;) {
+        enum leat_status st = wait_for(child->to, POLLOUT, timeout_us, err);
+        if (st != LEAT_OK) return st;
+        ssize_t put = write(child->to, at, (size_t)(end - at) < PIPE_BUF ? (size_t)(end - at) : PIPE_BUF); /* does not block */
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return child_failed(err, "the program has ended");
+        at += put;
+    }
+    return LEAT_OK;
+}
+
+enum leat_status leat_child_read(struct leat_child_pipe *child, void *out, size_t want, size_t *got, int64_t timeout_us, struct leat_error *err) {
+    *got = 0;
+    enum leat_status st = wait_for(child->from, POLLIN, timeout_us, err);
+    if (st != LEAT_OK) return st;
+    ssize_t n;
+    while ((n = read(child->from, out, want)) < 0 && errno == EINTR) {}
+    if (n <= 0) return child_failed(err, "the program has ended");
+    *got = (size_t)n;
+    return LEAT_OK;
+}
+
+void leat_child_close(struct leat_child_pipe *child) {
+    if (!child->pid) return;
+    kill(child->pid, SIGKILL);
+    while (waitpid(child->pid, NULL, 0) < 0 && errno == EINTR) {}
+    close(child->to);
+    close(child->from);
+    *child = (struct leat_child_pipe){0};
+}
+
+struct leat_child_pipe leat_child_parent(void) {
+    return (struct leat_child_pipe){.to = 1, .from = 0};
 }
 
 char *leat_child_self(void) {

@@ -15,6 +15,15 @@ enum leat_status leat_child_run(char *const argv[], struct leat_buffer *out, str
 enum leat_status leat_child_start(char *const argv[], const char *log_path, pid_t *out, struct leat_error *) LEAT_MUST;
 bool leat_child_ended(pid_t, int *exit_code); /* true once; an exit by a signal is 128 and its number, as the shell has it */
 enum leat_status leat_child_stop(pid_t, int *exit_code, struct leat_error *) LEAT_MUST; /* SIGTERM, and waits for its end */
+/* A program that is talked to through its standard input and output; its standard error goes nowhere. */
+struct leat_child_pipe { pid_t pid; int to, from; }; /* pid 0: there is none */
+enum leat_status leat_child_open(char *const argv[], struct leat_child_pipe *out, struct leat_error *) LEAT_MUST;
+/* Exactly n bytes. Errors IO, retriable: it ended; nothing came, or was taken, for timeout_us. */
+enum leat_status leat_child_write(struct leat_child_pipe *, const void *bytes, size_t n, int64_t timeout_us, struct leat_error *) LEAT_MUST;
+/* Some bytes, at least one. Errors as above. */
+enum leat_status leat_child_read(struct leat_child_pipe *, void *out, size_t want, size_t *got, int64_t timeout_us, struct leat_error *) LEAT_MUST;
+void leat_child_close(struct leat_child_pipe *); /* SIGKILL; also of none */
+struct leat_child_pipe leat_child_parent(void);  /* in such a program: its own standard input and output */
 /* The program that is running, to be run again. malloc'd. */
 char *leat_child_self(void);
 

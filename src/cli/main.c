@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "connect/odbc.h"
 #include "data/value.h"
 
 static const struct leat_command *const COMMANDS[] = {
@@ -207,6 +208,7 @@ int main(int argc, char **argv) {
         puts("leat " LEAT_VERSION);
         return LEAT_EXIT_OK;
     }
+    if (argc == 2 && strcmp(argv[1], "odbc-rows") == 0) return (signal(SIGPIPE, SIG_IGN), leat_odbc_main()); /* started by leat itself */
     if (argv[1][0] == '-') {
         fprintf(stderr, "leat: the command comes first, options behind it: leat COMMAND %s ...\n", argv[1]);
         return LEAT_EXIT_USAGE;

@@ -41,6 +41,11 @@ struct leat_connector_ops {
     /* Where records' identities are places in the outside (then lost and seen are NULL): after open, the identity of the last record of a
      * partition that bronze has, and how many records behind it were dead letters. */
     void (*place)(struct leat_connector *, uint32_t partition, uint64_t identity, uint64_t behind);
+    /* Where identities are hashes and a record may come again (then lost, seen and place are NULL). recall: after open of a lost work folder, true if bronze's
+     * identities are wanted: those of records whose `column` (a time or an integer) is at most `span` (microseconds, or that many) below its greatest value.
+     * recalled: each of them, and the column's value (microseconds since 1970-01-01, or the integer). */
+    bool (*recall)(struct leat_connector *, int *column, int64_t *span);
+    void (*recalled)(struct leat_connector *, uint64_t identity, int64_t value);
     /* Somebody waits for the answer. All may be NULL. rejected: a record just polled cannot be used (in order of offset, once each). sync:
      * what the connector keeps of the records polled must be durable before they are; an error ends the run. synced: everything polled is
      * durable now. */
@@ -50,7 +55,7 @@ struct leat_connector_ops {
     bool prompt; /* `leat run` polls it in a thread of its own (engine/intake.c), where all of these, poll, caught_up, next_poll_us and wake_fd are called */
 };
 struct leat_connector { const struct leat_connector_ops *ops; };
-extern const struct leat_connector_ops leat_connector_file, leat_connector_http, leat_connector_kafka, leat_connector_postgres;
-const struct leat_connector_ops *leat_connector_find(const char *name); /* NULL: unknown */
+extern const struct leat_connector_ops leat_connector_file, leat_connector_http, leat_connector_kafka, leat_connector_postgres, leat_connector_extract;
+const struct leat_connector_ops *leat_connector_of(const struct leat_source *); /* of one that is no reference; NULL: unknown */
 
 #endif

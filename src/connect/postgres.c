@@ -147,47 +147,38 @@ enum leat_status leat_postgres_run(struct leat_postgres *p, const char *sql, int
     return st != LEAT_OK ? st : ended;
 }
 
-enum leat_status leat_postgres_copy_each(struct leat_postgres *p, const char *sql, int64_t timeout_us,
-                                         enum leat_status (*take)(void *, const char *row, size_t length, struct leat_error *), void *context,
-                                         struct leat_error *err) {
+enum leat_status leat_postgres_copy_begin(struct leat_postgres *p, const char *sql, int64_t timeout_us, struct leat_error *err) {
     PGresult *begun = NULL;
     enum leat_status st = leat_postgres_run(p, sql, timeout_us, &begun, err);
     bool copies = st == LEAT_OK && PQresultStatus(begun) == PGRES_COPY_OUT;
     PQclear(begun);
-    if (st == LEAT_OK && !copies) return leat_fail(err, LEAT_INVALID, "PostgreSQL: the statement copies nothing out");
-    while (st == LEAT_OK) {
-        char *piece;
-        int n = PQgetCopyData(p->conn, &piece, 1);
-        if (n > 0) {
-            st = take(context, piece, (size_t)n, err);
-            PQfreemem(piece);
-        } else if (n < 0) {
-            break;
-        } else if (!wait_for(p, POLLIN, now(p) + timeout_us)) {
-            st = silent(err);
-        } else if (!PQconsumeInput(p->conn)) {
-            st = fail_connection(p, err);
+    return st == LEAT_OK && !copies ? leat_fail(err, LEAT_INVALID, "PostgreSQL: the statement copies nothing out") : st;
+}
+
+enum leat_status leat_postgres_copy_next(struct leat_postgres *p, int64_t timeout_us, char **out, size_t *length, struct leat_error *err) {
+    for (;;) {
+        int n = PQgetCopyData(p->conn, out, 1);
+        *length = n > 0 ? (size_t)n : 0;
+        if (n > 0) return LEAT_OK;
+        *out = NULL;
+        if (n < 0) {
+            enum leat_status st = finish(p, timeout_us, err);
+            return st == LEAT_OK ? LEAT_END : st;
         }
+        if (!wait_for(p, POLLIN, now(p) + timeout_us)) return silent(err);
+        if (!PQconsumeInput(p->conn)) return fail_connection(p, err);
     }
-    return st != LEAT_OK ? st : finish(p, timeout_us, err);
 }
 
-static enum leat_status add_piece(void *out, const char *row, size_t length, struct leat_error *err) {
-    return leat_buffer_add(out, row, length, err);
-}
-
-enum leat_status leat_postgres_copy(struct leat_postgres *p, const char *sql, int64_t timeout_us, struct leat_buffer *out, struct leat_error *err) {
-    return leat_postgres_copy_each(p, sql, timeout_us, add_piece, out, err);
-}
-
-void leat_postgres_put_table(struct leat_buffer *sql, const char *table) {
-    const char *dot = strchr(table, '.');
-    if (dot) {
-        char *schema = leat_strndup(table, (size_t)(dot - table));
-        leat_put_sql_name(sql, schema);
-        leat_put(sql, ".");
-        free(schema);
-        table = dot + 1;
+enum leat_status leat_postgres_copy_each(struct leat_postgres *p, const char *sql, int64_t timeout_us,
+                                         enum leat_status (*take)(void *, const char *row, size_t length, struct leat_error *), void *context,
+                                         struct leat_error *err) {
+    char *row;
+    size_t length;
+    enum leat_status st = leat_postgres_copy_begin(p, sql, timeout_us, err);
+    while (st == LEAT_OK && (st = leat_postgres_copy_next(p, timeout_us, &row, &length, err)) == LEAT_OK) {
+        st = take(context, row, length, err);
+        PQfreemem(row);
     }
-    leat_put_sql_name(sql, table);
+    return st == LEAT_END ? LEAT_OK : st;
 }

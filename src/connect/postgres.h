@@ -15,13 +15,13 @@ PGconn *leat_postgres_conn(struct leat_postgres *);
 /* Runs one statement. timeout_us: without a word from the server. *out: its result (PQclear), NULL on failure; out may be NULL. Errors: INVALID what the server says of
  * the statement, SQL state in parentheses; IO the connection, retriable. */
 enum leat_status leat_postgres_run(struct leat_postgres *, const char *sql, int64_t timeout_us, PGresult **out, struct leat_error *) LEAT_MUST;
-/* Runs COPY ... TO STDOUT; its bytes are appended to `out` (LIMIT: beyond its max_bytes). timeout_us: without a byte. */
-enum leat_status leat_postgres_copy(struct leat_postgres *, const char *sql, int64_t timeout_us, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
-/* The same, piece by piece as they come: a row each. */
+/* Begins COPY ... TO STDOUT; then its rows as they come, the caller's (PQfreemem); END behind the last. A connection that has not come to the END can
+ * only be closed. timeout_us: without a byte. */
+enum leat_status leat_postgres_copy_begin(struct leat_postgres *, const char *sql, int64_t timeout_us, struct leat_error *) LEAT_MUST;
+enum leat_status leat_postgres_copy_next(struct leat_postgres *, int64_t timeout_us, char **row, size_t *length, struct leat_error *) LEAT_MUST;
+/* Both: each row is lent to `take`. */
 enum leat_status leat_postgres_copy_each(struct leat_postgres *, const char *sql, int64_t timeout_us,
                                          enum leat_status (*take)(void *, const char *row, size_t length, struct leat_error *), void *,
                                          struct leat_error *) LEAT_MUST;
-/* "schema.table" with each part quoted. */
-void leat_postgres_put_table(struct leat_buffer *, const char *table);
 
 #endif

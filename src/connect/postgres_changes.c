@@ -19,6 +19,7 @@
 #include "connect/connector.h"
 #include "connect/postgres.h"
 #include "connect/postgres_pgoutput.h"
+#include "connect/rows.h"
 
 #define SNAPSHOT (UINT64_C(1) << 63)
 #define CONNECT_TIMEOUT_US INT64_C(10000000)
@@ -128,7 +129,7 @@ static enum leat_status check_identity(struct changes_source *s, struct leat_pos
                         "SELECT string_agg(attname, E'\\n') FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND attstorage IN ('x', 'e')", oid);
     bool full = identity && *identity == 'f';
     for (size_t i = 0; i < s->def->value_count && st == LEAT_OK && !full; i++) {
-        const char *name = leat_pgoutput_name(s->def, i);
+        const char *name = leat_source_column(s->def, i);
         bool key = declared_key(s->def, i);
         if (key && !lists(keys, name))
             st = leat_fail(err, LEAT_CONFLICT, "column '%s' of the source's key is not in the replica identity of table %s, so its changes do not name their "
@@ -152,7 +153,7 @@ static enum leat_status make_publication(struct changes_source *s, struct leat_p
         leat_put(&sql, "CREATE PUBLICATION ");
         leat_put_sql_name(&sql, s->slot);
         leat_put(&sql, " FOR TABLE ");
-        leat_postgres_put_table(&sql, s->table);
+        leat_rows_put_table(&sql, s->table, "\"");
         st = leat_postgres_run(server, sql.data, s->timeout_us, NULL, err);
     }
     free(there);
@@ -213,10 +214,10 @@ static enum leat_status copy_rows(struct changes_source *s, struct leat_postgres
     leat_put(&sql, "COPY (SELECT ");
     for (size_t i = 0; i < s->def->value_count; i++) {
         leat_put(&sql, i ? ", " : "");
-        leat_put_sql_name(&sql, leat_pgoutput_name(s->def, i));
+        leat_put_sql_name(&sql, leat_source_column(s->def, i));
     }
     leat_put(&sql, " FROM ");
-    leat_postgres_put_table(&sql, s->table);
+    leat_rows_put_table(&sql, s->table, "\"");
     leat_put(&sql, ") TO STDOUT");
     if (st == LEAT_OK) {
         st = leat_postgres_copy_each(server, sql.data, s->timeout_us, take_row, &c, err);
@@ -264,7 +265,7 @@ static enum leat_status set_up(struct changes_source *s, struct leat_error *err)
     struct leat_buffer name = {0}, quoted = {0};
     char *oid = NULL;
     bool making;
-    leat_postgres_put_table(&name, s->table);
+    leat_rows_put_table(&name, s->table, "\"");
     leat_put_sql_string(&quoted, name.data);
     enum leat_status st = read_slot(s, &making, err);
     if (st == LEAT_OK) st = leat_postgres_connect(leat_clock_real(), s->dsn, false, CONNECT_TIMEOUT_US, &server, err);

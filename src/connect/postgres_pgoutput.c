@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "connect/postgres_copy.h"
+
 struct reader { const uint8_t *at, *end; bool bad; };
 /* data NULL: NULL; unchanged: a large value that the change did not touch, and that is not sent. */
 struct value { const char *data; size_t length; bool unchanged; };
@@ -36,19 +38,7 @@ static const char *take_text(struct reader *r) {
     return text;
 }
 
-const char *leat_pgoutput_name(const struct leat_source *source, size_t column) {
-    const char *renamed = source->source_names ? source->source_names[column] : NULL;
-    return renamed ? renamed : source->schema.fields[column].name;
-}
-
 /* ---- Rows to JSON ---- */
-
-/* As JSON spells a number: what PostgreSQL writes, but for NaN and infinities. */
-static bool is_number(struct value v) {
-    for (size_t i = 0; i < v.length; i++)
-        if (!v.data[i] || !strchr("0123456789+-.e", v.data[i])) return false;
-    return v.length > 0;
-}
 
 /* As PostgreSQL writes a bytea: \x and pairs of hexadecimal digits. */
 static bool is_hexadecimal(struct value v) {
@@ -66,12 +56,9 @@ static void put_blob(struct leat_buffer *out, struct value v) {
 }
 
 static void put_value(struct leat_buffer *out, struct leat_type type, struct value v) {
-    bool number = type.kind >= LEAT_TINYINT && type.kind <= LEAT_DECIMAL;
-    if (!v.data) leat_put(out, "null");
-    else if (type.kind == LEAT_BOOLEAN && v.length == 1) leat_put(out, *v.data == 't' ? "true" : "false");
-    else if (number && is_number(v)) leat_putn(out, v.data, v.length);
-    else if (type.kind == LEAT_BLOB && is_hexadecimal(v)) put_blob(out, v);
-    else leat_put_json_string(out, v.data, v.length);
+    if (v.data && type.kind == LEAT_BLOB && is_hexadecimal(v)) put_blob(out, v);
+    else if (v.data && type.kind == LEAT_BLOB) leat_put_json_string(out, v.data, v.length); /* which no BLOB is read from */
+    else leat_row_put_value(out, type, (struct leat_row_value){v.data, v.length});
 }
 
 static bool is_key(const struct leat_source *source, size_t column) {
@@ -85,7 +72,7 @@ static void put_event(struct leat_buffer *out, const struct leat_source *source,
     bool gone = op == 'd', any = false;
     leat_putf(out, "{\"op\":\"%c\",\"%s\":{", op, gone ? "before" : "after");
     for (size_t i = 0; i < source->value_count; i++) {
-        const char *name = leat_pgoutput_name(source, i);
+        const char *name = leat_source_column(source, i);
         if (gone && !is_key(source, i)) continue;
         if (any) leat_put(out, ",");
         leat_put_json_string(out, name, strlen(name));
@@ -117,7 +104,7 @@ static void read_relation(struct leat_pgoutput *p, struct reader *r) {
         take(r, 8);
         p->column[i] = -1;
         for (size_t k = 0; k < p->source->value_count; k++)
-            if (strcmp(leat_pgoutput_name(p->source, k), name) == 0) p->column[i] = (int)k;
+            if (strcmp(leat_source_column(p->source, k), name) == 0) p->column[i] = (int)k;
     }
 }
 
@@ -149,7 +136,7 @@ static bool key_differs(const struct leat_source *source, const struct value *a,
 static const char *fill_unchanged(const struct leat_source *source, struct value *now, const struct value *old) {
     for (size_t i = 0; i < source->value_count; i++) {
         if (!now[i].unchanged) continue;
-        if (!old || old[i].unchanged) return leat_pgoutput_name(source, i);
+        if (!old || old[i].unchanged) return leat_source_column(source, i);
         now[i] = old[i];
     }
     return NULL;
@@ -214,38 +201,18 @@ enum leat_status leat_pgoutput_read(struct leat_pgoutput *p, const char *message
 
 /* ---- COPY ---- */
 
-/* A field of COPY's text format, its escapes undone in place of `to`. */
-static struct value read_field(const char *from, const char *end, char *to) {
-    static const char letters[] = "bfnrtv", bytes[] = "\b\f\n\r\t\v";
-    if (end - from == 2 && from[0] == '\\' && from[1] == 'N') return (struct value){0};
-    struct value v = {.data = to};
-    for (; from < end; from++) {
-        if (*from == '\\' && from + 1 < end) {
-            const char *letter = strchr(letters, *++from);
-            *to++ = letter && *letter ? bytes[letter - letters] : *from;
-        } else {
-            *to++ = *from;
-        }
-    }
-    v.length = (size_t)(to - v.data);
-    return v;
-}
-
 enum leat_status leat_pgoutput_copied(const struct leat_source *source, const char *line, size_t length, struct leat_buffer *out,
                                       struct leat_error *err) {
-    size_t count = source->value_count, found = 0;
+    size_t count = source->value_count;
+    struct leat_row_value *fields = leat_alloc((count + 1) * sizeof *fields);
     struct value *values = leat_alloc((count + 1) * sizeof *values);
-    char *plain = leat_alloc(length + 1), *to = plain;
-    const char *end = length && line[length - 1] == '\n' ? line + length - 1 : line + length;
-    for (const char *from = line; from <= end && found <= count; found++) {
-        const char *tab = memchr(from, '\t', (size_t)(end - from));
-        if (found < count) values[found] = read_field(from, tab ? tab : end, to);
-        if (found < count && values[found].data) to += values[found].length;
-        from = tab ? tab + 1 : end + 1;
-    }
-    enum leat_status st = found == count ? LEAT_OK : leat_fail(err, LEAT_CORRUPT, "PostgreSQL: a copied row has not %zu fields", count);
+    char *plain = leat_alloc(length + 1);
+    bool whole = leat_pgcopy_text(line, length, count, plain, fields);
+    enum leat_status st = whole ? LEAT_OK : leat_fail(err, LEAT_CORRUPT, "PostgreSQL: a copied row has not %zu fields", count);
+    for (size_t i = 0; i < count; i++) values[i] = (struct value){.data = fields[i].data, .length = fields[i].length};
     if (st == LEAT_OK) put_event(out, source, 'r', values);
     free(plain);
     free(values);
+    free(fields);
     return st;
 }

@@ -22,7 +22,5 @@ struct leat_pgoutput { /* of one connection */
 enum leat_status leat_pgoutput_read(struct leat_pgoutput *, const char *message, size_t length, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
 /* A line of COPY's text format, whose fields are the declared columns in their order, as a row that was read ("op":"r"). */
 enum leat_status leat_pgoutput_copied(const struct leat_source *, const char *line, size_t length, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
-/* The database's name of a declared column. */
-const char *leat_pgoutput_name(const struct leat_source *, size_t column);
 
 #endif

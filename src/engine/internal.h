@@ -322,6 +322,7 @@ enum leat_status leat_src_keep(struct leat_src *, struct leat_error *) LEAT_MUST
 enum leat_status leat_src_follow_bronze(struct leat_src *, const struct leat_connector_ops *, const char *state_dir, struct leat_error *) LEAT_MUST;
 enum leat_status leat_src_tell_seen(struct leat_src *, struct leat_error *) LEAT_MUST; /* after */
 enum leat_status leat_src_tell_places(struct leat_src *, struct leat_error *) LEAT_MUST; /* after */
+enum leat_status leat_src_tell_recalled(struct leat_src *, struct leat_error *) LEAT_MUST; /* after */
 enum leat_status leat_src_refill_below(struct leat_src *, const struct leat_cursors *upto, struct leat_error *) LEAT_MUST; /* both bounds */
 void leat_src_rewind(struct leat_src *); /* no chunks; the next refill starts at the lowest cursor of groups and bronze */
 void leat_src_release(struct leat_src *); /* drops chunks that bronze and every group are past */

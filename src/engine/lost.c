@@ -141,3 +141,28 @@ enum leat_status leat_src_tell_places(struct leat_src *src, struct leat_error *e
     leat_buffer_deinit(&sql);
     return st;
 }
+
+/* Records that may come again are known by hashes, which bronze keeps; only of the newest of them. */
+enum leat_status leat_src_tell_recalled(struct leat_src *src, struct leat_error *err) {
+    const struct leat_connector_ops *ops = src->connector->ops;
+    int column;
+    int64_t span;
+    struct leat_buffer sql = {0}, value = {0};
+    struct leat_result result = {0};
+    if (!ops->recall || !ops->recall(src->connector, &column, &span)) return LEAT_OK;
+    const struct leat_field *field = &src->def->schema.fields[column];
+    bool integer = field->type.kind < LEAT_FLOAT;
+    leat_put(&value, integer ? "CAST(" : "epoch_us(CAST(");
+    leat_put_sql_name(&value, field->name);
+    leat_putf(&value, " AS %s", integer ? "BIGINT)" : field->type.kind == LEAT_TIMESTAMPTZ ? "TIMESTAMPTZ))" : "TIMESTAMP))");
+    leat_putf(&sql, "SELECT _identity, value FROM (SELECT _identity, %s AS value, max(value) OVER () AS high FROM (", value.data);
+    leat_bronze_select(src, NULL, NULL, &sql);
+    leat_putf(&sql, ")) WHERE value >= high - %lld AND _identity IS NOT NULL", (long long)span);
+    enum leat_status st = leat_conn_query(src->engine->batch_conn, sql.data, &result, err);
+    for (size_t i = 0; st == LEAT_OK && i < result.rows.row_count; i++)
+        ops->recalled(src->connector, (uint64_t)((const int64_t *)result.rows.columns[0].data)[i], ((const int64_t *)result.rows.columns[1].data)[i]);
+    leat_result_deinit(&result);
+    leat_buffer_deinit(&sql);
+    leat_buffer_deinit(&value);
+    return st;
+}

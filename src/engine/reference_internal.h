@@ -2,6 +2,7 @@
 #ifndef LEAT_ENGINE_REFERENCE_INTERNAL_H
 #define LEAT_ENGINE_REFERENCE_INTERNAL_H
 
+#include "connect/rows.h"
 #include "engine/reference.h"
 #include "lake/delta.h"
 
@@ -36,11 +37,11 @@ struct leat_reference {
 };
 
 static inline bool leat_reference_is_remote(const struct leat_reference *r) {
-    return leat_source_option(r->def, "dsn") != NULL;
+    return leat_database_find(r->def->connector) != NULL;
 }
 
-/* reference_postgres.c: all rows, as CSV with a header. */
-enum leat_status leat_reference_copy(struct leat_reference *, struct leat_buffer *content, struct leat_error *);
+/* reference_rows.c: all rows of a database, in `out`, or, if content is not empty then, as CSV with a header. */
+enum leat_status leat_reference_rows_read(struct leat_reference *, struct leat_changes *out, struct leat_buffer *content, struct leat_error *);
 
 /* reference_read.c. NOT_FOUND: no file fits the path. */
 enum leat_status leat_reference_list(struct leat_reference *, struct leat_reference_files *out, struct leat_error *);

@@ -213,12 +213,12 @@ static enum leat_status decode_content(struct text_reader *t, const char *bytes,
     return status;
 }
 
-/* Content `i`: of the i-th file, or what the database says. */
-static enum leat_status next_content(struct leat_reference *r, const struct leat_reference_files *files, size_t i,
+/* Content `i`: of the i-th file, or what the database says, if that is not in `out` already. */
+static enum leat_status next_content(struct leat_reference *r, const struct leat_reference_files *files, size_t i, struct leat_changes *out,
                                      struct leat_buffer *content, struct leat_error *err) {
     if (leat_reference_is_remote(r)) {
         content->max_bytes = FILE_BYTES_MAX;
-        enum leat_status status = leat_reference_copy(r, content, err);
+        enum leat_status status = leat_reference_rows_read(r, out, content, err);
         if (!status) status = leat_buffer_reserve(content, LEAT_PAYLOAD_SLACK, err);
         if (!status) memset(content->data + content->length, 0, LEAT_PAYLOAD_SLACK);
         return status;
@@ -239,7 +239,7 @@ static enum leat_status read_text(struct leat_reference *r, const struct leat_re
     enum leat_status status = open_decoder(r->def, &t.decoder, err);
     for (size_t i = 0; i < count && !status; i++) {
         struct leat_buffer content = {0};
-        status = next_content(r, files, i, &content, err);
+        status = next_content(r, files, i, out, &content, err);
         if (!status && content.length) status = decode_content(&t, content.data, content.length, out, err);
         leat_buffer_deinit(&content);
         if (status && !leat_reference_is_remote(r)) leat_prepend(err, "%s", files->paths[i]);

@@ -32,7 +32,7 @@ enum leat_status leat_src_open(struct leat_engine *engine, int index, struct lea
     if ((st = leat_decoder_open(src->def, &src->decoder, err)) != LEAT_OK) return st;
     if ((st = leat_bronze_open(src, err)) != LEAT_OK) return st;
     if (engine->read_only) return LEAT_OK;
-    const struct leat_connector_ops *ops = src->def->recording ? &leat_connector_recorded : leat_connector_find(src->def->connector);
+    const struct leat_connector_ops *ops = src->def->recording ? &leat_connector_recorded : leat_connector_of(src->def);
     if (!ops)
         return leat_fail(err, LEAT_UNSUPPORTED, "source \"%s\": no connector \"%s\"", src->def->name, src->def->connector);
     log_dir = leat_asprintf("%s/log/%s", engine->work_dir, src->def->name);
@@ -56,6 +56,7 @@ enum leat_status leat_src_open(struct leat_engine *engine, int index, struct lea
     st = ops->open(engine->env, src->def, engine->project_dir, state_dir, ends, count, &src->connector, err);
     if (st == LEAT_OK) st = leat_src_tell_seen(src, err);
     if (st == LEAT_OK) st = leat_src_tell_places(src, err);
+    if (st == LEAT_OK) st = leat_src_tell_recalled(src, err);
 out:
     free(log_dir);
     return st;

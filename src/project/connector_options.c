@@ -7,12 +7,53 @@
 #define DAY_US (INT64_C(86400) * 1000000)
 #define MIB (INT64_C(1) << 20)
 
+/* Rows that several connectors have. */
+#define CONNECTOR(NAME) \
+    {.name = "connector", .type = LEAT_OPTION_ENUM, .choices = (const char *const[]){NAME, NULL}, .required = true, .prose = "What brings the rows."}
+#define MAX_LINE_BYTES(PROSE) \
+    {.name = "max_line_bytes", .type = LEAT_OPTION_SIZE, .unit = "bytes", .min = 1024, .max = LEAT_RECORD_BYTES_MAX, .default_text = "1 MiB", .prose = PROSE}
+#define IDLE_TIMEOUT                                                                                                                                \
+    {.name = "idle_timeout", .type = LEAT_OPTION_INTERVAL, .min = 1000, .max = 3650 * DAY_US,                                                       \
+     .prose = "Of a source with WATERMARK: when everything was read and nothing has come for this long, the source (or one of its partitions) is "  \
+              "idle: an idle partition does not hold its source's watermark back, an idle source not that of tables over several sources. Errors " \
+              "and restarts begin the time anew. Left out: never."}
+#define SEQUENCE                                                                                                                               \
+    {.name = "sequence", .type = LEAT_OPTION_TEXT,                                                                                             \
+     .prose = "Of a change feed: a column that orders the changes of a key, the greatest being the newest. Left out, it is the place in the " \
+              "partition, which is right as long as a key stays in its partition."}
+#define EPOCH_UNIT                                                                                                                        \
+    {.name = "epoch_unit", .type = LEAT_OPTION_ENUM, .choices = (const char *const[]){"s", "ms", "us", NULL},                             \
+     .prose = "What a bare number means where a JSON value should be a TIMESTAMP or TIME; days for a DATE. Left out: such records are " \
+              "dead letters."}
+#define NULL_STRING \
+    {.name = "null_string", .type = LEAT_OPTION_TEXT, .prose = "An unquoted field equal to this text is NULL; an empty unquoted field always is."}
+/* Of databases that are read by SQL statements. */
+#define QUERY \
+    {.name = "query", .type = LEAT_OPTION_TEXT, .prose = "Instead of a table: a SELECT of the database. Give one of the two."}
+#define REFRESH \
+    {.name = "refresh", .type = LEAT_OPTION_INTERVAL, .min = 100000, .max = 3650 * DAY_US, \
+     .prose = "How often it is read whole; what differs from the last version is its change. Left out: once."}
+#define TIMEOUT                                                                                                      \
+    {.name = "timeout", .type = LEAT_OPTION_INTERVAL, .min = 1000000, .max = DAY_US, .default_text = "1 minute",     \
+     .prose = "A server that says nothing for so long is given up; what was read stays, and it is asked again later."}
+#define EXTRACTION                                                                                                                                   \
+    {.name = "cursor", .type = LEAT_OPTION_TEXT,                                                                                                     \
+     .prose = "A column (TIMESTAMP, TIMESTAMPTZ, DATE or an integer) that every new and every changed row sets to a greater value than before, such " \
+              "as `updated_at`: the source has rows by and by, each once, and a changed one again (with a PRIMARY KEY: the current row of each key). " \
+              "Not seen are rows that are deleted, rows that are committed later than `overlap` is long, and rows whose cursor is NULL."},           \
+    {.name = "overlap", .type = LEAT_OPTION_INTERVAL, .min = 0, .max = 3650 * DAY_US, .default_text = "5 minutes",                                   \
+     .prose = "With a cursor that is a time: each reading begins so long before the last value (or now, if that is less). Rows that were taken "     \
+              "already are known by their content and left out; about 60 bytes of memory a row of the overlap."},                                   \
+    {.name = "overlap_values", .type = LEAT_OPTION_INT, .unit = "values", .min = 0, .max = INT64_MAX / 2, .default_text = "1000",                    \
+     .prose = "The same of a cursor that is a number."},                                                                                             \
+    {.name = "poll_interval", .type = LEAT_OPTION_INTERVAL, .min = 100000, .max = 3650 * DAY_US, .default_text = "1 minute",                         \
+     .prose = "With a cursor: how long after a reading the next one is."},                                                                           \
+    {.name = "cron", .type = LEAT_OPTION_TEXT,                                                                                                       \
+     .prose = "With a cursor, instead of `poll_interval`: when it is read, as five fields in UTC, `0 2 * * *` for every night at two. The first "    \
+              "reading is at once."}
+
 static const struct leat_option_spec file_specs[] = {
-    {.name = "connector",
-     .type = LEAT_OPTION_ENUM,
-     .choices = (const char *const[]){"file", NULL},
-     .required = true,
-     .prose = "What brings the rows."},
+    CONNECTOR("file"),
     {.name = "path",
      .type = LEAT_OPTION_PATH,
      .required = true,
@@ -48,15 +89,8 @@ static const struct leat_option_spec file_specs[] = {
      .default_text = "utf-8",
      .prose = "Character encoding of the files; `windows-1252` and `utf-16` only for references. Bytes that do not fit make a record a "
               "dead letter."},
-    {.name = "sequence",
-     .type = LEAT_OPTION_TEXT,
-     .prose = "Of a change feed: a column that orders the changes of a key, the greatest being the newest. Left out, it is the place in the "
-              "partition, which is right as long as a key stays in its partition."},
-    {.name = "epoch_unit",
-     .type = LEAT_OPTION_ENUM,
-     .choices = (const char *const[]){"s", "ms", "us", NULL},
-     .prose = "What a bare number means where a JSON value should be a TIMESTAMP or TIME; days for a DATE. Left out: such records are "
-              "dead letters."},
+    SEQUENCE,
+    EPOCH_UNIT,
     {.name = "delimiter",
      .type = LEAT_OPTION_TEXT,
      .default_text = ",",
@@ -66,30 +100,15 @@ static const struct leat_option_spec file_specs[] = {
      .default_text = "true",
      .prose = "The first line of each file names its fields, and columns are found by name. `false`: columns are taken in "
               "the order of their declaration."},
-    {.name = "null_string",
-     .type = LEAT_OPTION_TEXT,
-     .prose = "An unquoted field equal to this text is NULL; an empty unquoted field always is."},
-    {.name = "max_line_bytes",
-     .type = LEAT_OPTION_SIZE,
-     .unit = "bytes",
-     .min = 1024,
-     .max = LEAT_RECORD_BYTES_MAX,
-     .default_text = "1 MiB",
-     .prose = "A longer record is a dead letter (its beginning is kept)."},
+    NULL_STRING,
+    MAX_LINE_BYTES("A longer record is a dead letter (its beginning is kept)."),
     {.name = "max_decompressed_ratio",
      .type = LEAT_OPTION_INT,
      .min = 1,
      .max = 100000,
      .default_text = "200",
      .prose = "A compressed file that grows by more than this factor is refused as damaged or hostile."},
-    {.name = "idle_timeout",
-     .type = LEAT_OPTION_INTERVAL,
-     .min = 1000,
-     .max = 3650 * DAY_US,
-     .prose = "Of a source with WATERMARK: when everything was read and nothing has come for this long, the source (or one of "
-              "its partitions) is idle: an idle partition does not hold its source's watermark back, an idle source not that of tables "
-              "over several sources. Errors and restarts begin the time anew. "
-              "Left out: never."},
+    IDLE_TIMEOUT,
     {.name = "poll_interval",
      .type = LEAT_OPTION_INTERVAL,
      .min = 1000,
@@ -107,23 +126,13 @@ static const struct leat_option_table file_table = {
 };
 
 static const struct leat_option_spec http_specs[] = {
-    {.name = "connector",
-     .type = LEAT_OPTION_ENUM,
-     .choices = (const char *const[]){"http", NULL},
-     .required = true,
-     .prose = "What brings the rows."},
+    CONNECTOR("http"),
     {.name = "format",
      .type = LEAT_OPTION_ENUM,
      .choices = (const char *const[]){"json", NULL},
      .default_text = "json",
      .prose = "How records are written: one JSON object, an array of them, or objects one a line."},
-    {.name = "max_line_bytes",
-     .type = LEAT_OPTION_SIZE,
-     .unit = "bytes",
-     .min = 1024,
-     .max = LEAT_RECORD_BYTES_MAX,
-     .default_text = "1 MiB",
-     .prose = "A longer record is a dead letter (its beginning is kept)."},
+    MAX_LINE_BYTES("A longer record is a dead letter (its beginning is kept)."),
     {.name = "batch_ids",
      .type = LEAT_OPTION_INT,
      .unit = "ids",
@@ -132,12 +141,7 @@ static const struct leat_option_spec http_specs[] = {
      .default_text = "100000",
      .prose = "So many of the newest batch ids (header `Leat-Batch-Id`) are remembered, also over restarts: a batch sent again with one of them is "
               "answered as before and not taken again. About 100 bytes each in memory."},
-    {.name = "idle_timeout",
-     .type = LEAT_OPTION_INTERVAL,
-     .min = 1000,
-     .max = 3650 * DAY_US,
-     .prose = "Of a source with WATERMARK: when nothing has come for this long, the source is idle and does not hold back the watermark of tables over "
-              "several sources. Left out: never."},
+    IDLE_TIMEOUT,
 };
 
 static const struct leat_option_table http_table = {
@@ -148,11 +152,7 @@ static const struct leat_option_table http_table = {
 };
 
 static const struct leat_option_spec kafka_specs[] = {
-    {.name = "connector",
-     .type = LEAT_OPTION_ENUM,
-     .choices = (const char *const[]){"kafka", NULL},
-     .required = true,
-     .prose = "What brings the rows."},
+    CONNECTOR("kafka"),
     {.name = "topic",
      .type = LEAT_OPTION_TEXT,
      .required = true,
@@ -192,41 +192,21 @@ static const struct leat_option_spec kafka_specs[] = {
      .min = 0,
      .max = INT64_C(253402300799999),
      .prose = "With the mode `timestamp`: begin with the first records of this time or later, milliseconds since 1970-01-01 UTC."},
-    {.name = "sequence",
-     .type = LEAT_OPTION_TEXT,
-     .prose = "Of a change feed: a column that orders the changes of a key, the greatest being the newest. Left out, it is the place in the "
-              "partition, which is right as long as a key stays in its partition."},
-    {.name = "epoch_unit",
-     .type = LEAT_OPTION_ENUM,
-     .choices = (const char *const[]){"s", "ms", "us", NULL},
-     .prose = "What a bare number means where a JSON value should be a TIMESTAMP or TIME; days for a DATE. Left out: such records are "
-              "dead letters."},
+    SEQUENCE,
+    EPOCH_UNIT,
     {.name = "delimiter",
      .type = LEAT_OPTION_TEXT,
      .default_text = ",",
      .prose = "Character between the fields: `,` `;` `|` or a tab (`'\\t'`). Columns are taken in the order of their declaration."},
-    {.name = "null_string",
-     .type = LEAT_OPTION_TEXT,
-     .prose = "An unquoted field equal to this text is NULL; an empty unquoted field always is."},
-    {.name = "max_line_bytes",
-     .type = LEAT_OPTION_SIZE,
-     .unit = "bytes",
-     .min = 1024,
-     .max = LEAT_RECORD_BYTES_MAX,
-     .default_text = "1 MiB",
-     .prose = "A longer value is a dead letter (its beginning is kept)."},
+    NULL_STRING,
+    MAX_LINE_BYTES("A longer value is a dead letter (its beginning is kept)."),
     {.name = "metadata_interval",
      .type = LEAT_OPTION_INTERVAL,
      .min = 1000000,
      .max = DAY_US,
      .default_text = "30 seconds",
      .prose = "How often new partitions and topics are looked for."},
-    {.name = "idle_timeout",
-     .type = LEAT_OPTION_INTERVAL,
-     .min = 1000,
-     .max = 3650 * DAY_US,
-     .prose = "As for files: when everything was read and nothing has come for this long, the source (or one of its partitions) no longer "
-              "holds watermarks back. Left out: never."},
+    IDLE_TIMEOUT,
 };
 
 static const struct leat_option_table kafka_table = {
@@ -238,11 +218,7 @@ static const struct leat_option_table kafka_table = {
 };
 
 static const struct leat_option_spec postgres_specs[] = {
-    {.name = "connector",
-     .type = LEAT_OPTION_ENUM,
-     .choices = (const char *const[]){"postgres", NULL},
-     .required = true,
-     .prose = "What brings the rows."},
+    CONNECTOR("postgres"),
     {.name = "dsn",
      .type = LEAT_OPTION_SECRET,
      .required = true,
@@ -250,41 +226,53 @@ static const struct leat_option_spec postgres_specs[] = {
     {.name = "table",
      .type = LEAT_OPTION_TEXT,
      .prose = "The table or view, `name` or `schema.name`. Its columns are found by name, as `FROM 'name'` or the column's own name says."},
-    {.name = "query", .type = LEAT_OPTION_TEXT, .prose = "Instead of a table: a SELECT of the database. Give one of the two."},
-    {.name = "refresh",
-     .type = LEAT_OPTION_INTERVAL,
-     .min = 100000,
-     .max = 3650 * DAY_US,
-     .prose = "How often it is read whole; what differs from the last version is its change. Left out: once."},
+    QUERY,
+    REFRESH,
+    EXTRACTION,
     {.name = "slot",
      .type = LEAT_OPTION_TEXT,
      .prose = "Follows the table's changes by logical replication, through the replication slot and the publication of this name, which are made: the "
               "table's rows first, then every change, none twice and none left out. The source needs a PRIMARY KEY and has the current row of each "
               "key; the server needs `wal_level = logical`."},
-    {.name = "timeout",
-     .type = LEAT_OPTION_INTERVAL,
-     .min = 1000000,
-     .max = DAY_US,
-     .default_text = "1 minute",
-     .prose = "A server that says nothing for so long is given up; the last version stays, and it is asked again later."},
-    {.name = "max_line_bytes",
-     .type = LEAT_OPTION_SIZE,
-     .unit = "bytes",
-     .min = 1024,
-     .max = LEAT_RECORD_BYTES_MAX,
-     .default_text = "1 MiB",
-     .prose = "The longest row taken, as text."},
+    IDLE_TIMEOUT,
+    TIMEOUT,
+    MAX_LINE_BYTES("The longest row taken, as text."),
 };
 
 static const struct leat_option_table postgres_table = {
     .name = "postgres",
-    .prose = "A table or a query of a PostgreSQL database, kept as a reference table (read whole by COPY at one moment of the database), or, with a slot, a "
-             "table's changes as they happen.",
+    .prose = "A table or a query of a PostgreSQL database, kept as a reference table (read whole by COPY at one moment of the database); with a cursor, its new and "
+             "changed rows by and by; or, with a slot, a table's changes as they happen.",
     .specs = postgres_specs,
     .count = sizeof postgres_specs / sizeof *postgres_specs,
 };
 
-const struct leat_option_table *const leat_connector_tables[] = {&file_table, &http_table, &kafka_table, &postgres_table};
+static const struct leat_option_spec odbc_specs[] = {
+    CONNECTOR("odbc"),
+    {.name = "dsn",
+     .type = LEAT_OPTION_SECRET,
+     .required = true,
+     .prose = "A connection string of unixODBC, `DRIVER={MariaDB Unicode};SERVER=...;DATABASE=...;UID=...;PWD=...`, or the name of a data source of `odbc.ini`."},
+    {.name = "table",
+     .type = LEAT_OPTION_TEXT,
+     .prose = "The table or view, `name` or `schema.name`. Its columns are found by name, as `FROM 'name'` or the column's own name says."},
+    QUERY,
+    REFRESH,
+    EXTRACTION,
+    IDLE_TIMEOUT,
+    TIMEOUT,
+    MAX_LINE_BYTES("The longest row taken, as text."),
+};
+
+static const struct leat_option_table odbc_table = {
+    .name = "odbc",
+    .prose = "A table or a query of any SQL database that has an ODBC driver, kept as a reference table (read whole by one statement), or, with a cursor, its new "
+             "and changed rows by and by. The driver runs in a process of its own.",
+    .specs = odbc_specs,
+    .count = sizeof odbc_specs / sizeof *odbc_specs,
+};
+
+const struct leat_option_table *const leat_connector_tables[] = {&file_table, &http_table, &kafka_table, &odbc_table, &postgres_table};
 const size_t leat_connector_table_count = sizeof leat_connector_tables / sizeof *leat_connector_tables;
 
 const struct leat_option_table *leat_connector_table(const char *connector) {

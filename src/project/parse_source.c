@@ -596,7 +596,7 @@ static void check_reference(struct leat_parser *p, struct source_draft *draft) {
     struct leat_source *source = &draft->source;
     if (is_kafka(source) || source->feed != LEAT_FEED_NONE)
         return;
-    bool by_refresh = source->refresh_us > 0, by_format = source->format == LEAT_FORMAT_PARQUET, by_connector = leat_source_option(source, "dsn");
+    bool by_refresh = source->refresh_us > 0, by_format = source->format == LEAT_FORMAT_PARQUET, by_connector = leat_source_option(source, "dsn") && !leat_source_option(source, "cursor");
     const struct leat_option_table *table = leat_connector_table(source->connector);
     bool can_be = leat_option_find(table->specs, table->count, "refresh") != NULL;
     source->reference = by_refresh || by_format || by_connector || (can_be && source->primary_key_count > 0 && source->event_time < 0);
@@ -654,6 +654,7 @@ void leat_parser_source(struct leat_parser *p) {
         leat_diagnose(p->diags, source->place, false, "name its columns and their types in parentheses",
                       "source '%s' has no columns", source->name);
     bool options = (clauses || draft.with_seen) && leat_parser_source_options(p, source, &draft.options, draft.encode);
+    if (options && leat_source_option(source, "cursor") && draft.key_count) source->feed = LEAT_FEED_DEBEZIUM; /* extracted rows are the newest of their keys */
     add_includes(p, &draft);
     check_keys(p, &draft);
     check_watermark(p, &draft);

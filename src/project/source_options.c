@@ -1,5 +1,6 @@
 /* A source's options: WITH against the connector's table, defaults, and what follows from them. */
 #include "project/parse.h"
+#include "schedule/cron.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -139,7 +140,7 @@ static bool choose_format(struct leat_parser *p, struct leat_source *source, con
     const struct leat_option_spec *spec = leat_option_find(table->specs, table->count, "format");
     if (!spec) { /* a database's rows come as text, its changes as events */
         bool changes = find_given(given, "slot") != NULL;
-        source->format = changes ? LEAT_FORMAT_JSON : LEAT_FORMAT_CSV;
+        source->format = changes || find_given(given, "cursor") ? LEAT_FORMAT_JSON : LEAT_FORMAT_CSV;
         source->feed = changes ? LEAT_FEED_DEBEZIUM : LEAT_FEED_NONE;
         return true;
     }
@@ -275,7 +276,6 @@ static bool check_together(struct leat_parser *p, const struct leat_given_list *
 static bool check_relation(struct leat_parser *p, const struct leat_source *source, const struct leat_given_list *given) {
     const struct leat_given *table = find_given(given, "table"), *query = find_given(given, "query"), *slot = find_given(given, "slot");
     const struct leat_given *not_both = slot ? find_given(given, "refresh") : NULL;
-    if (strcmp(source->connector, "postgres") != 0) return true;
     if (slot && (query || not_both)) {
         leat_diagnose(p->diags, (query ? query : not_both)->place, false, "leave out one of the two", "a slot follows the changes of a table, not %s",
                       query ? "of a query" : "by refresh");
@@ -285,6 +285,53 @@ static bool check_relation(struct leat_parser *p, const struct leat_source *sour
     leat_diagnose(p->diags, table ? query->place : source->place, false, "say 'table' = '...' or query = 'SELECT ...'",
                   table ? "source '%s' has both a table and a query" : "source '%s' has neither a table nor a query", source->name);
     return false;
+}
+
+/* The column that extraction goes by. */
+static bool check_cursor_column(struct leat_parser *p, const struct leat_source *source, const struct leat_given *cursor) {
+    int column = leat_schema_find(&source->schema, cursor->text);
+    if (column < 0) {
+        leat_diagnose(p->diags, cursor->value_place, false, NULL, "the column '%s' of the option cursor is not declared", cursor->text);
+        return false;
+    }
+    struct leat_type type = source->schema.fields[column].type;
+    bool time = type.kind == LEAT_TIMESTAMP || type.kind == LEAT_TIMESTAMPTZ || type.kind == LEAT_DATE;
+    bool whole = type.kind == LEAT_SMALLINT || type.kind == LEAT_INTEGER || type.kind == LEAT_BIGINT || type.kind == LEAT_UINTEGER;
+    char name[32];
+    leat_type_print(type, name);
+    if (!time && !whole)
+        leat_diagnose(p->diags, cursor->value_place, false, "take a column that grows with every change: a time, or a number from a sequence",
+                      "the cursor '%s' is %s; it must be TIMESTAMP, TIMESTAMPTZ, DATE, INTEGER or BIGINT", cursor->text, name);
+    return time || whole;
+}
+
+static bool check_extraction(struct leat_parser *p, const struct leat_source *source, const struct leat_given_list *given) {
+    static const char *const others[] = {"overlap", "overlap_values", "poll_interval", "cron", "idle_timeout"}, *const instead[] = {"refresh", "slot"};
+    const struct leat_given *cursor = find_given(given, "cursor"), *cron = find_given(given, "cron");
+    struct leat_cron parsed;
+    struct leat_error err = {0};
+    bool ok = true;
+    for (size_t i = 0; i < sizeof others / sizeof *others && !cursor; i++) {
+        const struct leat_given *other = find_given(given, others[i]);
+        if (!other || (i == 4 && find_given(given, "slot"))) continue;
+        leat_diagnose(p->diags, other->place, false, "leave it out, or say cursor = '...'", "%s means nothing for source '%s', which has no cursor", others[i], source->name);
+        ok = false;
+    }
+    if (!cursor || !ok) return ok;
+    for (size_t i = 0; i < sizeof instead / sizeof *instead; i++) {
+        const struct leat_given *other = find_given(given, instead[i]);
+        if (other) leat_diagnose(p->diags, other->place, false, "leave out one of the two", "a source has a cursor or %s, not both", instead[i]);
+        ok &= !other;
+    }
+    if (cron && find_given(given, "poll_interval")) {
+        leat_diagnose(p->diags, cron->place, false, "leave out one of the two", "a source has a poll_interval or a cron, not both");
+        ok = false;
+    }
+    if (cron && !cron->broken && leat_cron_parse(cron->text, &parsed, &err) != LEAT_OK) {
+        leat_diagnose(p->diags, cron->value_place, false, NULL, "%s", err.text);
+        ok = false;
+    }
+    return (cursor->broken || check_cursor_column(p, source, cursor)) && ok;
 }
 
 bool leat_parser_source_options(struct leat_parser *p, struct leat_source *source, const struct leat_given_list *given,
@@ -304,5 +351,6 @@ bool leat_parser_source_options(struct leat_parser *p, struct leat_source *sourc
     }
     ok &= add_defaults(p, source, table, given, format_known);
     source->refresh_us = leat_source_option_int(source, "refresh", 0);
-    return ok && check_together(p, given) && check_relation(p, source, given);
+    bool database = leat_option_find(table->specs, table->count, "query") != NULL;
+    return ok && check_together(p, given) && (!database || (check_relation(p, source, given) && check_extraction(p, source, given)));
 }

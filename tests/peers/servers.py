@@ -131,6 +131,49 @@ class Postgres(Server):
         return text
 
 
+class MariaDB(Server):
+    """MariaDB with a superuser `leat` (password `geheim`) and a database `leat`; connection: for ODBC."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.program, self.client, self.install = (shutil.which(n) for n in ("mariadbd", "mariadb", "mariadb-install-db"))
+        if not self.program or not self.client or not self.install:
+            raise Missing("MariaDB")
+        if "MariaDB Unicode" not in (pathlib.Path("/etc/odbcinst.ini").read_text() if os.path.exists("/etc/odbcinst.ini") else ""):
+            raise Missing("odbc-mariadb")
+        self.port = free_port()
+        self.data = self.folder / "data"
+
+    def connection(self, port=None):
+        return (f"DRIVER={{MariaDB Unicode}};SERVER=127.0.0.1;PORT={port or self.port};DATABASE=leat;UID=leat;PWD=geheim;"
+                "OPTION=1048576;CHARSET=utf8mb4")
+
+    def start(self):
+        user = ["--user=root"] if os.getuid() == 0 else []
+        fresh = not self.data.exists()
+        if fresh:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            subprocess.run([self.install, "--no-defaults", f"--datadir={self.data}", "--auth-root-authentication-method=normal", "--skip-test-db", *user],
+                           check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.launch([self.program, "--no-defaults", f"--datadir={self.data}", f"--port={self.port}", "--bind-address=127.0.0.1",
+                     f"--socket={self.folder}/socket", f"--pid-file={self.folder}/pid", "--innodb-flush-log-at-trx-commit=0",
+                     "--innodb-buffer-pool-size=64M", *user])
+        wait_for("MariaDB starts", lambda: self.run("SELECT 1", "mysql").returncode == 0, process=self.process)
+        if fresh:
+            self.sql("CREATE DATABASE leat; CREATE USER leat@'%' IDENTIFIED BY 'geheim'; GRANT ALL ON *.* TO leat@'%'", "mysql")
+
+    def run(self, sql, database):
+        return subprocess.run([self.client, "--no-defaults", "-u", "root", f"--socket={self.folder}/socket", "-N", "-B", "-r", "-D", database, "-e", sql],
+                              capture_output=True, text=True)
+
+    def sql(self, sql, database="leat"):
+        """Runs it; the rows as text, columns apart by |."""
+        done = self.run(sql, database)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return done.stdout.strip().replace("\t", "|")
+
+
 class Redis(Server):
     """Redis (or Valkey) without a password; every write is on disk before it is answered, so that kill() loses nothing answered."""
 
@@ -264,8 +307,8 @@ class Project:
             raise RuntimeError(f"leat {arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
-    def once(self, **kwargs):
-        return self.leat("run", "--once", **kwargs)
+    def once(self, *arguments, **kwargs):
+        return self.leat("run", "--once", *arguments, **kwargs)
 
     def start(self):
         self.log = open(self.folder / "leat.log", "ab")

@@ -1,0 +1,230 @@
+"""Incremental extraction by a cursor, and reference tables, from PostgreSQL and, by ODBC, from MariaDB: one mechanism, the same tests."""
+import collections
+import os
+import shutil
+import signal
+import threading
+import time
+
+import pytest
+
+servers = pytest.importorskip("servers")
+deltalake = pytest.importorskip("deltalake")
+
+from tcp_proxy import Proxy  # noqa: E402
+
+FAULTS = int(os.environ.get("LEAT_FAULTS", "2"))  # of each kind; soak: 100
+KILLS = int(os.environ.get("LEAT_KILLS", "5"))
+
+
+class Database:
+    """What the two databases spell differently."""
+
+    def __init__(self, kind, server):
+        self.kind, self.server, self.sql = kind, server, server.sql
+
+    def source(self):
+        return "connector = 'postgres', dsn = '${SHOP_DSN}'" if self.kind == "postgres" else "connector = 'odbc', dsn = '${SHOP_DSN}'"
+
+    def env(self, port=None):
+        if self.kind == "mariadb":
+            return {"SHOP_DSN": self.server.connection(port)}
+        return {"SHOP_DSN": self.server.conninfo.replace(f"port={self.server.port}", f"port={port or self.server.port}")}
+
+    def table(self, name, columns="id BIGINT PRIMARY KEY, status VARCHAR(100), amount DECIMAL(18,2), updated_at TIMESTAMP(6) NULL"):
+        self.sql(f"DROP TABLE IF EXISTS {name}")
+        self.sql(f"CREATE TABLE {name} ({columns})".replace("TIMESTAMP(6)", "DATETIME(6)" if self.kind == "mariadb" else "TIMESTAMP(6)"))
+
+    def now(self, back=0):
+        return f"now() AT TIME ZONE 'UTC' - interval '{back} second'" if self.kind == "postgres" else f"date_sub(utc_timestamp(6), interval {back} second)"
+
+
+@pytest.fixture(scope="module", params=["postgres", "mariadb"])
+def database(request, tmp_path_factory):
+    make = {"postgres": servers.Postgres, "mariadb": servers.MariaDB}[request.param]
+    try:
+        with make(tmp_path_factory.mktemp(request.param)) as server:
+            yield Database(request.param, server)
+    except servers.Missing as missing:
+        pytest.skip(f"not installed: {missing}")
+
+
+EVENTS = """SET commit_interval = INTERVAL '1' SECOND;
+CREATE SOURCE orders (id BIGINT, status VARCHAR, amount DECIMAL(18,2), updated_at TIMESTAMP%s)
+WITH (%s, 'table' = '%s', cursor = 'updated_at', %s);
+CREATE MATERIALIZED TABLE taken FRESHNESS = INTERVAL '1' SECOND AS SELECT * FROM orders;
+"""
+
+
+def project(database, folder, table, options="poll_interval = INTERVAL '100' MILLISECOND", key="", port=None):
+    return servers.Project(folder, EVENTS % (key, database.source(), table, options), env=database.env(port))
+
+
+def rows(folder, table="taken"):
+    return [tuple(r.values()) for r in deltalake.DeltaTable(str(folder / "lake" / table)).to_pyarrow_table().to_pylist()]
+
+
+def there(database, table):
+    return sorted(tuple(line.split("|")) for line in database.sql(f"SELECT id, status, amount, updated_at FROM {table}").splitlines())
+
+
+def as_text(row):
+    time_of = row[3].strftime("%Y-%m-%d %H:%M:%S.%f") if row[3].microsecond else row[3].strftime("%Y-%m-%d %H:%M:%S")
+    return str(row[0]), row[1], str(row[2]), time_of
+
+
+def trim(row):
+    return (*row[:3], row[3].rstrip("0").rstrip(".") if "." in row[3] else row[3])
+
+
+def same(folder, database, table):
+    assert sorted(trim(as_text(r)) for r in rows(folder)) == sorted(trim(r) for r in there(database, table))
+
+
+def test_rows_are_taken_once_and_changed_ones_again(database, tmp_path):
+    database.table("shop_orders")
+    database.sql(f"INSERT INTO shop_orders VALUES (1, 'new', 1.50, {database.now(60)}), (2, 'Bücher \" \\\\ €', -0.25, {database.now(50)})")
+    p = project(database, tmp_path, "shop_orders", "overlap = INTERVAL '10' MINUTE")
+    for _ in range(3):
+        p.once()
+    same(tmp_path, database, "shop_orders")
+    database.sql(f"UPDATE shop_orders SET status = 'paid', updated_at = {database.now()} WHERE id = 1")
+    database.sql(f"INSERT INTO shop_orders VALUES (3, NULL, NULL, {database.now(300)})")  # committed late, within the overlap
+    database.sql(f"INSERT INTO shop_orders VALUES (4, 'too late', 1, {database.now(3000)}), (5, 'no cursor', 1, NULL)")
+    p.once()
+    assert collections.Counter(r[0] for r in rows(tmp_path)) == {1: 2, 2: 1, 3: 1}
+    shutil.rmtree(tmp_path / ".leat")  # the work folder is lost: bronze knows what was taken
+    p.once()
+    assert collections.Counter(r[0] for r in rows(tmp_path)) == {1: 2, 2: 1, 3: 1}
+    assert "0 differing rows" in p.leat("verify").stdout
+
+
+def test_equal_rows_and_a_cursor_ahead_of_the_clock(database, tmp_path):
+    database.table("readings", "id BIGINT, status VARCHAR(100), amount DECIMAL(18,2), updated_at TIMESTAMP(6) NULL")
+    database.sql("INSERT INTO readings VALUES " + ", ".join(["(1, 'same', 1, '2026-01-01 00:00:00')"] * 7) + ", (2, 'far', 1, '2199-01-01 00:00:00')")
+    p = project(database, tmp_path, "readings")
+    p.once()
+    database.sql(f"INSERT INTO readings VALUES (1, 'same', 1, '2026-01-01 00:00:00'), (3, 'now', 1, {database.now()})")
+    p.once()
+    p.once()
+    assert collections.Counter(r[0] for r in rows(tmp_path)) == {1: 7, 2: 1, 3: 1}  # the eighth came too late
+
+
+def test_with_a_key_it_is_the_current_row(database, tmp_path):
+    database.table("keyed")
+    database.sql(f"INSERT INTO keyed VALUES (1, 'new', 1, {database.now(9)}), (2, 'new', 1, {database.now(8)})")
+    p = project(database, tmp_path, "keyed", key=", PRIMARY KEY (id)")
+    p.once()
+    database.sql(f"UPDATE keyed SET status = 'paid', updated_at = {database.now()} WHERE id = 2")
+    p.once()
+    same(tmp_path, database, "keyed")
+
+
+def test_a_number_as_cursor(database, tmp_path):
+    database.sql("DROP TABLE IF EXISTS numbered")
+    database.sql("CREATE TABLE numbered (n BIGINT, t VARCHAR(10))")
+    database.sql("INSERT INTO numbered VALUES (1, 'a'), (10, 'b'), (2000, 'c')")
+    p = servers.Project(tmp_path, f"""CREATE SOURCE numbered (n BIGINT, t VARCHAR) WITH ({database.source()},
+        query = 'SELECT n, t FROM numbered WHERE t IS NOT NULL', cursor = 'n', overlap_values = 50);
+        CREATE MATERIALIZED TABLE taken FRESHNESS = INTERVAL '1' SECOND AS SELECT * FROM numbered;""", env=database.env())
+    p.once()
+    database.sql("INSERT INTO numbered VALUES (1960, 'd'), (11, 'missed'), (2001, 'e')")
+    p.once()
+    assert sorted(rows(tmp_path)) == [(1, "a"), (10, "b"), (1960, "d"), (2000, "c"), (2001, "e")]
+
+
+def test_a_cron_is_waited_for(database, tmp_path):
+    database.table("nightly")
+    database.sql(f"INSERT INTO nightly VALUES (1, 'new', 1, {database.now(9)})")
+    p = project(database, tmp_path, "nightly", "cron = '0 2 29 2 *', overlap = INTERVAL '1' DAY")
+    p.once()
+    database.sql(f"INSERT INTO nightly VALUES (2, 'new', 1, {database.now(8)})")
+    p.once()
+    assert [r[0] for r in rows(tmp_path)] == [1]
+    os.remove(tmp_path / ".leat/connector/orders/extracted")
+    p.once()
+    assert sorted(r[0] for r in rows(tmp_path)) == [1, 2]
+
+
+def test_kill_9_under_load(database, tmp_path):
+    database.table("busy")
+    stop, versions = threading.Event(), set()
+
+    def load():
+        for n in range(1, 100000):
+            if stop.is_set():
+                return
+            database.sql(f"INSERT INTO busy VALUES ({n}, 'new', {n}, {database.now()})")
+            if n % 3 == 0:
+                database.sql(f"UPDATE busy SET status = 'paid', updated_at = {database.now()} WHERE id = {n - 1}")
+
+    p = project(database, tmp_path, "busy")
+    writer = threading.Thread(target=load)
+    writer.start()
+    try:
+        for _ in range(KILLS):
+            p.start()
+            time.sleep(1)
+            p.kill()
+    finally:
+        stop.set()
+        writer.join()
+    p.once()
+    taken = rows(tmp_path)
+    versions = set(taken)
+    assert len(versions) == len(taken)  # none twice
+    newest = {}
+    for r in sorted(taken, key=lambda r: r[3]):
+        newest[r[0]] = r
+    assert sorted(trim(as_text(r)) for r in newest.values()) == sorted(trim(r) for r in there(database, "busy"))  # none left out
+
+
+@pytest.mark.parametrize("fault", ["reset", "half_answer", "blackhole", "delay"])
+def test_a_bad_network(database, tmp_path, fault):
+    database.table("net")
+    proxy = Proxy(database.server.port)
+    p = project(database, tmp_path, "net", "poll_interval = INTERVAL '100' MILLISECOND, timeout = INTERVAL '2' SECOND", port=proxy.port)
+    p.start()
+    for n in range(FAULTS):
+        database.sql(f"INSERT INTO net VALUES ({n}, 'new', {n}, {database.now()})")
+        if fault in ("reset", "half_answer"):
+            getattr(proxy, fault)()
+        else:
+            proxy.fault = fault
+            time.sleep(3 if fault == "blackhole" else 0.5)
+            proxy.fault = None
+        time.sleep(0.3)
+    servers.wait_for("all rows", lambda: os.path.exists(tmp_path / "lake/taken") and len(rows(tmp_path)) >= FAULTS, 90)
+    assert p.stop() == 0
+    same(tmp_path, database, "net")
+    proxy.close()
+
+
+def test_a_server_that_is_down_and_a_secret_that_is_not_told(database, tmp_path):
+    database.table("down")
+    database.sql(f"INSERT INTO down VALUES (1, 'new', 1, {database.now()})")
+    p = project(database, tmp_path, "down")
+    database.server.stop(signal.SIGTERM if database.kind == "mariadb" else signal.SIGINT)
+    p.start()
+    time.sleep(3)
+    database.server.start()
+    servers.wait_for("the row", lambda: os.path.exists(tmp_path / "lake/taken") and len(rows(tmp_path)) == 1, 60)
+    p.stop()
+    said = (tmp_path / "leat.log").read_text()
+    assert "source orders" in said and "geheim" not in said
+
+
+def test_a_reference(database, tmp_path):
+    database.sql("DROP TABLE IF EXISTS things")
+    blob, flag = ("BYTEA", "BOOLEAN") if database.kind == "postgres" else ("BLOB", "BOOLEAN")
+    database.sql(f"CREATE TABLE things (id INTEGER PRIMARY KEY, name VARCHAR(100), price DECIMAL(18,4), made DATE, moment TIMESTAMP NULL, raw {blob}, ok {flag}, d DOUBLE PRECISION)")
+    hexa = "'\\x00ff'" if database.kind == "postgres" else "x'00ff'"
+    database.sql(f"INSERT INTO things VALUES (1, 'Ä \"€\" ,', 12.3456, '2024-02-29', '2024-02-29 12:00:01', {hexa}, true, 0.1), (2, '', -0.5, NULL, NULL, NULL, false, NULL), "
+                 "(3, NULL, NULL, NULL, NULL, NULL, NULL, 1e300)")
+    p = servers.Project(tmp_path, f"""CREATE SOURCE things (id INTEGER PRIMARY KEY, name VARCHAR, price DECIMAL(18,4), made DATE, moment TIMESTAMP, raw BLOB, ok BOOLEAN, d DOUBLE)
+        WITH ({database.source()}, 'table' = 'things', refresh = INTERVAL '1' SECOND);
+        CREATE MATERIALIZED TABLE taken SCHEDULE CRON '0 2 * * *' AS SELECT id, name, price::VARCHAR, made::VARCHAR, moment::VARCHAR, hex(raw) AS h, ok, d FROM things;""",
+                        env=database.env())
+    p.once("--all")
+    assert sorted(rows(tmp_path)) == [(1, 'Ä "€" ,', "12.3456", "2024-02-29", "2024-02-29 12:00:01", "00FF", True, 0.1),
+                                      (2, "", "-0.5000", None, None, None, False, None), (3, None, None, None, None, None, None, 1e300)]
