@@ -55,7 +55,7 @@ struct leat_connector_ops {
     bool prompt; /* `leat run` polls it in a thread of its own (engine/intake.c), where all of these, poll, caught_up, next_poll_us and wake_fd are called */
 };
 struct leat_connector { const struct leat_connector_ops *ops; };
-extern const struct leat_connector_ops leat_connector_file, leat_connector_http, leat_connector_kafka, leat_connector_postgres, leat_connector_extract;
+extern const struct leat_connector_ops leat_connector_file, leat_connector_http, leat_connector_kafka, leat_connector_mqtt, leat_connector_postgres, leat_connector_extract;
 const struct leat_connector_ops *leat_connector_of(const struct leat_source *); /* of one that is no reference; NULL: unknown */
 
 #endif

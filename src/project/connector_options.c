@@ -247,6 +247,61 @@ static const struct leat_option_table postgres_table = {
     .count = sizeof postgres_specs / sizeof *postgres_specs,
 };
 
+static const struct leat_option_spec mqtt_specs[] = {
+    CONNECTOR("mqtt"),
+    {.name = "host", .type = LEAT_OPTION_TEXT, .required = true, .prose = "The broker."},
+    {.name = "port", .type = LEAT_OPTION_INT, .min = 1, .max = 65535, .prose = "Its port. Left out: 1883, with `tls` 8883."},
+    {.name = "topic",
+     .type = LEAT_OPTION_TEXT,
+     .required = true,
+     .prose = "A topic or several separated by commas, with MQTT's wildcards `+` (one level) and `#` (all below). `INCLUDE topic` says which one a record came by."},
+    {.name = "client_id",
+     .type = LEAT_OPTION_TEXT,
+     .required = true,
+     .prose = "A name that no other client of the broker has, and that stays: under it the broker keeps the subscription and the messages that leat has not "
+              "acknowledged, also while leat is stopped (how many: the broker's `max_queued_messages`, 1000 with Mosquitto)."},
+    {.name = "qos",
+     .type = LEAT_OPTION_INT,
+     .min = 0,
+     .max = 1,
+     .default_text = "1",
+     .prose = "1: a message is acknowledged when it is on disk here, and comes again until it is. 0: what is sent while leat is not connected is lost."},
+    {.name = "format",
+     .type = LEAT_OPTION_ENUM,
+     .choices = (const char *const[]){"json", "csv", "raw", NULL},
+     .default_text = "json",
+     .prose = "How payloads are written; a message is a record. `raw`: one VARCHAR or BLOB column takes the bytes."},
+    {.name = "username", .type = LEAT_OPTION_TEXT, .prose = "To log in with."},
+    {.name = "password", .type = LEAT_OPTION_SECRET, .prose = "Its password, as `'${NAME}'`."},
+    {.name = "tls", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "Encrypted; the broker's certificate and name are checked."},
+    {.name = "ca_file", .type = LEAT_OPTION_PATH, .prose = "Certificates to trust, PEM. Left out: the system's."},
+    {.name = "cert_file", .type = LEAT_OPTION_PATH, .prose = "The client's own certificate, PEM."},
+    {.name = "key_file", .type = LEAT_OPTION_PATH, .prose = "Its key, PEM, without a password."},
+    {.name = "keepalive",
+     .type = LEAT_OPTION_INTERVAL,
+     .min = 5000000,
+     .max = 65535 * INT64_C(1000000),
+     .default_text = "1 minute",
+     .prose = "A connection on which nothing was heard for one and a half times as long is given up."},
+    TIMEOUT,
+    EPOCH_UNIT,
+    {.name = "delimiter",
+     .type = LEAT_OPTION_TEXT,
+     .default_text = ",",
+     .prose = "Character between the fields: `,` `;` `|` or a tab (`'\\t'`). Columns are taken in the order of their declaration."},
+    NULL_STRING,
+    MAX_LINE_BYTES("A longer payload is a dead letter (its beginning is kept)."),
+    IDLE_TIMEOUT,
+};
+
+static const struct leat_option_table mqtt_table = {
+    .name = "mqtt",
+    .prose = "Messages of an MQTT broker (3.1.1). With QoS 1 every message at least once: the broker has its acknowledgement when it is on disk here. One that comes "
+             "again after a broken connection or a crash is a record more: where payloads have an id, `SELECT DISTINCT ON (id)` leaves it out.",
+    .specs = mqtt_specs,
+    .count = sizeof mqtt_specs / sizeof *mqtt_specs,
+};
+
 static const struct leat_option_spec odbc_specs[] = {
     CONNECTOR("odbc"),
     {.name = "dsn",
@@ -272,7 +327,7 @@ static const struct leat_option_table odbc_table = {
     .count = sizeof odbc_specs / sizeof *odbc_specs,
 };
 
-const struct leat_option_table *const leat_connector_tables[] = {&file_table, &http_table, &kafka_table, &odbc_table, &postgres_table};
+const struct leat_option_table *const leat_connector_tables[] = {&file_table, &http_table, &kafka_table, &mqtt_table, &odbc_table, &postgres_table};
 const size_t leat_connector_table_count = sizeof leat_connector_tables / sizeof *leat_connector_tables;
 
 const struct leat_option_table *leat_connector_table(const char *connector) {
@@ -303,7 +358,7 @@ unsigned leat_connector_option_formats(const struct leat_option_table *table, co
         {"epoch_unit", 1u << LEAT_FORMAT_JSON},
         {"sequence", TEXT_FORMATS},
     };
-    for (size_t i = 0; (table == &file_table || table == &kafka_table) && i < sizeof limited / sizeof *limited; i++)
+    for (size_t i = 0; (table == &file_table || table == &kafka_table || table == &mqtt_table) && i < sizeof limited / sizeof *limited; i++)
         if (strcasecmp(limited[i].name, option) == 0)
             return limited[i].formats;
     return ~0u;

@@ -8,12 +8,13 @@
 #include <string.h>
 #include <strings.h>
 
-/* INCLUDE key | offset | partition | timestamp | header 'h' [VARCHAR | BLOB] [AS name] */
+/* INCLUDE key | topic | offset | partition | timestamp | header 'h' [VARCHAR | BLOB] [AS name] */
 struct include {
     enum leat_meta what;
     char *name, *header;
     struct leat_place place;
     bool binary;
+    bool topic; /* of MQTT, where it stands in the key's place */
 };
 
 /* What of a statement cannot be checked before all of it is read. */
@@ -274,25 +275,30 @@ static void parse_columns(struct leat_parser *p, struct source_draft *draft) {
 
 /* ---- clauses ---- */
 
-static const char *const include_words[] = {"key", "offset", "partition", "timestamp", "header", NULL};
+static const char *const include_words[] = {"key", "offset", "partition", "timestamp", "header", "topic", NULL};
 
 static bool include_word(struct leat_parser *p, struct include *out) {
-    static const enum leat_meta kinds[] = {LEAT_META_KEY, LEAT_META_OFFSET, LEAT_META_PARTITION, LEAT_META_TIMESTAMP, LEAT_META_HEADER};
+    static const enum leat_meta kinds[] = {LEAT_META_KEY, LEAT_META_OFFSET, LEAT_META_PARTITION, LEAT_META_TIMESTAMP, LEAT_META_HEADER, LEAT_META_KEY};
     size_t at = p->at;
     for (size_t i = 0; include_words[i]; i++) {
         if (!leat_parser_accept(p, include_words[i])) continue;
         out->what = kinds[i];
+        out->topic = i == 5;
         return true;
     }
     const char *nearest = leat_parser_nearest(p, at, include_words);
     if (!nearest)
-        return leat_parser_expected(p, "key, offset, partition, timestamp or header");
+        return leat_parser_expected(p, "key, topic, offset, partition, timestamp or header");
     char found[64];
     leat_parser_show(p, at, found);
     char *hint = leat_asprintf("did you mean '%s'?", nearest);
-    leat_parser_error(p, at, hint, "INCLUDE knows key, offset, partition, timestamp and header, not %s", found);
+    leat_parser_error(p, at, hint, "INCLUDE knows key, topic, offset, partition, timestamp and header, not %s", found);
     free(hint);
     return false;
+}
+
+static const char *include_name(const struct include *one) {
+    return one->header ? one->header : one->topic ? "topic" : include_words[one->what - LEAT_META_KEY];
 }
 
 static bool include_one(struct leat_parser *p, struct source_draft *draft) {
@@ -306,13 +312,13 @@ static bool include_one(struct leat_parser *p, struct source_draft *draft) {
         one.binary = leat_parser_accept(p, "BLOB") || leat_parser_accept(p, "BYTEA");
         if (!one.binary) leat_parser_accept(p, "VARCHAR");
     }
-    one.name = leat_parser_accept(p, "AS") ? leat_parser_name(p, "a column's name") : leat_strdup(one.header ? one.header : include_words[one.what - LEAT_META_KEY]);
+    one.name = leat_parser_accept(p, "AS") ? leat_parser_name(p, "a column's name") : leat_strdup(include_name(&one));
     bool ok = one.name != NULL;
     for (size_t i = 0; i < draft->include_count && ok; i++) {
         const struct include *other = &draft->includes[i];
         if (other->what != one.what || (one.header && strcmp(one.header, other->header) != 0))
             continue;
-        leat_parser_error(p, at, NULL, "'%s' is included twice", one.header ? one.header : include_words[one.what - LEAT_META_KEY]);
+        leat_parser_error(p, at, NULL, "'%s' is included twice", include_name(&one));
         ok = false;
     }
     if (!ok) {
@@ -494,6 +500,12 @@ static bool is_kafka(const struct leat_source *source) {
     return source->connector && strcmp(source->connector, "kafka") == 0;
 }
 
+/* Is it of a message what is included, not of the record's place here? */
+static bool of_message(const struct leat_source *source, const struct include *one) {
+    bool mqtt = source->connector && strcmp(source->connector, "mqtt") == 0;
+    return one->topic ? mqtt : is_kafka(source);
+}
+
 /* Before keys and the watermark, which may name what is included. */
 static void add_includes(struct leat_parser *p, struct source_draft *draft) {
     struct leat_source *source = &draft->source;
@@ -511,11 +523,12 @@ static void add_includes(struct leat_parser *p, struct source_draft *draft) {
             return;
         }
         bool certain = one->what == LEAT_META_OFFSET || one->what == LEAT_META_PARTITION;
-        if (is_kafka(source))
+        if (of_message(source, one))
             add_meta(source, one->what, one->name, type_of_include(one), certain, one->header);
         else if (!include_beside(source, one))
-            leat_diagnose(p->diags, one->place, false, "INCLUDE takes offset, partition and timestamp here",
-                          "records of the connector '%s' have no key and no headers", source->connector ? source->connector : "file");
+            leat_diagnose(p->diags, one->place, false, "INCLUDE takes offset, partition and timestamp here, of mqtt also topic",
+                          "records of the connector '%s' have no %s", source->connector ? source->connector : "file",
+                          one->topic ? "topic" : one->what == LEAT_META_KEY ? "key" : "headers");
     }
 }
 

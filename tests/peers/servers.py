@@ -174,6 +174,49 @@ class MariaDB(Server):
         return done.stdout.strip().replace("\t", "|")
 
 
+class Mosquitto(Server):
+    """An MQTT broker; messages for clients that are away are kept without limit, also over a restart. With `tls`, a certificate authority of its own
+    (folder/ca.pem) and a password: user `leat`, `geheim`."""
+
+    def __init__(self, folder, tls=False):
+        self.folder = pathlib.Path(folder)
+        self.program, self.publisher = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin"), shutil.which("mosquitto_pub")
+        if not self.program or not self.publisher:
+            raise Missing("Mosquitto")
+        self.port = free_port()
+        self.tls = tls
+
+    def start(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lines = [f"listener {self.port} 127.0.0.1", "persistence true", f"persistence_location {self.folder}/", "max_queued_messages 0",
+                 "max_inflight_messages 200", "user root"]
+        if self.tls:
+            self._certificates()
+            subprocess.run(["mosquitto_passwd", "-b", "-c", f"{self.folder}/passwords", "leat", "geheim"], check=True, capture_output=True)
+            lines += [f"cafile {self.folder}/ca.pem", f"certfile {self.folder}/server.pem", f"keyfile {self.folder}/server.key", "allow_anonymous false",
+                      f"password_file {self.folder}/passwords"]
+        else:
+            lines.append("allow_anonymous true")
+        (self.folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
+        self.launch([self.program, "-c", f"{self.folder}/mosquitto.conf"])
+        wait_for("Mosquitto starts", lambda: accepts(self.port), process=self.process)
+
+    def _certificates(self):
+        def openssl(*arguments):
+            subprocess.run(["openssl", *arguments], cwd=self.folder, check=True, capture_output=True)
+        if (self.folder / "server.pem").exists():
+            return
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=tests", "-days", "3650")
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost")
+        openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem", "-days", "3650")
+
+    def publish(self, topic, payloads, qos=1):
+        """One message a payload."""
+        secret = ["--cafile", f"{self.folder}/ca.pem", "-u", "leat", "-P", "geheim"] if self.tls else []
+        subprocess.run([self.publisher, "-h", "localhost", "-p", str(self.port), "-t", topic, "-q", str(qos), "-l", *secret], check=True, text=True,
+                       input="".join(f"{payload}\n" for payload in payloads))
+
+
 class Redis(Server):
     """Redis (or Valkey) without a password; every write is on disk before it is answered, so that kill() loses nothing answered."""
 
