@@ -21,19 +21,20 @@ struct odbc_child {
     uint32_t timeout_s;
     struct leat_buffer out;
     char *piece;
+    bool gone; /* the parent: there is nothing more to do */
 };
 
-/* ---- Frames. The parent gone, there is nothing more to do. ---- */
+/* ---- Frames ---- */
 
 static void flush(struct odbc_child *c) {
-    if (c->out.length && leat_child_write(&c->parent, c->out.data, c->out.length, INT64_C(1000000) * FOREVER_S, NULL) != LEAT_OK) _exit(0);
+    if (!c->gone && c->out.length && leat_child_write(&c->parent, c->out.data, c->out.length, INT64_C(1000000) * FOREVER_S, NULL) != LEAT_OK) c->gone = true;
     leat_buffer_reset(&c->out);
 }
 
 static void take_bytes(struct odbc_child *c, void *to, size_t n) {
-    for (char *at = to, *end = at + n; at < end;) {
+    for (char *at = to, *end = at + n; at < end && !c->gone;) {
         size_t got;
-        if (leat_child_read(&c->parent, at, (size_t)(end - at), &got, INT64_C(1000000) * FOREVER_S, NULL) != LEAT_OK) _exit(0);
+        if (leat_child_read(&c->parent, at, (size_t)(end - at), &got, INT64_C(1000000) * FOREVER_S, NULL) != LEAT_OK) c->gone = true;
         at += got;
     }
 }
@@ -106,9 +107,9 @@ static bool put_column(struct odbc_child *c, SQLHSTMT statement, SQLUSMALLINT co
 }
 
 static bool send_rows(struct odbc_child *c, SQLHSTMT statement, const char *kinds, uint32_t count) {
-    SQLRETURN st;
+    SQLRETURN st = SQL_NO_DATA;
     alarm(c->timeout_s + ALARM_MARGIN_S);
-    while (SQL_SUCCEEDED(st = SQLFetch(statement))) {
+    while (!c->gone && SQL_SUCCEEDED(st = SQLFetch(statement))) {
         size_t begin = begin_frame(c, LEAT_ODBC_ROW);
         for (uint32_t i = 0; i < count; i++) {
             size_t used = c->out.length - begin;
@@ -169,14 +170,15 @@ static bool connect_to(struct odbc_child *c, const char *request) {
 
 int leat_odbc_main(void) {
     struct odbc_child c = {.parent = leat_child_parent(), .piece = leat_alloc(PIECE_BYTES)};
-    for (;;) {
-        struct leat_odbc_frame frame;
+    while (!c.gone) {
+        struct leat_odbc_frame frame = {0};
         take_bytes(&c, &frame, sizeof frame);
-        if (frame.length > LEAT_ODBC_FRAME_MAX || frame.length < sizeof(uint32_t)) return 1;
+        if (c.gone || frame.length > LEAT_ODBC_FRAME_MAX || frame.length < sizeof(uint32_t)) break;
         char *request = leat_alloc(frame.length + 1);
         take_bytes(&c, request, frame.length);
-        if (frame.kind == LEAT_ODBC_CONNECT && !connect_to(&c, request)) return 0;
-        if (frame.kind == LEAT_ODBC_SELECT) select_rows(&c, request, frame.length);
+        if (!c.gone && frame.kind == LEAT_ODBC_CONNECT && !connect_to(&c, request)) c.gone = true;
+        if (!c.gone && frame.kind == LEAT_ODBC_SELECT) select_rows(&c, request, frame.length);
         free(request);
     }
+    return 0;
 }

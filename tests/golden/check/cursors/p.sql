@@ -1,0 +1,13 @@
+CREATE SOURCE fine (id BIGINT, t TIMESTAMP, WATERMARK FOR t AS t) WITH (connector = 'postgres', dsn = 'x', 'table' = 'o', cursor = 't', overlap = INTERVAL '24' HOUR, cron = '0 2 * * *');
+CREATE SOURCE keyed (id BIGINT PRIMARY KEY, n INTEGER) WITH (connector = 'odbc', dsn = 'x', query = 'SELECT 1', cursor = 'n', overlap_values = 5);
+CREATE SOURCE unknown (id BIGINT, t TIMESTAMP) WITH (connector = 'postgres', dsn = 'x', 'table' = 'o', cursor = 'updated_at');
+CREATE SOURCE text_cursor (id BIGINT, t VARCHAR) WITH (connector = 'postgres', dsn = 'x', 'table' = 'o', cursor = 't');
+CREATE SOURCE whole (id BIGINT, t TIMESTAMP) WITH (connector = 'odbc', dsn = 'x', 'table' = 'o', cursor = 't', refresh = INTERVAL '1' HOUR);
+CREATE SOURCE changes (id BIGINT PRIMARY KEY, t TIMESTAMP) WITH (connector = 'postgres', dsn = 'x', 'table' = 'o', cursor = 't', slot = 's');
+CREATE SOURCE both (id BIGINT, t TIMESTAMP) WITH (connector = 'odbc', dsn = 'x', 'table' = 'o', cursor = 't', cron = '0 2 * * *', poll_interval = INTERVAL '1' HOUR);
+CREATE SOURCE wrong_cron (id BIGINT, t TIMESTAMP) WITH (connector = 'odbc', dsn = 'x', 'table' = 'o', cursor = 't', cron = 'nightly');
+CREATE SOURCE no_cursor (id BIGINT, t TIMESTAMP) WITH (connector = 'odbc', dsn = 'x', 'table' = 'o', overlap = INTERVAL '1' HOUR);
+CREATE SOURCE late (id BIGINT PRIMARY KEY, t TIMESTAMP, WATERMARK FOR t AS t) WITH (connector = 'postgres', dsn = 'x', 'table' = 'o', cursor = 't');
+CREATE SOURCE nothing (id BIGINT) WITH (connector = 'odbc', dsn = 'x');
+CREATE SOURCE topics (id BIGINT) INCLUDE topic, offset WITH (connector = 'mqtt', host = 'h', topic = 'a/#', client_id = 'c');
+CREATE SOURCE key_of_mqtt (id BIGINT) INCLUDE key WITH (connector = 'mqtt', host = 'h', topic = 'a/#', client_id = 'c');
