@@ -12,7 +12,7 @@
 static const struct leat_command *const COMMANDS[] = {
     &leat_command_check, &leat_command_explain, &leat_command_run, &leat_command_apply, &leat_command_alter, &leat_command_status, &leat_command_sql,
     &leat_command_verify, &leat_command_restate, &leat_command_advise,
-    &leat_command_rehearse, &leat_command_diff, &leat_command_cost, &leat_command_rebuild, &leat_command_retry_dead,
+    &leat_command_rehearse, &leat_command_diff, &leat_command_cost, &leat_command_rebuild, &leat_command_retry_dead, &leat_command_redecode,
     &leat_command_feed, &leat_command_generate, &leat_command_reference,
     &leat_command_backup, &leat_command_restore,
     &leat_command_pin, &leat_command_new, &leat_command_demo,

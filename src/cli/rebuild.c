@@ -1,4 +1,4 @@
-/* leat rebuild, leat retry-dead: what was recorded, computed anew. */
+/* leat rebuild, leat retry-dead, leat redecode: what was recorded, computed anew. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,6 +9,8 @@
 enum { OPTION_REASON };
 static const struct leat_option_spec REBUILD_OPTIONS[] = {
     {.name = "reason", .type = LEAT_OPTION_TEXT, .default_text = "leat rebuild", .prose = "Why; kept with every changed row in TABLE__restatements."}};
+static const struct leat_option_spec REDECODE_OPTIONS[] = {
+    {.name = "reason", .type = LEAT_OPTION_TEXT, .default_text = "leat redecode", .prose = "Why; kept with every changed row in TABLE__restatements."}};
 static const struct leat_option_spec RETRY_OPTIONS[] = {
     {.name = "reason", .type = LEAT_OPTION_TEXT, .default_text = "leat retry-dead", .prose = "Why; kept with every changed row in TABLE__restatements."}};
 
@@ -79,6 +81,16 @@ static int run_retry(struct leat_cli *cli) {
     return run_again(cli, LEAT_OBJECT_SOURCE, leat_engine_retry_dead, print_retried);
 }
 
+static void print_decoded(const json_t *json) {
+    long long read = json_integer_value(json_object_get(json, "payloads")), decoded = json_integer_value(json_object_get(json, "decoded"));
+    printf("%lld record%s older than the newest columns whose payload was kept: %lld decoded\n", read, read == 1 ? "" : "s", decoded);
+    print_tables(json_object_get(json, "tables"));
+}
+
+static int run_redecode(struct leat_cli *cli) {
+    return run_again(cli, LEAT_OBJECT_SOURCE, leat_engine_redecode, print_decoded);
+}
+
 const struct leat_command leat_command_rebuild = {
     .name = "rebuild", .arguments = "TABLE", .min_arguments = 1, .max_arguments = 1, .summary = "make a table anew from bronze",
     .options = REBUILD_OPTIONS, .option_count = 1,
@@ -94,4 +106,12 @@ const struct leat_command leat_command_retry_dead = {
              "bronze, at their old place; tables on the source are built anew from it and change by the difference, with an account in\n"
              "TABLE__restatements. The others stay dead letters. Of CSV, fields are taken in the order of the declared columns. Needs the project to itself.",
     .run = run_retry,
+};
+const struct leat_command leat_command_redecode = {
+    .name = "redecode", .arguments = "SOURCE", .min_arguments = 1, .max_arguments = 1, .summary = "give old records the values of new columns",
+    .options = REDECODE_OPTIONS, .option_count = 1,
+    .prose = "A column that was added to a source is NULL in the records before it. This decodes them again where bronze kept their payload, which it does\n"
+             "where a record had fields without a column; of others nothing more is known, and they stay. Tables on the source are built anew and change\n"
+             "by the difference, with an account in TABLE__restatements. Not for CSV. Needs the project to itself.",
+    .run = run_redecode,
 };

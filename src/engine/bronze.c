@@ -28,6 +28,30 @@ static void cursors_from_txns(const struct leat_delta *table, struct leat_cursor
     }
 }
 
+/* Rule 20: a new column is NULL in the records that are in bronze, whatever their bytes say, and bronze says since when it has values. A
+ * column that is declared no more stays in the archive. */
+static enum leat_status take_columns(struct leat_src *src, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
+    const char *column;
+    json_t *cursors;
+    cursors_from_txns(src->bronze, &src->bronzed);
+    if (!src->engine->read_only) {
+        json_t *json = leat_cursors_json(&src->bronzed);
+        char *note = json_dumps(json, JSON_COMPACT);
+        st = leat_delta_grow(src->bronze, note, err);
+        free(note);
+        json_decref(json);
+    }
+    leat_schema_deinit(&src->bronze_schema);
+    leat_schema_copy(&src->bronze_schema, leat_delta_schema(src->bronze));
+    const char *text = leat_delta_current(src->bronze)->grown_json;
+    json_t *grown = text ? json_loads(text, 0, NULL) : NULL;
+    json_object_foreach(grown, column, cursors)
+        leat_cursors_raise(&src->grown, cursors);
+    json_decref(grown);
+    return st;
+}
+
 enum leat_status leat_bronze_open(struct leat_src *src, struct leat_error *err) {
     struct leat_engine *engine = src->engine;
     enum leat_status st;
@@ -46,15 +70,16 @@ enum leat_status leat_bronze_open(struct leat_src *src, struct leat_error *err) 
     leat_schema_add(&src->dead_schema, "payload", T_BLOB, false);
     char *bronze_dir = leat_asprintf("%s/bronze/%s", engine->lake_dir, src->def->name);
     char *dead_dir = leat_asprintf("%s/dead/%s", engine->lake_dir, src->def->name);
-    struct leat_delta_options options = {.name = src->def->name, .schema = &src->bronze_schema};
+    struct leat_delta_options options = {.name = src->def->name, .schema = &src->bronze_schema, .grows = true};
     st = leat_delta_open(engine->env, engine->batch_conn, bronze_dir, engine->scratch_dir, &options, &src->bronze, err);
     if (st == LEAT_CONFLICT)
-        leat_prepend(err, "a source that has records keeps its columns; give the changed one another name, or take back the change");
+        leat_prepend(err, "a column that has records keeps its type; give the changed one another name, or take back the change");
+    if (st == LEAT_OK) st = take_columns(src, err);
     if (st != LEAT_OK) goto out;
     options.schema = &src->dead_schema;
+    options.grows = false;
     if ((st = leat_delta_open(engine->env, engine->batch_conn, dead_dir, engine->scratch_dir, &options, &src->dead, err)) != LEAT_OK)
         goto out;
-    cursors_from_txns(src->bronze, &src->bronzed);
     cursors_from_txns(src->dead, &src->deaded);
 out:
     free(bronze_dir);
@@ -109,6 +134,7 @@ static void archive_chunk(struct leat_src *src, const struct leat_chunk *chunk, 
     set_column(batch, c++, a->versions, NULL);
     set_column(batch, c++, chunk->raw ? chunk->raw + from : a->nulls,
                chunk->raw ? valid_payloads(&a->arena, chunk->raw + from, n) : a->nulls);
+    for (; c < src->bronze_schema.field_count; c++) set_column(batch, c, a->nulls, a->nulls);
 }
 
 static void archive_init(const struct leat_src *src, struct archive *a) {

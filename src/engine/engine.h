@@ -88,6 +88,11 @@ enum leat_status leat_engine_rebuild(struct leat_engine *, const char *table, co
  * the source is built anew and published as a difference, with an account in t__restatements. A crash leaves it done or begun; begun, the next
  * start finishes it. out (may be NULL): JSON {"dead", "usable", "tables": [as leat_engine_restate's]}. */
 enum leat_status leat_engine_retry_dead(struct leat_engine *, const char *source, const char *reason, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
+/* The only way in which records that are decoded change (rule 20): those of bronze that were decoded before the source got its newest columns are
+ * decoded again, where their payload was kept (it is where they had fields without a column), and what reads the source is built anew and published
+ * as a difference, with an account. A crash in between leaves some decoded, and no table that differs from them. out (may be NULL): JSON
+ * {"payloads", "decoded", "tables"}. Errors: UNSUPPORTED a CSV source. */
+enum leat_status leat_engine_redecode(struct leat_engine *, const char *source, const char *reason, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
 /* Promise 1 for one table (all when NULL): prints differing rows to out; *differing their number. */
 enum leat_status leat_engine_verify(struct leat_engine *, const char *table, size_t max_rows, struct leat_buffer *out, uint64_t *differing, struct leat_error *) LEAT_MUST;
 /* Keeps a version of a table under a name of its own, lake/pins/NAME, for good: a Delta table (lake/delta.h, leat_delta_pin) and

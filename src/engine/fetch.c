@@ -73,8 +73,9 @@ out:
 static size_t run_length(const struct fetching *f, size_t from, bool *log) {
     const struct wanted *first = &f->wanted[from], *last = first;
     pthread_mutex_lock(&f->src->log_lock);
-    uint64_t in_log = leat_log_first_offset(f->src->log, first->partition);
+    uint64_t in_log = leat_log_first_offset(f->src->log, first->partition), grown = leat_cursor_get(&f->src->grown, first->partition);
     pthread_mutex_unlock(&f->src->log_lock);
+    if (in_log < grown) in_log = grown; /* the log's bytes may say more than what was decoded of them */
     *log = first->offset >= in_log;
     for (size_t k = from + 1; k < f->count && f->wanted[k].partition == first->partition && (f->wanted[k].offset >= in_log) == *log; k++) {
         if (f->wanted[k].found) continue;

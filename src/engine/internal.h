@@ -68,6 +68,7 @@ struct leat_src {
     struct leat_cursors loaded;         /* next offset not yet in a chunk */
     struct leat_delta *bronze, *dead;
     struct leat_schema bronze_schema, dead_schema;
+    struct leat_cursors grown;           /* records before these were decoded with fewer columns (bronze, never the log, says what is in them) */
     struct leat_cursors bronzed, deaded; /* next offset per partition that bronze / the dead letters have */
     int64_t last_arrival_us;
     bool finished;

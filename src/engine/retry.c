@@ -1,9 +1,14 @@
-/* leat retry-dead: dead letters decoded again. A record that is usable now moves from the dead letters to bronze, with its old partition,
+/* leat retry-dead, leat redecode: what was decoded, decoded again.
+ *
+ * retry-dead: dead letters. A record that is usable now moves from the dead letters to bronze, with its old partition,
  * offset and arrival; then whatever reads the source is built anew from bronze and published as a difference (restate.c).
  *
  * A crash must not leave a record in both places, nor tables without it. A file <work>/retry names the source before anything is changed, and
  * goes when a checkpoint has everything. Found at a start, what bronze has is first taken out of the dead letters (bronze is committed in one
- * piece, before them), and after recovery the tables are built anew. */
+ * piece, before them), and after recovery the tables are built anew.
+ *
+ * redecode: records of bronze that were decoded before the source got its newest columns, and whose payload was kept, take the place of what
+ * they were, slice by slice; then the same. A crash leaves some done; the command again does all. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,10 +16,11 @@
 #include "state/row.h"
 
 #define TEXT_BYTES (4 * LEAT_MIB) /* decoded together */
+#define SLICE_ROWS 100000         /* of bronze, in one commit */
 
 struct retry {
     struct leat_src *src;
-    struct leat_result dead;       /* _partition, _offset, arrival, payload */
+    struct leat_result dead;       /* _partition, _offset, arrival, payload; of bronze: _identity */
     struct leat_changes bronze;    /* what goes there */
     struct leat_buffer text;
     uint32_t *starts, *ends;
@@ -74,12 +80,17 @@ static void add_row(struct retry *r, const struct leat_changes *rows, size_t row
     ((int64_t *)to->columns[c++].data)[at] = ((const int64_t *)cell(r, 1))[dead];
     ((int64_t *)to->columns[c++].data)[at] = ((const int64_t *)cell(r, 2))[dead];
     to->row_count++;
-    leat_set_null(to, c++, at); /* _identity */
+    bool identity = r->dead.rows.schema->field_count > 4 && !leat_is_null(&r->dead.rows.columns[4], dead);
+    if (identity)
+        ((int64_t *)to->columns[c++].data)[at] = ((const int64_t *)cell(r, 4))[dead];
+    else
+        leat_set_null(to, c++, at); /* _identity */
     ((int32_t *)to->columns[c++].data)[at] = LEAT_DECODE_VERSION;
     if (lossy)
-        ((struct leat_string *)to->columns[c].data)[at] = ((const struct leat_string *)cell(r, 3))[dead];
+        ((struct leat_string *)to->columns[c++].data)[at] = ((const struct leat_string *)cell(r, 3))[dead];
     else
-        leat_set_null(to, c, at);
+        leat_set_null(to, c++, at);
+    for (; c < to->schema->field_count; c++) leat_set_null(to, c, at); /* declared no more */
 }
 
 /* Decodes all; the rows' strings live in `arena`, or in what was read. */
@@ -156,37 +167,103 @@ static enum leat_status rebuild(struct leat_src *src, const char *reason, json_t
     return st;
 }
 
-static enum leat_status retry(struct leat_src *src, const char *reason, json_t *out, struct leat_error *err) {
-    struct retry r = {.src = src};
-    json_t *tables = json_array();
-    enum leat_status st = load_dead(&r, err);
-    size_t n = st == LEAT_OK ? r.dead.rows.row_count : 0, batch_count = 0;
+/* Decodes what was loaded; then `use` takes r->bronze, whose strings end with it. */
+static enum leat_status decode_and(struct retry *r, enum leat_status (*use)(struct retry *, struct leat_error *), struct leat_error *err) {
+    size_t n = r->dead.rows.row_count, batch_count = 0;
     struct leat_changes *batches = leat_alloc((n + 1) * sizeof *batches);
     struct leat_buffer *texts = leat_alloc((n + 1) * sizeof *texts);
-    r.starts = leat_alloc((n + 1) * sizeof *r.starts);
-    r.ends = leat_alloc((n + 1) * sizeof *r.ends);
-    leat_changes_init(&r.bronze, &src->bronze_schema);
-    if (st == LEAT_OK) st = decode(&r, batches, &batch_count, texts, err);
-    json_object_set_new(out, "dead", json_integer((json_int_t)n));
-    json_object_set_new(out, "usable", json_integer((json_int_t)r.bronze.row_count));
-    if (st == LEAT_OK && r.bronze.row_count) st = move(&r, err);
-    if (st == LEAT_OK && r.bronze.row_count) st = rebuild(src, reason, tables, err);
-    json_object_set_new(out, "tables", tables);
+    r->starts = leat_alloc((n + 1) * sizeof *r->starts);
+    r->ends = leat_alloc((n + 1) * sizeof *r->ends);
+    leat_changes_init(&r->bronze, &r->src->bronze_schema);
+    enum leat_status st = decode(r, batches, &batch_count, texts, err);
+    if (st == LEAT_OK && r->bronze.row_count) st = use(r, err);
     for (size_t i = 0; i < batch_count; i++) {
         leat_changes_deinit(&batches[i]);
         leat_buffer_deinit(&texts[i]);
     }
-    leat_changes_deinit(&r.bronze);
-    leat_result_deinit(&r.dead);
-    leat_buffer_deinit(&r.text);
-    free(r.starts);
-    free(r.ends);
+    leat_buffer_deinit(&r->text);
+    free(r->starts);
+    free(r->ends);
     free(batches);
     free(texts);
     return st;
 }
 
-enum leat_status leat_engine_retry_dead(struct leat_engine *engine, const char *name, const char *reason, struct leat_buffer *out, struct leat_error *err) {
+static enum leat_status retry(struct leat_src *src, const char *reason, json_t *out, struct leat_error *err) {
+    struct retry r = {.src = src};
+    json_t *tables = json_array();
+    enum leat_status st = load_dead(&r, err);
+    if (st == LEAT_OK) st = decode_and(&r, move, err);
+    json_object_set_new(out, "dead", json_integer((json_int_t)r.dead.rows.row_count));
+    json_object_set_new(out, "usable", json_integer((json_int_t)r.bronze.row_count));
+    if (st == LEAT_OK && r.bronze.row_count) st = rebuild(src, reason, tables, err);
+    json_object_set_new(out, "tables", tables);
+    if (r.bronze.schema) leat_changes_deinit(&r.bronze);
+    leat_result_deinit(&r.dead);
+    return st;
+}
+
+/* ---- bronze -------------------------------------------------------------------------------------------------------------- */
+
+/* The next slice after a place, of what was decoded with fewer columns. */
+static enum leat_status load_slice(struct retry *r, int32_t partition, int64_t offset, struct leat_error *err) {
+    struct leat_buffer sql = {0};
+    leat_put(&sql, "SELECT CAST(_partition AS INTEGER), _offset, epoch_us(_arrival), _payload, _identity FROM (");
+    leat_engine_archive(r->src->engine, (size_t)r->src->index, &sql);
+    leat_put(&sql, ") WHERE _payload IS NOT NULL AND ");
+    leat_bronze_put_below(&r->src->grown, &sql);
+    leat_putf(&sql, " AND (_partition > %d OR (_partition = %d AND _offset > %lld)) ORDER BY 1, 2 LIMIT %d", partition, partition, (long long)offset, SLICE_ROWS);
+    enum leat_status st = leat_conn_query(r->src->engine->batch_conn, sql.data, &r->dead, err);
+    leat_buffer_deinit(&sql);
+    return st;
+}
+
+static enum leat_status replace(struct retry *r, struct leat_error *err) {
+    struct leat_engine *engine = r->src->engine;
+    const char *frontier = leat_delta_current(r->src->bronze)->frontier_json;
+    char *kept = frontier ? leat_strdup(frontier) : NULL, *path = marker(engine);
+    const struct leat_delta_commit_info info = {.operation = "MERGE", .frontier_json = kept};
+    uint16_t declared = (uint16_t)r->src->def->schema.field_count, key[] = {declared, (uint16_t)(declared + 1)}; /* _partition, _offset */
+    struct leat_changes both;
+    leat_changes_init(&both, &r->src->bronze_schema);
+    leat_changes_append(&both, &r->bronze, NULL, r->bronze.row_count, -1);
+    leat_changes_append(&both, &r->bronze, NULL, r->bronze.row_count, 1);
+    enum leat_status st = leat_io_write_durable(engine->env->io, path, r->src->def->name, strlen(r->src->def->name), true, err);
+    if (st == LEAT_OK) st = leat_delta_apply(r->src->bronze, &both, key, 2, &info, NULL, err);
+    leat_changes_deinit(&both);
+    free(kept);
+    free(path);
+    return st;
+}
+
+static enum leat_status redecode(struct leat_src *src, const char *reason, json_t *out, struct leat_error *err) {
+    json_t *tables = json_array();
+    int32_t partition = -1;
+    int64_t offset = -1;
+    json_int_t read = 0, decoded = 0;
+    enum leat_status st = LEAT_OK;
+    for (bool more = src->grown.count > 0; more && st == LEAT_OK;) {
+        struct retry r = {.src = src};
+        st = load_slice(&r, partition, offset, err);
+        size_t n = st == LEAT_OK ? r.dead.rows.row_count : 0;
+        if (n) partition = ((const int32_t *)cell(&r, 0))[n - 1], offset = ((const int64_t *)cell(&r, 1))[n - 1];
+        if (n) st = decode_and(&r, replace, err);
+        read += (json_int_t)n;
+        decoded += (json_int_t)r.bronze.row_count;
+        more = n == SLICE_ROWS;
+        if (r.bronze.schema) leat_changes_deinit(&r.bronze);
+        leat_result_deinit(&r.dead);
+    }
+    if (st == LEAT_OK && decoded) st = rebuild(src, reason, tables, err);
+    json_object_set_new(out, "payloads", json_integer(read));
+    json_object_set_new(out, "decoded", json_integer(decoded));
+    json_object_set_new(out, "tables", tables);
+    return st;
+}
+
+typedef enum leat_status decode_again(struct leat_src *, const char *reason, json_t *out, struct leat_error *);
+
+static enum leat_status with_source(struct leat_engine *engine, const char *name, decode_again *again, const char *reason, struct leat_buffer *out, struct leat_error *err) {
     struct leat_object_ref ref;
     json_t *json = json_object();
     enum leat_status st = LEAT_OK;
@@ -194,12 +271,26 @@ enum leat_status leat_engine_retry_dead(struct leat_engine *engine, const char *
         st = leat_fail(err, LEAT_NOT_FOUND, "there is no unbounded source \"%s\"", name);
     if (st == LEAT_OK) st = leat_engine_drain(engine, err);
     if (st == LEAT_OK) st = leat_engine_flush(engine, false, err);
-    if (st == LEAT_OK) st = retry(&engine->sources[ref.index], reason, json, err);
+    if (st == LEAT_OK) st = again(&engine->sources[ref.index], reason, json, err);
     char *text = st == LEAT_OK && out ? json_dumps(json, JSON_INDENT(1)) : NULL;
     if (text) leat_put(out, text);
     free(text);
     json_decref(json);
-    return st == LEAT_OK ? st : leat_prepend(err, "dead letters of \"%s\"", name);
+    return st;
+}
+
+enum leat_status leat_engine_retry_dead(struct leat_engine *engine, const char *source, const char *reason, struct leat_buffer *out, struct leat_error *err) {
+    enum leat_status st = with_source(engine, source, retry, reason, out, err);
+    return st == LEAT_OK ? st : leat_prepend(err, "dead letters of \"%s\"", source);
+}
+
+enum leat_status leat_engine_redecode(struct leat_engine *engine, const char *source, const char *reason, struct leat_buffer *out, struct leat_error *err) {
+    struct leat_object_ref ref;
+    bool known = leat_project_find(engine->project, source, &ref) && ref.kind == LEAT_OBJECT_SOURCE;
+    if (known && engine->project->sources[ref.index].format == LEAT_FORMAT_CSV)
+        return leat_fail(err, LEAT_UNSUPPORTED, "source \"%s\" is CSV: what bronze keeps of a record does not say which field is which column", source);
+    enum leat_status st = with_source(engine, source, redecode, reason, out, err);
+    return st == LEAT_OK ? st : leat_prepend(err, "decoding \"%s\" again", source);
 }
 
 /* ---- after a crash ----------------------------------------------------------------------------------------------------- */
@@ -233,10 +324,10 @@ enum leat_status leat_retry_finish(struct leat_engine *engine, struct leat_error
     struct leat_src *src = half_done(engine, err, &st);
     if (!src) return st;
     json_t *done = json_array();
-    leat_log(engine->env, LEAT_LOG_WARN, "source %s: its dead letters were being retried; that is finished now", src->def->name);
+    leat_log(engine->env, LEAT_LOG_WARN, "source %s: its records were being decoded again; its tables are made from what bronze has now", src->def->name);
     st = leat_engine_drain(engine, err);
     if (st == LEAT_OK) st = leat_engine_flush(engine, false, err);
-    if (st == LEAT_OK) st = rebuild(src, "retry-dead, after a crash", done, err);
+    if (st == LEAT_OK) st = rebuild(src, "decoded again, after a crash", done, err);
     json_decref(done);
     return st;
 }

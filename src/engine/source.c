@@ -96,6 +96,7 @@ void leat_src_close(struct leat_src *src) {
     leat_cursors_free(&src->loaded);
     leat_cursors_free(&src->bronzed);
     leat_cursors_free(&src->deaded);
+    leat_cursors_free(&src->grown);
     free(src->dir);
     free(src->quiet);
     *src = (struct leat_src){0};

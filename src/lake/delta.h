@@ -21,6 +21,7 @@ struct leat_delta_snapshot {
     int64_t version;           /* -1: the table does not exist */
     char *table_id;
     char *schema_json;         /* metaData.schemaString */
+    char *grown_json;          /* {column: note of leat_delta_grow}; NULL: every file of leat's has every column */
     char *name;
     char **partition_columns; size_t partition_column_count;
     struct leat_delta_file *files; size_t file_count;
@@ -46,11 +47,18 @@ struct leat_delta_options {
                                              leat_delta_storage_type and restored by leat_delta_select */
     const char *primary_key;              /* comma separated, informative; NULL: none */
     int checkpoint_every;                 /* commits; 0: 10 */
+    bool grows;                           /* the table may lack columns, and have more: see leat_delta_schema */
 };
 /* Opens, or creates with commit 0 (protocol, metaData). CONFLICT when the existing schema differs. */
 enum leat_status leat_delta_open(struct leat_env *, struct leat_conn *batch, const char *table_dir, const char *scratch_dir,
                                  const struct leat_delta_options *, struct leat_delta **out, struct leat_error *) LEAT_MUST;
 void leat_delta_close(struct leat_delta *);
+/* What is written: the schema of the options and, where the table grows, after it the columns that only the table has. Borrowed. */
+const struct leat_schema *leat_delta_schema(const struct leat_delta *);
+/* Of a table that grows: the columns that it lacks are added, nullable, in one commit that keeps `note` (JSON) with each as the table property
+ * "leat.since.COLUMN"; what was written before has NULL there. Columns that only the table has are noted as "leat.left.COLUMN", and those that
+ * come back as if they were new. Nothing of that: nothing happens. */
+enum leat_status leat_delta_grow(struct leat_delta *, const char *note, struct leat_error *) LEAT_MUST;
 const struct leat_delta_snapshot *leat_delta_current(const struct leat_delta *); /* borrowed; until the next commit */
 /* The type a column has in Parquet: HUGEINT, UBIGINT, UHUGEINT -> DECIMAL(38|20|38,0); unsigned -> next wider signed; TIME,
  * INTERVAL, UUID, NESTED -> VARCHAR; others unchanged. */

@@ -289,32 +289,52 @@ out:
     return status;
 }
 
-static enum leat_status check_same_schema(const struct leat_delta *d, const struct leat_schema *wanted,
-                                          struct leat_error *err) {
-    struct leat_delta_columns columns;
+/* Is the table's column as wanted? */
+static enum leat_status check_column(const struct leat_delta *d, size_t at, const struct leat_delta_column *c, const struct leat_field *f,
+                                     struct leat_error *err) {
+    struct leat_type have = c->has_leat_type ? c->logical : c->storage;
+    struct leat_type want = c->has_leat_type && f->type.kind != LEAT_NESTED ? f->type : leat_delta_storage_type(f->type);
+    if (strcmp(c->name, f->name) == 0 && leat_type_equal(have, want) && c->nullable == !f->not_null) return LEAT_OK;
+    char type[32];
+    leat_type_print(f->type, type);
+    return leat_fail(err, LEAT_CONFLICT, "column %zu of table %s is \"%.64s\" %s%s, not \"%.64s\" %s%s", at + 1, d->table_dir, c->name,
+                     c->duck_type, c->nullable ? "" : " NOT NULL", f->name, type, f->not_null ? " NOT NULL" : "");
+}
+
+/* Columns by name; those that only the table has are written too, as the schema's last. */
+static enum leat_status join_schemas(struct leat_delta *d, const struct leat_delta_columns *columns, struct leat_error *err) {
+    size_t wanted = d->declared;
+    for (size_t i = 0; i < columns->count; i++) {
+        const struct leat_delta_column *c = &columns->items[i];
+        size_t at = 0;
+        while (at < wanted && strcasecmp(d->schema.fields[at].name, c->name) != 0) at++;
+        enum leat_status status = at < wanted ? check_column(d, i, c, &d->schema.fields[at], err) : LEAT_OK;
+        if (status != LEAT_OK) return status;
+        if (at == wanted) leat_schema_add(&d->schema, c->name, c->has_leat_type ? c->logical : c->storage, !c->nullable);
+    }
+    return LEAT_OK;
+}
+
+static enum leat_status parse_columns(const struct leat_delta *d, struct leat_delta_columns *out, struct leat_error *err) {
     const struct leat_delta_metadata *m = &d->state.metadata;
-    enum leat_status status =
-        leat_delta_columns_parse(m->schema_json, m->partition_columns, m->partition_column_count, &columns, err);
-    if (status != LEAT_OK) return leat_prepend(err, "table %s", d->table_dir);
+    enum leat_status status = leat_delta_columns_parse(m->schema_json, m->partition_columns, m->partition_column_count, out, err);
+    return status == LEAT_OK ? status : leat_prepend(err, "table %s", d->table_dir);
+}
+
+static enum leat_status check_schema(struct leat_delta *d, struct leat_error *err) {
+    struct leat_delta_columns columns;
+    enum leat_status status = parse_columns(d, &columns, err);
+    if (status != LEAT_OK) return status;
     if (columns.has_invariants)
         status = leat_fail(err, LEAT_UNSUPPORTED,
                            "table %s has column invariants, which leat cannot check when it writes", d->table_dir);
-    else if (columns.count != wanted->field_count)
+    else if (d->grows)
+        status = join_schemas(d, &columns, err);
+    else if (columns.count != d->schema.field_count)
         status = leat_fail(err, LEAT_CONFLICT, "table %s has %zu columns, not the %zu wanted", d->table_dir,
-                           columns.count, wanted->field_count);
-    for (size_t i = 0; status == LEAT_OK && i < columns.count; i++) {
-        const struct leat_delta_column *c = &columns.items[i];
-        const struct leat_field *f = &wanted->fields[i];
-        struct leat_type have = c->has_leat_type ? c->logical : c->storage;
-        struct leat_type want =
-            c->has_leat_type && f->type.kind != LEAT_NESTED ? f->type : leat_delta_storage_type(f->type);
-        if (strcmp(c->name, f->name) == 0 && leat_type_equal(have, want) && c->nullable == !f->not_null) continue;
-        char type[32];
-        leat_type_print(f->type, type);
-        status = leat_fail(err, LEAT_CONFLICT, "column %zu of table %s is \"%.64s\" %s%s, not \"%.64s\" %s%s", i + 1,
-                           d->table_dir, c->name, c->duck_type, c->nullable ? "" : " NOT NULL", f->name, type,
-                           f->not_null ? " NOT NULL" : "");
-    }
+                           columns.count, d->schema.field_count);
+    for (size_t i = 0; !d->grows && status == LEAT_OK && i < columns.count; i++)
+        status = check_column(d, i, &columns.items[i], &d->schema.fields[i], err);
     leat_delta_columns_deinit(&columns);
     return status;
 }
@@ -355,6 +375,8 @@ enum leat_status leat_delta_open(struct leat_env *env, struct leat_conn *batch, 
     d->input_name = leat_asprintf("delta_%016" PRIx64, (uint64_t)XXH3_64bits(table_dir, strlen(table_dir)));
     d->checkpoint_every = options->checkpoint_every > 0 ? options->checkpoint_every : LEAT_DELTA_CHECKPOINT_EVERY;
     d->checkpoint_version = -1;
+    d->grows = options->grows;
+    d->declared = options->schema->field_count;
     leat_schema_copy(&d->schema, options->schema);
     d->row_group_rows = LEAT_DELTA_ROW_GROUP_ROWS;
     d->cluster_column = choose_cluster_column(options->schema, options->primary_key);
@@ -371,12 +393,82 @@ enum leat_status leat_delta_open(struct leat_env *env, struct leat_conn *batch, 
             status = leat_delta_replay(env, batch, table_dir, -1, &d->state, &d->checkpoint_version, err);
     }
     if (status == LEAT_OK) status = leat_delta_check_writer(&d->state, table_dir, err);
-    if (status == LEAT_OK) status = check_same_schema(d, options->schema, err);
+    if (status == LEAT_OK) status = check_schema(d, err);
     free(log_dir);
     if (status == LEAT_OK)
         *out = d;
     else
         leat_delta_close(d);
+    return status;
+}
+
+/* ---- growing ---- */
+
+/* Notes in the configuration that `field` has come, or come back, or is written no more. False: it says so already. */
+static bool note_column(json_t *configuration, const char *name, bool declared, bool there, const char *note) {
+    char *since = leat_asprintf(LEAT_DELTA_SINCE "%s", name), *left = leat_asprintf(LEAT_DELTA_LEFT "%s", name);
+    bool was_left = json_object_get(configuration, left) != NULL, comes = declared && (!there || was_left), goes = !declared && !was_left;
+    if (comes) json_object_set_new(configuration, since, json_string(note));
+    if (comes) json_object_del(configuration, left);
+    if (goes) json_object_set_new(configuration, left, json_string(note));
+    free(since);
+    free(left);
+    return comes || goes;
+}
+
+/* The table's columns in its own order, then those it lacks. */
+static bool grown_schema(const struct leat_delta *d, const struct leat_delta_columns *columns, const char *note, json_t *configuration,
+                         struct leat_schema *out) {
+    bool changed = false;
+    for (size_t i = 0; i < columns->count; i++) {
+        const struct leat_delta_column *c = &columns->items[i];
+        leat_schema_add(out, c->name, c->has_leat_type ? c->logical : c->storage, !c->nullable);
+    }
+    for (size_t i = 0; i < d->schema.field_count; i++) {
+        const struct leat_field *field = &d->schema.fields[i];
+        bool there = leat_schema_find(out, field->name) >= 0;
+        changed |= note_column(configuration, field->name, i < d->declared, there, note);
+        if (!there) leat_schema_add(out, field->name, field->type, false);
+    }
+    return changed;
+}
+
+static enum leat_status commit_metadata(struct leat_delta *d, const struct leat_schema *schema, const json_t *configuration, struct leat_error *err) {
+    struct leat_delta_commit empty = {.info = &(struct leat_delta_commit_info){.operation = "ADD COLUMNS"}};
+    struct leat_delta_metadata metadata = d->state.metadata;
+    struct leat_buffer json = {0}, text = {0};
+    char commit_id[37], *path = leat_delta_commit_path(d->table_dir, d->state.snapshot.version + 1);
+    enum leat_status status = leat_delta_schema_json(schema, &json, err);
+    metadata.schema_json = json.data;
+    metadata.configuration_json = json_dumps(configuration, JSON_COMPACT);
+    leat_random_uuid(&d->env->random, commit_id);
+    if (status == LEAT_OK) status = put_commit_info(d, &empty, commit_id, &text, err);
+    if (status == LEAT_OK) {
+        leat_delta_put_metadata(&text, &metadata);
+        status = leat_io_write_durable(d->env->io, path, text.data, text.length, false, err);
+        d->stale = true;
+    }
+    if (status == LEAT_OK) status = refresh(d, err);
+    free(metadata.configuration_json);
+    free(path);
+    leat_buffer_deinit(&json);
+    leat_buffer_deinit(&text);
+    return status;
+}
+
+enum leat_status leat_delta_grow(struct leat_delta *d, const char *note, struct leat_error *err) {
+    struct leat_delta_columns columns;
+    struct leat_schema schema = {0};
+    json_error_t ignored;
+    enum leat_status status = parse_columns(d, &columns, err);
+    if (status != LEAT_OK) return status;
+    const char *text = d->state.metadata.configuration_json;
+    json_t *configuration = json_loads(text ? text : "{}", 0, &ignored);
+    if (!configuration) configuration = json_object();
+    if (grown_schema(d, &columns, note, configuration, &schema)) status = commit_metadata(d, &schema, configuration, err);
+    json_decref(configuration);
+    leat_schema_deinit(&schema);
+    leat_delta_columns_deinit(&columns);
     return status;
 }
 
@@ -393,4 +485,8 @@ void leat_delta_close(struct leat_delta *d) {
 
 const struct leat_delta_snapshot *leat_delta_current(const struct leat_delta *d) {
     return &d->state.snapshot;
+}
+
+const struct leat_schema *leat_delta_schema(const struct leat_delta *d) {
+    return &d->schema;
 }

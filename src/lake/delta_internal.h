@@ -21,7 +21,9 @@
 #define LEAT_DELTA_LOG_DIR "_delta_log"
 #define LEAT_DELTA_COMMIT_MAX_BYTES ((size_t)1 << 30) /* a commit file larger than this is refused */
 #define LEAT_DELTA_PATH_MAX 4096
-#define LEAT_DELTA_FILE_PREFIX "leat-" /* data files of this prefix have every column of the schema */
+#define LEAT_DELTA_FILE_PREFIX "leat-" /* data files of this prefix have every column of the schema, but for those that the table has grown */
+#define LEAT_DELTA_SINCE "leat.since." /* table property: a column that was added, and when */
+#define LEAT_DELTA_LEFT "leat.left."   /* table property: a column that is written no more */
 #define LEAT_DELTA_CHECKPOINT_EVERY 10
 #define LEAT_DELTA_ROW_GROUP_ROWS 122880 /* DuckDB's default; a file of fewer rows is a small one */
 #define LEAT_DELTA_LARGE_PART 4          /* a file of a quarter of a row group is large: kept apart by its range, not joined */
@@ -194,6 +196,8 @@ struct leat_delta {
     int64_t checkpoint_version; /* newest one known, -1: none */
     int64_t row_group_rows;     /* LEAT_DELTA_ROW_GROUP_ROWS, fewer in tests */
     int cluster_column;         /* files are kept apart by its ranges when they are rewritten; -1: no fit column */
+    bool grows;                 /* columns are matched by name, and may be missing on either side */
+    size_t declared;            /* of the schema; the rest only the table has */
     bool is_updated;            /* rows are removed from it, or it has a key: large files are dear */
 };
 struct leat_delta_bounds *leat_delta_bounds_of(struct leat_delta *, size_t file_index); /* of a live file, cached */

@@ -212,7 +212,7 @@ static void put_foreign_source(const char *table_dir, const struct leat_delta_sn
 void leat_delta_put_rows(const struct leat_delta *d, const size_t *indexes, size_t count, struct leat_buffer *out) {
     const struct leat_delta_snapshot *snapshot = &d->state.snapshot;
     struct leat_delta_columns columns;
-    bool own = true;
+    bool own = !snapshot->grown_json;
     for (size_t i = 0; own && i < count; i++)
         own = leat_delta_is_own_file(&snapshot->files[indexes[i]]);
     if (own || leat_delta_columns_parse(snapshot->schema_json, NULL, 0, &columns, NULL) != LEAT_OK) {
@@ -228,7 +228,9 @@ void leat_delta_put_rows(const struct leat_delta *d, const size_t *indexes, size
     leat_delta_columns_deinit(&columns);
 }
 
+/* Has every file every column? */
 static bool written_by_leat(const struct leat_delta_snapshot *snapshot) {
+    if (snapshot->grown_json) return false;
     for (size_t i = 0; i < snapshot->file_count; i++)
         if (!leat_delta_is_own_file(&snapshot->files[i])) return false;
     return true;

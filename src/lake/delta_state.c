@@ -76,6 +76,7 @@ void leat_delta_snapshot_deinit(struct leat_delta_snapshot *s) {
     free(s->partition_columns);
     free(s->table_id);
     free(s->schema_json);
+    free(s->grown_json);
     free(s->name);
     free(s->frontier_json);
     memset(s, 0, sizeof *s);
@@ -311,6 +312,20 @@ static void replace_text(char **slot, const char *text) {
     *slot = text ? leat_strdup(text) : NULL;
 }
 
+/* The notes of columns that were added, as text; NULL: none was. */
+static char *grown_of(const struct leat_delta_metadata *m) {
+    const char *prefix = LEAT_DELTA_SINCE, *key;
+    json_error_t ignored;
+    json_t *root = json_loads(m->configuration_json ? m->configuration_json : "{}", 0, &ignored), *value, *notes = json_object();
+    json_object_foreach(root, key, value)
+        if (strncmp(key, prefix, strlen(prefix)) == 0)
+            json_object_set_new(notes, key + strlen(prefix), json_loads(json_string_value(value) ? json_string_value(value) : "", JSON_DECODE_ANY, &ignored));
+    char *text = json_object_size(notes) ? json_dumps(notes, JSON_COMPACT) : NULL;
+    json_decref(notes);
+    json_decref(root);
+    return text;
+}
+
 enum leat_status leat_delta_state_finish(struct leat_delta_state *s, const char *table_dir, struct leat_error *err) {
     struct leat_delta_snapshot *out = &s->snapshot;
     if (!s->has_protocol || !s->has_metadata)
@@ -320,6 +335,8 @@ enum leat_status leat_delta_state_finish(struct leat_delta_state *s, const char 
     if (status != LEAT_OK) return status;
     replace_text(&out->table_id, s->metadata.id);
     replace_text(&out->schema_json, s->metadata.schema_json);
+    free(out->grown_json);
+    out->grown_json = grown_of(&s->metadata);
     replace_text(&out->name, s->metadata.name);
     for (size_t i = 0; i < out->partition_column_count; i++)
         free(out->partition_columns[i]);

@@ -81,7 +81,9 @@ static void put_object(struct leat_compile *c, const struct leat_op *op, struct 
         leat_putf(out, " %s", c->project->tables[op->object].name);
     else
         leat_putf(out, " %s", c->project->sources[op->object].name);
-    put_indexes(out, "columns", op->columns, op->column_count);
+    if (op->kind == LEAT_OP_TABLE) put_indexes(out, "columns", op->columns, op->column_count);
+    for (size_t i = 0; op->kind != LEAT_OP_TABLE && i < op->column_count; i++) /* a source may get further columns */
+        leat_putf(out, " \"%s\"", op->schema.fields[i].name);
     if (op->cut_applies)
         leat_putf(out, " lateness %lld", (long long)(c->table->lateness_given ? c->table->lateness_us : 0));
 }

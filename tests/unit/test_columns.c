@@ -1,0 +1,210 @@
+/* New columns of a source (rule 20): they have values from then on, what was decoded before stays as it is, and tables that do not use them
+ * keep state and content. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine_world.h"
+
+#define SOURCE(more) \
+    "CREATE SOURCE events (id VARCHAR NOT NULL, k INTEGER, " more "v BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts) INCLUDE offset AS place\n" \
+    "WITH (connector = 'file', path = 'in/events.ndjson', format = 'json');\n"
+#define SUMS "CREATE MATERIALIZED TABLE sums FRESHNESS = INTERVAL '1' SECOND AS SELECT k, sum(v) AS v, max(place) AS place FROM events GROUP BY k;\n"
+#define NOTED "CREATE MATERIALIZED TABLE noted FRESHNESS = INTERVAL '1' SECOND AS SELECT note, count(*) AS n, sum(weight) AS weight FROM events GROUP BY note;\n"
+#define ONCE "CREATE MATERIALIZED TABLE once FRESHNESS = INTERVAL '1' SECOND AS SELECT id, k, note, weight, v, ts FROM (SELECT DISTINCT ON (k) id, k, note, weight, v, ts FROM events);\n"
+#define NIGHTLY "CREATE MATERIALIZED TABLE nightly SCHEDULE CRON '0 2 * * *' AS SELECT note, count(*) AS n FROM events GROUP BY note;\n"
+#define NEW "note VARCHAR, weight DECIMAL(10,2), "
+
+/* The bytes have the new fields from the beginning. */
+static void event(struct world *w, int id, int k) {
+    char *line = leat_asprintf("{\"id\":\"e%d\",\"k\":%d,\"v\":%d,\"ts\":\"2026-01-01 00:00:%02d\",\"note\":\"n%d\",\"weight\":%d.5}\n", id, k, id, id % 60, id % 2, id);
+    put(w, "in/events.ndjson", line, "a");
+    free(line);
+}
+
+/* The project of now; fates: what is said of it, before and after. */
+static void apply(struct world *w, const char *source, const char *tables, const char *const *said) {
+    put(w, "project.sql", source, "w");
+    put(w, "project.sql", tables, "a");
+    for (int dry = 1; dry >= 0; dry--) {
+        const struct leat_change change = {.dry_run = dry};
+        struct leat_diagnostics diags = {0};
+        struct leat_buffer out = {0};
+        struct leat_error err = {0};
+        if (leat_engine_apply(w->engine, &change, &diags, &out, &err) != LEAT_OK) fail_msg("%s %s", err.text, diags.count ? diags.items[0].message : "");
+        for (size_t i = 0; said[i]; i++)
+            if (!strstr(out.data, said[i])) fail_msg("%s is not in %s", said[i], out.data);
+        leat_diagnostics_deinit(&diags);
+        leat_buffer_deinit(&out);
+    }
+}
+
+static const char noted[] = "SELECT string_agg(coalesce(note, '-') || ' ' || n || ' ' || coalesce(weight, 0), '; ' ORDER BY note) FROM noted";
+
+static void expect_contents(struct world *w, const char *notes) {
+    expect_equal(w);
+    expect_text(w, noted, notes);
+}
+
+static void a_new_column_has_values_from_then_on(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    world_init(w, SOURCE(""), SUMS);
+    for (int i = 0; i < 6; i++) event(w, i, i % 2);
+    run(w);
+    char *before = text_of(w, "SELECT CAST(list(s ORDER BY k) AS VARCHAR) FROM sums s");
+    apply(w, SOURCE(NEW), SUMS NOTED NIGHTLY, (const char *const[]){"\"sums\",\n   \"fate\": \"kept\"", "\"noted\",\n   \"fate\": \"new\"", NULL});
+    expect_text(w, "SELECT CAST(list(s ORDER BY k) AS VARCHAR) FROM sums s", before);
+    expect_contents(w, "- 6 0.00");
+    event(w, 6, 1);
+    event(w, 7, 0);
+    run(w);
+    expect_contents(w, "n0 1 6.50; n1 1 7.50; - 6 0.00");
+    reopen(w); /* steps are run again, from bronze and from the log */
+    run(w);
+    expect_contents(w, "n0 1 6.50; n1 1 7.50; - 6 0.00");
+    OK(leat_engine_rebuild(w->engine, "noted", "to see", NULL, oops));
+    expect_contents(w, "n0 1 6.50; n1 1 7.50; - 6 0.00");
+    OK(leat_engine_batch(w->engine, true, oops));
+    expect_text(w, "SELECT string_agg(coalesce(note, '-') || n, ' ' ORDER BY note) FROM nightly", "n01 n11 -6");
+    expect_equal(w);
+    char *work = leat_asprintf("%s/.leat", w->project);
+    leat_engine_close(w->engine);
+    w->engine = NULL;
+    OK(leat_io_remove_tree(w->env.io, work, oops)); /* the log is gone: bronze decides */
+    reopen(w);
+    event(w, 8, 0);
+    run(w);
+    expect_contents(w, "n0 2 15.00; n1 1 7.50; - 6 0.00");
+    free(work);
+    free(before);
+    world_deinit(w);
+}
+
+/* DISTINCT ON keeps a place instead of a row, and reads it again: not from the log, whose bytes say more than what was decoded. */
+static void rows_read_again_are_as_they_were(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    world_init(w, SOURCE(""), SUMS);
+    event(w, 2, 1);
+    run(w);
+    apply(w, SOURCE(NEW), SUMS ONCE, (const char *const[]){"\"sums\",\n   \"fate\": \"kept\"", NULL});
+    expect_text(w, "SELECT string_agg(id || coalesce(note, '-'), ' ') FROM once", "e2-");
+    event(w, 1, 1); /* before it in the order of ties: takes its place */
+    run(w);
+    expect_text(w, "SELECT string_agg(id || coalesce(note, '-'), ' ') FROM once", "e1n1");
+    reopen(w);
+    event(w, 0, 1);
+    run(w);
+    expect_text(w, "SELECT string_agg(id || coalesce(note, '-'), ' ') FROM once", "e0n0");
+    world_deinit(w);
+}
+
+/* A column that is declared no more stays in the archive; back again, it is NULL in between. */
+static void a_column_goes_and_comes_back(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    world_init(w, SOURCE(NEW), SUMS NOTED ONCE);
+    event(w, 1, 1);
+    run(w);
+    apply(w, SOURCE(""), SUMS, (const char *const[]){"\"sums\",\n   \"fate\": \"kept\"", "\"noted\",\n   \"fate\": \"gone\"", NULL});
+    event(w, 2, 1);
+    run(w);
+    reopen(w);
+    apply(w, SOURCE(NEW), SUMS NOTED ONCE, (const char *const[]){"\"sums\",\n   \"fate\": \"kept\"", NULL});
+    event(w, 3, 1);
+    event(w, 5, 2);
+    run(w);
+    expect_contents(w, "n1 3 10.50; - 1 0.00");
+    OK(leat_engine_rebuild(w->engine, "once", "to see", NULL, oops));
+    expect_equal(w);
+    world_deinit(w);
+}
+
+/* Refused, the former project goes on, over an archive that has the column by then. */
+static void a_refused_change_leaves_the_former_project(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    const struct leat_change change = {0};
+    struct leat_diagnostics diags = {0};
+    struct leat_error err = {0};
+    world_init(w, SOURCE(""), SUMS);
+    event(w, 1, 1);
+    run(w);
+    put(w, "project.sql", SOURCE(NEW) "CREATE SOURCE gone (k INTEGER PRIMARY KEY, name VARCHAR) WITH (connector = 'file', path = 'in/gone.csv', format = 'csv');\n" SUMS
+        "CREATE MATERIALIZED TABLE named FRESHNESS = INTERVAL '1' SECOND AS SELECT e.id, g.name FROM events e JOIN gone g USING (k);\n", "w");
+    assert_true(leat_engine_apply(w->engine, &change, &diags, NULL, &err) != LEAT_OK);
+    assert_false(err.fatal);
+    leat_diagnostics_deinit(&diags);
+    event(w, 2, 1);
+    OK(leat_engine_run_once(w->engine, false, false, oops));
+    expect_equal(w);
+    apply(w, SOURCE(NEW), SUMS NOTED, (const char *const[]){"\"sums\",\n   \"fate\": \"kept\"", NULL});
+    event(w, 3, 1);
+    run(w);
+    expect_contents(w, "n1 1 3.50; - 2 0.00");
+    world_deinit(w);
+}
+
+/* Asked for, records before the columns get their values from what bronze kept of them; what that changes is in the account. */
+static void old_records_are_decoded_again(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    struct leat_buffer out = {0};
+    world_init(w, SOURCE(""), SUMS);
+    for (int i = 0; i < 4; i++) event(w, i, i % 2);
+    put(w, "in/events.ndjson", "{\"id\":\"plain\",\"k\":0,\"v\":9,\"ts\":\"2026-01-01 00:00:05\"}\n", "a"); /* nothing was lost: no payload */
+    run(w);
+    apply(w, SOURCE(NEW), SUMS NOTED ONCE, (const char *const[]){"\"sums\",\n   \"fate\": \"kept\"", NULL});
+    event(w, 6, 1);
+    run(w);
+    expect_contents(w, "n0 1 6.50; - 5 0.00");
+    OK(leat_engine_redecode(w->engine, "events", "to have them", &out, oops));
+    assert_non_null(strstr(out.data, "\"payloads\": 4,\n \"decoded\": 4"));
+    expect_contents(w, "n0 3 9.50; n1 2 5.00; - 1 0.00");
+    expect_text(w, "SELECT string_agg(id || note, ' ' ORDER BY id) FROM once", "e0n0 e1n1");
+    expect_text(w, "SELECT count(*) > 0 AND count(DISTINCT reason) = 1 FROM noted__restatements", "true");
+    reopen(w);
+    event(w, 7, 1);
+    run(w);
+    expect_contents(w, "n0 3 9.50; n1 3 12.50; - 1 0.00");
+    expect_text(w, "SELECT count(*) || ' ' || count(DISTINCT place) FROM events", "7 7");
+    leat_buffer_deinit(&out);
+    world_deinit(w);
+}
+
+/* A type cannot be another one: what was decoded stays. */
+static void another_type_is_refused(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    const struct leat_change change = {0};
+    struct leat_diagnostics diags = {0};
+    struct leat_error err = {0};
+    world_init(w, SOURCE(""), SUMS);
+    event(w, 1, 1);
+    run(w);
+    put(w, "project.sql", "CREATE SOURCE events (id VARCHAR NOT NULL, k BIGINT, v BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts) INCLUDE offset AS place\n"
+                          "WITH (connector = 'file', path = 'in/events.ndjson', format = 'json');\n" SUMS, "w");
+    assert_true(leat_engine_apply(w->engine, &change, &diags, NULL, &err) != LEAT_OK);
+    assert_non_null(strstr(err.text, "a column that has records keeps its type"));
+    leat_diagnostics_deinit(&diags);
+    run(w);
+    world_deinit(w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_new_column_has_values_from_then_on),
+        cmocka_unit_test(rows_read_again_are_as_they_were),
+        cmocka_unit_test(a_column_goes_and_comes_back),
+        cmocka_unit_test(a_refused_change_leaves_the_former_project),
+        cmocka_unit_test(old_records_are_decoded_again),
+        cmocka_unit_test(another_type_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
