@@ -445,13 +445,6 @@ AS SELECT status, count(*) AS orders, sum(amount) AS revenue, max(event_time) AS
 """
 
 
-KAFKA_LATENCY = """SET commit_interval = '100 ms';
-CREATE SOURCE events (id BIGINT NOT NULL, sent_us BIGINT NOT NULL, status VARCHAR, amount DECIMAL(18,2))
-WITH (connector = 'kafka', topic = 'rate%d', 'properties.bootstrap.servers' = '%s', format = 'json');
-CREATE MATERIALIZED TABLE received FRESHNESS = INTERVAL '100' MILLISECOND AS SELECT id, sent_us FROM events;
-"""
-
-
 def kafka_load(broker, admin, NewTopic, Producer, topic, lines):
     for future in admin.create_topics([NewTopic(topic, 4, 1)]).values():
         future.result(30)
@@ -467,7 +460,7 @@ def kafka_load(broker, admin, NewTopic, Producer, topic, lines):
 
 
 def kafka_throughput(broker, admin, NewTopic, Producer):
-    events = min(args.events, 2000000)
+    events = args.events
     data = generate(events, 50000) + "/order_events.ndjson"
     with open(data, "rb") as lines:
         kafka_load(broker, admin, NewTopic, Producer, "orders", (line.rstrip(b"\n") for line in lines))
@@ -495,59 +488,61 @@ def kafka_throughput(broker, admin, NewTopic, Producer):
            events / theirs[1])
 
 
-def kafka_latency(broker, admin, NewTopic, Producer, rate, seconds=15):
-    """From the call that produces an event to the Delta commit that holds it (the time of its file in _delta_log)."""
-    def events():
-        started = time.monotonic()
-        for i in range(rate * seconds):
-            if i % (rate // 100) == 0:
-                time.sleep(max(0.0, started + i / rate - time.monotonic()))
-            yield b'{"id":%d,"sent_us":%d,"status":"shipped","amount":12.50}' % (i, time.time_ns() // 1000)
-    project = fresh("kafka-latency")
-    with open(project + "/project.sql", "w") as out:
-        out.write(KAFKA_LATENCY % (rate, broker.address))
-    child = subprocess.Popen([args.leat, "run", "--project", project])
-    kafka_load(broker, admin, NewTopic, Producer, f"rate{rate}", events())
-    time.sleep(3)
-    child.send_signal(signal.SIGTERM)
-    child.wait()
-    log, rows, latencies = project + "/lake/received/_delta_log", 0, []
-    for name in sorted(os.listdir(log)):
-        if not name.endswith(".json"):
-            continue
-        committed_us = os.stat(f"{log}/{name}").st_mtime_ns // 1000
-        added = [json.loads(line)["add"] for line in open(f"{log}/{name}") if line.startswith('{"add"')]
-        files = [add["path"] for add in added if add["dataChange"]]  # compaction adds what was there
-        if not files:
-            continue
-        paths = [f"{project}/lake/received/{f}" for f in files]
-        latencies += [us for (us,) in duckdb.sql(f"SELECT {committed_us} - sent_us FROM read_parquet({paths!r}) WHERE id > {rate * 2}").fetchall()]
-    latencies.sort()
-    if len(latencies) != rate * (seconds - 2) - 1:
-        problems.append(f"kafka_to_delta at {rate}/s: {len(latencies)} rows of {rate * (seconds - 2) - 1}")
-    figure(f"kafka_to_delta_ms_p50_at_{rate}", latencies[len(latencies) // 2] / 1000, "ms", "lower")
-    figure(f"kafka_to_delta_ms_p99_at_{rate}", latencies[len(latencies) * 99 // 100] / 1000, "ms", "lower")
-
-
-def kafka():
-    """Events of a topic into bronze and a table, beside a consumer that only counts them (librdkafka's threads and leat's: all of their CPU time), and how
-    long an event takes to a Delta commit."""
+def kafka_broker():
+    """(a broker, its administrator), or None: why is told."""
     sys.path.insert(0, ROOT + "/tests/peers")
     try:
-        from confluent_kafka import Producer
-        from confluent_kafka.admin import AdminClient, NewTopic
+        from confluent_kafka.admin import AdminClient
         from kafka_broker import JARS, Broker
     except ImportError:
         JARS = None
     if not JARS or not JARS.is_dir():
         print("the Kafka figures are skipped: Kafka's jars or its Python client are missing; scripts/bootstrap --peers gets them")
-        return
+        return None
     broker = Broker()
+    return broker, AdminClient({"bootstrap.servers": broker.address, "log_level": 2})
+
+
+def kafka():
+    """Events of a topic into bronze and a table, beside a consumer that only counts them (librdkafka's threads and leat's: all of their CPU time)."""
+    there = kafka_broker()
+    if not there:
+        return
+    from confluent_kafka import Producer
+    from confluent_kafka.admin import NewTopic
+    broker, admin = there
     try:
-        admin = AdminClient({"bootstrap.servers": broker.address, "log_level": 2})
         kafka_throughput(broker, admin, NewTopic, Producer)
+    finally:
+        broker.remove()
+
+
+def flink():
+    """How long an event takes from Kafka into a Delta table and into Cassandra, beside the same job in Flink (kafka_latency.py)."""
+    import kafka_latency as latency
+    there = kafka_broker()
+    if not there:
+        return
+    import cassandra_server
+    broker, admin = there
+    try:
+        classes = None
+        if latency.missing():
+            print(f"  Flink is skipped: {latency.missing()}")
+        else:
+            latency.compile_flink(classes := fresh("flink"))
+        bench = latency.Bench(args.leat, fresh, figure, problems, broker, admin)
         for rate in (10000, 50000):
-            kafka_latency(broker, admin, NewTopic, Producer, rate)
+            bench.received(rate, classes)
+        if cassandra_server.missing():
+            print(f"  Cassandra is skipped: {cassandra_server.missing()}")
+            return
+        server = cassandra_server.Cassandra(commitlog="periodic")
+        try:
+            for rate in (10000, 50000):
+                bench.order_status(rate, classes, server)
+        finally:
+            server.stop()
     finally:
         broker.remove()
 
@@ -720,7 +715,7 @@ def nightly_beside():
 
 
 BENCHES = dict(stream=stream_over_batch, aggregate=aggregate_per_core, nightly=nightly, restart=restart, steps=many_steps,
-               rates=stream_cpu_percent, idle=idle, cost=cost_of_freshness, kafka=kafka,
+               rates=stream_cpu_percent, idle=idle, cost=cost_of_freshness, kafka=kafka, flink=flink,
                readable=http_post_to_readable, verdict=http_verdict, acked=http_acked, ingest=http_ingest, reads=http_point_reads, slow=http_slow_clients)
 BENCHES.update(cassandra=cassandra, postgres=postgres, nightly_beside=nightly_beside)
 
