@@ -101,6 +101,8 @@ static enum leat_status open_decoder(const struct leat_source *source, struct le
     if (status == LEAT_OK) status = read_encoding(d, source, err);
     if (status == LEAT_OK) status = read_max_record(d, source, err);
     read_epoch_unit(d, source);
+    const char *rest = leat_decoder_option(source, "unknown_fields");
+    d->rest_column = rest && d->format == LEAT_FORMAT_JSON ? leat_schema_find(&d->schema, rest) : -1;
     return status == LEAT_OK ? open_format(d, source, err) : status;
 }
 
@@ -159,7 +161,7 @@ void leat_decoder_close(struct leat_decoder *d) {
 int leat_decoder_find(const struct leat_decoder *d, const char *name, size_t length) {
     int without_case = -1;
     for (size_t i = 0; i < d->schema.field_count; i++) {
-        if (strlen(d->keys[i]) != length) continue;
+        if (strlen(d->keys[i]) != length || (int)i == d->rest_column) continue;
         if (!memcmp(d->keys[i], name, length)) return (int)i;
         if (without_case < 0 && !strncasecmp(d->keys[i], name, length)) without_case = (int)i;
     }

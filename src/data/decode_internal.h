@@ -22,6 +22,7 @@ struct leat_decoder {
     bool messages;
     bool framed;               /* values are framed with a schema's number */
     struct leat_avro_decoder *avro;
+    int rest_column;           /* JSON: takes the fields that no column is declared for; -1: none does */
     int64_t epoch_unit_us;     /* what a bare number counts where a time was wanted; 0: it is wrong */
     char **keys;               /* per column: its key or header in the records */
     char *source;              /* name, for messages */

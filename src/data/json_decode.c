@@ -317,7 +317,7 @@ struct row {
     const struct leat_record *record;
     struct leat_changes *out;
     size_t index;
-    bool lossy;
+    bool lossy, unknown; /* it has keys without a column */
     struct leat_json_fault fault;
 };
 
@@ -506,7 +506,7 @@ static inline const char *decode_object(struct row *r) {
         p = step.value;
         if (step.next < 0) {
             if (step.next == NEXT_END) return p;
-            r->lossy = true;
+            r->unknown = true;
             state = j->field_count + 1 + (size_t)(NEXT_UNKNOWN - step.next);
             const char *skipped = fast_skip(p, step.quoted);
             if (LEAT_UNLIKELY(!skipped))
@@ -543,6 +543,43 @@ static const char *first_failure(struct row *r) {
     return NULL;
 }
 
+/* Behind the member whose key begins at p; NULL: it is not JSON after all, which the fast path lets pass in what it skips. *known: its column is declared. */
+static const char *pass_member(struct row *r, const char *p, bool *known) {
+    const char *end = r->record->end, *key;
+    size_t length;
+    p = *p == '"' ? leat_json_string(p + 1, end, &r->out->strings, &key, &length, &r->fault) : expected(r, p, "a key in double quotes was expected");
+    if (!p) return NULL;
+    *known = leat_decoder_find(r->d, key, length) >= 0;
+    p = leat_json_space(p, end);
+    return leat_json_skip(leat_json_space(p + (p < end), end), end, 1, &r->fault);
+}
+
+/* The members without a column, as they stand, become an object. NULL: r->fault. */
+static const char *put_rest(struct row *r) {
+    const char *end = r->record->end, *p = memchr(r->record->text, '{', (size_t)(end - r->record->text)), *after;
+    size_t column = (size_t)r->d->rest_column, used = 0;
+    char *out = leat_arena_alloc(&r->out->strings, (size_t)(end - p) + 1);
+    bool known;
+    for (p = leat_json_space(p + 1, end); *p != '}'; p = leat_json_space(after + (*after == ','), end)) {
+        if (!(after = pass_member(r, p, &known))) return NULL;
+        if (!known) {
+            out[used] = used ? ',' : '{';
+            memcpy(out + used + 1, p, (size_t)(after - p));
+            used += 1 + (size_t)(after - p);
+        }
+        after = leat_json_space(after, end);
+    }
+    out[used++] = '}';
+    if (!leat_utf8_valid(out, used)) return expected(r, r->record->text, "invalid UTF-8 in a field that has no column");
+    ((struct leat_string *)r->out->columns[column].data)[r->index] = leat_string_of(out, (uint32_t)used);
+    mark_seen(r, column);
+    return p;
+}
+
+static const char *not_json(struct row *r) {
+    return leat_arena_printf(&r->d->reasons, "not valid JSON at byte %zu: %s", (size_t)(r->fault.at - r->record->text), r->fault.what);
+}
+
 const char *leat_json_decode(struct leat_decoder *d, const struct leat_record *record, struct leat_changes *out,
                              size_t row, bool *lossy) {
     struct leat_json_decoder *j = d->json;
@@ -555,11 +592,13 @@ const char *leat_json_decode(struct leat_decoder *d, const struct leat_record *r
         p = leat_json_space(p, record->end);
         if (p != record->end) p = expected(&r, p, "something follows the object");
     }
-    if (LEAT_UNLIKELY(!p))
-        return leat_arena_printf(&d->reasons, "not valid JSON at byte %zu: %s", (size_t)(r.fault.at - record->text),
-                                 r.fault.what);
+    if (LEAT_UNLIKELY(!p)) return not_json(&r);
     if (LEAT_UNLIKELY(j->failed_count)) return first_failure(&r);
-    *lossy = r.lossy;
+    if (LEAT_UNLIKELY(r.unknown) && d->rest_column >= 0) {
+        if (!put_rest(&r)) return not_json(&r);
+        r.unknown = false;
+    }
+    *lossy = r.lossy || r.unknown;
     if (LEAT_LIKELY(j->seen_count == j->field_count)) return NULL;
     return fill_missing(&r);
 }

@@ -25,6 +25,10 @@
     {.name = "epoch_unit", .type = LEAT_OPTION_ENUM, .choices = (const char *const[]){"s", "ms", "us", NULL},                             \
      .prose = "What a bare number means where a JSON value should be a TIMESTAMP or TIME; days for a DATE. Left out: such records are " \
               "dead letters."}
+#define UNKNOWN_FIELDS                                                                                                                                     \
+    {.name = "unknown_fields", .type = LEAT_OPTION_TEXT,                                                                                                   \
+     .prose = "A declared VARCHAR column that gets the fields of a JSON record for which there is no column, as one JSON object, NULL where there are "   \
+              "none. Left out: they are ignored; bronze keeps the payload."}
 #define NULL_STRING \
     {.name = "null_string", .type = LEAT_OPTION_TEXT, .prose = "An unquoted field equal to this text is NULL; an empty unquoted field always is."}
 /* Of databases that are read by SQL statements. */
@@ -91,6 +95,7 @@ static const struct leat_option_spec file_specs[] = {
               "dead letter."},
     SEQUENCE,
     EPOCH_UNIT,
+    UNKNOWN_FIELDS,
     {.name = "delimiter",
      .type = LEAT_OPTION_TEXT,
      .default_text = ",",
@@ -194,6 +199,7 @@ static const struct leat_option_spec kafka_specs[] = {
      .prose = "With the mode `timestamp`: begin with the first records of this time or later, milliseconds since 1970-01-01 UTC."},
     SEQUENCE,
     EPOCH_UNIT,
+    UNKNOWN_FIELDS,
     {.name = "delimiter",
      .type = LEAT_OPTION_TEXT,
      .default_text = ",",
@@ -285,6 +291,7 @@ static const struct leat_option_spec mqtt_specs[] = {
      .prose = "A connection on which nothing was heard for one and a half times as long is given up."},
     TIMEOUT,
     EPOCH_UNIT,
+    UNKNOWN_FIELDS,
     {.name = "delimiter",
      .type = LEAT_OPTION_TEXT,
      .default_text = ",",
@@ -356,6 +363,7 @@ unsigned leat_connector_option_formats(const struct leat_option_table *table, co
         {"header", CSV_FORMAT},
         {"null_string", CSV_FORMAT},
         {"epoch_unit", 1u << LEAT_FORMAT_JSON},
+        {"unknown_fields", 1u << LEAT_FORMAT_JSON},
         {"sequence", TEXT_FORMATS},
     };
     for (size_t i = 0; (table == &file_table || table == &kafka_table || table == &mqtt_table) && i < sizeof limited / sizeof *limited; i++)

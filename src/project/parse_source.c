@@ -604,6 +604,18 @@ static void check_feed(struct leat_parser *p, struct source_draft *draft) {
         source->schema.fields[column].not_null = true;
 }
 
+static void check_unknown_fields(struct leat_parser *p, const struct leat_source *source) {
+    const char *name = leat_source_option(source, "unknown_fields");
+    int column = name ? leat_schema_find(&source->schema, name) : -1;
+    if (!name)
+        return;
+    const struct leat_field *field = column < 0 ? NULL : &source->schema.fields[column];
+    if (!field)
+        leat_diagnose(p->diags, source->place, false, "declare it: a VARCHAR", "the column '%s' of the option unknown_fields is not declared", name);
+    else if (field->type.kind != LEAT_VARCHAR || field->not_null || (source->meta && (size_t)column >= source->value_count))
+        leat_diagnose(p->diags, source->place, false, "declare a VARCHAR for it that may be NULL", "the column '%s' cannot take the fields that are not declared", name);
+}
+
 /* Consequences of being read whole instead of followed. */
 static void check_reference(struct leat_parser *p, struct source_draft *draft) {
     struct leat_source *source = &draft->source;
@@ -673,6 +685,7 @@ void leat_parser_source(struct leat_parser *p) {
     check_watermark(p, &draft);
     if (options && columns) {
         check_feed(p, &draft);
+        check_unknown_fields(p, source);
         check_reference(p, &draft);
     }
     check_idle_timeout(p, source, draft.watermark_column != NULL);

@@ -123,6 +123,28 @@ def test_every_record_once_with_its_place(kafka, tmp_path):
     watcher.close()
 
 
+def test_a_new_field_is_there_at_once_or_ignored(kafka, tmp_path):
+    kafka.create("evolving", 1)
+    kafka.send("evolving", range(100))
+    p = Project(tmp_path, f"""CREATE SOURCE orders (id BIGINT NOT NULL, extra VARCHAR)
+WITH (connector = 'kafka', topic = 'evolving', 'properties.bootstrap.servers' = '{kafka.address}', format = 'json', unknown_fields = 'extra');
+CREATE SOURCE plain (id BIGINT NOT NULL)
+WITH (connector = 'kafka', topic = 'evolving', 'properties.bootstrap.servers' = '{kafka.address}', format = 'json');
+CREATE MATERIALIZED TABLE t FRESHNESS = INTERVAL '1' SECOND
+AS SELECT extra->>'coupon' AS coupon, count(*) AS n FROM orders GROUP BY 1;
+CREATE MATERIALIZED TABLE u FRESHNESS = INTERVAL '1' SECOND AS SELECT count(*) AS n FROM plain;
+""")
+    p.once()
+    producer = Producer({"bootstrap.servers": kafka.address, "log_level": 2})
+    for i in range(100, 150):
+        producer.produce("evolving", json.dumps({"id": i, "coupon": "X1", "more": {"a": [i]}}))
+    producer.flush(30)
+    p.once()
+    assert p.sql("SELECT coupon, n FROM t ORDER BY n") == [("X1", 50), (None, 100)]
+    assert p.sql("SELECT n FROM u") == [(150,)]
+    assert "0 differing rows" in p.leat("verify")
+
+
 def kafka_end(kafka, topic, partition):
     c = Consumer({"bootstrap.servers": kafka.address, "group.id": "x", "log_level": 2})
     low, high = c.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)

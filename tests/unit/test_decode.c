@@ -193,6 +193,38 @@ static void json_unknown_keys(void **state) {
     close_source(&f);
 }
 
+/* Fields without a column go into the one that unknown_fields names, as they stand. */
+static void json_unknown_fields(void **state) {
+    (void)state;
+    struct fixture f;
+    static const char *const options[] = {"unknown_fields", "rest", NULL};
+    open_source(&f, LEAT_FORMAT_JSON, "rest VARCHAR; v BIGINT", options);
+    check_string(&f, "{\"v\":1}", "NULL");
+    assert_int_equal(f.lossy[0], 0);
+    check_string(&f, "{\"v\":1,\"coupon\":\"X1\"}", "{\"coupon\":\"X1\"}");
+    assert_int_equal(f.lossy[0], 0); /* nothing is lost: bronze needs no payload */
+    assert_int_equal(int_at(&f, 1, 0), 1);
+    check_string(&f, "\xEF\xBB\xBF{ \"a\" : [1, {\"v\":2}] , \"v\" : 3 , \"b\\u00e9\": null } ", "{\"a\" : [1, {\"v\":2}],\"b\\u00e9\": null}");
+    assert_int_equal(int_at(&f, 1, 0), 3);
+    check_string(&f, "{\"rest\":{\"x\":1},\"\":\"}\"}", "{\"rest\":{\"x\":1},\"\":\"}\"}"); /* its own name is no column's */
+    check_string(&f, "{\"a\":1,\"a\":2,\"V\":4}", "{\"a\":1,\"a\":2}");
+    assert_int_equal(int_at(&f, 1, 0), 4);
+    for (int i = 0; i < 40; i++) { /* more keys than the decoder remembers, and again on its fast path */
+        char text[64], want[64];
+        snprintf(text, sizeof text, "{\"key%d\":%d,\"v\":5}", i % 25, i);
+        snprintf(want, sizeof want, "{\"key%d\":%d}", i % 25, i);
+        check_string(&f, text, want);
+    }
+    decode(&f, "{\"v\":1,\"n\":1}\n{\"v\":\"no number\",\"n\":2}\n{\"v\":3}\n{\"v\":4,\"n\":4}");
+    assert_int_equal(f.reject_count, 1);
+    assert_string_equal(string_at(&f, 0, 0), "{\"n\":1}");
+    assert_string_equal(string_at(&f, 0, 1), "NULL");
+    assert_string_equal(string_at(&f, 0, 2), "{\"n\":4}");
+    check_reject(&f, "{\"v\":1,\"t\":\"\xff\"}", "UTF-8");
+    check_reject(&f, "{\"v\":1,\"t\":}", "not valid JSON");
+    close_source(&f);
+}
+
 static void json_strings(void **state) {
     (void)state;
     struct fixture f;
@@ -753,6 +785,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_orders),
         cmocka_unit_test(json_unknown_keys),
+        cmocka_unit_test(json_unknown_fields),
         cmocka_unit_test(json_strings),
         cmocka_unit_test(json_syntax),
         cmocka_unit_test(json_numbers),

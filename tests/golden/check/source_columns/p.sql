@@ -10,3 +10,6 @@ WITH (connector = 'file', path = 'x.json');
 CREATE SOURCE s8 (a INTEGER) INCLUDE partition, partition, key WITH (connector = 'file', path = 'x.json');
 CREATE SOURCE s9 (a INTEGER) INCLUDE header WITH (connector = 'file', path = 'x.json');
 CREATE SOURCE s10 (a INTEGER FROM x) WITH (connector = 'file', path = 'x.json');
+CREATE SOURCE s11 (a INTEGER, b VARCHAR NOT NULL) WITH (connector = 'file', path = 'x.json', unknown_fields = 'b');
+CREATE SOURCE s12 (a INTEGER) WITH (connector = 'file', path = 'x.json', unknown_fields = 'extra');
+CREATE SOURCE s13 (a INTEGER, extra VARCHAR) WITH (connector = 'file', path = 'x.csv', unknown_fields = 'extra');
