@@ -57,6 +57,8 @@ void leat_keyed_find(const struct leat_keyed *t, const struct leat_hash128 *keys
 void leat_keyed_remove(struct leat_keyed *t, uint32_t index);
 /* Nothing is dirty any more; every live entry counts as saved. */
 void leat_keyed_clean(struct leat_keyed *t);
+/* What is there was loaded: none of it is dirty, and a save of what is need not look through it. */
+static inline void leat_keyed_loaded(struct leat_keyed *t) { t->clean_bound = t->bound; }
 uint64_t leat_keyed_bytes(const struct leat_keyed *t);
 
 void leat_keyed_push_dirty(struct leat_keyed *t, uint32_t index);

@@ -166,4 +166,5 @@ void leat_distinct_load(struct leat_aggregate *a, const struct leat_agg_run *run
         else
             load_values(a, run, rows, hashes, groups, at, kept);
     }
+    leat_keyed_loaded(&run->distinct->values);
 }

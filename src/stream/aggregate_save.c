@@ -345,5 +345,6 @@ enum leat_status leat_agg_load(struct leat_node *node, size_t part, const struct
     for (size_t i = 0; i < a->released_count; i++)
         leat_heap_string_free(&a->heap, &a->released[i]);
     a->released_count = 0;
+    leat_keyed_loaded(&a->groups);
     return LEAT_OK;
 }

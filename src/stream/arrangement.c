@@ -256,4 +256,5 @@ void leat_arrangement_load(struct leat_arrangement *a, const struct leat_changes
             load_present(a, rows, from, &c);
     }
     leat_arrangement_sweep(a);
+    leat_keyed_loaded(&a->rows);
 }
