@@ -36,6 +36,20 @@ void *leat_realloc(void *block, size_t size_bytes) {
     return grown;
 }
 
+void *leat_alloc_lines(size_t size_bytes) {
+    void *block = aligned_alloc(64, size_bytes);
+    if (!block) die("out of memory", size_bytes);
+    return memset(block, 0, size_bytes);
+}
+
+void leat_touch(void *bytes, size_t size_bytes) {
+#ifdef MADV_POPULATE_WRITE
+    (void)madvise(bytes, size_bytes, MADV_POPULATE_WRITE); /* an older kernel makes them one by one */
+#else
+    (void)bytes, (void)size_bytes;
+#endif
+}
+
 void *leat_alloc_state(size_t size_bytes) {
     if (size_bytes < LEAT_HUGE_PAGE_BYTES) return leat_realloc(NULL, size_bytes);
     size_t whole = (size_bytes + LEAT_HUGE_PAGE_BYTES - 1) / LEAT_HUGE_PAGE_BYTES * LEAT_HUGE_PAGE_BYTES;

@@ -10,6 +10,7 @@
 
 void *leat_alloc(size_t size_bytes);               /* zeroed; aborts when out of memory */
 void *leat_realloc(void *block, size_t size_bytes); /* aborts when out of memory */
+void *leat_alloc_lines(size_t size_bytes);         /* zeroed, from a cache line (64 bytes) on, a multiple of it; freed by free() */
 /* State that is read at random and grows for ever. Not zeroed, freed by free(); aligned to huge pages where it is large enough
  * for them (LEAT_HUGE_PAGE_BYTES). Filled with small pages first: a huge page that a virtual machine never had before is five times as
  * dear per byte. leat_state_settled says that the block is full and will be read: the kernel may then join its pages, in the
@@ -21,6 +22,8 @@ void leat_state_settled(void *block, size_t size_bytes);
  * when there is none. Freed by leat_unreserve with the same size. */
 void *leat_reserve(size_t room_bytes);
 void leat_unreserve(void *block, size_t room_bytes);
+/* These bytes, in whole pages, are about to be written: the kernel makes the pages at once, which is cheaper than one by one. */
+void leat_touch(void *bytes, size_t size_bytes);
 void leat_memory_trim(void); /* gives free memory back to the system; for when there is nothing to do */
 char *leat_strdup(const char *text);
 char *leat_strndup(const char *text, size_t length);

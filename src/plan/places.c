@@ -71,7 +71,7 @@ void leat_plan_places(struct leat_plan *plan, const struct leat_project *project
         add_place(plan, op->children[0], widened);
         free(op->state_bound);
         op->state_bound =
-            leat_strdup("unbounded: a fingerprint and a place, 60 bytes, for every key ever seen; its row "
+            leat_strdup("unbounded: a fingerprint and a place, 40 bytes, for every key ever seen; its row "
                         "only after a different one came (the first is read again from the log or bronze)");
     }
     free(widened);

@@ -1,7 +1,7 @@
-/* The groups of rows just seen. Where a step's rows fall into few groups, most find theirs by comparing their key columns,
- * as they lie in memory, with those of a row that was in the group a moment ago: no hash, no probe. Whatever is found here
- * would be found by its key too; what is equal but lies there differently (-0.0, long strings) takes the long way. Where
- * that happens often, nothing is looked for here for a while. */
+/* The groups of rows just seen. Where a step's rows fall into few groups, most find theirs by comparing their key
+ * columns, as they lie in memory, with those of a row that was in the group a moment ago: no hash, no probe. Whatever
+ * is found here would be found by its key too; what is equal but lies there differently (-0.0, long strings) takes the
+ * long way. Where that happens often, nothing is looked for here for a while. */
 #include "stream/aggregate.h"
 
 #include <stdlib.h>

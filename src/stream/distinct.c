@@ -1,13 +1,14 @@
 /* DISTINCT_ON: the first row of each key in a total order. The input is append-only.
  *
- * Per key the hot table holds the key's fingerprint, a hash of what the winning row says besides, and where that row
- * is: by place   the record it came from (partition and offset): 16 bytes. Where the same source record gives the same
- * row again (op->by_place), and de-duplication is meant, a different row of a known key is rare kept       the row
- * itself, encoded, in the heap A row delivered again (same key, same content) costs one probe. A different row of a key
- * known by place makes the step fetch the winner (context->fetch), all such keys of a step at once; from then on that
- * key's row is kept, so that a key is fetched once however often it conflicts. When that turns out to be common,
- * rows of new keys are kept at once. Which of the two it is never shows in the result. Nothing is ever forgotten:
- * without a horizon every key is kept (rule 18).
+ * Of each key the table of fingerprints holds a hash of what the winning row says besides, and where that row is:
+ *   by place   the record it came from (partition and offset). Where the same source record gives the same row again
+ *              (op->by_place), and de-duplication is meant, a different row of a known key is rare
+ *   kept       the row itself, encoded, in the heap
+ * A row delivered again (same key, same content) costs one probe. A different row of a key known by place makes the
+ * step fetch the winner (context->fetch), all such keys of a step at once; from then on that key's row is kept, so that
+ * a key is fetched once however often it conflicts. When that turns out to be common, rows of new keys are kept at
+ * once. Which of the two it is never shows in the result. Nothing is ever forgotten: without a horizon every key is
+ * kept (rule 18).
  *
  * Checkpoint: part 0 the keys known by place, the last part the rows that are kept; a key moves from the one to the
  * other only, so a row of the last part is always the newer one. */
@@ -16,36 +17,39 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <assert.h>
 #include <stdlib.h>
 
+#include "state/fingerprints.h"
 #include "state/heap.h"
-#include "state/keyed.h"
 #include "state/row.h"
 
-enum { CHUNK_ROWS = 1024, KEPT = LEAT_ENTRY_USER, FETCHING = LEAT_ENTRY_USER << 1 };
-/* A place in 64 bits; a record beyond has its row kept. */
-enum { PARTITION_BITS = 24, OFFSET_BITS = 40 };
+enum { CHUNK_ROWS = 1024 };
 /* Rows of new keys are kept once more rows than this and a share of all had to be fetched. */
 enum { FETCHES_FEW = 256, FETCH_SHARE = 512 };
 
-struct winner {
-    uint64_t content; /* hash of the columns that are not keys */
-    uint64_t
-        at; /* the place; KEPT: pointer to the encoded row; with the entry's epoch that of the step: index in touched */
-};
-/* A key whose winner changed in this step. */
+/* What a fingerprint's `at` says: two bits what it is, one whether the key is in the list of changed ones, and a place,
+ * or a pointer to an encoded row, or an index in touched. A place beyond these bits has its row kept. */
+enum { PARTITION_BITS = 21, OFFSET_BITS = 40, VALUE_BITS = PARTITION_BITS + OFFSET_BITS };
+_Static_assert(VALUE_BITS == 61, "with the three bits above a place fills 64");
+#define VALUE_MASK ((1ull << VALUE_BITS) - 1)
+#define CHANGED (1ull << VALUE_BITS)
+#define KIND_MASK (3ull << (VALUE_BITS + 1))
+enum kind { BY_PLACE, KEPT, TOUCHED, FETCHING /* by place, and asked for */ };
+
+/* A key that was there before and whose winner changed in this step. */
 struct touched_key {
-    uint8_t *old;  /* the winner before the step; NULL: the key is new */
+    uint8_t *old;  /* the winner before the step */
     uint32_t from; /* row of the step's batch that wins now */
-    uint32_t entry;
+    uint32_t index;
 };
 /* A different row of a key known by place. */
 struct challenge {
-    uint32_t entry, row;
+    uint32_t index, row;
 };
 struct distinct_node {
     struct leat_node base;
-    struct leat_keyed table; /* struct winner */
+    struct leat_fingerprints table;
     struct leat_row_codec codec;
     struct leat_row_block block;
     struct leat_heap heap;
@@ -54,12 +58,33 @@ struct distinct_node {
     uint16_t *content_columns; /* the columns that are no keys */
     size_t content_count;
     uint64_t rows_seen, rows_fetched, kept_count;
-    uint32_t epoch;
+    /* since the last checkpoint: every key from clean_count on, and of the older ones these */
+    uint32_t clean_count;
+    uint32_t *changed;
+    size_t changed_count, changed_capacity;
+    /* of the step: its new keys begin at first_new; the batch's row that wins each */
+    uint32_t first_new;
+    uint32_t *new_rows;
+    size_t new_count, new_capacity;
     struct touched_key *touched;
     size_t touched_count, touched_capacity;
     struct challenge *challenges;
     size_t challenge_count, challenge_capacity;
 };
+
+static enum kind kind_of(const struct leat_fingerprint *f) {
+    return (enum kind)(f->at >> (VALUE_BITS + 1));
+}
+static uint64_t value_of(const struct leat_fingerprint *f) {
+    return f->at & VALUE_MASK;
+}
+static void set_kind(struct leat_fingerprint *f, enum kind kind) {
+    f->at = (f->at & ~KIND_MASK) | (uint64_t)kind << (VALUE_BITS + 1);
+}
+static void set_at(struct leat_fingerprint *f, enum kind kind, uint64_t value) {
+    assert(value <= VALUE_MASK);
+    f->at = (f->at & CHANGED) | (uint64_t)kind << (VALUE_BITS + 1) | value;
+}
 
 static bool is_key(const struct leat_op *op, size_t column) {
     for (size_t k = 0; k < op->key_count; k++)
@@ -84,7 +109,7 @@ static enum leat_status distinct_open(struct leat_node *node, struct leat_conn *
     if (in->field_count < columns || (node->op->by_place && in->field_count == columns))
         return leat_fail(err, LEAT_INVALID, "operator %d: DISTINCT ON gives %zu columns of %zu", node->id, columns,
                          in->field_count);
-    leat_keyed_init(&d->table, sizeof(struct winner));
+    leat_fingerprints_init(&d->table);
     leat_row_codec_init(&d->codec, in, NULL, columns);
     leat_changes_init(&d->stored, &node->op->schema);
     describe_places(&d->place_schema);
@@ -96,13 +121,15 @@ static enum leat_status distinct_open(struct leat_node *node, struct leat_conn *
 
 static void distinct_close(struct leat_node *node) {
     struct distinct_node *d = (struct distinct_node *)node;
-    leat_keyed_deinit(&d->table);
+    leat_fingerprints_deinit(&d->table);
     leat_row_codec_deinit(&d->codec);
     leat_heap_deinit(&d->heap);
     if (d->stored.schema) leat_changes_deinit(&d->stored);
     leat_schema_deinit(&d->place_schema);
     leat_row_block_deinit(&d->block);
     free(d->content_columns);
+    free(d->changed);
+    free(d->new_rows);
     free(d->touched);
     free(d->challenges);
 }
@@ -143,11 +170,13 @@ static void fold_column(const struct leat_column *column, size_t from, size_t n,
         return;
     }
     if (column->type.kind == LEAT_DOUBLE) {
-        for (size_t i = 0; i < n; i++) out[i] = fold(out[i], canonical_bits(((const double *)data)[i]));
+        for (size_t i = 0; i < n; i++)
+            out[i] = fold(out[i], canonical_bits(((const double *)data)[i]));
         return;
     }
     if (column->type.kind == LEAT_FLOAT) {
-        for (size_t i = 0; i < n; i++) out[i] = fold(out[i], canonical_bits((double)((const float *)data)[i]));
+        for (size_t i = 0; i < n; i++)
+            out[i] = fold(out[i], canonical_bits((double)((const float *)data)[i]));
         return;
     }
     switch (size) {
@@ -200,23 +229,20 @@ static uint64_t offset_of(uint64_t packed) {
 
 /* ---- rows that are kept */
 
-static uint8_t *kept_row(const struct winner *w) {
-    return (uint8_t *)(uintptr_t)w->at;
+static uint8_t *kept_row(const struct leat_fingerprint *f) {
+    return (uint8_t *)(uintptr_t)value_of(f);
 }
 
 static void free_row(struct distinct_node *d, uint8_t *row) {
     leat_heap_free(&d->heap, row, leat_row_stored_size(&d->codec, row));
 }
 
-/* The entry keeps row i of the block. */
-static void keep(struct distinct_node *d, struct leat_entry *e, size_t i) {
-    struct winner *w = leat_entry_payload(e);
+/* The key keeps row i of the block. */
+static void keep(struct distinct_node *d, struct leat_fingerprint *f, size_t i) {
     size_t size = d->block.starts[i + 1] - d->block.starts[i];
     uint8_t *row = leat_heap_alloc(&d->heap, size);
     memcpy(row, d->block.bytes + d->block.starts[i], size);
-    w->at = (uintptr_t)row;
-    if (!(e->flags & KEPT)) d->kept_count++;
-    e->flags = (e->flags & ~(uint32_t)FETCHING) | KEPT;
+    set_at(f, KEPT, (uintptr_t)row);
 }
 
 /* ---- the step */
@@ -235,30 +261,46 @@ static bool comes_before(const struct leat_op *op, const struct leat_changes *x,
     return false;
 }
 
-/* The key's winner is now row `from` of the step's batch. */
-static inline void win(struct distinct_node *d, struct leat_entry *e, uint32_t index, uint32_t from, uint64_t content) {
-    struct winner *w = leat_entry_payload(e);
-    w->content = content;
-    if (e->epoch == d->epoch) {
-        d->touched[w->at].from = from;
+/* Room for one more item; the list's address and capacity. */
+static void *one_more(void *list, size_t count, size_t *capacity, size_t item_bytes) {
+    if (count < *capacity) return list;
+    *capacity = *capacity ? *capacity * 2 : 64;
+    return leat_realloc(list, *capacity * item_bytes);
+}
+
+static void list_changed(struct distinct_node *d, struct leat_fingerprint *f, uint32_t index) {
+    if (index >= d->clean_count || f->at & CHANGED) return;
+    f->at |= CHANGED;
+    d->changed = one_more(d->changed, d->changed_count, &d->changed_capacity, sizeof *d->changed);
+    d->changed[d->changed_count++] = index;
+}
+
+/* The row of the batch that wins the key as of now; NULL: its winner is from before this step. */
+static uint32_t *winning_row(const struct distinct_node *d, const struct leat_fingerprint *f, uint32_t index) {
+    if (index >= d->first_new) return &d->new_rows[index - d->first_new];
+    return kind_of(f) == TOUCHED ? &d->touched[value_of(f)].from : NULL;
+}
+
+/* The winner of a key that was there before is now row `from` of the step's batch. */
+static void win(struct distinct_node *d, struct leat_fingerprint *f, uint32_t index, uint32_t from, uint64_t content) {
+    uint32_t *now = winning_row(d, f, index);
+    f->content = content;
+    if (now) {
+        *now = from;
         return;
     }
-    if (d->touched_count == d->touched_capacity) {
-        d->touched_capacity = d->touched_capacity ? d->touched_capacity * 2 : 256;
-        d->touched = leat_realloc(d->touched, d->touched_capacity * sizeof *d->touched);
-    }
-    d->touched[d->touched_count] =
-        (struct touched_key){.old = e->flags & KEPT ? kept_row(w) : NULL, .from = from, .entry = index};
-    e->epoch = d->epoch;
-    w->at = d->touched_count++;
-    leat_keyed_mark_dirty(&d->table, e, index);
+    d->touched = one_more(d->touched, d->touched_count, &d->touched_capacity, sizeof *d->touched);
+    d->touched[d->touched_count] = (struct touched_key){.old = kept_row(f), .from = from, .index = index};
+    set_at(f, TOUCHED, d->touched_count++);
+    list_changed(d, f, index);
 }
 
 /* Does the row come before the winner of its key, which is of this step or kept? */
-static bool beats(struct distinct_node *d, const struct leat_entry *e, const struct leat_changes *in, uint32_t row) {
-    const struct winner *w = leat_entry_payload((struct leat_entry *)(uintptr_t)e);
-    if (e->epoch == d->epoch) return comes_before(d->base.op, in, row, in, d->touched[w->at].from);
-    const uint8_t *rows[1] = {kept_row(w)};
+static bool beats(struct distinct_node *d, const struct leat_fingerprint *f, uint32_t index,
+                  const struct leat_changes *in, uint32_t row) {
+    const uint32_t *now = winning_row(d, f, index);
+    if (now) return comes_before(d->base.op, in, row, in, *now);
+    const uint8_t *rows[1] = {kept_row(f)};
     leat_changes_truncate(&d->stored, 0);
     leat_changes_reset(&d->stored);
     leat_changes_reserve(&d->stored, 1);
@@ -267,68 +309,66 @@ static bool beats(struct distinct_node *d, const struct leat_entry *e, const str
     return comes_before(d->base.op, in, row, &d->stored, 0);
 }
 
-static void postpone(struct distinct_node *d, uint32_t entry, uint32_t row) {
-    if (d->challenge_count == d->challenge_capacity) {
-        d->challenge_capacity = d->challenge_capacity ? d->challenge_capacity * 2 : 64;
-        d->challenges = leat_realloc(d->challenges, d->challenge_capacity * sizeof *d->challenges);
-    }
-    d->challenges[d->challenge_count++] = (struct challenge){entry, row};
+static void postpone(struct distinct_node *d, uint32_t index, uint32_t row) {
+    d->challenges = one_more(d->challenges, d->challenge_count, &d->challenge_capacity, sizeof *d->challenges);
+    d->challenges[d->challenge_count++] = (struct challenge){index, row};
 }
 
 static void take_chunk(struct distinct_node *d, const struct leat_changes *in, size_t from, size_t n) {
     struct leat_hash128 keys[CHUNK_ROWS];
     uint64_t contents[CHUNK_ROWS];
-    uint32_t entries[CHUNK_ROWS];
+    uint32_t indexes[CHUNK_ROWS], next = d->table.count;
     leat_key_hash(in, from, n, d->base.op->keys, d->base.op->key_count, keys);
     hash_contents(d, in, from, n, contents);
-    leat_keyed_upsert(&d->table, keys, n, entries);
+    leat_fingerprints_upsert(&d->table, keys, n, indexes);
     for (size_t i = 0; i < n; i++) {
-        struct leat_entry *e = leat_keyed_at(&d->table, entries[i]);
+        struct leat_fingerprint *f = leat_fingerprint_at(&d->table, indexes[i]);
         uint32_t row = (uint32_t)(from + i);
-        if (e->flags & LEAT_ENTRY_NEW) {
-            e->flags &= ~(uint32_t)LEAT_ENTRY_NEW;
-            win(d, e, entries[i], row, contents[i]);
+        if (indexes[i] == next) { /* new: they are made in the order of rows */
+            next++;
+            f->content = contents[i];
+            f->at = 0;
+            d->new_rows[d->new_count++] = row;
             continue;
         }
-        if (((const struct winner *)leat_entry_payload(e))->content == contents[i]) continue;
-        if (e->epoch != d->epoch && !(e->flags & KEPT))
-            postpone(d, entries[i], row);
-        else if (beats(d, e, in, row))
-            win(d, e, entries[i], row, contents[i]);
+        if (f->content == contents[i]) continue;
+        if (!winning_row(d, f, indexes[i]) && kind_of(f) != KEPT)
+            postpone(d, indexes[i], row);
+        else if (beats(d, f, indexes[i], in, row))
+            win(d, f, indexes[i], row, contents[i]);
     }
 }
 
 /* ---- conflicts with winners known by place */
 
-/* Is the row that was fetched the one the entry stands for? */
-static enum leat_status check_fetched(struct distinct_node *d, const struct leat_entry *e,
+/* Is the row that was fetched the one the key knows? */
+static enum leat_status check_fetched(struct distinct_node *d, const struct leat_fingerprint *f,
                                       const struct leat_changes *rows, size_t row, struct leat_error *err) {
-    const struct winner *w = leat_entry_payload((struct leat_entry *)(uintptr_t)e);
     struct leat_hash128 key;
     uint64_t content;
     leat_key_hash(rows, row, 1, d->base.op->keys, d->base.op->key_count, &key);
     hash_contents(d, rows, row, 1, &content);
-    if (key.low == e->key.low && key.high == e->key.high && content == w->content) return LEAT_OK;
+    if (key.low == f->key.low && key.high == f->key.high && content == f->content) return LEAT_OK;
     return leat_fail(err, LEAT_CORRUPT,
                      "operator %d: the record at offset %llu of partition %llu, read again, is not the row it was: "
                      "rebuild the table from bronze",
-                     d->base.id, (unsigned long long)offset_of(w->at), (unsigned long long)partition_of(w->at));
+                     d->base.id, (unsigned long long)offset_of(value_of(f)),
+                     (unsigned long long)partition_of(value_of(f)));
 }
 
 /* Fetches the winners of the challenged keys and keeps them. */
 static enum leat_status fetch_winners(struct distinct_node *d, const struct leat_step_context *context,
                                       struct leat_error *err) {
-    uint32_t *entries = leat_alloc(d->challenge_count * sizeof *entries);
+    uint32_t *indexes = leat_alloc(d->challenge_count * sizeof *indexes);
     leat_i128 *places = leat_alloc(d->challenge_count * sizeof *places);
     struct leat_changes rows;
     size_t count = 0;
     for (size_t i = 0; i < d->challenge_count; i++) {
-        struct leat_entry *e = leat_keyed_at(&d->table, d->challenges[i].entry);
-        const struct winner *w = leat_entry_payload(e);
-        if (e->flags & FETCHING) continue;
-        e->flags |= FETCHING;
-        entries[count] = d->challenges[i].entry;
-        places[count++] = (leat_i128)partition_of(w->at) << 64 | offset_of(w->at);
+        struct leat_fingerprint *f = leat_fingerprint_at(&d->table, d->challenges[i].index);
+        if (kind_of(f) == FETCHING) continue;
+        set_kind(f, FETCHING);
+        indexes[count] = d->challenges[i].index;
+        places[count++] = (leat_i128)partition_of(value_of(f)) << 64 | offset_of(value_of(f));
     }
     d->rows_fetched += count;
     leat_changes_init(&rows, d->base.inputs[0]);
@@ -340,12 +380,12 @@ static enum leat_status fetch_winners(struct distinct_node *d, const struct leat
         status = leat_fail(err, LEAT_CORRUPT, "operator %d: %zu rows were fetched by place, %zu came", d->base.id,
                            count, rows.row_count);
     for (size_t i = 0; i < count && status == LEAT_OK; i++)
-        status = check_fetched(d, leat_keyed_at(&d->table, entries[i]), &rows, i, err);
+        status = check_fetched(d, leat_fingerprint_at(&d->table, indexes[i]), &rows, i, err);
     if (status == LEAT_OK) leat_row_encode(&d->codec, &rows, NULL, 0, count, &d->block);
-    for (size_t i = 0; i < count && status == LEAT_OK; i++)
-        keep(d, leat_keyed_at(&d->table, entries[i]), i);
+    for (size_t i = 0; i < count && status == LEAT_OK; i++, d->kept_count++)
+        keep(d, leat_fingerprint_at(&d->table, indexes[i]), i);
     leat_changes_deinit(&rows);
-    free(entries);
+    free(indexes);
     free(places);
     return status;
 }
@@ -356,11 +396,11 @@ static enum leat_status settle_challenges(struct distinct_node *d, const struct 
     enum leat_status status = fetch_winners(d, context, err);
     for (size_t i = 0; i < d->challenge_count && status == LEAT_OK; i++) {
         struct challenge c = d->challenges[i];
-        struct leat_entry *e = leat_keyed_at(&d->table, c.entry);
+        struct leat_fingerprint *f = leat_fingerprint_at(&d->table, c.index);
         uint64_t content;
-        if (!beats(d, e, in, c.row)) continue;
+        if (!beats(d, f, c.index, in, c.row)) continue;
         hash_contents(d, in, c.row, 1, &content);
-        win(d, e, c.entry, c.row, content);
+        win(d, f, c.index, c.row, content);
     }
     d->challenge_count = 0;
     return status;
@@ -370,26 +410,24 @@ static enum leat_status settle_challenges(struct distinct_node *d, const struct 
 
 /* Winners that lost: given as -1, and forgotten. */
 static void give_losers(struct distinct_node *d, struct leat_changes *out) {
-    size_t lost = 0, at = out->row_count;
-    const uint8_t **old = leat_alloc((d->touched_count + 1) * sizeof *old);
-    for (size_t i = 0; i < d->touched_count; i++)
-        if (d->touched[i].old) old[lost++] = d->touched[i].old;
-    if (lost) {
-        leat_changes_need_weights(out);
-        leat_changes_reserve(out, at + lost);
-        leat_row_read(&d->codec, old, lost, out, 0, at);
-        for (size_t i = 0; i < lost; i++)
-            out->weights[at + i] = -1;
-        out->row_count += lost;
-    }
+    size_t lost = d->touched_count, at = out->row_count;
+    if (!lost) return;
+    const uint8_t **old = leat_alloc(lost * sizeof *old);
     for (size_t i = 0; i < lost; i++)
-        free_row(d, (uint8_t *)(uintptr_t)old[i]);
+        old[i] = d->touched[i].old;
+    leat_changes_need_weights(out);
+    leat_changes_reserve(out, at + lost);
+    leat_row_read(&d->codec, old, lost, out, 0, at);
+    for (size_t i = 0; i < lost; i++)
+        out->weights[at + i] = -1;
+    out->row_count += lost;
+    for (size_t i = 0; i < lost; i++)
+        free_row(d, d->touched[i].old);
     free(old);
 }
 
-static void give_winners(const struct distinct_node *d, const struct leat_changes *in, const uint32_t *rows,
-                         struct leat_changes *out) {
-    size_t at = out->row_count, n = d->touched_count;
+static void give_winners(const struct leat_changes *in, const uint32_t *rows, size_t n, struct leat_changes *out) {
+    size_t at = out->row_count;
     bool all = n == in->row_count; /* then they are in order: each row is its own key's only one */
     leat_changes_reserve(out, at + n);
     for (size_t i = 0; i < out->schema->field_count; i++)
@@ -400,34 +438,44 @@ static void give_winners(const struct distinct_node *d, const struct leat_change
             out->weights[at + i] = 1;
 }
 
-/* Remembers the winners among touched[first..first+n): by place or as rows. */
-static void remember_winners(struct distinct_node *d, const struct leat_changes *in, size_t first, size_t n,
-                             bool keep_new) {
-    uint32_t rows[CHUNK_ROWS], kept[CHUNK_ROWS];
-    size_t count = 0;
-    for (size_t i = 0; i < n; i++) {
-        const struct touched_key *t = &d->touched[first + i];
-        struct winner *w = leat_entry_payload(leat_keyed_at(&d->table, t->entry));
-        if (!keep_new && !t->old && pack_place(place_at(d, in, t->from), &w->at)) continue;
-        rows[count] = t->from;
-        kept[count++] = t->entry;
+/* The keys keep these rows of the batch. */
+static void keep_rows(struct distinct_node *d, const struct leat_changes *in, const uint32_t *indexes,
+                      const uint32_t *rows, size_t n) {
+    for (size_t at = 0; at < n; at += CHUNK_ROWS) {
+        size_t part = n - at < CHUNK_ROWS ? n - at : CHUNK_ROWS;
+        leat_row_encode(&d->codec, in, rows + at, 0, part, &d->block);
+        for (size_t i = 0; i < part; i++)
+            keep(d, leat_fingerprint_at(&d->table, indexes[at + i]), i);
     }
-    if (!count) return;
-    leat_row_encode(&d->codec, in, rows, 0, count, &d->block);
-    for (size_t i = 0; i < count; i++)
-        keep(d, leat_keyed_at(&d->table, kept[i]), i);
 }
 
+/* New keys are known by place, or keep their rows; touched ones keep theirs. */
 static void settle(struct distinct_node *d, const struct leat_changes *in, struct leat_changes *out) {
     bool keep_new = !d->base.op->by_place || d->rows_fetched > FETCHES_FEW + d->rows_seen / FETCH_SHARE;
-    uint32_t *rows = leat_realloc(NULL, (d->touched_count + 1) * sizeof *rows);
+    size_t n = d->new_count + d->touched_count, count = 0;
+    uint32_t *rows = leat_realloc(NULL, (n + 1) * sizeof *rows), *indexes = leat_realloc(NULL, (n + 1) * sizeof *rows);
     for (size_t i = 0; i < d->touched_count; i++)
-        rows[i] = d->touched[i].from;
+        d->new_rows[d->new_count + i] = d->touched[i].from;
     give_losers(d, out);
-    give_winners(d, in, rows, out);
-    for (size_t i = 0; i < d->touched_count; i += CHUNK_ROWS)
-        remember_winners(d, in, i, d->touched_count - i < CHUNK_ROWS ? d->touched_count - i : CHUNK_ROWS, keep_new);
+    give_winners(in, d->new_rows, n, out);
+    for (uint32_t i = 0; i < d->new_count; i++) {
+        struct leat_fingerprint *f = leat_fingerprint_at(&d->table, d->first_new + i);
+        uint64_t place;
+        if (!keep_new && pack_place(place_at(d, in, d->new_rows[i]), &place)) {
+            set_at(f, BY_PLACE, place);
+            continue;
+        }
+        rows[count] = d->new_rows[i];
+        indexes[count++] = d->first_new + i;
+    }
+    d->kept_count += count;
+    for (size_t i = 0; i < d->touched_count; i++) {
+        rows[count] = d->touched[i].from;
+        indexes[count++] = d->touched[i].index;
+    }
+    keep_rows(d, in, indexes, rows, count);
     free(rows);
+    free(indexes);
 }
 
 static enum leat_status distinct_step(struct leat_node *node, const struct leat_step_context *context,
@@ -443,14 +491,18 @@ static enum leat_status distinct_step(struct leat_node *node, const struct leat_
                     err, LEAT_INVALID,
                     "operator %d: DISTINCT ON was given a row with weight %d: its input must be append-only", node->id,
                     (int)in->weights[i]);
-    d->touched_count = d->challenge_count = 0;
-    d->epoch++;
+    d->new_count = d->touched_count = d->challenge_count = 0;
+    d->first_new = d->table.count;
+    if (d->new_capacity < in->row_count) {
+        d->new_capacity = in->row_count + in->row_count / 2;
+        d->new_rows = leat_realloc(d->new_rows, d->new_capacity * sizeof *d->new_rows);
+    }
     d->rows_seen += in->row_count;
     for (size_t from = 0; from < in->row_count; from += CHUNK_ROWS)
         take_chunk(d, in, from, in->row_count - from < CHUNK_ROWS ? in->row_count - from : CHUNK_ROWS);
     enum leat_status status = settle_challenges(d, context, in, err);
     if (status) return status;
-    node->stats.keys_touched += d->touched_count;
+    node->stats.keys_touched += d->new_count + d->touched_count;
     settle(d, in, out);
     return LEAT_OK;
 }
@@ -458,7 +510,7 @@ static enum leat_status distinct_step(struct leat_node *node, const struct leat_
 static void distinct_stats(const struct leat_node *node, struct leat_node_stats *out) {
     const struct distinct_node *d = (const struct distinct_node *)node;
     out->state_keys = d->table.count;
-    out->state_bytes = leat_keyed_bytes(&d->table) + d->heap.reserved_bytes;
+    out->state_bytes = leat_fingerprints_bytes(&d->table) + d->heap.reserved_bytes;
 }
 
 /* ---- checkpoints */
@@ -475,39 +527,47 @@ static const struct leat_schema *distinct_part_schema(const struct leat_node *no
     return is_places(node, part) ? &((const struct distinct_node *)node)->place_schema : &node->op->schema;
 }
 
-static void save_places(struct distinct_node *d, const uint32_t *entries, size_t n, struct leat_changes *out) {
+static void save_places(struct distinct_node *d, const uint32_t *indexes, size_t n, struct leat_changes *out) {
     size_t at = out->row_count;
     uint64_t *low = (uint64_t *)out->columns[0].data + at, *high = (uint64_t *)out->columns[1].data + at,
              *content = (uint64_t *)out->columns[2].data + at, *offset = (uint64_t *)out->columns[4].data + at;
     uint32_t *partition = (uint32_t *)out->columns[3].data + at;
     for (size_t i = 0; i < n; i++) {
-        struct leat_entry *e = leat_keyed_at(&d->table, entries[i]);
-        const struct winner *w = leat_entry_payload(e);
-        low[i] = e->key.low;
-        high[i] = e->key.high;
-        content[i] = w->content;
-        partition[i] = (uint32_t)partition_of(w->at);
-        offset[i] = offset_of(w->at);
+        const struct leat_fingerprint *f = leat_fingerprint_at(&d->table, indexes[i]);
+        low[i] = f->key.low;
+        high[i] = f->key.high;
+        content[i] = f->content;
+        partition[i] = (uint32_t)partition_of(value_of(f));
+        offset[i] = offset_of(value_of(f));
     }
+}
+
+/* Keys as a save goes through them: all, or those listed as changed and then the new ones. */
+static bool next_key(const struct distinct_node *d, bool only_dirty, uint64_t *cursor, uint32_t *index) {
+    const uint64_t listed = only_dirty ? d->changed_count : 0, first = only_dirty ? d->clean_count : 0;
+    if (*cursor >= listed + d->table.count - first) return false;
+    *index = *cursor < listed ? d->changed[*cursor] : (uint32_t)(first + *cursor - listed);
+    ++*cursor;
+    return true;
 }
 
 static enum leat_status distinct_save(struct leat_node *node, size_t part, bool only_dirty, uint64_t *cursor,
                                       size_t max_rows, struct leat_changes *out, struct leat_error *err) {
     struct distinct_node *d = (struct distinct_node *)node;
-    uint32_t *entries = leat_realloc(NULL, (max_rows + 1) * sizeof *entries), index;
+    uint32_t *indexes = leat_realloc(NULL, (max_rows + 1) * sizeof *indexes), index;
     const uint8_t **rows = leat_realloc(NULL, (max_rows + 1) * sizeof *rows);
     size_t n = 0, at = out->row_count;
     bool places = is_places(node, part);
     (void)err;
-    while (n < max_rows && leat_keyed_next(&d->table, only_dirty, cursor, &index)) {
-        struct leat_entry *e = leat_keyed_at(&d->table, index);
-        if (places == ((e->flags & KEPT) != 0)) continue;
-        if (!places) rows[n] = kept_row(leat_entry_payload(e));
-        entries[n++] = index;
+    while (n < max_rows && next_key(d, only_dirty, cursor, &index)) {
+        const struct leat_fingerprint *f = leat_fingerprint_at(&d->table, index);
+        if (places != (kind_of(f) == BY_PLACE)) continue;
+        if (!places) rows[n] = kept_row(f);
+        indexes[n++] = index;
     }
     leat_changes_reserve(out, at + n);
     if (places)
-        save_places(d, entries, n, out);
+        save_places(d, indexes, n, out);
     else
         leat_row_read(&d->codec, rows, n, out, 0, at);
     if (out->weights)
@@ -515,12 +575,16 @@ static enum leat_status distinct_save(struct leat_node *node, size_t part, bool 
             out->weights[at + i] = 1;
     out->row_count += n;
     free(rows);
-    free(entries);
+    free(indexes);
     return n ? LEAT_OK : LEAT_END;
 }
 
 static void distinct_clean(struct leat_node *node) {
-    leat_keyed_clean(&((struct distinct_node *)node)->table);
+    struct distinct_node *d = (struct distinct_node *)node;
+    for (size_t i = 0; i < d->changed_count; i++)
+        leat_fingerprint_at(&d->table, d->changed[i])->at &= ~CHANGED;
+    d->changed_count = 0;
+    d->clean_count = d->table.count;
 }
 
 static uint64_t distinct_part_rows(const struct leat_node *node, size_t part) {
@@ -531,55 +595,74 @@ static uint64_t distinct_part_rows(const struct leat_node *node, size_t part) {
 static void distinct_load_hint(struct leat_node *node, size_t part, uint64_t rows) {
     struct distinct_node *d = (struct distinct_node *)node;
     (void)part;
-    leat_keyed_reserve(&d->table, d->table.count + rows);
+    leat_fingerprints_reserve(&d->table, d->table.count + rows);
 }
 
-static void load_places(struct distinct_node *d, const struct leat_changes *rows, size_t from, size_t n) {
+/* What a checkpoint says of a key that is kept already is older. */
+static enum leat_status load_places(struct distinct_node *d, const struct leat_changes *rows, size_t from, size_t n,
+                                    struct leat_error *err) {
     const uint64_t *low = rows->columns[0].data, *high = rows->columns[1].data, *content = rows->columns[2].data,
                    *offset = rows->columns[4].data;
     const uint32_t *partition = rows->columns[3].data;
     struct leat_hash128 keys[CHUNK_ROWS] = {0};
-    uint32_t entries[CHUNK_ROWS];
+    uint32_t indexes[CHUNK_ROWS], known = d->table.count;
     for (size_t i = 0; i < n; i++)
         keys[i] = (struct leat_hash128){.low = low[from + i], .high = high[from + i]};
-    leat_keyed_upsert(&d->table, keys, n, entries);
+    leat_fingerprints_upsert(&d->table, keys, n, indexes);
     for (size_t i = 0; i < n; i++) {
-        struct leat_entry *e = leat_keyed_at(&d->table, entries[i]);
-        struct winner *w = leat_entry_payload(e);
-        if (e->flags & KEPT) continue;
-        w->content = content[from + i];
-        w->at = (uint64_t)partition[from + i] << OFFSET_BITS | offset[from + i];
-        e->flags = LEAT_ENTRY_LIVE | LEAT_ENTRY_SAVED;
+        struct leat_fingerprint *f = leat_fingerprint_at(&d->table, indexes[i]);
+        leat_i128 place = (leat_i128)partition[from + i] << 64 | offset[from + i];
+        uint64_t packed;
+        if (indexes[i] == known) {
+            known++;
+            f->at = 0;
+        }
+        if (kind_of(f) == KEPT) continue;
+        if (!pack_place(place, &packed))
+            return leat_fail(err, LEAT_CORRUPT, "operator %d: a checkpoint has a record at offset %llu of partition %u",
+                             d->base.id, (unsigned long long)offset[from + i], (unsigned)partition[from + i]);
+        f->content = content[from + i];
+        set_at(f, BY_PLACE, packed);
     }
+    return LEAT_OK;
 }
 
-static void load_rows(struct distinct_node *d, const struct leat_changes *rows, size_t from, size_t n) {
+static enum leat_status load_rows(struct distinct_node *d, const struct leat_changes *rows, size_t from, size_t n,
+                                  struct leat_error *err) {
     struct leat_hash128 keys[CHUNK_ROWS];
     uint64_t contents[CHUNK_ROWS];
-    uint32_t entries[CHUNK_ROWS];
+    uint32_t indexes[CHUNK_ROWS], known = d->table.count;
+    (void)err;
     leat_key_hash(rows, from, n, d->base.op->keys, d->base.op->key_count, keys);
     hash_contents(d, rows, from, n, contents);
     leat_row_encode(&d->codec, rows, NULL, from, n, &d->block);
-    leat_keyed_upsert(&d->table, keys, n, entries);
+    leat_fingerprints_upsert(&d->table, keys, n, indexes);
     for (size_t i = 0; i < n; i++) {
-        struct leat_entry *e = leat_keyed_at(&d->table, entries[i]);
-        struct winner *w = leat_entry_payload(e);
-        if (e->flags & KEPT) free_row(d, kept_row(w));
-        w->content = contents[i];
-        keep(d, e, i);
-        e->flags = LEAT_ENTRY_LIVE | LEAT_ENTRY_SAVED | KEPT;
+        struct leat_fingerprint *f = leat_fingerprint_at(&d->table, indexes[i]);
+        if (indexes[i] == known) {
+            known++;
+            f->at = 0;
+        }
+        if (kind_of(f) == KEPT)
+            free_row(d, kept_row(f));
+        else
+            d->kept_count++;
+        f->content = contents[i];
+        keep(d, f, i);
     }
+    return LEAT_OK;
 }
 
 static enum leat_status distinct_load(struct leat_node *node, size_t part, const struct leat_changes *rows,
                                       struct leat_error *err) {
     struct distinct_node *d = (struct distinct_node *)node;
-    (void)err;
-    for (size_t from = 0; from < rows->row_count; from += CHUNK_ROWS) {
+    enum leat_status status = LEAT_OK;
+    for (size_t from = 0; from < rows->row_count && status == LEAT_OK; from += CHUNK_ROWS) {
         size_t n = rows->row_count - from < CHUNK_ROWS ? rows->row_count - from : CHUNK_ROWS;
-        (is_places(node, part) ? load_places : load_rows)(d, rows, from, n);
+        status = (is_places(node, part) ? load_places : load_rows)(d, rows, from, n, err);
     }
-    return LEAT_OK;
+    d->clean_count = d->table.count;
+    return status;
 }
 
 static const struct leat_node_ops distinct_ops = {.open = distinct_open,
