@@ -1,4 +1,4 @@
-/* GET <url>/schemas/ids/<number> */
+/* GET <url>/schemas/ids/<number>, and of what it refers to <url>/subjects/<subject>/versions/<version>. */
 #include "connect/registry.h"
 
 #include <curl/curl.h>
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ANSWER_BYTES_MAX = 4 << 20, TIMEOUT_S = 5 };
+enum { ANSWER_BYTES_MAX = 4 << 20, TIMEOUT_S = 5, REFERENCES_MAX = 100 };
 
 struct leat_registry {
     struct leat_io *io;
@@ -72,27 +72,85 @@ static enum leat_status save(const struct leat_registry *r, uint32_t id, const c
     return st;
 }
 
-static enum leat_status ask(const struct leat_registry *r, const char *base, uint32_t id, struct leat_error *err) {
+/* The schema that the registry has at a path, with what stands beside it. *json: NULL where there is none. */
+static enum leat_status get_json(const struct leat_registry *r, const char *base, const char *path, json_t **json, struct leat_error *err) {
     struct leat_buffer answer = {.max_bytes = ANSWER_BYTES_MAX};
     char why[CURL_ERROR_SIZE];
     long code;
     size_t length = strlen(base);
     while (length && base[length - 1] == '/') length--;
-    char *url = leat_asprintf("%.*s/schemas/ids/%u", (int)length, base, id);
+    char *url = leat_asprintf("%.*s%s", (int)length, base, path);
     get(r, url, &answer, &code, why);
-    json_t *json = code == 200 ? json_loadb(answer.data ? answer.data : "", answer.length, 0, NULL) : NULL;
-    const char *schema = json_string_value(json_object_get(json, "schema")), *type = json_string_value(json_object_get(json, "schemaType"));
-    bool usable = schema && (!type || strcmp(type, "AVRO") == 0) && !json_array_size(json_object_get(json, "references"));
-    enum leat_status st;
-    if (schema || code == 404)
-        st = save(r, id, usable ? schema : "", err);
-    else if (code)
-        st = leat_fail(err, LEAT_IO, "the schema registry answered %ld to a question for schema %u", code, id);
-    else
-        st = leat_fail(err, LEAT_IO, "the schema registry does not answer: %s", why[0] ? why : "no connection");
-    json_decref(json);
+    *json = code == 200 ? json_loadb(answer.data ? answer.data : "", answer.length, 0, NULL) : NULL;
+    if (!json_is_string(json_object_get(*json, "schema"))) {
+        json_decref(*json);
+        *json = NULL;
+    }
+    enum leat_status st = LEAT_OK;
+    if (code && !*json && code != 404) st = leat_fail(err, LEAT_IO, "the schema registry answered %ld to a question for %s", code, path);
+    if (!code) st = leat_fail(err, LEAT_IO, "the schema registry does not answer: %s", why[0] ? why : "no connection");
     leat_buffer_deinit(&answer);
     free(url);
+    return st;
+}
+
+/* Types of other schemas that a schema names, and that those name. */
+struct gathered {
+    struct leat_registry_type types[REFERENCES_MAX];
+    size_t count;
+    bool unusable; /* one is not there, is not Avro, or they are too many */
+};
+
+static bool is_gathered(const struct gathered *g, const char *name) {
+    for (size_t i = 0; i < g->count; i++)
+        if (strcmp(g->types[i].name, name) == 0) return true;
+    return false;
+}
+
+static bool is_avro(json_t *schema) {
+    const char *type = json_string_value(json_object_get(schema, "schemaType"));
+    return json_is_string(json_object_get(schema, "schema")) && (!type || strcmp(type, "AVRO") == 0);
+}
+
+static enum leat_status gather(const struct leat_registry *r, const char *base, json_t *references, struct gathered *g, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
+    for (size_t i = 0; i < json_array_size(references) && st == LEAT_OK && !g->unusable; i++) {
+        json_t *reference = json_array_get(references, i), *json = NULL;
+        const char *name = json_string_value(json_object_get(reference, "name")), *subject = json_string_value(json_object_get(reference, "subject"));
+        if (name && is_gathered(g, name)) continue;
+        g->unusable = !name || !subject || g->count == REFERENCES_MAX;
+        if (g->unusable) break;
+        char *escaped = curl_easy_escape(NULL, subject, 0);
+        char *path = leat_asprintf("/subjects/%s/versions/%lld", escaped ? escaped : "", (long long)json_integer_value(json_object_get(reference, "version")));
+        st = get_json(r, base, path, &json, err);
+        g->unusable = st == LEAT_OK && !is_avro(json);
+        if (st == LEAT_OK && !g->unusable) {
+            g->types[g->count++] = (struct leat_registry_type){leat_strdup(name), leat_strdup(json_string_value(json_object_get(json, "schema")))};
+            st = gather(r, base, json_object_get(json, "references"), g, err); /* each name once: it ends */
+        }
+        json_decref(json);
+        curl_free(escaped);
+        free(path);
+    }
+    return st;
+}
+
+static enum leat_status ask(const struct leat_registry *r, const char *base, uint32_t id, struct leat_error *err) {
+    struct gathered g = {0};
+    json_t *json = NULL;
+    char *path = leat_asprintf("/schemas/ids/%u", id), *whole = NULL;
+    enum leat_status st = get_json(r, base, path, &json, err);
+    if (st == LEAT_OK && json) st = gather(r, base, json_object_get(json, "references"), &g, err);
+    const char *schema = is_avro(json) && !g.unusable ? json_string_value(json_object_get(json, "schema")) : "";
+    if (g.count && *schema) schema = whole = leat_registry_inline(schema, g.types, g.count);
+    if (st == LEAT_OK) st = save(r, id, schema ? schema : "", err);
+    for (size_t i = 0; i < g.count; i++) {
+        free(g.types[i].name);
+        free(g.types[i].schema);
+    }
+    json_decref(json);
+    free(whole);
+    free(path);
     return st;
 }
 

@@ -14,4 +14,9 @@ bool leat_registry_has(const struct leat_registry *, uint32_t id); /* thread: an
  * answers as it should. Thread: one at a time. */
 enum leat_status leat_registry_fetch(struct leat_registry *, uint32_t id, struct leat_error *) LEAT_MUST;
 
+/* A schema with the types that it names of others put in, each where it is first named. NULL: one of the texts is no JSON, or they are nested too deeply.
+ * malloc'd. Thread: any. */
+struct leat_registry_type { char *name, *schema; }; /* full name; text */
+char *leat_registry_inline(const char *schema, const struct leat_registry_type *, size_t count);
+
 #endif

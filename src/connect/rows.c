@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-static const struct leat_database_ops *const databases[] = {&leat_database_postgres, &leat_database_odbc};
+static const struct leat_database_ops *const databases[] = {&leat_database_cassandra, &leat_database_odbc, &leat_database_postgres};
 
 const struct leat_database_ops *leat_database_find(const char *connector) {
     for (size_t i = 0; i < sizeof databases / sizeof *databases; i++)

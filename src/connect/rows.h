@@ -26,7 +26,7 @@ struct leat_database_ops {
     void (*close)(struct leat_database *);
 };
 struct leat_database { const struct leat_database_ops *ops; };
-extern const struct leat_database_ops leat_database_postgres, leat_database_odbc;
+extern const struct leat_database_ops leat_database_cassandra, leat_database_odbc, leat_database_postgres;
 const struct leat_database_ops *leat_database_find(const char *connector); /* NULL: no database */
 
 /* The database's name of a declared column. */

@@ -9,6 +9,7 @@
 #include <hiredis/hiredis.h>
 
 #include "connect/sink.h"
+#include "connect/sink_redis.h"
 #include "data/value_text.h"
 
 static const char *const formats[] = {"hash", "json", NULL};
@@ -17,6 +18,14 @@ static const struct leat_option_spec options[] = {
     {.name = "port", .type = LEAT_OPTION_INT, .min = 1, .max = 65535, .default_text = "6379", .prose = "Its port."},
     {.name = "username", .type = LEAT_OPTION_TEXT, .prose = "For servers with users (ACL)."},
     {.name = "password", .type = LEAT_OPTION_SECRET, .prose = "The password."},
+    {.name = "tls",
+     .type = LEAT_OPTION_BOOL,
+     .default_text = "false",
+     .prose = "Connect by TLS; the server's certificate must be signed by an authority and be for the host."},
+    {.name = "tls_ca", .type = LEAT_OPTION_PATH, .prose = "PEM file of the authorities; left out: the system's."},
+    {.name = "tls_cert", .type = LEAT_OPTION_PATH, .prose = "PEM file of a certificate of ours, where the server asks for one."},
+    {.name = "tls_key", .type = LEAT_OPTION_PATH, .prose = "PEM file of its key; left out: it is in `tls_cert`."},
+    {.name = "tls_any_host", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "The certificate need not be for the host's name or address."},
     {.name = "db", .type = LEAT_OPTION_INT, .min = 0, .max = 1000000, .default_text = "0", .prose = "The number of the database."},
     {.name = "prefix",
      .type = LEAT_OPTION_TEXT,
@@ -35,6 +44,7 @@ struct redis {
     struct leat_sink base;
     const struct leat_sink_context *context;
     redisContext *link;
+    struct leat_redis_tls *tls; /* NULL: without */
     char *prefix, *progress_key;
     bool json;
     uint64_t known;           /* what the progress key says */
@@ -58,9 +68,16 @@ static enum leat_status redis_open(const struct leat_sink_context *context, stru
     return LEAT_OK;
 }
 
+static void hang_up(struct redis *sink) {
+    leat_redis_tls_close(sink->tls);
+    if (sink->link) redisFree(sink->link);
+    sink->tls = NULL;
+    sink->link = NULL;
+}
+
 static void redis_close(struct leat_sink *base) {
     struct redis *sink = (struct redis *)base;
-    if (sink->link) redisFree(sink->link);
+    hang_up(sink);
     leat_changes_deinit(&sink->rows);
     leat_buffer_deinit(&sink->key);
     leat_buffer_deinit(&sink->values);
@@ -78,8 +95,7 @@ static enum leat_status fail(struct redis *sink, struct leat_error *err, const c
     if (length >= sizeof said) length = sizeof said - 1;
     memcpy(said, text, length);
     said[length] = 0;
-    if (sink->link) redisFree(sink->link);
-    sink->link = NULL;
+    hang_up(sink);
     leat_fail(err, LEAT_IO, "sink \"%s\": Redis: %s", sink->context->def->name, *said ? said : "the connection was closed");
     err->retriable = true;
     return LEAT_IO;
@@ -94,7 +110,9 @@ static struct timeval timeout_of(const struct redis *sink) {
 static enum leat_status answer(struct redis *sink, redisReply **reply, struct leat_error *err) {
     void *got = NULL;
     *reply = NULL;
-    if (redisGetReply(sink->link, &got) != REDIS_OK) return fail(sink, err, sink->link->errstr);
+    struct leat_error why;
+    if (sink->tls && leat_redis_tls_reply(sink->tls, sink->link, &got, &why) != LEAT_OK) return fail(sink, err, why.text);
+    if (!sink->tls && redisGetReply(sink->link, &got) != REDIS_OK) return fail(sink, err, sink->link->errstr);
     redisReply *r = got;
     if (r->type == REDIS_REPLY_ERROR) {
         enum leat_status st = fail(sink, err, r->str);
@@ -124,6 +142,23 @@ static enum leat_status sign_in(struct redis *sink, struct leat_error *err) {
     return st == LEAT_OK && strcmp(db, "0") != 0 ? command(sink, 2, select, err) : st;
 }
 
+static char *file_option(const struct leat_sink_context *c, const char *name) {
+    const char *path = leat_sink_option(c->def, name);
+    return !path ? NULL : *path == '/' ? leat_strdup(path) : leat_asprintf("%s/%s", c->project_dir, path);
+}
+
+static enum leat_status begin_tls(struct redis *sink, struct leat_error *err) {
+    const struct leat_sink_context *c = sink->context;
+    char *ca = file_option(c, "tls_ca"), *cert = file_option(c, "tls_cert"), *key = file_option(c, "tls_key");
+    struct leat_cql_config config = {.tls_ca = ca, .tls_cert = cert, .tls_key = key, .tls_any_host = leat_sink_option_int(c->def, "tls_any_host", 0) != 0};
+    struct leat_error why;
+    enum leat_status st = leat_redis_tls_open(&config, leat_sink_option(c->def, "host"), sink->link, &sink->tls, &why);
+    free(ca);
+    free(cert);
+    free(key);
+    return st == LEAT_OK ? st : fail(sink, err, why.text);
+}
+
 static enum leat_status connect_to(struct redis *sink, struct leat_error *err) {
     const struct leat_sink_def *def = sink->context->def;
     struct timeval timeout = timeout_of(sink);
@@ -132,7 +167,8 @@ static enum leat_status connect_to(struct redis *sink, struct leat_error *err) {
     if (!sink->link) return fail(sink, err, "out of memory");
     if (sink->link->err) return fail(sink, err, sink->link->errstr);
     if (redisSetTimeout(sink->link, timeout) != REDIS_OK) return fail(sink, err, sink->link->errstr);
-    return sign_in(sink, err);
+    enum leat_status st = leat_sink_option_int(def, "tls", 0) ? begin_tls(sink, err) : LEAT_OK;
+    return st == LEAT_OK ? sign_in(sink, err) : st;
 }
 
 /* watch: a transaction begun afterwards fails if somebody else moves it. */

@@ -253,6 +253,42 @@ static const struct leat_option_table postgres_table = {
     .count = sizeof postgres_specs / sizeof *postgres_specs,
 };
 
+static const struct leat_option_spec cassandra_specs[] = {
+    CONNECTOR("cassandra"),
+    {.name = "contact_points",
+     .type = LEAT_OPTION_TEXT,
+     .required = true,
+     .prose = "Nodes to connect to, `host` or `host:port` (9042 if not said), separated by commas."},
+    {.name = "keyspace", .type = LEAT_OPTION_TEXT, .required = true, .prose = "The keyspace, as Cassandra spells it."},
+    {.name = "table", .type = LEAT_OPTION_TEXT, .required = true, .prose = "The table. Its columns are found by name, as `FROM 'name'` or the column's own name says."},
+    REFRESH,
+    {.name = "consistency",
+     .type = LEAT_OPTION_ENUM,
+     .choices = (const char *const[]){"one", "quorum", "local_quorum", "local_one", NULL},
+     .default_text = "local_quorum",
+     .prose = "How many replicas must agree on what is read."},
+    {.name = "user", .type = LEAT_OPTION_TEXT, .prose = "For a Cassandra that asks for a password."},
+    {.name = "password", .type = LEAT_OPTION_SECRET, .prose = "The user's password."},
+    {.name = "tls",
+     .type = LEAT_OPTION_BOOL,
+     .default_text = "false",
+     .prose = "Connect by TLS; the server's certificate must be signed by an authority and be for the host."},
+    {.name = "tls_ca", .type = LEAT_OPTION_PATH, .prose = "PEM file of the authorities; left out: the system's."},
+    {.name = "tls_cert", .type = LEAT_OPTION_PATH, .prose = "PEM file of a certificate of ours, where the server asks for one."},
+    {.name = "tls_key", .type = LEAT_OPTION_PATH, .prose = "PEM file of its key; left out: it is in `tls_cert`."},
+    {.name = "tls_any_host", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "The certificate need not be for the host's name or address."},
+    TIMEOUT,
+    MAX_LINE_BYTES("The longest row taken, as text."),
+};
+
+static const struct leat_option_table cassandra_table = {
+    .name = "cassandra",
+    .prose = "A table of Cassandra or ScyllaDB, kept as a reference table: read whole, page by page. Rows that are written meanwhile may be among them or not, until "
+             "the next refresh. Collections, tuples and `inet` cannot be read.",
+    .specs = cassandra_specs,
+    .count = sizeof cassandra_specs / sizeof *cassandra_specs,
+};
+
 static const struct leat_option_spec mqtt_specs[] = {
     CONNECTOR("mqtt"),
     {.name = "host", .type = LEAT_OPTION_TEXT, .required = true, .prose = "The broker."},
@@ -334,7 +370,7 @@ static const struct leat_option_table odbc_table = {
     .count = sizeof odbc_specs / sizeof *odbc_specs,
 };
 
-const struct leat_option_table *const leat_connector_tables[] = {&file_table, &http_table, &kafka_table, &mqtt_table, &odbc_table, &postgres_table};
+const struct leat_option_table *const leat_connector_tables[] = {&cassandra_table, &file_table, &http_table, &kafka_table, &mqtt_table, &odbc_table, &postgres_table};
 const size_t leat_connector_table_count = sizeof leat_connector_tables / sizeof *leat_connector_tables;
 
 const struct leat_option_table *leat_connector_table(const char *connector) {

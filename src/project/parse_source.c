@@ -621,9 +621,10 @@ static void check_reference(struct leat_parser *p, struct source_draft *draft) {
     struct leat_source *source = &draft->source;
     if (is_kafka(source) || source->feed != LEAT_FEED_NONE)
         return;
-    bool by_refresh = source->refresh_us > 0, by_format = source->format == LEAT_FORMAT_PARQUET, by_connector = leat_source_option(source, "dsn") && !leat_source_option(source, "cursor");
+    bool by_refresh = source->refresh_us > 0, by_format = source->format == LEAT_FORMAT_PARQUET, database = !leat_source_option(source, "path");
     const struct leat_option_table *table = leat_connector_table(source->connector);
     bool can_be = leat_option_find(table->specs, table->count, "refresh") != NULL;
+    bool by_connector = can_be && database && !leat_source_option(source, "cursor");
     source->reference = by_refresh || by_format || by_connector || (can_be && source->primary_key_count > 0 && source->event_time < 0);
     const char *encoding = leat_source_option(source, "encoding");
     if (!source->reference && encoding && (strcmp(encoding, "utf-16") == 0 || strcmp(encoding, "windows-1252") == 0)) {

@@ -43,7 +43,7 @@ static char *what_there_is(void) {
 /* The connector's table, or NULL with the reason reported. */
 static const struct leat_option_table *find_connector(struct leat_parser *p, const struct leat_source *source,
                                                       const struct leat_given *given) {
-    static const char *const later[] = {"cassandra", "webhook", "s3", "azure"};
+    static const char *const later[] = {"webhook", "s3", "azure"};
     if (!given) {
         leat_diagnose(p->diags, source->place, false, "say WITH (connector = 'file', path = '...')",
                       "source '%s' has no connector", source->name);

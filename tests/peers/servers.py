@@ -47,6 +47,17 @@ def accepts(port):
         return s.connect_ex(("127.0.0.1", port)) == 0
 
 
+def certificates(folder):
+    """ca.pem, an authority; server.pem and server.key, for localhost, signed by it."""
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+    if (folder / "server.pem").exists():
+        return
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=tests", "-days", "3650")
+    openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost")
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem", "-days", "3650")
+
+
 class Server:
     """A process that listens on self.port. stop() and start() again on the same port and data; kill() as a crash does."""
 
@@ -191,7 +202,7 @@ class Mosquitto(Server):
         lines = [f"listener {self.port} 127.0.0.1", "persistence true", f"persistence_location {self.folder}/", "max_queued_messages 0",
                  "max_inflight_messages 200", "user root"]
         if self.tls:
-            self._certificates()
+            certificates(self.folder)
             subprocess.run(["mosquitto_passwd", "-b", "-c", f"{self.folder}/passwords", "leat", "geheim"], check=True, capture_output=True)
             lines += [f"cafile {self.folder}/ca.pem", f"certfile {self.folder}/server.pem", f"keyfile {self.folder}/server.key", "allow_anonymous false",
                       f"password_file {self.folder}/passwords"]
@@ -200,15 +211,6 @@ class Mosquitto(Server):
         (self.folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
         self.launch([self.program, "-c", f"{self.folder}/mosquitto.conf"])
         wait_for("Mosquitto starts", lambda: accepts(self.port), process=self.process)
-
-    def _certificates(self):
-        def openssl(*arguments):
-            subprocess.run(["openssl", *arguments], cwd=self.folder, check=True, capture_output=True)
-        if (self.folder / "server.pem").exists():
-            return
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=tests", "-days", "3650")
-        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost")
-        openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem", "-days", "3650")
 
     def publish(self, topic, payloads, qos=1):
         """One message a payload."""
@@ -220,8 +222,9 @@ class Mosquitto(Server):
 class Redis(Server):
     """Redis (or Valkey) without a password; every write is on disk before it is answered, so that kill() loses nothing answered."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, tls=False):
         self.folder = pathlib.Path(folder)
+        self.tls_port = free_port() if tls else None
         self.program = shutil.which("valkey-server") or shutil.which("redis-server")
         self.client = shutil.which("valkey-cli") or shutil.which("redis-cli")
         if not self.program or not self.client:
@@ -231,8 +234,14 @@ class Redis(Server):
     def start(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         self.launch([self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder, "--appendonly", "yes", "--appendfsync",
-                     "always", "--save", ""])
+                     "always", "--save", "", *self._tls()])
         wait_for("Redis starts", lambda: self.call("PING", check=False) == "PONG", process=self.process)
+
+    def _tls(self):
+        if not self.tls_port:
+            return []
+        certificates(self.folder)
+        return ["--tls-port", str(self.tls_port), "--tls-cert-file", "server.pem", "--tls-key-file", "server.key", "--tls-ca-cert-file", "ca.pem", "--tls-auth-clients", "no"]
 
     def call(self, *command, check=True):
         done = subprocess.run([self.client, "-h", "127.0.0.1", "-p", str(self.port), *map(str, command)], capture_output=True, text=True)

@@ -20,6 +20,7 @@ from cassandra_server import cassandra_server  # noqa: E402,F401 (a fixture)
 from tcp_proxy import Proxy  # noqa: E402
 
 FAULTS = int(os.environ.get("LEAT_FAULTS", "5"))  # of each kind; soak: 100
+OUTAGE = float(os.environ.get("LEAT_OUTAGE", "20"))  # seconds without Cassandra; soak: ten minutes
 LEAT = str(pathlib.Path(os.environ.get("LEAT", "build/dev/leat")).resolve())
 SOURCE = """SET retry_backoff = INTERVAL '100' MILLISECOND;
 CREATE SOURCE events (id BIGINT NOT NULL, status VARCHAR, amount DECIMAL(18,2), event_time TIMESTAMP NOT NULL)
@@ -68,6 +69,9 @@ class Project:
         if not (self.folder / ".leat/status.json").exists():
             return ""
         return subprocess.run([LEAT, "status"], cwd=self.folder, capture_output=True, text=True, timeout=60).stdout
+
+    def store(self):
+        return next(s for s in json.loads((self.folder / ".leat/status.json").read_text())["sinks"] if s["name"] == "store")
 
     def start(self):
         self.process = subprocess.Popen([LEAT, "run"], cwd=self.folder, stdout=open(self.folder / "log", "a"), stderr=subprocess.STDOUT)
@@ -256,11 +260,17 @@ def test_a_dead_cassandra_delays_only_its_own_sink(cassandra_server, session, tm
     try:
         wait_for(lambda: p.status().count(" changes delivered") == 2 and " 0 changes delivered" not in p.status(), "both sinks deliver")
         cassandra_server.kill()
-        before = p.lake()
-        p.events(500, keys=100000)
-        wait_for(lambda: len(p.lake()) >= len(before) + 300, "the lake goes on")
-        wait_for(lambda: len({json.loads(line)["row"]["id"] for line in open(tmp_path / "lines")}) >= len(p.lake()), "the other sink goes on")
+        down_since = time.time()
+        first = None
+        while not first or time.time() - down_since < OUTAGE:
+            before = p.lake()
+            p.events(500, keys=10**9)
+            wait_for(lambda: len(p.lake()) >= len(before) + 300, "the lake goes on")
+            wait_for(lambda: len({json.loads(line)["row"]["id"] for line in open(tmp_path / "lines")}) >= len(p.lake()), "the other sink goes on")
+            first = first or time.time()
         wait_for(lambda: "no host of Cassandra is ready" in p.status(), "status says what is wrong")
+        store = p.store()
+        assert store["waiting"] >= 300 and down_since - 5 <= store["behind_since_us"] / 1e6 <= first, store  # how far, and since when
         cassandra_server.start()
         wait_for(lambda: in_cassandra(session, "alone") == p.lake(), "it is caught up")
     finally:

@@ -34,7 +34,7 @@ def postgres(tmp_path_factory):
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory):
     try:
-        with Redis(tmp_path_factory.mktemp("redis")) as server:
+        with Redis(tmp_path_factory.mktemp("redis"), tls=True) as server:
             yield server
     except Missing as missing:
         pytest.skip(f"{missing} is not installed")
@@ -240,3 +240,20 @@ def test_passwords_are_not_shown(postgres, redis, tmp_path):
     shown += project.leat("status", "--json").stdout + project.leat("check").stdout
     assert "tried again" in shown
     assert "sesame" not in shown
+
+
+def test_redis_by_tls(redis, tmp_path):
+    more = ", retry_max = '200 ms'"
+    sql = EVENTS + f"""
+    CREATE SINK good FROM odd WITH (connector = 'redis', host = 'localhost', port = {redis.tls_port}, prefix = 'tls:', tls = true, tls_ca = '{redis.folder}/ca.pem'{more});
+    CREATE SINK any_host FROM odd WITH (connector = 'redis', host = '127.0.0.1', port = {redis.tls_port}, prefix = 'any:', tls = true, tls_ca = '{redis.folder}/ca.pem',
+      tls_any_host = true{more});
+    CREATE SINK other_host FROM odd WITH (connector = 'redis', host = '127.0.0.1', port = {redis.tls_port}, prefix = 'other:', tls = true, tls_ca = '{redis.folder}/ca.pem'{more});
+    CREATE SINK unknown FROM odd WITH (connector = 'redis', host = 'localhost', port = {redis.tls_port}, prefix = 'unknown:', tls = true{more});
+    """
+    with Project(tmp_path / "p", sql) as project:
+        project.feed(events(0, 2000, 997))
+        wait_for("both tables", lambda: redis_odd(redis, "tls:") == redis_odd(redis, "any:") == odd(2000, 997))
+        wait_for("the host is told", lambda: "certificate" in project.sink("other_host").get("error", ""))
+        wait_for("the authority is told", lambda: "certificate" in project.sink("unknown").get("error", ""))
+    assert not redis.call("KEYS", "other:*") and not redis.call("KEYS", "unknown:*")

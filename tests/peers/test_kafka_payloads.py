@@ -322,3 +322,33 @@ CREATE MATERIALIZED TABLE t FRESHNESS = INTERVAL '1' SECOND AS SELECT * FROM s;
     finally:
         p.stop()
     assert len(dead_letters(p, "s")) == len(parts)
+
+
+def test_schemas_that_refer_to_others(broker, tmp_path):  # noqa: F811
+    kafka, registry = Kafka(broker), Registry()
+    kafka.create("refers")
+    zip_code = {"type": "fixed", "name": "shop.Zip", "size": 5}
+    address = {"type": "record", "name": "Address", "namespace": "shop", "fields": [{"name": "city", "type": "string"}, {"name": "zip", "type": "Zip"}]}
+    order = {"type": "record", "name": "Order", "namespace": "shop", "fields": [
+        {"name": "id", "type": "int"}, {"name": "bill_to", "type": ["null", "Address"]}, {"name": "ship_to", "type": "shop.Address"}]}
+    registry.add(json.dumps(zip_code), "zip/code")
+    registry.add(json.dumps(address), "address", [("shop.Zip", "zip/code")])
+    number = registry.add(json.dumps(order), "order", [("shop.Address", "address")])
+    lost = registry.add(json.dumps(order), "lost", [("shop.Address", "nobody")])
+    named = {}
+    for schema in (zip_code, address, order):
+        parsed = fastavro.parse_schema(schema, named)
+    out = io.BytesIO()
+    home = {"city": "Ulm", "zip": b"89073"}
+    fastavro.schemaless_writer(out, parsed, {"id": 1, "bill_to": home, "ship_to": {"city": "Aalen", "zip": b"73430"}})
+    for schema in (number, lost):
+        kafka.producer.produce("refers", frame(schema, out.getvalue()))
+    kafka.producer.flush(30)
+    p = Project(tmp_path, f"""CREATE SOURCE s (id INTEGER NOT NULL, bill_to VARCHAR, ship_to VARCHAR)
+WITH (connector = 'kafka', topic = 'refers', 'properties.bootstrap.servers' = '{kafka.address}', format = 'avro', 'schema.registry.url' = '{registry.url}');
+CREATE MATERIALIZED TABLE t FRESHNESS = INTERVAL '1' SECOND AS SELECT id, bill_to->>'city' AS bill, ship_to->>'city' AS ship FROM s;
+""")
+    p.once()
+    assert normal(read_delta(p, "t", "id, bill, ship")) == [(1, "Ulm", "Aalen")]
+    assert [f"no schema {lost}" in reason for reason in dead_letters(p, "s")] == [True]
+    registry.stop()
