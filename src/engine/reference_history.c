@@ -51,9 +51,11 @@ static enum leat_status check_columns(struct leat_reference *r, struct leat_erro
     enum leat_status status = leat_delta_snapshot_schema(&r->opened, &is, err);
     if (status) return status;
     bool same = is.field_count == r->history_schema.field_count;
-    for (size_t i = 0; same && i < is.field_count; i++)
+    for (size_t i = 0; same && i < is.field_count; i++) {
+        struct leat_type type = r->history_schema.fields[i].type; /* as declared, where the table's metadata keeps that */
         same = !strcmp(is.fields[i].name, r->history_schema.fields[i].name) &&
-               leat_type_equal(is.fields[i].type, leat_delta_storage_type(r->history_schema.fields[i].type));
+               (leat_type_equal(is.fields[i].type, type) || leat_type_equal(is.fields[i].type, leat_delta_storage_type(type)));
+    }
     leat_schema_deinit(&is);
     if (same) return LEAT_OK;
     return leat_fail(

@@ -414,6 +414,26 @@ static void test_parquet(void **state) {
     teardown(&w);
 }
 
+/* Types that Delta does not have: the history is found again, and gives them back. */
+static void test_types_that_delta_lacks(void **state) {
+    static const enum leat_kind kinds[] = {LEAT_HUGEINT, LEAT_UBIGINT, LEAT_UTINYINT, LEAT_TIME, LEAT_UUID};
+    static const char *const names[] = {"h", "ub", "ut", "t", "u"};
+    struct world w;
+    bool changed;
+    (void)state;
+    setup(&w, LEAT_FORMAT_CSV, "p.csv");
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) leat_schema_add(&w.def.schema, names[i], (struct leat_type){.kind = (uint8_t)kinds[i]}, false);
+    put_file(&w, "p.csv", "id,name,price,h,ub,ut,t,u\n1,a,1,-170141183460469231731687303715884,18446744073709551615,255,01:02:03.5,123e4567-e89b-12d3-a456-426614174000\n2,b,2,,,,,\n", 0);
+    open_reference(&w);
+    OK(leat_reference_refresh(w.reference, 1000000, &changed, &err));
+    assert_true(changed);
+    reopen(&w);
+    assert_int_equal(leat_reference_rows(w.reference), 2);
+    OK(leat_reference_refresh(w.reference, 2000000, &changed, &err));
+    assert_false(changed); /* what was read back is what is in the file */
+    teardown(&w);
+}
+
 static void test_other_columns(void **state) {
     (void)state;
     struct world w;
@@ -444,6 +464,7 @@ int main(void) {
         cmocka_unit_test(test_read_once),
         cmocka_unit_test(test_many_files_and_options),
         cmocka_unit_test(test_parquet),
+        cmocka_unit_test(test_types_that_delta_lacks),
         cmocka_unit_test(test_other_columns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
