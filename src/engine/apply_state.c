@@ -469,6 +469,8 @@ static void choose_keepers(const struct leat_apply *a) {
 enum leat_status leat_apply_move(struct leat_apply *a, struct leat_error *err) {
     struct leat_engine *engine = a->engine;
     enum leat_status st = classify(a, err);
+    for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++)
+        if (a->fates[t] == LEAT_FATE_ANEW || engine->tables[t].beside) st = leat_retain_may_apply(engine, &engine->tables[t], err);
     if (st == LEAT_OK) st = leat_groups_arrange(engine, err);
     if (st != LEAT_OK) return st;
     engine->fingerprint = leat_engine_fingerprint(engine);

@@ -50,7 +50,7 @@ static void plan_admitted(const struct leat_gtable *table, const struct leat_src
     struct leat_buffer sql = {0};
     const struct leat_delta_snapshot *bronze = leat_delta_current(src->bronze);
     bool as_now = !pass || pass->bronze_versions[src->index] == bronze->version;
-    if (as_now && leat_delta_current(table->dead.delta)->file_count == 0) {
+    if (as_now && leat_delta_current(table->dead.delta)->file_count == 0 && !src->begins.count) {
         for (size_t i = 0; i < bronze->file_count; i++)
             plan->balance[src->index].admitted += (uint64_t)bronze->files[i].row_count;
         return;
@@ -65,6 +65,8 @@ static void plan_dead(const struct leat_engine *engine, const struct leat_gtable
                       const struct leat_cursors *upto, struct leat_balance_plan *plan) {
     struct leat_buffer sql = {0}, below = {0};
     leat_bronze_put_below(upto, &below);
+    leat_put(&below, " AND NOT ");
+    leat_bronze_put_below(&src->begins, &below);
     if (leat_delta_current(src->dead)->file_count) {
         char *dir = leat_asprintf("%s/dead/%s", engine->lake_dir, src->def->name);
         leat_put(&sql, "SELECT count(*) FROM (");
@@ -99,7 +101,7 @@ void leat_balance_plan(const struct leat_engine *engine, const struct leat_gtabl
             leat_cursors_parse(&then, json_object_get(json_object_get(pass->frontier, "offsets"), src->def->name));
         const struct leat_cursors *upto = pass ? &then : &src->bronzed;
         for (size_t p = 0; p < upto->count; p++)
-            plan->balance[index].in += upto->items[p].next;
+            plan->balance[index].in += leat_src_kept(src, upto->items[p].partition, 0, upto->items[p].next);
         plan_admitted(table, src, pass, plan);
         plan_dead(engine, table, src, upto, plan);
         leat_cursors_free(&then);

@@ -429,15 +429,44 @@ static enum leat_status bronze_lacks(const struct leat_engine *engine, size_t s,
                      name, (unsigned long long)(b->in - b->admitted - b->dead), (unsigned long long)b->in, engine->lake_dir, name);
 }
 
-static void stage_content(struct leat_run *run) {
+/* Did the query of now make the content that there is, if any? */
+static bool asks_the_same(const struct leat_engine *engine, const struct leat_gtable *table) {
+    const char *text = leat_delta_current(table->delta)->frontier_json;
+    json_t *frontier = text ? json_loads(text, 0, NULL) : NULL, *before = json_object_get(frontier, "query"), *now = leat_table_query_id(engine, table);
+    bool same = !before || json_equal(before, now);
+    json_decref(frontier);
+    json_decref(now);
+    return same;
+}
+
+/* Rule 3: rows that outlive their records stay. */
+static enum leat_status keep_frozen(struct leat_run *run, char **rows, struct leat_error *err) {
+    struct leat_gtable *table = run->table;
+    struct leat_buffer sql = {0};
+    enum leat_status st = asks_the_same(run->engine, table) ? LEAT_OK : leat_retain_may_apply(run->engine, table, err);
+    if (st != LEAT_OK || table->frozen_us == INT64_MIN) return st;
+    leat_putf(&sql, "SELECT * FROM (%s\n) WHERE ", *rows);
+    leat_table_put_frozen(table, false, &sql);
+    leat_put(&sql, " UNION ALL SELECT * FROM (");
+    st = leat_table_select(run->engine, table, -1, &sql, err);
+    leat_put(&sql, ") WHERE ");
+    leat_table_put_frozen(table, true, &sql);
+    free(*rows);
+    *rows = sql.data;
+    return st;
+}
+
+static enum leat_status stage_content(struct leat_run *run, struct leat_error *err) {
     struct leat_gtable *table = run->table;
     char *rows = table->plan->checked_sql ? leat_plan_checked_rows(table->plan, table->def, CHECKED, false) : leat_strdup(table->plan->completed_sql);
-    run->content = leat_delta_stage(table->delta, rows);
+    enum leat_status st = keep_frozen(run, &rows, err);
+    if (st == LEAT_OK) run->content = leat_delta_stage(table->delta, rows);
     free(rows);
-    if (!table->plan->checked_sql || !table->quarantine.delta) return;
+    if (st != LEAT_OK || !table->plan->checked_sql || !table->quarantine.delta) return st;
     rows = leat_plan_checked_rows(table->plan, table->def, CHECKED, true);
     run->quarantine = leat_delta_stage(table->quarantine.delta, rows);
     free(rows);
+    return st;
 }
 
 /* What the query is to do and see, in the engine's thread. */
@@ -454,8 +483,8 @@ static enum leat_status prepare_query(struct leat_run *run, struct leat_error *e
     run->inputs = inputs_fingerprint(run->engine, run->table, pass);
     leat_balance_plan(run->engine, run->table, pass, &run->counts);
     run->violating = leat_alloc((run->table->def->constraint_count + 1) * sizeof *run->violating);
-    stage_content(run);
-    return each_view(run->engine, run->table, pass ? pass->frontier : NULL, add_text, &run->views, err);
+    enum leat_status st = stage_content(run, err);
+    return st != LEAT_OK ? st : each_view(run->engine, run->table, pass ? pass->frontier : NULL, add_text, &run->views, err);
 }
 
 /* In any thread. */

@@ -81,6 +81,7 @@ enum leat_status leat_bronze_open(struct leat_src *src, struct leat_error *err) 
     if ((st = leat_delta_open(engine->env, engine->batch_conn, dead_dir, engine->scratch_dir, &options, &src->dead, err)) != LEAT_OK)
         goto out;
     cursors_from_txns(src->dead, &src->deaded);
+    st = leat_retain_load(src, err);
 out:
     free(bronze_dir);
     free(dead_dir);
@@ -280,6 +281,10 @@ void leat_bronze_select(const struct leat_src *src, const struct leat_cursors *u
         if (where.length) leat_put(&where, " AND ");
         leat_bronze_put_below(upto, &where);
     }
+    if (src->begins.count) { /* files that hold older and newer records may still be there */
+        leat_put(&where, where.length ? " AND NOT " : "NOT ");
+        leat_bronze_put_below(&src->begins, &where);
+    }
     leat_put(sql, "SELECT ");
     for (size_t i = 0; i < def->schema.field_count; i++) {
         leat_put_sql_name(sql, def->schema.fields[i].name);
@@ -329,8 +334,9 @@ static enum leat_status dead_of_range(struct leat_src *src, struct leat_chunk *c
     struct leat_result result = {0};
     struct leat_buffer sql = {0};
     char *dir = leat_asprintf("%s/dead/%s", src->engine->lake_dir, src->def->name);
-    char *where = leat_asprintf("_partition = %u AND _offset >= %llu AND _offset < %llu", chunk->partition,
-                                (unsigned long long)chunk->from, (unsigned long long)chunk->to);
+    uint64_t first = chunk->to - leat_src_kept(src, chunk->partition, chunk->from, chunk->to);
+    char *where = leat_asprintf("_partition = %u AND _offset >= %llu AND _offset < %llu", chunk->partition, (unsigned long long)first,
+                                (unsigned long long)chunk->to);
     leat_put(&sql, "SELECT _offset FROM (");
     leat_delta_select(dir, leat_delta_current(src->dead), &src->dead_schema, where, &sql);
     leat_put(&sql, ") ORDER BY _offset");
@@ -350,7 +356,7 @@ static enum leat_status dead_of_range(struct leat_src *src, struct leat_chunk *c
 
 /* Rule 3: what was deleted from bronze cannot be made anew, and must not be erased from the tables by trying. */
 static enum leat_status check_complete(const struct leat_src *src, const struct leat_chunk *chunk, struct leat_error *err) {
-    uint64_t there = chunk->rows.row_count + chunk->dead_count, wanted = chunk->to - chunk->from;
+    uint64_t there = chunk->rows.row_count + chunk->dead_count, wanted = leat_src_kept(src, chunk->partition, chunk->from, chunk->to);
     if (there == wanted) return LEAT_OK;
     return leat_fail(err, LEAT_CORRUPT, LEAT_BRONZE_LACKS, src->def->name, (unsigned long long)(wanted - there), chunk->partition,
                      (unsigned long long)chunk->from, (unsigned long long)chunk->to, src->engine->lake_dir, src->def->name);
@@ -415,9 +421,11 @@ enum leat_status leat_bronze_read(struct leat_src *src, uint32_t partition, uint
                                   enum leat_status (*visit)(void *, struct leat_chunk *, struct leat_error *), void *context,
                                   struct leat_error *err) {
     enum { SLICE = 250000 };
-    for (uint64_t at = from; at < to; at += SLICE) {
+    for (uint64_t at = from, end; at < to; at = end) {
+        uint64_t gone = to - at - leat_src_kept(src, partition, at, to); /* the first slice holds what is no longer there */
         struct leat_chunk *chunk;
-        enum leat_status st = read_slice(src, partition, at, to - at < SLICE ? to : at + SLICE, NULL, &chunk, err);
+        end = to - at - gone < SLICE ? to : at + gone + SLICE;
+        enum leat_status st = read_slice(src, partition, at, end, NULL, &chunk, err);
         if (st != LEAT_OK) return st;
         if ((st = visit(context, chunk, err)) != LEAT_OK) return st;
     }

@@ -125,6 +125,7 @@ static void side_close(struct leat_side *side) {
 }
 
 void leat_table_close_delta(struct leat_gtable *table) {
+    if (table->unfrozen.schema) leat_changes_deinit(&table->unfrozen);
     if (table->delta) leat_delta_close(table->delta);
     table->delta = NULL;
     side_close(&table->late);
@@ -343,7 +344,7 @@ static enum leat_status replace_content(struct leat_engine *engine, struct leat_
     if (st != LEAT_OK) goto out;
     if (rows && diff.row_count == 0) {
         st = write_rows(table->delta, &diff, false, info, err);
-    } else if (rows && diff.row_count < rows) {
+    } else if (rows && (diff.row_count < rows || table->frozen_us > INT64_MIN)) {
         info->operation = "MERGE";
         expand_copies(&diff);
         st = leat_delta_apply(table->delta, &diff, NULL, 0, info, NULL, err);

@@ -69,6 +69,9 @@ struct leat_src {
     struct leat_delta *bronze, *dead;
     struct leat_schema bronze_schema, dead_schema;
     struct leat_cursors grown;           /* records before these were decoded with fewer columns (bronze, never the log, says what is in them) */
+    /* Rule 3 (retain.c): records with event times before retained_us may be gone, INT64_MIN: none; bronze begins at `begins`, and has all after it. */
+    int64_t retained_us;
+    struct leat_cursors begins;
     struct leat_cursors bronzed, deaded; /* next offset per partition that bronze / the dead letters have */
     int64_t last_arrival_us;
     bool finished;
@@ -102,6 +105,8 @@ struct leat_gtable {
 
     struct leat_delta *delta;
     struct leat_changes pending;        /* since the last Delta commit */
+    int64_t frozen_us;                  /* rows with lower times stay as they are (retain.c); INT64_MIN: none */
+    struct leat_changes unfrozen;       /* of a step's changes, where some are of frozen rows */
 
     uint64_t committed_step;            /* from the Delta txn at open */
     uint64_t made_step;                 /* made anew after this step: until it has committed, its next commit replaces the content */
@@ -268,7 +273,7 @@ struct leat_engine {
     bool replayed;                      /* this start had to run steps again: the next stop saves the state */
     bool final;                         /* event time ends: windows close */
     bool all;                           /* run --all: also what is not due */
-    int64_t bronze_due_us, status_due_us, vacuum_due_us;
+    int64_t bronze_due_us, status_due_us, vacuum_due_us, retain_due_us;
     int64_t restated_us, restate_due_us; /* the last restatement; when late records are admitted next */
     uint64_t status_step;
     void (*progress)(void *, uint64_t records);
@@ -424,6 +429,16 @@ enum leat_status leat_group_restate_again(struct leat_group *, json_t *record, s
 void leat_rebuild_init(struct leat_group *, struct leat_rebuild *, const json_t *record);
 void leat_rebuild_deinit(const struct leat_group *, struct leat_rebuild *);
 /* What leads from the table in the lake at a version (-1: newest) to the content that has been gathered in `pending`. */
+/* retain.c: what bronze no longer has. */
+enum leat_status leat_retain_load(struct leat_src *, struct leat_error *) LEAT_MUST;
+void leat_retain_check(struct leat_engine *, struct leat_diagnostics *); /* tables that cannot outlive their records */
+void leat_retain_settle(struct leat_engine *);                         /* frozen_us of every table */
+/* The changes that are not of frozen rows; borrowed, until the next call for the table. */
+const struct leat_changes *leat_table_unfrozen(struct leat_gtable *, const struct leat_changes *);
+void leat_table_put_frozen(const struct leat_gtable *, bool frozen, struct leat_buffer *sql); /* a condition on the table's rows; "true" where all are unfrozen */
+uint64_t leat_src_kept(const struct leat_src *, uint32_t partition, uint64_t from, uint64_t to); /* records of a range that are not gone by retention */
+enum leat_status leat_retain_if_due(struct leat_engine *, struct leat_error *) LEAT_MUST; /* with nothing waiting: drains and flushes by itself */
+enum leat_status leat_retain_may_apply(const struct leat_engine *, const struct leat_gtable *, struct leat_error *) LEAT_MUST; /* may it be made anew? */
 enum leat_status leat_table_difference(struct leat_engine *, struct leat_gtable *, int64_t version, struct leat_changes *out, struct leat_error *) LEAT_MUST;
 /* Builds anew what reads a source whose bronze has other records now, and publishes what differs; appends to done. */
 enum leat_status leat_restate_source(struct leat_engine *, size_t source, const char *reason, json_t *done, struct leat_error *) LEAT_MUST;

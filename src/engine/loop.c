@@ -233,6 +233,7 @@ enum leat_status leat_engine_run_once(struct leat_engine *engine, bool all, bool
     if ((st = leat_engine_flush(engine, checkpoint_pays(engine), err)) != LEAT_OK) return st;
     if ((st = leat_restate_if_due(engine, err)) != LEAT_OK) return st;
     st = leat_engine_batch(engine, all, err);
+    if (st == LEAT_OK) st = leat_retain_if_due(engine, err);
     if (st == LEAT_OK) st = leat_checks_run(engine, true, err);
     engine->all = false;
     if (st == LEAT_OK) leat_effects_settle(engine);
@@ -342,6 +343,7 @@ enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *s
         if ((st = flush_due(engine, err)) != LEAT_OK) break;
         if (!engine->beside && (st = leat_restate_if_due(engine, err)) != LEAT_OK) break;
         if ((st = leat_engine_batch_beside(engine, err)) != LEAT_OK) break;
+        if (!engine->beside && leat_engine_now(engine) >= engine->retain_due_us && (st = leat_retain_if_due(engine, err)) != LEAT_OK) break;
         if ((st = leat_checks_run(engine, false, err)) != LEAT_OK) break;
         if ((st = leat_effects_keep_dead(engine, err)) != LEAT_OK) break;
         if ((st = leat_effects_catch_up(engine, err)) != LEAT_OK) break;

@@ -36,7 +36,8 @@ static size_t source_count(const struct leat_group *g) {
 static char *admitted(const json_t *record) {
     struct leat_buffer sql = {0};
     size_t i;
-    json_t *name, *from = json_object_get(record, "from"), *to = json_object_get(record, "to");
+    const char *source;
+    json_t *name, *before, *from = json_object_get(record, "from"), *to = json_object_get(record, "to");
     if (json_array_size(json_object_get(record, "sources")) == 0) return leat_strdup("false");
     leat_put(&sql, "_source IN (");
     json_array_foreach(json_object_get(record, "sources"), i, name) {
@@ -44,6 +45,11 @@ static char *admitted(const json_t *record) {
         leat_put_sql_string(&sql, json_string_value(name));
     }
     leat_put(&sql, ")");
+    json_object_foreach(json_object_get(record, "retained"), source, before) {
+        leat_put(&sql, " AND (_source <> ");
+        leat_put_sql_string(&sql, source);
+        leat_putf(&sql, " OR event_time >= make_timestamp(%lld))", (long long)json_integer_value(before));
+    }
     if (from) leat_putf(&sql, " AND event_time >= make_timestamp(%lld)", (long long)json_integer_value(from));
     if (to) leat_putf(&sql, " AND event_time < make_timestamp(%lld)", (long long)json_integer_value(to));
     return sql.data;
@@ -276,7 +282,9 @@ enum leat_status leat_table_difference(struct leat_engine *engine, struct leat_g
     leat_put_sql_string(&sql, table->def->name);
     leat_put(&sql, ") UNION ALL SELECT *, -1 AS __c FROM (");
     enum leat_status st = leat_table_select(engine, table, version, &sql, err);
-    leat_put(&sql, ")) GROUP BY ");
+    leat_put(&sql, ") WHERE ");
+    leat_table_put_frozen(table, false, &sql);
+    leat_put(&sql, ") GROUP BY ");
     put_columns(&table->plan->schema, &sql);
     leat_put(&sql, " HAVING sum(__c) <> 0");
     if (st == LEAT_OK) st = leat_stage_prepare(engine->batch_conn, sql.data, &stage, err);
@@ -559,8 +567,15 @@ static enum leat_status add_sources(struct leat_engine *engine, struct leat_gtab
     struct leat_result result = {0};
     leat_put(&sql, "SELECT DISTINCT _source FROM (");
     enum leat_status st = leat_side_select(engine, table, &table->late, -1, NULL, &sql, err);
-    leat_putf(&sql, ") WHERE event_time >= make_timestamp(%lld) AND event_time < make_timestamp(%lld) ORDER BY 1",
-              (long long)options->from_us, (long long)options->to_us);
+    leat_putf(&sql, ") WHERE event_time >= make_timestamp(%lld) AND event_time < make_timestamp(%lld)", (long long)options->from_us,
+              (long long)options->to_us);
+    for (size_t s = 0; s < engine->project->source_count; s++) {
+        if (engine->references[s] || engine->sources[s].retained_us == INT64_MIN) continue;
+        leat_put(&sql, " AND (_source <> ");
+        leat_put_sql_string(&sql, engine->project->sources[s].name);
+        leat_putf(&sql, " OR event_time >= make_timestamp(%lld))", (long long)engine->sources[s].retained_us);
+    }
+    leat_put(&sql, " ORDER BY 1");
     if (st == LEAT_OK) st = leat_conn_query(engine->batch_conn, sql.data, &result, err);
     for (size_t i = 0; st == LEAT_OK && i < result.rows.row_count; i++) {
         const struct leat_string *name = &((const struct leat_string *)result.rows.columns[0].data)[i];
@@ -586,6 +601,15 @@ static json_t *versions_json(const struct leat_engine *engine) {
     return versions;
 }
 
+/* What is late of a time whose rows are frozen stays late. */
+static json_t *retained_json(const struct leat_engine *engine) {
+    json_t *retained = json_object();
+    for (size_t s = 0; s < engine->project->source_count; s++)
+        if (!engine->references[s] && engine->sources[s].retained_us > INT64_MIN)
+            json_object_set_new(retained, engine->project->sources[s].name, json_integer(engine->sources[s].retained_us));
+    return retained;
+}
+
 static json_t *record_of(const struct leat_group *g, const struct leat_restate_options *options, json_t *sources) {
     struct leat_engine *engine = g->engine;
     json_t *late = json_object();
@@ -597,6 +621,7 @@ static json_t *record_of(const struct leat_group *g, const struct leat_restate_o
     json_t *record = json_pack("{s:s,s:I,s:I,s:I,s:s,s:O,s:o,s:o}", "t", "restate", "n", (json_int_t)engine->step + 1, "g",
                                (json_int_t)g->freshness_us, "c", (json_int_t)leat_engine_now(engine), "reason", options->reason, "sources",
                                sources, "late", late, "tables", versions_json(engine));
+    if (g->engine->project->source_count) json_object_set_new(record, "retained", retained_json(g->engine));
     if (options->from_us > LEAT_RESTATE_FROM_MIN) json_object_set_new(record, "from", json_integer(options->from_us));
     if (options->to_us < LEAT_RESTATE_TO_MAX) json_object_set_new(record, "to", json_integer(options->to_us));
     return record;

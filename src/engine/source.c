@@ -94,6 +94,7 @@ void leat_src_close(struct leat_src *src) {
     leat_schema_deinit(&src->dead_schema);
     leat_cursors_free(&src->ends);
     leat_cursors_free(&src->loaded);
+    leat_cursors_free(&src->begins);
     leat_cursors_free(&src->bronzed);
     leat_cursors_free(&src->deaded);
     leat_cursors_free(&src->grown);

@@ -210,7 +210,7 @@ static void count_balance(struct leat_group *g, struct leat_gnode *node, const s
     for (int t = 0; t < g->table_count; t++) {
         struct leat_balance *b = &g->tables[t]->balance[node->op->object];
         if (!node->counts[t] || (g->rebuild && !g->rebuild->tables[t])) continue;
-        b->in += range->to - range->from;
+        b->in += leat_src_kept(&g->engine->sources[node->op->object], range->chunk->partition, range->from, range->to);
         b->dead += dead;
         b->late += late;
         b->admitted += range->to_row - range->from_row - late;
@@ -223,8 +223,14 @@ static bool was_late(const struct leat_group *g, const struct leat_gnode *node, 
     return g->late_loaded && offset < leat_cursor_get(&g->history[s], partition) && leat_late_has(node->owner, s, partition, offset);
 }
 
-static bool is_late(const struct leat_gnode *node, const struct leat_column *times, size_t row, int64_t cut_us) {
-    return node->op->cut_applies && cut_us != CUT_NONE && !leat_is_null(times, row) && ((const int64_t *)times->data)[row] < cut_us;
+/* By the cut; or because what came of its time outlives its records (rule 3), unless it was decided before. */
+static bool is_late(const struct leat_group *g, const struct leat_gnode *node, const struct leat_chunk *chunk, const struct leat_column *times, size_t row,
+                    int64_t cut_us) {
+    const struct leat_src *src = &g->engine->sources[node->op->object];
+    if (!times || leat_is_null(times, row)) return false;
+    int64_t time = ((const int64_t *)times->data)[row];
+    if (node->op->cut_applies && cut_us != CUT_NONE && time < cut_us) return true;
+    return time < src->retained_us && chunk->offsets[row] >= leat_cursor_get(&g->history[src->index], chunk->partition);
 }
 
 /* Rows of one range that are not late; NULL when all are on time. Late ones are recorded. */
@@ -234,12 +240,12 @@ static uint32_t *on_time_rows(struct leat_group *g, struct leat_gnode *node, con
     uint32_t *rows = NULL;
     size_t n = range->to_row - range->from_row, kept = 0;
     *count = n;
-    if (!g->late_loaded && (!node->op->cut_applies || cut_us == CUT_NONE || cut_us == INT64_MIN)) return NULL;
+    if (!g->late_loaded && (!node->op->cut_applies || cut_us == CUT_NONE || cut_us == INT64_MIN) && src->retained_us == INT64_MIN) return NULL;
     const struct leat_column *times = src->def->event_time >= 0 ? &range->chunk->rows.columns[src->def->event_time] : NULL;
     for (size_t i = 0; i < n; i++) {
         size_t row = range->from_row + i;
         bool known = was_late(g, node, range->chunk->partition, range->chunk->offsets[row]);
-        bool late = known || is_late(node, times, row, cut_us);
+        bool late = known || is_late(g, node, range->chunk, times, row, cut_us);
         if (late && !rows) {
             rows = leat_alloc(n * sizeof *rows);
             for (size_t k = 0; k < i; k++) rows[k] = (uint32_t)(range->from_row + k);
@@ -336,7 +342,7 @@ static struct origin origin_of(const struct leat_group *g, const struct leat_gno
         if (!range_of(c, leat_cursor_get(&g->cursors[s], c->partition), leat_cursor_get(&in->to[s], c->partition), &range)) continue;
         for (size_t row = range.from_row; row < range.to_row; row++) {
             const struct leat_column *times = src->def->event_time >= 0 ? &c->rows.columns[src->def->event_time] : NULL;
-            if (was_late(g, node, c->partition, c->offsets[row]) || is_late(node, times, row, cut_us)) continue;
+            if (was_late(g, node, c->partition, c->offsets[row]) || is_late(g, node, c, times, row, cut_us)) continue;
             if (seen++ == wanted) return (struct origin){c->partition, c->offsets[row]};
         }
     }
@@ -504,7 +510,7 @@ static enum leat_status publish(struct leat_group *g, uint64_t step, struct leat
     enum leat_status st = LEAT_OK;
     for (int t = 0; t < g->table_count && st == LEAT_OK; t++) {
         struct leat_gtable *table = g->tables[t];
-        const struct leat_changes *changes = g->nodes[table->root].result;
+        const struct leat_changes *changes = leat_table_unfrozen(table, g->nodes[table->root].result);
         if (g->rebuild && !g->rebuild->tables[t]) continue;
         if (!g->rebuild) tell_violations(table);
         if (table->quarantine_root >= 0 && g->nodes[table->quarantine_root].result && (g->rebuild || step > table->quarantine.committed_step)) {

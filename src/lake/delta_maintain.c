@@ -133,6 +133,64 @@ enum leat_status leat_delta_compact(struct leat_delta *d, uint64_t target_bytes,
     return status;
 }
 
+/* ---- deleting ---- */
+
+static void put_file(struct leat_delta *d, size_t file, struct leat_buffer *sql) {
+    leat_put(sql, "(SELECT ");
+    leat_delta_put_storage_columns(&d->schema, "t", false, sql);
+    leat_put(sql, " FROM ");
+    leat_delta_put_rows(d, &file, 1, sql);
+    leat_put(sql, " t)");
+}
+
+/* How many rows of a file the condition holds for, and how many it has. */
+static enum leat_status count_matching(struct leat_delta *d, size_t file, const char *where, int64_t *matching, int64_t *all, struct leat_error *err) {
+    struct leat_buffer sql = {0};
+    leat_putf(&sql, "SELECT count(*) FILTER (WHERE (%s) IS TRUE) FROM ", where);
+    put_file(d, file, &sql);
+    enum leat_status status = leat_conn_int(d->conn, sql.data, matching, err);
+    *all = d->state.snapshot.files[file].row_count;
+    if (status == LEAT_OK && *all < 0) {
+        leat_buffer_reset(&sql);
+        leat_put(&sql, "SELECT count(*) FROM ");
+        put_file(d, file, &sql);
+        status = leat_conn_int(d->conn, sql.data, all, err);
+    }
+    leat_buffer_deinit(&sql);
+    return status;
+}
+
+enum leat_status leat_delta_delete(struct leat_delta *d, const char *where, const struct leat_delta_commit_info *info, uint64_t *deleted, struct leat_error *err) {
+    struct leat_delta_commit commit = {.info = info, .data_change = true};
+    struct leat_buffer rest = {0};
+    uint64_t written = 0, expected = 0;
+    bool past, done;
+    *deleted = 0;
+    enum leat_status status = leat_delta_begin(d, NULL, &past, err);
+    for (size_t i = 0; status == LEAT_OK && i < d->state.snapshot.file_count; i++) {
+        int64_t matching, all;
+        status = count_matching(d, i, where, &matching, &all, err);
+        if (status != LEAT_OK || matching == 0) continue;
+        leat_delta_commit_remove(&commit, d->state.snapshot.files[i].path);
+        *deleted += (uint64_t)matching;
+        if (matching == all) continue;
+        leat_put(&rest, rest.length ? " UNION ALL SELECT * FROM " : "SELECT * FROM ");
+        put_file(d, i, &rest);
+        leat_putf(&rest, " WHERE (%s) IS NOT TRUE", where);
+        expected += (uint64_t)(all - matching);
+    }
+    if (status == LEAT_OK && rest.length) status = leat_delta_write_data(d, rest.data, false, &commit, &written, err);
+    if (status == LEAT_OK && written != expected)
+        status = leat_fail(err, LEAT_CORRUPT, "table %s: %" PRIu64 " rows stay, %" PRIu64 " were written", d->table_dir, expected, written);
+    if (status == LEAT_OK && *deleted)
+        status = leat_delta_commit(d, &commit, &done, err);
+    else if (status != LEAT_OK)
+        leat_delta_drop_added(d, &commit);
+    leat_delta_commit_deinit(&commit);
+    leat_buffer_deinit(&rest);
+    return status;
+}
+
 /* ---- vacuum ---- */
 
 struct names {

@@ -17,6 +17,9 @@ struct leat_rel_column {
     bool has_time; /* follows event time: value + span_us > cut for every change still to come */
     int64_t span_us;
     int time_object;
+    /* With it alone, or beside has_time: `back_us`, as in struct leat_local. */
+    bool has_local;
+    int64_t back_us;
     bool session_time;     /* it did, with this span, before window functions that partition by other columns */
     const char *time_lost; /* it did follow event time, until this; NULL */
     bool unusable;         /* a nested column that did not survive an unnest beside it */
@@ -123,6 +126,10 @@ int leat_emit(struct leat_compile *c, enum leat_op_kind kind, int left, int righ
 void leat_emit_column(struct leat_op *op, const char *name, struct leat_type type, bool not_null);
 void leat_emit_time(struct leat_op *op, size_t column, int64_t span_us, int object);
 const struct leat_time_column *leat_op_time(const struct leat_op *op, size_t column);
+void leat_emit_local(struct leat_op *op, size_t column, int64_t span_us, int64_t back_us, int object);
+const struct leat_local *leat_op_local(const struct leat_op *op, size_t column);
+/* Both, as far as the column has them. */
+void leat_emit_times(struct leat_op *op, size_t column, const struct leat_rel_column *from);
 /* Completes the operator made last: refuses nested columns, writes its signature, and gives an equal older operator
  * instead if there is one. */
 bool leat_emit_done(struct leat_compile *c, int *op);

@@ -166,7 +166,7 @@ static bool emit_aggregate(struct leat_compile *c, struct aggregation *a, struct
         const struct leat_rel_column *column = &a->input.columns[a->groups[i]];
         op->keys[i] = at[a->groups[i]];
         leat_emit_column(op, column->name, column->type, column->not_null);
-        if (column->has_time) leat_emit_time(op, i, column->span_us, column->time_object);
+        leat_emit_times(op, i, column);
     }
     op->agg_count = a->agg_count;
     op->aggs = leat_alloc((a->agg_count + 1) * sizeof *op->aggs);
@@ -449,7 +449,7 @@ static bool recompute(struct leat_compile *c, struct aggregation *a, struct leat
         bool key = plain || common[i];
         if (key) op->keys[op->key_count++] = (uint16_t)a->groups[i];
         leat_emit_column(op, column->name, column->type, key && column->not_null);
-        if (key && column->has_time) leat_emit_time(op, i, column->span_us, column->time_object);
+        if (key) leat_emit_times(op, i, column);
     }
     for (size_t i = 0; i < a->agg_count; i++) {
         const json_t *agg = leat_json_at(a->node, "expressions", i);
@@ -617,6 +617,10 @@ static void distinct_on_times(struct leat_op *op, const struct leat_op *child, c
         bool leads = first < order->count && order->items[first].column == t->column &&
                      !order->items[first].descending && !order->items[first].nulls_first;
         if (in_key || leads) leat_emit_time(op, t->column, t->span_us, t->object);
+    }
+    for (size_t k = 0; k < op->key_count; k++) { /* where it only leads, an older row of the key may have kept this one out */
+        const struct leat_local *l = leat_op_local(child, op->keys[k]);
+        if (l) leat_emit_local(op, l->column, l->span_us, l->back_us, l->object);
     }
 }
 

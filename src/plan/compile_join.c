@@ -233,11 +233,19 @@ static void emit_sides(struct leat_compile *c, const struct join *j, struct leat
     memcpy(op->right_keys, j->right_keys, j->key_count * sizeof *op->right_keys);
 }
 
+static void keep_key_local(const struct leat_op *left, const struct leat_op *right, const struct join *j, size_t k, struct leat_op *op) {
+    const struct leat_local *a = leat_op_local(left, j->keys[k]), *b = leat_op_local(right, j->right_keys[k]);
+    bool left_stays = strcmp(j->type, "FULL") != 0 && strcmp(j->type, "RIGHT") != 0; /* else it may be NULL */
+    if (!a || !b || !left_stays || leat_op_local(op, j->keys[k])) return;
+    leat_emit_local(op, j->keys[k], a->span_us > b->span_us ? a->span_us : b->span_us, a->back_us > b->back_us ? a->back_us : b->back_us, a->object);
+}
+
 /* Where both sides of a key follow event time, a row changes only while the cut has not passed its key. */
 static void keep_key_times(const struct leat_compile *c, const struct join *j, struct leat_op *op, bool both) {
     const struct leat_op *left = &c->plan->ops[j->left.op], *right = &c->plan->ops[j->right.op];
     for (size_t k = 0; k < j->key_count; k++) {
         const struct leat_time_column *a = leat_op_time(left, j->keys[k]), *b = leat_op_time(right, j->right_keys[k]);
+        keep_key_local(left, right, j, k, op);
         if (!a || !b || leat_op_time(op, j->keys[k])) continue;
         int64_t span = a->span_us > b->span_us ? a->span_us : b->span_us;
         leat_emit_time(op, j->keys[k], span, a->object);
@@ -334,6 +342,8 @@ static bool emit_lookup(struct leat_compile *c, struct join *j, struct leat_rel 
     op->append_only = left->append_only && fixed;
     for (size_t i = 0; fixed && i < left->time_count; i++)
         leat_emit_time(op, left->times[i].column, left->times[i].span_us, left->times[i].object);
+    for (size_t i = 0; i < left->local_count; i++) /* a change of the reference repeats rows, of the same records */
+        leat_emit_local(op, left->locals[i].column, left->locals[i].span_us, left->locals[i].back_us, left->locals[i].object);
     op->incremental_class = 5;
     op->why = leat_asprintf("looked up in %s by its primary key", source->name);
     op->state_bound = fixed

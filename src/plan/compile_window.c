@@ -231,7 +231,7 @@ static bool emit_window(struct leat_compile *c, struct windowing *w, const uint1
         leat_emit_column(op, w->rel.columns[i].name, w->rel.columns[i].type, w->rel.columns[i].not_null);
     for (size_t k = 0; k < key_count; k++) {
         const struct leat_rel_column *column = &w->rel.columns[keys[k]];
-        if (column->has_time) leat_emit_time(op, keys[k], column->span_us, column->time_object);
+        leat_emit_times(op, keys[k], column);
     }
     for (size_t i = 0; i < w->text_count; i++) {
         const json_t *window = w->windows[i];

@@ -122,6 +122,12 @@ void leat_plan_put_violations(const struct leat_table *table, const char *from, 
 
 /* ---- operators */
 
+static void copy_times(struct leat_op *op, const struct leat_op *below) {
+    for (size_t i = 0; i < below->time_count; i++) leat_emit_time(op, below->times[i].column, below->times[i].span_us, below->times[i].object);
+    for (size_t i = 0; i < below->local_count; i++)
+        leat_emit_local(op, below->locals[i].column, below->locals[i].span_us, below->locals[i].back_us, below->locals[i].object);
+}
+
 static int emit_rows(struct leat_compile *c, int gate, bool quarantine) {
     int index = leat_emit(c, LEAT_OP_MAP, gate, -1);
     struct leat_op *op = &c->plan->ops[index];
@@ -139,7 +145,7 @@ static int emit_rows(struct leat_compile *c, int gate, bool quarantine) {
         op->map[count] = (struct leat_map_column){.from = -1, .expression = names.data};
         leat_emit_column(op, "_constraint", (struct leat_type){.kind = LEAT_VARCHAR}, false);
     }
-    for (size_t i = 0; i < below->time_count; i++) leat_emit_time(op, below->times[i].column, below->times[i].span_us, below->times[i].object);
+    copy_times(op, below);
     if (put_condition(c->table, quarantine, "c%zu", count, &filter)) op->filter = filter.data;
     op->append_only = below->append_only;
     op->incremental_class = 1;
@@ -159,7 +165,7 @@ bool leat_constraints_emit(struct leat_compile *c, int *root) {
         snprintf(flag, sizeof flag, FLAG, i - c->plan->schema.field_count);
         leat_emit_column(op, i < c->plan->schema.field_count ? c->plan->schema.fields[i].name : flag, field->type, field->not_null);
     }
-    for (size_t i = 0; i < below->time_count; i++) leat_emit_time(op, below->times[i].column, below->times[i].span_us, below->times[i].object);
+    copy_times(op, below);
     op->constraints = c->table->constraints;
     op->constraint_count = c->table->constraint_count;
     for (size_t i = 0; i < op->constraint_count; i++) fails |= op->constraints[i].action == LEAT_ON_FAIL_UPDATE;

@@ -29,6 +29,23 @@ void leat_emit_time(struct leat_op *op, size_t column, int64_t span_us, int obje
         (struct leat_time_column){.column = (uint16_t)column, .span_us = span_us, .object = object};
 }
 
+void leat_emit_local(struct leat_op *op, size_t column, int64_t span_us, int64_t back_us, int object) {
+    op->locals = leat_realloc(op->locals, (op->local_count + 1) * sizeof *op->locals);
+    op->locals[op->local_count++] =
+        (struct leat_local){.column = (uint16_t)column, .span_us = span_us, .back_us = back_us, .object = object};
+}
+
+const struct leat_local *leat_op_local(const struct leat_op *op, size_t column) {
+    for (size_t i = 0; i < op->local_count; i++)
+        if (op->locals[i].column == column) return &op->locals[i];
+    return NULL;
+}
+
+void leat_emit_times(struct leat_op *op, size_t column, const struct leat_rel_column *from) {
+    if (from->has_time) leat_emit_time(op, column, from->span_us, from->time_object);
+    if (from->has_local) leat_emit_local(op, column, from->span_us, from->back_us, from->time_object);
+}
+
 const struct leat_time_column *leat_op_time(const struct leat_op *op, size_t column) {
     for (size_t i = 0; i < op->time_count; i++)
         if (op->times[i].column == column) return &op->times[i];
@@ -40,6 +57,7 @@ static void free_op(struct leat_op *op) {
     for (size_t i = 0; i < op->map_count; i++)
         free(op->map[i].expression);
     free(op->times);
+    free(op->locals);
     free(op->signature);
     free(op->why);
     free(op->state_bound);

@@ -59,6 +59,11 @@ enum leat_join_kind { LEAT_JOIN_INNER, LEAT_JOIN_LEFT, LEAT_JOIN_SEMI, LEAT_JOIN
  * That rests on late records being kept out, and on a reference without refresh giving all its rows in the first step. */
 struct leat_time_column { uint16_t column; int64_t span_us; int object; /* the source's index */ };
 
+/* An output column by which the result falls apart in event time: a row with a value v there comes only of records of the source (of each
+ * source below) with event times from v - back_us to below v + span_us, of references, and of nothing else. So a part of the result can be
+ * computed from a part of the input, and rows can outlive their records (rule 3). NULL does not occur. */
+struct leat_local { uint16_t column; int64_t span_us, back_us; int object; };
+
 #define LEAT_COLUMN_PLACE UINT16_MAX
 struct leat_op {
     enum leat_op_kind kind;
@@ -66,6 +71,7 @@ struct leat_op {
     struct leat_schema schema;          /* output; names are for people, positions count */
     bool append_only;                   /* never gives a negative weight */
     struct leat_time_column *times; size_t time_count;
+    struct leat_local *locals; size_t local_count;
     char *signature;                    /* equal signature = same result: shared inside a group */
     int incremental_class;              /* 1..6 */
     char *why;                          /* for EXPLAIN */

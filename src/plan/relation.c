@@ -36,7 +36,11 @@ void leat_rel_of_op(struct leat_compile *c, int index, struct leat_rel *out) {
             .from = (int)i, .type = field->type, .not_null = field->not_null, .reference_key = -1};
         const struct leat_time_column *time = leat_op_time(op, i);
         column.name = leat_arena_copy(&c->arena, field->name, strlen(field->name));
+        const struct leat_local *local = leat_op_local(op, i);
         if (time) column.has_time = true, column.span_us = time->span_us, column.time_object = time->object;
+        if (local && !time) column.span_us = local->span_us, column.time_object = local->object;
+        if (local && column.time_object == local->object && column.span_us == local->span_us)
+            column.has_local = true, column.back_us = local->back_us;
         out->columns[i] = column;
     }
 }
@@ -81,12 +85,13 @@ static bool interval_us(const json_t *e, bool zoned, int64_t *out) {
     return true;
 }
 
-/* v + span > cut carries over to floor(v) with span + width - 1, and to v + shift with span - shift. */
+/* v + span > cut carries over to floor(v) with span + width - 1, and to v + shift with span - shift; of a local column v - back goes down with
+ * floor(v) and moves with v + shift. */
 static bool find_time(struct leat_compile *c, const struct leat_rel *in, const json_t *e, struct leat_rel_column *out) {
     size_t ref;
     int64_t shift;
     if (leat_bound_is_ref(e, &ref)) {
-        if (ref >= in->count || !in->columns[ref].has_time) return false;
+        if (ref >= in->count || !(in->columns[ref].has_time || in->columns[ref].has_local)) return false;
         *out = in->columns[ref];
         return true;
     }
@@ -97,7 +102,7 @@ static bool find_time(struct leat_compile *c, const struct leat_rel *in, const j
     if (strcasecmp(name, "leat_tumble") == 0) {
         if (!find_time(c, in, left, out) || !leat_bound_int_constant(right, &shift) || shift <= 0) return false;
         out->span_us += shift - 1;
-        c->tumbled[out->time_object] = true;
+        if (out->has_time) c->tumbled[out->time_object] = true;
         return true;
     }
     if (strcasecmp(name, "leat_hop") == 0) {
@@ -105,7 +110,7 @@ static bool find_time(struct leat_compile *c, const struct leat_rel *in, const j
             shift <= 0)
             return false;
         out->span_us += shift - 1;
-        c->tumbled[out->time_object] = true;
+        if (out->has_time) c->tumbled[out->time_object] = true;
         return true;
     }
     if (strcasecmp(name, "leat_session_end") == 0) {
@@ -114,20 +119,24 @@ static bool find_time(struct leat_compile *c, const struct leat_rel *in, const j
         if (!leat_bound_is_ref(right, &ref) || ref >= in->count || !in->columns[ref].session_time) return false;
         *out = in->columns[ref];
         out->has_time = true;
+        out->has_local = false;
         out->session_time = false;
         c->tumbled[out->time_object] = true;
         return true;
     }
     if (strcmp(name, "+") == 0 && interval_us(right, zoned, &shift) && find_time(c, in, left, out)) {
         out->span_us -= shift;
+        out->back_us += shift;
         return true;
     }
     if (strcmp(name, "+") == 0 && interval_us(left, zoned, &shift) && find_time(c, in, right, out)) {
         out->span_us -= shift;
+        out->back_us += shift;
         return true;
     }
     if (strcmp(name, "-") == 0 && interval_us(right, zoned, &shift) && find_time(c, in, left, out)) {
         out->span_us += shift;
+        out->back_us -= shift;
         return true;
     }
     return false;
@@ -192,7 +201,8 @@ bool leat_rel_expression(struct leat_compile *c, const struct leat_rel *in, cons
     if (out->type.kind != LEAT_TIMESTAMP && out->type.kind != LEAT_TIMESTAMPTZ) return true;
     out->time_lost = find_lost(in, e);
     if (find_time(c, in, e, &time))
-        out->has_time = true, out->span_us = time.span_us, out->time_object = time.time_object;
+        out->has_time = time.has_time, out->has_local = time.has_local, out->span_us = time.span_us, out->back_us = time.back_us,
+        out->time_object = time.time_object;
     return true;
 }
 
@@ -339,7 +349,7 @@ static bool emit_merged(struct leat_compile *c, struct leat_rel *rel) {
         const struct leat_rel_column *column = &rel->columns[i];
         if (column->type.kind == LEAT_NESTED) return leat_compile_refuse_nested(c, column->name);
         leat_emit_column(op, column->name ? column->name : "column", column->type, column->not_null);
-        if (column->has_time) leat_emit_time(op, i, column->span_us, column->time_object);
+        leat_emit_times(op, i, column);
     }
     if (!leat_emit_done(c, &index)) return false;
     rel->op = index;
@@ -364,7 +374,7 @@ static bool emit_map(struct leat_compile *c, struct leat_rel *rel) {
         op->map[i].expression = column->from < 0 ? leat_strdup(column->text) : NULL;
         op->map[i].can_fail = column->can_fail;
         leat_emit_column(op, column->name ? column->name : "column", column->type, column->not_null);
-        if (column->has_time) leat_emit_time(op, i, column->span_us, column->time_object);
+        leat_emit_times(op, i, column);
     }
     op->why = leat_strdup("row by row");
     if (!leat_emit_done(c, &index)) return false;

@@ -12,6 +12,15 @@
     {.name = "connector", .type = LEAT_OPTION_ENUM, .choices = (const char *const[]){NAME, NULL}, .required = true, .prose = "What brings the rows."}
 #define MAX_LINE_BYTES(PROSE) \
     {.name = "max_line_bytes", .type = LEAT_OPTION_SIZE, .unit = "bytes", .min = 1024, .max = LEAT_RECORD_BYTES_MAX, .default_text = "1 MiB", .prose = PROSE}
+#define RETENTION                                                                                                       \
+    {.name = "retention",                                                                                               \
+     .type = LEAT_OPTION_INTERVAL,                                                                                      \
+     .min = 1000000,                                                                                                    \
+     .max = 36525 * DAY_US,                                                                                             \
+     .prose = "Of a source with WATERMARK: its archive (bronze) keeps records for this long in event time, and a "      \
+              "little more. Rows that came of older ones stay as they are in all tables, for good; every table over "   \
+              "the source has to fall apart in event time for that (`leat check` says which does not). Left out: for "  \
+              "ever."}
 #define IDLE_TIMEOUT                                                                                                                                \
     {.name = "idle_timeout", .type = LEAT_OPTION_INTERVAL, .min = 1000, .max = 3650 * DAY_US,                                                       \
      .prose = "Of a source with WATERMARK: when everything was read and nothing has come for this long, the source (or one of its partitions) is "  \
@@ -113,6 +122,7 @@ static const struct leat_option_spec file_specs[] = {
      .max = 100000,
      .default_text = "200",
      .prose = "A compressed file that grows by more than this factor is refused as damaged or hostile."},
+    RETENTION,
     IDLE_TIMEOUT,
     {.name = "poll_interval",
      .type = LEAT_OPTION_INTERVAL,
@@ -146,6 +156,7 @@ static const struct leat_option_spec http_specs[] = {
      .default_text = "100000",
      .prose = "So many of the newest batch ids (header `Leat-Batch-Id`) are remembered, also over restarts: a batch sent again with one of them is "
               "answered as before and not taken again. About 100 bytes each in memory."},
+    RETENTION,
     IDLE_TIMEOUT,
 };
 
@@ -212,6 +223,7 @@ static const struct leat_option_spec kafka_specs[] = {
      .max = DAY_US,
      .default_text = "30 seconds",
      .prose = "How often new partitions and topics are looked for."},
+    RETENTION,
     IDLE_TIMEOUT,
 };
 
@@ -394,6 +406,7 @@ unsigned leat_connector_option_formats(const struct leat_option_table *table, co
         {"max_line_bytes", TEXT_FORMATS},
         {"max_decompressed_ratio", TEXT_FORMATS},
         {"idle_timeout", TEXT_FORMATS},
+        {"retention", TEXT_FORMATS},
         {"poll_interval", TEXT_FORMATS},
         {"delimiter", CSV_FORMAT},
         {"header", CSV_FORMAT},

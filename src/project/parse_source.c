@@ -646,12 +646,12 @@ static void check_reference(struct leat_parser *p, struct source_draft *draft) {
     }
 }
 
-/* Only a watermark can be held back. */
-static void check_idle_timeout(struct leat_parser *p, const struct leat_source *source, bool watermark) {
+/* Only a watermark can be held back; only event time can say what is old. */
+static void check_needs_watermark(struct leat_parser *p, const struct leat_source *source, const char *option, bool watermark) {
     for (size_t i = 0; i < source->option_count; i++)
-        if (strcmp(source->options[i].name, "idle_timeout") == 0 && !watermark)
+        if (strcmp(source->options[i].name, option) == 0 && !watermark)
             leat_diagnose(p->diags, source->options[i].place, false, "leave it out, or say WATERMARK FOR ...",
-                          "idle_timeout means nothing for source '%s', which has no WATERMARK", source->name);
+                          "%s means nothing for source '%s', which has no WATERMARK", option, source->name);
 }
 
 static void source_draft_deinit(struct source_draft *draft) {
@@ -689,7 +689,8 @@ void leat_parser_source(struct leat_parser *p) {
         check_unknown_fields(p, source);
         check_reference(p, &draft);
     }
-    check_idle_timeout(p, source, draft.watermark_column != NULL);
+    check_needs_watermark(p, source, "idle_timeout", draft.watermark_column != NULL);
+    check_needs_watermark(p, source, "retention", draft.watermark_column != NULL);
     bool ok = leat_diagnostics_errors(p->diags) == before;
     if (ok && fresh && source->feed != LEAT_FEED_NONE)
         add_fold(p, source);

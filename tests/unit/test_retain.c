@@ -1,0 +1,283 @@
+/* Retention of bronze: rows outlive their records, whatever is done afterwards; what cannot is refused. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine_world.h"
+#include "sim/kill.h"
+
+#define SOURCE(retention) \
+    "CREATE SOURCE events (id VARCHAR NOT NULL, k INTEGER, v BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts - INTERVAL '2' MINUTE)\n" \
+    "WITH (connector = 'file', path = 'in/events*.ndjson', format = 'json'" retention ");\n"
+#define THINGS \
+    "CREATE SOURCE things (k INTEGER PRIMARY KEY, cat VARCHAR) WITH (connector = 'file', path = 'in/things.csv', format = 'csv', refresh = INTERVAL '1' SECOND);\n"
+#define KEPT ", retention = INTERVAL '20' MINUTE"
+#define MINUTES \
+    "CREATE MATERIALIZED TABLE minutes FRESHNESS = INTERVAL '1' SECOND AS\n" \
+    "SELECT window_start, count(*) AS n, sum(v) AS v FROM TUMBLE(events, ts, INTERVAL '5' MINUTE) GROUP BY window_start;\n"
+#define COPIES "CREATE MATERIALIZED TABLE copies FRESHNESS = INTERVAL '1' SECOND AS SELECT id, v, ts FROM events WHERE v < 1000;\n"
+#define NAMED \
+    "CREATE VIEW with_cat AS SELECT e.*, cat FROM events e LEFT JOIN things USING (k);\n" \
+    "CREATE MATERIALIZED TABLE named FRESHNESS = INTERVAL '1' SECOND AS\n" \
+    "SELECT window_start, cat, count(*) AS n FROM TUMBLE(with_cat, ts, INTERVAL '5' MINUTE) GROUP BY ALL;\n"
+#define HOURS \
+    "CREATE MATERIALIZED TABLE quarters SCHEDULE CRON '0 2 * * *' AS\n" \
+    "SELECT window_start, count(*) AS n FROM TUMBLE(events, ts, INTERVAL '15' MINUTE) GROUP BY window_start;\n"
+
+static int line;
+
+/* So many events a minute of [from, to), in two files. */
+static void events(struct world *w, int from, int to) {
+    struct leat_buffer text[2] = {{0}, {0}};
+    for (int m = from; m < to; m++)
+        for (int i = 0; i < 4; i++, line++)
+            leat_putf(&text[line % 2], "{\"id\":\"e%d\",\"k\":%d,\"v\":%d,\"ts\":\"2026-01-01 %02d:%02d:%02d\"}\n", line, line % 3, line, m / 60, m % 60, i * 13);
+    for (int i = 0; i < 2; i++) put(w, i ? "in/events2.ndjson" : "in/events1.ndjson", text[i].data, "a");
+    leat_buffer_deinit(&text[0]);
+    leat_buffer_deinit(&text[1]);
+}
+
+static void things(struct world *w, const char *zero) {
+    char *text = leat_asprintf("k,cat\n0,%s\n1,one\n2,two\n", zero);
+    put(w, "in/things.csv", text, "w");
+    free(text);
+}
+
+static void run_all(struct world *w) {
+    w->now_us += 60000000;
+    OK(leat_engine_run_once(w->engine, true, false, oops));
+    expect_equal(w);
+}
+
+static uint64_t count_of(struct world *w, const char *sql) {
+    char *text = text_of(w, sql);
+    uint64_t n = strtoull(text, NULL, 10);
+    free(text);
+    return n;
+}
+
+/* The rows of everything up to a minute: what a boundary before it freezes. */
+static char *rows_upto(struct world *w, int minute) {
+    char *sql = leat_asprintf(
+        "SELECT md5((SELECT string_agg(r::VARCHAR, ';' ORDER BY r::VARCHAR) FROM (SELECT * FROM minutes WHERE window_start < x) r) || '|' ||"
+        "(SELECT string_agg(r::VARCHAR, ';' ORDER BY r::VARCHAR) FROM (SELECT * FROM copies WHERE ts < x) r) || '|' ||"
+        "(SELECT string_agg(r::VARCHAR, ';' ORDER BY r::VARCHAR) FROM (SELECT * FROM named WHERE window_start < x) r) || '|' ||"
+        "(SELECT string_agg(r::VARCHAR, ';' ORDER BY r::VARCHAR) FROM (SELECT * FROM quarters WHERE window_start < x) r)) "
+        "FROM (SELECT TIMESTAMP '2026-01-01 %02d:%02d:00' AS x)", minute / 60, minute % 60);
+    char *text = text_of(w, sql);
+    free(sql);
+    return text;
+}
+
+static void begin(struct world *w) {
+    line = 0;
+    world_init(w, SOURCE(KEPT) THINGS, MINUTES COPIES NAMED HOURS);
+    things(w, "zero");
+    events(w, 0, 30);
+    run_all(w);
+}
+
+/* An hour: the first half of it leaves bronze. Frozen up to 00:35: 01:00 - 20 min - watermark, what closes. */
+static char *an_hour(struct world *w) {
+    begin(w);
+    assert_int_equal(count_of(w, "SELECT count(*) FROM events"), 120 - 31); /* before 00:29:39 - 2 min - 20 min */
+    events(w, 30, 60);
+    run_all(w);
+    return rows_upto(w, 30);
+}
+
+static void expect_frozen(struct world *w, const char *rows) {
+    char *now = rows_upto(w, 30);
+    assert_string_equal(now, rows);
+    free(now);
+}
+
+static void rows_outlive_their_records(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    char *rows = an_hour(w);
+    assert_true(count_of(w, "SELECT count(*) FROM events") < 140);
+    assert_int_equal(count_of(w, "SELECT count(*) FROM copies"), 240);
+    expect_status(w, "\"exact\":true");
+    things(w, "naught"); /* repeats rows of all ages, of which the frozen ones stay */
+    run_all(w);
+    expect_frozen(w, rows);
+    assert_int_equal(count_of(w, "SELECT count(*) FROM named WHERE cat = 'naught' AND window_start < TIMESTAMP '2026-01-01 00:30'"), 0);
+    assert_true(count_of(w, "SELECT count(*) FROM named WHERE cat = 'naught'") > 1);
+    for (int i = 0; i < 2; i++) {
+        reopen(w);
+        run_all(w);
+        expect_frozen(w, rows);
+    }
+    free(rows);
+    world_deinit(w);
+}
+
+static void made_anew_they_stay(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    char *rows = an_hour(w);
+    static const char *const tables[] = {"minutes", "copies", "named", "quarters"};
+    for (size_t i = 0; i < 4; i++) OK(leat_engine_rebuild(w->engine, tables[i], "test", NULL, oops));
+    expect_equal(w);
+    expect_frozen(w, rows);
+    char *work = leat_asprintf("%s/.leat", w->project);
+    for (int i = 0; i < 2; i++) {
+        leat_engine_close(w->engine);
+        w->engine = NULL;
+        OK(leat_io_remove_tree(w->env.io, work, oops));
+        reopen(w);
+        run_all(w);
+        expect_frozen(w, rows);
+        expect_status(w, "\"exact\":true");
+    }
+    events(w, 60, 90);
+    run_all(w);
+    expect_frozen(w, rows);
+    assert_int_equal(count_of(w, "SELECT count(*) FROM copies"), 360);
+    free(work);
+    free(rows);
+    world_deinit(w);
+}
+
+/* A record from before the boundary is late for every table, also without windows, and no restatement admits it. */
+static void what_comes_too_late_stays_late(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    char *rows = an_hour(w);
+    put(w, "in/events1.ndjson", "{\"id\":\"old\",\"k\":1,\"v\":7,\"ts\":\"2026-01-01 00:01:00\"}\n", "a");
+    put(w, "in/events1.ndjson", "{\"id\":\"less old\",\"k\":1,\"v\":7,\"ts\":\"2026-01-01 00:51:00\"}\n", "a");
+    run_all(w);
+    expect_frozen(w, rows);
+    expect_text(w, "SELECT count(*) FROM copies__late", "1");
+    expect_text(w, "SELECT count(*) FROM minutes__late", "2");
+    expect_text(w, "SELECT count(*) FROM copies WHERE id = 'less old'", "1");
+    const struct leat_restate_options options = {.from_us = LEAT_RESTATE_FROM_MIN, .to_us = LEAT_RESTATE_TO_MAX, .reason = "test"};
+    for (int i = 0; i < 2; i++) {
+        OK(leat_engine_restate(w->engine, &options, NULL, oops));
+        expect_equal(w);
+        expect_frozen(w, rows);
+        expect_text(w, "SELECT count(*) FROM minutes__late", "1");
+    }
+    expect_status(w, "\"exact\":true");
+    free(rows);
+    world_deinit(w);
+}
+
+static enum leat_status apply(struct world *w, const char *text) {
+    struct leat_diagnostics diags = {0};
+    struct leat_error err;
+    const struct leat_change change = {0};
+    put(w, "project.sql", text, "w");
+    enum leat_status st = leat_engine_apply(w->engine, &change, &diags, NULL, &err);
+    leat_diagnostics_deinit(&diags);
+    return st;
+}
+
+static void a_changed_query_keeps_them_or_is_refused(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    char *rows = an_hour(w);
+    /* The same columns: what can be computed again is, the rest stays. */
+    assert_int_equal(apply(w, SOURCE(KEPT) THINGS COPIES NAMED HOURS
+                           "CREATE MATERIALIZED TABLE minutes FRESHNESS = INTERVAL '1' SECOND AS\n"
+                           "SELECT window_start, count(*) AS n, sum(v) + 1 AS v FROM TUMBLE(events, ts, INTERVAL '5' MINUTE) GROUP BY window_start;\n"),
+                     LEAT_OK);
+    run_all(w);
+    expect_frozen(w, rows);
+    /* Others, or none to tell them apart by. */
+    assert_int_equal(apply(w, SOURCE(KEPT) THINGS COPIES NAMED HOURS
+                           "CREATE MATERIALIZED TABLE minutes FRESHNESS = INTERVAL '1' SECOND AS\n"
+                           "SELECT window_start, count(*) AS n FROM TUMBLE(events, ts, INTERVAL '5' MINUTE) GROUP BY window_start;\n"),
+                     LEAT_INVALID);
+    assert_int_equal(apply(w, SOURCE("") THINGS COPIES NAMED HOURS
+                           "CREATE MATERIALIZED TABLE minutes FRESHNESS = INTERVAL '1' SECOND AS\n"
+                           "SELECT max(ts) AS window_start, count(*) AS n, sum(v) + 1 AS v FROM events;\n"),
+                     LEAT_INVALID);
+    run_all(w);
+    expect_frozen(w, rows);
+    free(rows);
+    world_deinit(w);
+}
+
+static void expect_refused(const char *table, const char *why) {
+    struct world world, *w = &world;
+    struct leat_diagnostics diags = {0};
+    struct leat_engine *engine;
+    struct leat_error err;
+    struct leat_buffer text = {0};
+    world_init(w, SOURCE(KEPT) THINGS, MINUTES);
+    leat_engine_close(w->engine);
+    w->engine = NULL;
+    put(w, "project.sql", table, "a");
+    const struct leat_engine_options options = {.project_dir = w->project, .compile_only = true, .read_only = true};
+    assert_int_equal(leat_engine_open(&w->env, &options, &diags, &engine, &err), LEAT_INVALID);
+    leat_diagnostics_print(&diags, &text);
+    if (!text.data || !strstr(text.data, why)) fail_msg("%s: %s", table, text.data ? text.data : "no finding");
+    leat_buffer_deinit(&text);
+    leat_diagnostics_deinit(&diags);
+    world_deinit(w);
+}
+
+static void what_cannot_keep_its_rows_is_refused(void **state) {
+    (void)state;
+    expect_refused("CREATE MATERIALIZED TABLE t FRESHNESS = INTERVAL '1' SECOND AS SELECT k, count(*) AS n FROM events GROUP BY k;\n", "no column that follows");
+    expect_refused("CREATE MATERIALIZED TABLE t FRESHNESS = INTERVAL '1' SECOND AS SELECT DISTINCT ON (id) * FROM events ORDER BY ts;\n", "no column that follows");
+    expect_refused("CREATE VIEW once AS SELECT DISTINCT ON (id) * FROM events ORDER BY ts;\n"
+                   "CREATE MATERIALIZED TABLE t FRESHNESS = INTERVAL '1' SECOND AS\n"
+                   "SELECT window_start, count(*) AS n FROM TUMBLE(once, ts, INTERVAL '1' MINUTE) GROUP BY ALL;\n", "no column that follows");
+    expect_refused("CREATE MATERIALIZED TABLE t FRESHNESS = INTERVAL '1' SECOND AS SELECT n FROM minutes;\n", "reads another table");
+    expect_refused("CREATE MATERIALIZED TABLE t SCHEDULE CRON '0 2 * * *' AS SELECT id, row_number() OVER (PARTITION BY k ORDER BY ts) AS r, ts FROM events;\n",
+                   "no column that follows");
+    expect_refused("CREATE MATERIALIZED TABLE t FRESHNESS = INTERVAL '1' SECOND AS SELECT a.ts, b.id FROM events a JOIN events b USING (k);\n",
+                   "no column that follows");
+}
+
+/* Killed at each call of a run that moves the boundary. */
+static void killed_anywhere(void **state) {
+    (void)state;
+    bool done = false;
+    for (uint64_t n = 1; !done; n += 1 + n / 6) {
+        struct world world, *w = &world;
+        struct leat_error err;
+        begin(w);
+        leat_engine_close(w->engine);
+        w->engine = NULL;
+        w->env.io = leat_io_killable();
+        reopen(w);
+        events(w, 30, 60);
+        w->now_us += 60000000;
+        leat_io_kill_after(n);
+        done = leat_engine_run_once(w->engine, true, false, &err) == LEAT_OK;
+        leat_engine_close(w->engine);
+        w->engine = NULL;
+        leat_io_kill_after(UINT64_MAX);
+        w->env.io = leat_io_real();
+        reopen(w);
+        run_all(w);
+        run_all(w);
+        assert_int_equal(count_of(w, "SELECT count(*) FROM copies"), 240);
+        assert_int_equal(count_of(w, "SELECT sum(n) FROM minutes"), 240);
+        assert_int_equal(count_of(w, "SELECT sum(n) FROM named"), 240);
+        assert_int_equal(count_of(w, "SELECT sum(n) FROM quarters"), 240);
+        assert_true(count_of(w, "SELECT count(*) FROM events") < 140);
+        world_deinit(w);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_outlive_their_records),
+        cmocka_unit_test(made_anew_they_stay),
+        cmocka_unit_test(what_comes_too_late_stays_late),
+        cmocka_unit_test(a_changed_query_keeps_them_or_is_refused),
+        cmocka_unit_test(what_cannot_keep_its_rows_is_refused),
+        cmocka_unit_test(killed_anywhere),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
