@@ -104,20 +104,32 @@ static bool is_read_by_suspended(const struct leat_engine *engine, const struct 
     return false;
 }
 
-/* Files that only versions older than a week refer to. */
+static enum leat_status vacuum_one(struct leat_delta *delta, int64_t keep_us, struct leat_error *err) {
+    size_t removed;
+    return delta ? leat_delta_vacuum(delta, keep_us / 1000, &removed, err) : LEAT_OK;
+}
+
+static enum leat_status vacuum_table(struct leat_engine *engine, struct leat_gtable *table, int64_t keep_us, struct leat_error *err) {
+    struct leat_side *sides[] = {&table->late, &table->dead, &table->quarantine, &table->audit};
+    enum leat_status st = is_read_by_suspended(engine, table) ? LEAT_OK : vacuum_one(table->delta, keep_us, err);
+    for (size_t i = 0; i < sizeof sides / sizeof *sides && st == LEAT_OK; i++) st = vacuum_one(sides[i]->delta, keep_us, err);
+    return st;
+}
+
+/* Files that only versions older than history_retention refer to. */
 static enum leat_status vacuum(struct leat_engine *engine, struct leat_error *err) {
-    enum { HOUR_S = 3600, KEEP_S = 7 * 24 * HOUR_S };
+    const int64_t hour_us = INT64_C(3600000000), keep_us = leat_setting_int(engine->project, "history_retention");
     int64_t now = leat_engine_now(engine);
+    enum leat_status st = LEAT_OK;
     if (now < engine->vacuum_due_us || engine->beside) return LEAT_OK; /* a run reads what was there when it began */
     bool first = engine->vacuum_due_us == 0; /* a short run leaves it to a long one */
-    engine->vacuum_due_us = now + HOUR_S * (int64_t)1000000;
-    for (size_t t = 0; !first && t < engine->project->table_count; t++) {
-        size_t removed;
-        if (is_read_by_suspended(engine, &engine->tables[t])) continue;
-        enum leat_status st = leat_delta_vacuum(engine->tables[t].delta, KEEP_S * (int64_t)1000, &removed, err);
-        if (st != LEAT_OK) return st;
+    engine->vacuum_due_us = now + hour_us;
+    for (size_t t = 0; !first && st == LEAT_OK && t < engine->project->table_count; t++) st = vacuum_table(engine, &engine->tables[t], keep_us, err);
+    for (size_t s = 0; !first && st == LEAT_OK && s < engine->project->source_count; s++) {
+        st = vacuum_one(engine->sources[s].bronze, keep_us, err);
+        if (st == LEAT_OK) st = vacuum_one(engine->sources[s].dead, keep_us, err);
     }
-    return LEAT_OK;
+    return st;
 }
 
 enum leat_status leat_engine_flush(struct leat_engine *engine, bool checkpoint, struct leat_error *err) {

@@ -6,6 +6,7 @@
 #include "connect/sink.h"
 #include "engine/backup.h"
 #include "engine/control.h"
+#include "engine/format.h"
 #include "engine/internal.h"
 
 int64_t leat_engine_now(struct leat_engine *engine) {
@@ -47,6 +48,16 @@ static enum leat_status load_identity(struct leat_engine *engine, struct leat_er
     return st;
 }
 
+static enum leat_status check_formats(struct leat_engine *engine, struct leat_error *err) {
+    char *work = join(engine->work_dir, "format.json"), *lake = join(engine->lake_dir, ".format.json");
+    bool write = !engine->read_only;
+    enum leat_status st = leat_format_settle(engine->env, work, write, "or remove the work folder, and leat goes on from what the lake holds", err);
+    if (st == LEAT_OK) st = leat_format_settle(engine->env, lake, write, "or restore the lake from a backup", err);
+    free(work);
+    free(lake);
+    return st;
+}
+
 static enum leat_status open_folders(struct leat_engine *engine, struct leat_error *err) {
     enum leat_status st;
     char *lock = join(engine->work_dir, "lock"), *lake_lock = join(engine->lake_dir, ".lock");
@@ -65,6 +76,7 @@ static enum leat_status open_folders(struct leat_engine *engine, struct leat_err
     }
     if ((st = leat_io_remove_tree(io, engine->scratch_dir, err)) != LEAT_OK) goto out; /* a crash's leftovers */
     if ((st = leat_io_mkdirs(io, engine->scratch_dir, err)) != LEAT_OK) goto out;
+    if ((st = check_formats(engine, err)) != LEAT_OK) goto out;
     if ((st = leat_backup_settle(engine->env, engine->lake_dir, engine->work_dir, err)) != LEAT_OK) goto out;
     if ((st = leat_restored_at(engine->env, engine->work_dir, &engine->restored_us, err)) != LEAT_OK) goto out;
     st = load_identity(engine, err);
@@ -272,7 +284,8 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
         goto out;
     }
     engine->created_us = leat_engine_now(engine);
-    st = engine->read_only ? load_identity(engine, err) : open_folders(engine, err);
+    st = engine->read_only ? check_formats(engine, err) : open_folders(engine, err);
+    if (st == LEAT_OK && engine->read_only) st = load_identity(engine, err);
     if (st == LEAT_OK && engine->read_only) {
         st = leat_engine_open_project(engine, as_published(engine, files), diags, err);
         goto out;

@@ -257,8 +257,10 @@ static enum leat_status find_begins(struct leat_src *src, int64_t before_us, str
     leat_bronze_select(src, &src->bronzed, NULL, &sql);
     leat_put(&sql, ") GROUP BY 1 ORDER BY 1");
     enum leat_status st = leat_conn_query(src->engine->batch_conn, sql.data, &result, err);
-    for (size_t i = 0; st == LEAT_OK && i < result.rows.row_count; i++)
-        leat_cursor_set(out, (uint32_t)((const int32_t *)result.rows.columns[0].data)[i], (uint64_t)((const int64_t *)result.rows.columns[1].data)[i]);
+    for (size_t i = 0; st == LEAT_OK && i < result.rows.row_count; i++) {
+        uint64_t first = (uint64_t)((const int64_t *)result.rows.columns[1].data)[i];
+        if (first) leat_cursor_set(out, (uint32_t)((const int32_t *)result.rows.columns[0].data)[i], first);
+    }
     leat_result_deinit(&result);
     leat_buffer_deinit(&sql);
     return st;
@@ -308,7 +310,7 @@ static enum leat_status move_boundary(struct leat_src *src, int64_t before_us, s
     struct leat_cursors begins = {0};
     uint64_t removed = 0;
     enum leat_status st = find_begins(src, before_us, &begins, err);
-    if (st == LEAT_OK && cap_all(src, &begins)) {
+    if (st == LEAT_OK && begins.count && cap_all(src, &begins)) {
         st = save(src, before_us, &begins, err);
         if (st == LEAT_OK) {
             src->retained_us = before_us;

@@ -70,6 +70,12 @@ static bool too_far_ahead(const struct retry *r, const struct leat_changes *rows
            ((const int64_t *)cell(r, 2))[dead] + leat_setting_int(r->src->engine->project, "max_future");
 }
 
+/* Of before the boundary of retention: what it would change stays as it is. */
+static bool outlived(const struct retry *r, const struct leat_changes *rows, size_t row) {
+    int column = r->src->def->event_time;
+    return column >= 0 && !leat_is_null(&rows->columns[column], row) && ((const int64_t *)rows->columns[column].data)[row] < r->src->retained_us;
+}
+
 static void add_row(struct retry *r, const struct leat_changes *rows, size_t row, size_t dead, bool lossy) {
     struct leat_changes *to = &r->bronze;
     uint32_t from = (uint32_t)row;
@@ -109,7 +115,7 @@ static enum leat_status decode(struct retry *r, struct leat_changes *batches, si
         (*batch_count)++;
         st = leat_decode(r->src->decoder, &block, 0, block.record_count, &batches[n], records, lossy, &rejects, &reject_count, err);
         for (size_t row = 0; row < batches[n].row_count && st == LEAT_OK; row++)
-            if (!too_far_ahead(r, &batches[n], row, from + records[row])) add_row(r, &batches[n], row, from + records[row], lossy[row]);
+            if (!too_far_ahead(r, &batches[n], row, from + records[row]) && !outlived(r, &batches[n], row)) add_row(r, &batches[n], row, from + records[row], lossy[row]);
         free(records);
         free(lossy);
     }

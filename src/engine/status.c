@@ -133,6 +133,7 @@ static json_t *source_json(struct leat_engine *engine, size_t s) {
                              "dead", (json_int_t)dead, "bronze_waiting", (json_int_t)leat_bronze_waiting(src), "offsets",
                              leat_cursors_json(&src->ends), "watermark_us", time_or_null(watermark));
     if (src->whole.idle) json_object_set_new(json, "idle", json_true());
+    if (src->retained_us > INT64_MIN) json_object_set_new(json, "retained_from_us", json_integer(src->retained_us)); /* records before it are gone */
     if (src->log) json_object_set_new(json, "log_bytes", log_bytes_json(src));
     return json;
 }

@@ -158,6 +158,10 @@ enum leat_status leat_segment_read_head(struct leat_segment *s, struct leat_io *
     status = io->ops->read_at(file, 0, &head, sizeof head, &got, err);
     if (status != LEAT_OK) goto out;
     status = LEAT_END;
+    if (got == sizeof head && memcmp(head.magic, MAGIC, sizeof head.magic) == 0 && head.version > VERSION) {
+        status = leat_fail(err, LEAT_UNSUPPORTED, "%s: of a newer leat (version %u of the log's format)", path, head.version);
+        goto out;
+    }
     if (got < sizeof head || memcmp(head.magic, MAGIC, sizeof head.magic) != 0 || head.version != VERSION ||
         head.sequence != s->sequence || head.end_count > ENDS_MAX)
         goto out;

@@ -91,6 +91,13 @@ static const struct leat_option_spec specs[] = {
      .default_text = "0",
      .prose = "Share of the time that `leat run` may spend on verifying its own tables: one closed period of one table after the other, against their `SELECT` run by "
               "DuckDB. What differs is warned of and counted in `leat status`. A run of it holds other work up, so it is for tables that `leat verify` is quick for."},
+    {.name = "history_retention",
+     .type = LEAT_OPTION_INTERVAL,
+     .min = DAY_US,
+     .max = (36525 * DAY_US),
+     .default_text = "7 days",
+     .prose = "A version of a table in the lake stays readable for at least this long after another has taken its place (`VACUUM`); pinned ones for good. So long, too, "
+              "do the files of records stay that a source's `retention` has taken out of bronze."},
     {.name = "compact_files",
      .type = LEAT_OPTION_INT,
      .unit = "files",
