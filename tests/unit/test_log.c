@@ -290,6 +290,26 @@ static void make_segment(const char *dir, struct model *m, struct leat_buffer *b
     ok(leat_io_read_all(env.io, *path, 1 << 20, bytes, &err));
 }
 
+/* A segment of a format that is not known yet is not a write cut short. */
+static void test_newer_segments(void **state) {
+    (void)state;
+    struct model *m = calloc(1, sizeof *m);
+    struct leat_buffer bytes = {0}, after = {0};
+    char *dir = leat_asprintf("%s/newer", base_dir), *path;
+    struct leat_log *log;
+    make_segment(dir, m, &bytes, &path);
+    bytes.data[16] = 2;
+    write_file(path, bytes.data, bytes.length);
+    assert_int_equal(leat_log_open(&env, dir, NULL, &log, &err), LEAT_UNSUPPORTED);
+    ok(leat_io_read_all(env.io, path, 1 << 20, &after, &err));
+    assert_int_equal(after.length, bytes.length);
+    leat_buffer_deinit(&bytes);
+    leat_buffer_deinit(&after);
+    free(path);
+    free(dir);
+    free(m);
+}
+
 static void test_torn_at_every_byte(void **state) {
     (void)state;
     struct model *m = calloc(1, sizeof *m), *cut = calloc(1, sizeof *cut);
@@ -582,7 +602,7 @@ static void test_failing_disk(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_model),         cmocka_unit_test(test_append_refuses),
-        cmocka_unit_test(test_torn_at_every_byte),    cmocka_unit_test(test_flipped_bits),
+        cmocka_unit_test(test_newer_segments), cmocka_unit_test(test_torn_at_every_byte),    cmocka_unit_test(test_flipped_bits),
         cmocka_unit_test(test_damage_in_old_segment), cmocka_unit_test(test_trim_keeps_positions),
         cmocka_unit_test(test_large_segments),        cmocka_unit_test(test_failing_disk),
     };
