@@ -158,11 +158,7 @@ enum leat_status leat_segment_read_head(struct leat_segment *s, struct leat_io *
     status = io->ops->read_at(file, 0, &head, sizeof head, &got, err);
     if (status != LEAT_OK) goto out;
     status = LEAT_END;
-    if (got == sizeof head && memcmp(head.magic, MAGIC, sizeof head.magic) == 0 && head.version > VERSION) {
-        status = leat_fail(err, LEAT_UNSUPPORTED, "%s: of a newer leat (version %u of the log's format)", path, head.version);
-        goto out;
-    }
-    if (got < sizeof head || memcmp(head.magic, MAGIC, sizeof head.magic) != 0 || head.version != VERSION ||
+    if (got < sizeof head || memcmp(head.magic, MAGIC, sizeof head.magic) != 0 || head.version < VERSION ||
         head.sequence != s->sequence || head.end_count > ENDS_MAX)
         goto out;
     size_t need = leat_segment_head_bytes(head.end_count);
@@ -172,6 +168,8 @@ enum leat_status leat_segment_read_head(struct leat_segment *s, struct leat_io *
     if (got < need || XXH3_64bits(bytes.data + CHECKED_FROM, need - CHECKED_FROM) != head.checksum ||
         !ends_load(&s->starts, bytes.data + sizeof head, head.end_count))
         status = LEAT_END;
+    else if (head.version > VERSION) /* a valid head: no write that was cut short */
+        status = leat_fail(err, LEAT_UNSUPPORTED, "%s: of a newer leat (version %u of the log's format)", path, head.version);
     *log_id = head.log_id;
     s->before_bytes = head.before_bytes;
 out:

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include <xxhash.h>
 #include "log/log.h"
 
 #define PARTITIONS 4
@@ -299,6 +300,10 @@ static void test_newer_segments(void **state) {
     struct leat_log *log;
     make_segment(dir, m, &bytes, &path);
     bytes.data[16] = 2;
+    uint32_t ends;
+    memcpy(&ends, bytes.data + 20, sizeof ends);
+    uint64_t sum = XXH3_64bits(bytes.data + 16, 48 + 32 * ends - 16);
+    memcpy(bytes.data + 8, &sum, sizeof sum);
     write_file(path, bytes.data, bytes.length);
     assert_int_equal(leat_log_open(&env, dir, NULL, &log, &err), LEAT_UNSUPPORTED);
     ok(leat_io_read_all(env.io, path, 1 << 20, &after, &err));
