@@ -252,6 +252,7 @@ static const struct leat_option_spec postgres_specs[] = {
      .prose = "Follows the table's changes by logical replication, through the replication slot and the publication of this name, which are made: the "
               "table's rows first, then every change, none twice and none left out. The source needs a PRIMARY KEY and has the current row of each "
               "key; the server needs `wal_level = logical`."},
+    RETENTION,
     IDLE_TIMEOUT,
     TIMEOUT,
     MAX_LINE_BYTES("The longest row taken, as text."),
@@ -346,6 +347,7 @@ static const struct leat_option_spec mqtt_specs[] = {
      .prose = "Character between the fields: `,` `;` `|` or a tab (`'\\t'`). Columns are taken in the order of their declaration."},
     NULL_STRING,
     MAX_LINE_BYTES("A longer payload is a dead letter (its beginning is kept)."),
+    RETENTION,
     IDLE_TIMEOUT,
 };
 
@@ -369,6 +371,7 @@ static const struct leat_option_spec odbc_specs[] = {
     QUERY,
     REFRESH,
     EXTRACTION,
+    RETENTION,
     IDLE_TIMEOUT,
     TIMEOUT,
     MAX_LINE_BYTES("The longest row taken, as text."),
