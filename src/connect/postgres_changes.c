@@ -6,6 +6,7 @@
  *
  * <state>/slot        "making" before the slot is made, then "LSN BYTES" (hexadecimal, decimal): the point, and the length of the copy
  * <state>/snapshot    the rows, lines of JSON (postgres_pgoutput.h)
+ * <state>/restored    this folder came out of a backup, and the slot may have gone on since: looked at before the first stream
  * The log's position is SNAPSHOT | offset in the copy, then the LSN behind the last whole transaction. A transaction whose records lie in several blocks is
  * sent again whole after a crash between them; the fold by key (rule 17) makes the same of it. The server keeps its log back to what is durable here. */
 #include <inttypes.h>
@@ -291,6 +292,31 @@ static void hang_up(struct changes_source *s) {
     s->given = 0;
 }
 
+/* A slot does not go back, and says nothing of what it passes over. */
+static enum leat_status check_restored(struct changes_source *s, struct leat_postgres *server, uint64_t from, struct leat_error *err) {
+    char *dir = leat_io_dirname(s->slot_path), *path = leat_asprintf("%s/restored", dir), *told = NULL;
+    struct leat_buffer slot = {0};
+    uint64_t confirmed = 0;
+    enum leat_status st = LEAT_OK;
+    if (!leat_io_exists(s->env->io, path)) goto out;
+    leat_put_sql_string(&slot, s->slot);
+    st = query_text(server, s->timeout_us, &told, err, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = %s", slot.data);
+    if (st == LEAT_OK && told && read_lsn(told, &confirmed) && confirmed > from)
+        st = leat_fail(err, LEAT_CONFLICT,
+                       "PostgreSQL: slot \"%s\" has gone on to %s since the backup that this folder was restored from, which is at %X/%X: changes between the two are not "
+                       "sent again. To have the table copied anew, drop the slot (SELECT pg_drop_replication_slot('%s')) and remove %s and %s; rows deleted "
+                       "between the two then stay. To go on without those changes, remove %s",
+                       s->slot, told, (unsigned)(from >> 32), (unsigned)from, s->slot, s->slot_path, path, path);
+    else if (st == LEAT_OK)
+        st = s->env->io->ops->unlink(s->env->io, path, err);
+out:
+    leat_buffer_deinit(&slot);
+    free(told);
+    free(path);
+    free(dir);
+    return st;
+}
+
 static enum leat_status start_stream(struct changes_source *s, struct leat_error *err) {
     struct leat_buffer sql = {0}, name = {0};
     struct leat_postgres *server = NULL;
@@ -303,6 +329,7 @@ static enum leat_status start_stream(struct changes_source *s, struct leat_error
     if (st == LEAT_OK) st = leat_postgres_connect(leat_clock_real(), s->dsn, false, CONNECT_TIMEOUT_US, &server, err);
     if (st == LEAT_OK) st = query_text(server, s->timeout_us, &end, err, "SELECT pg_current_wal_flush_lsn()");
     if (st == LEAT_OK && (!end || !read_lsn(end, &s->target_lsn))) s->target_lsn = 0;
+    if (st == LEAT_OK) st = check_restored(s, server, from, err);
     leat_put_sql_name(&name, s->slot);
     leat_putf(&sql, "START_REPLICATION SLOT %s LOGICAL %X/%X (proto_version '1', publication_names '%s')", name.data, (unsigned)(from >> 32),
               (unsigned)from, name.data);

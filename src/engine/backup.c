@@ -405,13 +405,22 @@ static char *time_name(int64_t now_us) {
     return leat_asprintf("%04d%02d%02dT%02d%02d%02dZ", (int)year, month, day, second / 3600, second / 60 % 60, second % 60);
 }
 
+/* A folder that was made and not marked yet is as good as none. */
+static enum leat_status expect_unused(struct backup *b, struct leat_error *err) {
+    char **names = NULL;
+    size_t count = 0, others = 0;
+    enum leat_status st = leat_io_list_sorted(b->env->io, b->dir, &names, &count, err);
+    for (size_t i = 0; i < count; i++) others += !leat_io_is_temp_name(names[i]);
+    leat_names_free(names, count);
+    if (st == LEAT_OK && others) st = leat_fail(err, LEAT_EXISTS, "there is %s already: choose another name", b->dir);
+    return st == LEAT_OK ? leat_io_remove_tree(b->env->io, b->dir, err) : st;
+}
+
 static enum leat_status check_name(struct backup *b, const char *name, struct leat_error *err) {
     bool plain = isalnum((unsigned char)*name) && strlen(name) <= NAME_MAX_BYTES;
     for (const char *p = name; *p; p++) plain = plain && (isalnum((unsigned char)*p) || *p == '_' || *p == '-' || *p == '.');
     if (!plain) return leat_fail(err, LEAT_INVALID, "'%s' is no name for a backup: use letters, digits, '_', '-' and '.'", name);
-    if (leat_io_exists(b->env->io, b->dir))
-        return leat_fail(err, LEAT_EXISTS, "there is %s already: choose another name", b->dir);
-    return LEAT_OK;
+    return expect_unused(b, err);
 }
 
 static enum leat_status run(struct backup *b, const char *name, struct leat_buffer *out, struct leat_error *err) {

@@ -102,7 +102,8 @@ static enum leat_status expect_empty(struct leat_env *env, const char *dir, stru
 
 static enum leat_status write_restored(struct leat_env *env, const char *work_dir, const json_t *manifest, struct leat_error *err) {
     char *path = leat_asprintf("%s/" LEAT_RESTORED, work_dir);
-    json_t *restored = json_pack("{s:I,s:O,s:O}", "at_us", (json_int_t)env->clock->now_us(env->clock), "backup", json_object_get(manifest, "name"),
+    int64_t now_us = env->clock->now_us(env->clock), made_us = json_integer_value(json_object_get(manifest, "made_us"));
+    json_t *restored = json_pack("{s:I,s:O,s:O}", "at_us", (json_int_t)(now_us > made_us ? now_us : made_us), "backup", json_object_get(manifest, "name"),
                                  "made_us", json_object_get(manifest, "made_us"));
     char *text = json_dumps(restored, JSON_COMPACT);
     enum leat_status st = leat_io_write_durable(env->io, path, text, strlen(text), true, err); /* also over that of an earlier restore */
@@ -112,13 +113,15 @@ static enum leat_status write_restored(struct leat_env *env, const char *work_di
     return st;
 }
 
-/* Input files may be copies now, with other inodes and times: a file source knows its own by their beginnings, as after a lost work folder. */
-static enum leat_status forget_inodes(struct leat_env *env, const char *work_dir, struct leat_error *err) {
+/* Input files may be copies now, with other inodes and times: a file source knows its own by their beginnings, as after a lost work folder. A
+ * replication slot may have gone on: its connector has to look. */
+static enum leat_status tell_connectors(struct leat_env *env, const char *work_dir, struct leat_error *err) {
     char *connectors = leat_asprintf("%s/connector", work_dir), **names = NULL;
     size_t count = 0;
     enum leat_status st = leat_io_list_sorted(env->io, connectors, &names, &count, err);
     for (size_t i = 0; i < count && st == LEAT_OK; i++) {
         char *dir = leat_asprintf("%s/%s", connectors, names[i]), *path = leat_asprintf("%s/partitions.json", dir);
+        char *slot = leat_asprintf("%s/slot", dir), *restored = leat_asprintf("%s/restored", dir);
         struct leat_partitions partitions;
         struct leat_buffer text = {0};
         if (leat_io_exists(env->io, path) && (st = leat_partitions_open(env, dir, &partitions, err)) == LEAT_OK) {
@@ -126,7 +129,10 @@ static enum leat_status forget_inodes(struct leat_env *env, const char *work_dir
             st = leat_io_write_durable(env->io, path, text.data, text.length, true, err);
             leat_partitions_deinit(&partitions);
         }
+        if (st == LEAT_OK && leat_io_exists(env->io, slot)) st = leat_io_write_durable(env->io, restored, "", 0, true, err);
         leat_buffer_deinit(&text);
+        free(slot);
+        free(restored);
         free(path);
         free(dir);
     }
@@ -141,7 +147,7 @@ static enum leat_status fill(struct leat_env *env, const struct leat_backup_opti
     enum leat_status st = leat_io_mkdirs(env->io, work_dir, err);
     if (st == LEAT_OK) st = leat_io_write_durable(env->io, mark, "", 0, true, err);
     if (st == LEAT_OK) st = each_file(env, options, manifest, true, err);
-    if (st == LEAT_OK) st = forget_inodes(env, work_dir, err);
+    if (st == LEAT_OK) st = tell_connectors(env, work_dir, err);
     if (st == LEAT_OK) st = write_restored(env, work_dir, manifest, err);
     if (st == LEAT_OK) st = env->io->ops->unlink(env->io, mark, err);
     if (st == LEAT_OK) st = env->io->ops->sync_dir(env->io, work_dir, err);

@@ -222,6 +222,30 @@ def test_changes_follow_the_rows(shop, tmp_path):
     assert "op is 't', TRUNCATE" not in p.leat("status")
 
 
+def test_restored_from_a_backup(shop, tmp_path):
+    """With the slot where it was, a copy goes on; with one that has gone on, changes would be missing, which is refused."""
+    (tmp_path / "one").mkdir()
+    p = Changes(shop, tmp_path / "one", "kept")
+    p.same()
+    p.change(1)
+    p.leat("backup", str(tmp_path / "kept"), "--name", "a")
+    p.leat("restore", str(tmp_path / "kept"), "--project", str(tmp_path / "two"))
+    p.folder = tmp_path / "two"
+    p.same()
+    p.change(1)
+    p.same()
+    p.leat("restore", str(tmp_path / "kept"), "--project", str(tmp_path / "three"))
+    p.folder = tmp_path / "three"
+    done = subprocess.run([LEAT, "run", "--once"], cwd=p.folder, capture_output=True, text=True, timeout=100, env=p.environment)
+    assert done.returncode != 0 and "has gone on" in done.stderr, done.stderr
+    shop.sql("SELECT pg_drop_replication_slot('kept_slot')")
+    for name in ("slot", "restored"):
+        next((p.folder / ".leat/connector").glob(f"*/{name}")).unlink()
+    p.leat("run", "--once", "--all")
+    ids = {r[0] for r in p.rows("current")}
+    assert {int(i) for i in shop.sql(f"SELECT id FROM {p.table}").splitlines()} <= ids
+
+
 def test_hand_over_under_writes_and_kills(shop, tmp_path):
     """The rows are copied and the stream begins while others write; leat is killed five times, the server once."""
     p = Changes(shop, tmp_path, "busy")

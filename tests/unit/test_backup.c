@@ -224,6 +224,7 @@ static void killed_anywhere(void **state) {
         struct leat_buffer list = {0};
         leat_io_kill_after(n);
         done = leat_backup(&w->env, &options, NULL, &err) == LEAT_OK;
+        if (n > 5000) fail_msg("%s", err.text);
         leat_io_kill_after(UINT64_MAX);
         kills += !done;
         OK(leat_backup_list(&w->env, place, &list, oops));
