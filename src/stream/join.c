@@ -81,12 +81,23 @@ static void join_close(struct leat_node *node) {
     free(join->decoded_at);
 }
 
+/* Are these consecutive rows? */
+static bool in_a_row(const uint32_t *rows, size_t n) {
+    uint32_t differ = 0;
+    for (uint32_t i = 0; i < n; i++)
+        differ |= rows[i] ^ (rows[0] + i);
+    return !differ;
+}
+
 static void put_side(const struct join_side *side, const struct leat_row_codec *codec, size_t n,
                      struct leat_changes *out, size_t first, size_t count, size_t at, bool null) {
     if (!count) return;
     if (null)
         for (size_t i = 0; i < count; i++)
             leat_fill_null(out, first + i, at, n);
+    else if (side->batch && !side->copy && in_a_row(side->rows, n))
+        for (size_t i = 0; i < count; i++)
+            leat_gather_borrowed(out, first + i, at, side->batch, i, NULL, side->rows[0], n);
     else if (side->batch)
         for (size_t i = 0; i < count; i++)
             (side->copy ? leat_gather : leat_gather_borrowed)(out, first + i, at, side->batch, i, side->rows, 0, n);
