@@ -25,6 +25,7 @@ static void print_table(const json_t *table, bool dry_run) {
         {"resumed", "resumes and catches up", "resumed and has caught up"},
         {"scheduled", "goes over to scheduled runs; the content stays, the state goes", "went over to scheduled runs; the content stayed, the state went"},
         {"run", "is run now", "is run now"},
+        {"part", "is refreshed where the condition holds", "was refreshed where the condition holds"},
         {"gone", "is no longer kept; its Delta table stays in the lake", "is no longer kept; its Delta table stays in the lake"},
     };
     const char *fate = json_string_value(json_object_get(table, "fate"));
@@ -34,6 +35,8 @@ static void print_table(const json_t *table, bool dry_run) {
         printf("%s %s", json_string_value(json_object_get(table, "table")), dry_run ? WORDS[i].would : WORDS[i].did);
         if (number(reads, "rows"))
             printf(" (%lld rows, %.1f MB of Parquet)", (long long)number(reads, "rows"), (double)number(reads, "bytes") / 1e6);
+        if (!dry_run && json_object_get(table, "changes"))
+            printf(": %lld row%s of change", (long long)number(table, "changes"), number(table, "changes") == 1 ? "" : "s");
         putchar('\n');
     }
 }
@@ -132,7 +135,7 @@ const struct leat_command leat_command_alter = {
              "  SET FRESHNESS = INTERVAL '10' SECOND | SET FRESHNESS = DOWNSTREAM\n"
              "  SET SCHEDULE CRON '0 2 * * *' AT TIME ZONE 'Europe/Berlin'\n"
              "  AS SELECT ...\n"
-             "  SUSPEND | RESUME | REFRESH\n"
+             "  SUSPEND | RESUME | REFRESH [PARTITION (condition on the table's columns)]\n"
              "SET and AS rewrite the statement in the project's file, where comments and layout stay, and apply it (see 'leat apply'; other changed\n"
              "files are applied with it). SUSPEND stops the table's steps or runs and keeps its state and input; RESUME catches up. REFRESH runs a\n"
              "scheduled table now, and brings a continuous one up to date. Works beside a 'leat run' and without one. 'leat sql' takes ALTER too.",

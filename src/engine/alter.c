@@ -57,6 +57,7 @@ static enum leat_status refresh(struct leat_engine *engine, const struct leat_al
     struct leat_object_ref ref;
     const struct leat_change change = {.run = alter->table, .dry_run = dry_run};
     if (!leat_project_find(engine->project, alter->table, &ref) || ref.kind != LEAT_OBJECT_TABLE) return no_table(engine->project, alter->table, err);
+    if (alter->text) return leat_engine_refresh_part(engine, alter->table, alter->text, dry_run, out, err);
     if (engine->tables[ref.index].batch) return leat_engine_apply(engine, &change, diags, out, err);
     /* Kept fresh all the time: it is brought up to what has been read, and published. */
     enum leat_status st = dry_run ? LEAT_OK : leat_engine_drain(engine, err);

@@ -110,6 +110,8 @@ static enum leat_status compare(struct leat_engine *engine, const struct leat_ch
     struct leat_buffer content = {0};
     json_t *frontier = frontier_of(engine, table);
     enum leat_status st = frontier ? LEAT_OK : leat_fail(err, LEAT_NOT_FOUND, "the table has no content yet");
+    if (st == LEAT_OK && json_object_get(frontier, "parts"))
+        st = leat_fail(err, LEAT_INVALID, "parts of the table were refreshed since its last run; it is looked at again after the next");
     leat_conn_set_clock(engine->batch_conn, json_integer_value(json_object_get(frontier, "clock")));
     if (st == LEAT_OK) st = leat_batch_views(engine, engine->batch_conn, NULL, frontier, err);
     if (st == LEAT_OK) st = leat_table_select(engine, table, -1, &content, err);

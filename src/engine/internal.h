@@ -564,6 +564,13 @@ enum leat_status leat_engine_drain(struct leat_engine *, struct leat_error *) LE
 /* verify.c: one table against its SELECT, or the rows of both that fit `where` (NULL: all). The tables are committed. */
 enum leat_status leat_table_verify(struct leat_engine *, struct leat_gtable *, const char *where, size_t max_rows, struct leat_buffer *out, uint64_t *differing,
                                    struct leat_error *) LEAT_MUST;
+/* part.c: parts of a table that were refreshed alone */
+/* SQL of the query's rows as a commit's frontier says: over the inputs of the whole run, and for each part over its own. */
+enum leat_status leat_parts_put(struct leat_engine *, const struct leat_gtable *, const json_t *frontier, const char *query, struct leat_buffer *sql,
+                                struct leat_error *) LEAT_MUST;
+/* of a table of the project; where: a condition on its columns. out (may be NULL): JSON, as leat_engine_apply's. */
+enum leat_status leat_engine_refresh_part(struct leat_engine *, const char *table, const char *where, bool dry_run, struct leat_buffer *out,
+                                          struct leat_error *) LEAT_MUST;
 /* watch.c: verify by itself, one table's closed period after the other, within the setting drift_watch. */
 enum leat_status leat_watch_run(struct leat_engine *, struct leat_error *) LEAT_MUST;
 json_t *leat_watch_json(const struct leat_engine *); /* new reference */

@@ -97,13 +97,6 @@ static int64_t content_rows(const struct leat_delta *delta) {
     return rows;
 }
 
-static void put_inputs(const char *inputs, struct leat_buffer *sql) {
-    char *query = leat_strdup(sql->data);
-    leat_buffer_reset(sql);
-    leat_putf(sql, "%s SELECT * FROM (%s\n)", inputs, query);
-    free(query);
-}
-
 /* Everything the comparison depends on: both queries, and the clock, which only queries that are not kept incrementally may read. Files
  * never change, so the same comparison has the same answer. 0: it reads changes in memory. */
 static uint64_t comparison(const struct leat_gtable *table, const char *oracle, const char *content, int64_t clock_us) {
@@ -139,21 +132,21 @@ static void restrict_to(struct leat_buffer *sql, const char *where) {
     free(all);
 }
 
-/* inputs: what the names in the query mean, as a WITH clause. where: a condition on the table's rows, NULL: all of them. */
-static enum leat_status compare(struct leat_engine *engine, struct leat_gtable *table, bool quarantine, const char *inputs, const char *where, int64_t clock_us, size_t max_rows,
-                                struct leat_buffer *out, uint64_t *differing, struct leat_error *err) {
-    struct leat_buffer content = {0}, oracle = {0};
+/* frontier: of a run's commit. where: a condition on the table's rows, NULL: all of them. */
+static enum leat_status compare(struct leat_engine *engine, struct leat_gtable *table, bool quarantine, const json_t *frontier, const char *where, int64_t clock_us,
+                                size_t max_rows, struct leat_buffer *out, uint64_t *differing, struct leat_error *err) {
+    struct leat_buffer content = {0}, query = {0}, oracle = {0};
     struct leat_verify_result result = {0};
     const struct leat_schema *schema = quarantine ? &table->quarantine.schema : &table->plan->schema;
     const char *suffix = quarantine ? table->quarantine.suffix : "";
     bool answered = false;
     enum leat_status st = put_content(engine, table, quarantine, &content, err);
+    put_closed(table, quarantine ? table->plan->quarantine_sql : table->plan->completed_sql, &query);
+    if (withheld(table) || (table->batch && recorded(table, "turned"))) leave_out_overflown(table, &query);
+    if (where) restrict_to(&query, where);
+    if (st == LEAT_OK) st = leat_parts_put(engine, table, frontier, query.data, &oracle, err);
     if (st == LEAT_OK) {
-        put_closed(table, quarantine ? table->plan->quarantine_sql : table->plan->completed_sql, &oracle);
-        if (withheld(table) || (table->batch && recorded(table, "turned"))) leave_out_overflown(table, &oracle);
-        if (where) restrict_to(&oracle, where);
         if (where) restrict_to(&content, where);
-        put_inputs(inputs, &oracle);
         uint64_t question = where ? 0 : comparison(table, oracle.data, content.data, clock_us);
         answered = question && table->verified[quarantine] == question;
         int64_t rows = content_rows(quarantine ? table->quarantine.delta : table->delta);
@@ -174,6 +167,7 @@ static enum leat_status compare(struct leat_engine *engine, struct leat_gtable *
     }
     leat_verify_result_deinit(&result);
     leat_buffer_deinit(&content);
+    leat_buffer_deinit(&query);
     leat_buffer_deinit(&oracle);
     return st;
 }
@@ -185,18 +179,15 @@ enum leat_status leat_table_verify(struct leat_engine *engine, struct leat_gtabl
     json_t *frontier = table->batch && recorded ? json_loads(recorded, 0, NULL) : NULL;
     if (frontier) clock = json_integer_value(json_object_get(frontier, "clock"));
     leat_conn_set_clock(engine->batch_conn, clock);
-    struct leat_buffer inputs = {0}, derivable = {0};
-    leat_put(&inputs, "");
+    struct leat_buffer derivable = {0};
     if (table->frozen_us > INT64_MIN) { /* what is older stays as it is, and nothing can say it again */
         leat_table_put_frozen(table, false, &derivable);
         if (where) leat_putf(&derivable, " AND (%s)", where);
     }
-    enum leat_status st = leat_batch_with(engine, table, frontier, &inputs, err);
-    json_decref(frontier);
-    if (st == LEAT_OK) st = compare(engine, table, false, inputs.data, derivable.data ? derivable.data : where, clock, max_rows, out, differing, err);
+    enum leat_status st = compare(engine, table, false, frontier, derivable.data ? derivable.data : where, clock, max_rows, out, differing, err);
+    if (st == LEAT_OK && table->quarantine.delta && !where) st = compare(engine, table, true, frontier, NULL, clock, max_rows, out, differing, err);
     leat_buffer_deinit(&derivable);
-    if (st == LEAT_OK && table->quarantine.delta && !where) st = compare(engine, table, true, inputs.data, NULL, clock, max_rows, out, differing, err);
-    leat_buffer_deinit(&inputs);
+    json_decref(frontier);
     return st == LEAT_OK ? st : leat_prepend(err, "verify \"%s\"", table->def->name);
 }
 

@@ -9,7 +9,7 @@ enum leat_alter_kind {
     LEAT_ALTER_QUERY,   /* AS SELECT: text is the query */
     LEAT_ALTER_SUSPEND,
     LEAT_ALTER_RESUME,
-    LEAT_ALTER_REFRESH,
+    LEAT_ALTER_REFRESH, /* PARTITION: text is a condition */
 };
 struct leat_alter {
     enum leat_alter_kind kind;

@@ -10,7 +10,7 @@
 
 #define SHAPE                                                                                                                          \
     "say ALTER MATERIALIZED TABLE name SET FRESHNESS = INTERVAL '...' | SET SCHEDULE CRON '...' [AT TIME ZONE '...'] | SUSPEND | RESUME | " \
-    "REFRESH | AS SELECT ..."
+    "REFRESH [PARTITION (condition)] | AS SELECT ..."
 
 static enum leat_status refuse(const struct leat_tokens *tokens, size_t at, const char *expected, struct leat_error *err) {
     char *found = at < tokens->count ? leat_strndup(tokens->text + tokens->items[at].offset, tokens->items[at].length) : leat_strdup("the end");
@@ -33,6 +33,29 @@ static char *rest_of(const struct leat_tokens *tokens, size_t at) {
     return leat_strndup(tokens->text + from, to - from);
 }
 
+/* What stands in the parentheses, as one condition: Flink's list (day = '...', shop = 1) too. *at: behind them. NULL: there are none. */
+static char *condition(const struct leat_tokens *tokens, size_t *at) {
+    struct leat_buffer out = {0};
+    size_t first = *at, i = first;
+    int depth = 0;
+    if (i >= tokens->count || !leat_token_is_operator(tokens, i, "(")) return NULL;
+    leat_put(&out, "(");
+    for (; i < tokens->count; i++) {
+        const struct leat_token *token = &tokens->items[i];
+        depth += leat_token_is_operator(tokens, i, "(");
+        depth -= leat_token_is_operator(tokens, i, ")");
+        if (depth == 0) break;
+        if (depth == 1 && leat_token_is_operator(tokens, i, ","))
+            leat_put(&out, ") AND (");
+        else if (i > first)
+            leat_putf(&out, "%s%.*s", out.data[out.length - 1] == '(' ? "" : " ", (int)token->length, tokens->text + token->offset);
+    }
+    leat_put(&out, ")");
+    if (i == tokens->count || i == first + 1) leat_buffer_deinit(&out);
+    else *at = i + 1;
+    return out.data;
+}
+
 static enum leat_status parse_action(const struct leat_tokens *tokens, size_t at, struct leat_alter *out, struct leat_error *err) {
     size_t begin = at;
     if (accept(tokens, &at, "SUSPEND"))
@@ -47,8 +70,10 @@ static enum leat_status parse_action(const struct leat_tokens *tokens, size_t at
         out->kind = LEAT_ALTER_DIAL;
     else
         return refuse(tokens, begin, "SET, SUSPEND, RESUME, REFRESH or AS", err);
-    if (out->kind == LEAT_ALTER_REFRESH && at < tokens->count && leat_token_is(tokens, at, "PARTITION"))
-        return leat_fail(err, LEAT_UNSUPPORTED, "REFRESH PARTITION: this version of leat refreshes a table whole; leave PARTITION out");
+    if (out->kind == LEAT_ALTER_REFRESH && accept(tokens, &at, "PARTITION")) {
+        out->text = condition(tokens, &at);
+        if (!out->text) return refuse(tokens, at, "a condition in parentheses", err);
+    }
     if (out->kind == LEAT_ALTER_DIAL && (at >= tokens->count || (!leat_token_is(tokens, at, "FRESHNESS") && !leat_token_is(tokens, at, "SCHEDULE"))))
         return refuse(tokens, at, "FRESHNESS or SCHEDULE", err);
     bool takes_text = out->kind == LEAT_ALTER_DIAL || out->kind == LEAT_ALTER_QUERY;

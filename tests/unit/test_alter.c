@@ -63,11 +63,29 @@ static void operations_carry_no_text(void **state) {
     }
 }
 
+static void a_part_is_a_condition(void **state) {
+    static const char *const cases[][2] = {{"(a = 1)", "(a = 1)"}, {"(day = DATE '2026-03-01', shop IN (1, 2));", "(day = DATE '2026-03-01') AND (shop IN (1 , 2 ))"},
+                                           {"( a >= 1 AND b = ')' )", "(a >= 1 AND b = ')')"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct leat_alter alter;
+        struct leat_error err;
+        char *sql = leat_asprintf("ALTER MATERIALIZED TABLE t REFRESH PARTITION %s", cases[i][0]);
+        assert_int_equal(leat_alter_parse(sql, &alter, &err), LEAT_OK);
+        assert_int_equal(alter.kind, LEAT_ALTER_REFRESH);
+        assert_string_equal(alter.text, cases[i][1]);
+        leat_alter_deinit(&alter);
+        free(sql);
+    }
+}
+
 static void other_statements_are_refused(void **state) {
     static const char *const cases[] = {"", "ALTER", "ALTER TABLE t SUSPEND", "ALTER MATERIALIZED TABLE", "ALTER MATERIALIZED TABLE t",
                                         "ALTER MATERIALIZED TABLE t SET", "ALTER MATERIALIZED TABLE t SET COLOUR = 1", "ALTER MATERIALIZED TABLE t AS",
                                         "ALTER MATERIALIZED TABLE t SUSPEND NOW", "ALTER MATERIALIZED TABLE t SUSPEND; DROP TABLE t",
-                                        "ALTER MATERIALIZED TABLE t REFRESH PARTITION (a = 1)"};
+                                        "ALTER MATERIALIZED TABLE t REFRESH PARTITION", "ALTER MATERIALIZED TABLE t REFRESH PARTITION ()",
+                                        "ALTER MATERIALIZED TABLE t REFRESH PARTITION (a = 1", "ALTER MATERIALIZED TABLE t REFRESH PARTITION (a = 1) b",
+                                        "ALTER MATERIALIZED TABLE t REFRESH PARTITION a = 1"};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct leat_alter alter;
@@ -95,6 +113,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_the_clause_changes),
         cmocka_unit_test(operations_carry_no_text),
+        cmocka_unit_test(a_part_is_a_condition),
         cmocka_unit_test(other_statements_are_refused),
         cmocka_unit_test(a_table_of_another_file_is_not_found),
     };

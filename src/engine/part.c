@@ -1,0 +1,211 @@
+/* ALTER MATERIALIZED TABLE t REFRESH PARTITION (condition): only the rows that fit a condition on t's columns.
+ *
+ * Of a scheduled or full table the query is run for these rows alone, over the lake as it is now (DuckDB pushes the condition down, so that only what it
+ * needs is read), and what differs is committed. The commit's frontier then has, beside what the last whole run reflects, "parts": condition and
+ * inputs of each part that was refreshed since, oldest first. So the content is still exactly what the frontier says (promise 1), and verify
+ * compares it with that: rows that fit the last part's condition over that part's inputs, the others as before it. A whole run ends all parts.
+ * Without a difference nothing is written: the rows are what the former frontier says, too.
+ *
+ * A table that is kept fresh has nothing to refresh; its rows are compared with its query, and it is made anew where they differ. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/internal.h"
+#include "sql/lexer.h"
+
+#define PARTS_MAX 16 /* each makes verify's query longer */
+
+/* ---- what verify compares with ---------------------------------------------------------------------------------------------- */
+
+static enum leat_status put_at(struct leat_engine *engine, const struct leat_gtable *table, const json_t *frontier, const char *query, struct leat_buffer *sql,
+                               struct leat_error *err) {
+    struct leat_buffer inputs = {0};
+    leat_put(&inputs, "");
+    enum leat_status st = leat_batch_with(engine, table, frontier, &inputs, err);
+    if (st == LEAT_OK) leat_putf(sql, "%s SELECT * FROM (%s\n)", inputs.data, query);
+    leat_buffer_deinit(&inputs);
+    return st;
+}
+
+enum leat_status leat_parts_put(struct leat_engine *engine, const struct leat_gtable *table, const json_t *frontier, const char *query, struct leat_buffer *sql,
+                                struct leat_error *err) {
+    struct leat_buffer all = {0};
+    json_t *part;
+    size_t i;
+    enum leat_status st = put_at(engine, table, frontier, query, &all, err);
+    json_array_foreach(json_object_get(frontier, "parts"), i, part) {
+        const char *where = json_string_value(json_object_get(part, "where"));
+        char *before = leat_strdup(all.data ? all.data : "");
+        leat_buffer_reset(&all);
+        leat_putf(&all, "SELECT * FROM (%s) WHERE (%s) IS NOT TRUE UNION ALL SELECT * FROM (", before, where);
+        free(before);
+        if (st == LEAT_OK) st = put_at(engine, table, part, query, &all, err);
+        leat_putf(&all, ") WHERE (%s)", where);
+    }
+    if (st == LEAT_OK) leat_put(sql, all.data);
+    leat_buffer_deinit(&all);
+    return st;
+}
+
+/* ---- what can be refreshed in parts ------------------------------------------------------------------------------------------- */
+
+/* A part has one clock reading, verify's query one: no part of a query that reads it. */
+static bool reads_clock(const char *sql) {
+    static const char *const words[] = {"now", "current_timestamp", "current_date", "current_time", "today", "transaction_timestamp", "get_current_timestamp",
+                                        "localtimestamp", "localtime", "leat_now", "random"};
+    struct leat_tokens tokens;
+    bool found = false;
+    leat_lex(sql, strlen(sql), &tokens);
+    for (size_t i = 0; i < tokens.count && !found; i++)
+        for (size_t k = 0; k < sizeof words / sizeof *words; k++) found |= leat_token_is(&tokens, i, words[k]);
+    leat_tokens_deinit(&tokens);
+    return found;
+}
+
+static enum leat_status check_condition(struct leat_engine *engine, const struct leat_gtable *table, const char *where, struct leat_error *err) {
+    struct leat_schema schema = {0};
+    struct leat_buffer sql = {0};
+    leat_putf(&sql, "SELECT (%s) FROM (", where);
+    enum leat_status st = leat_table_select(engine, table, -1, &sql, err);
+    leat_put(&sql, ")");
+    if (st == LEAT_OK) st = leat_conn_describe(engine->batch_conn, sql.data, &schema, err);
+    if (st == LEAT_OK && (schema.field_count != 1 || schema.fields[0].type.kind != LEAT_BOOLEAN))
+        st = leat_fail(err, LEAT_INVALID, "'%.200s' is no condition", where);
+    leat_schema_deinit(&schema);
+    leat_buffer_deinit(&sql);
+    return st == LEAT_OK ? st : leat_prepend(err, "REFRESH PARTITION takes a condition on the table's columns");
+}
+
+static enum leat_status check_table(const struct leat_engine *engine, const struct leat_gtable *table, const json_t *frontier, const char *where, struct leat_error *err) {
+    const char *name = table->def->name;
+    bool nested = false;
+    for (size_t i = 0; i < table->plan->schema.field_count; i++) nested |= table->plan->schema.fields[i].type.kind == LEAT_NESTED;
+    if (engine->pass) return leat_fail(err, LEAT_BUSY, "runs are under way; ask again when they have ended");
+    if (!json_object_get(frontier, "balance") || json_object_get(frontier, "turned") || table->asked)
+        return leat_fail(err, LEAT_INVALID, "table \"%s\" has not been run as it is now: REFRESH it whole first", name);
+    if (table->plan->checked_sql || nested)
+        return leat_fail(err, LEAT_UNSUPPORTED, "table \"%s\" has %s: REFRESH it whole", name, nested ? "columns of nested types" : "constraints, which are the whole run's");
+    if (reads_clock(table->plan->completed_sql) || reads_clock(where))
+        return leat_fail(err, LEAT_UNSUPPORTED, "table \"%s\" depends on when it is computed: REFRESH it whole", name);
+    return LEAT_OK;
+}
+
+/* ---- a scheduled table --------------------------------------------------------------------------------------------------------- */
+
+static enum leat_status add_rows(struct leat_engine *engine, const char *sql, int sign, struct leat_changes *to, struct leat_error *err) {
+    struct leat_stage *stage = NULL;
+    struct leat_changes rows;
+    leat_changes_init(&rows, to->schema);
+    enum leat_status st = leat_stage_prepare(engine->batch_conn, sql, &stage, err);
+    if (st == LEAT_OK) st = leat_stage_run(stage, &rows, NULL, err);
+    if (st == LEAT_OK) leat_changes_append(to, &rows, NULL, rows.row_count, sign);
+    leat_stage_free(stage);
+    leat_changes_deinit(&rows);
+    return st;
+}
+
+/* The part now, less the part as it stands. */
+static enum leat_status find_difference(struct leat_engine *engine, const struct leat_gtable *table, const json_t *part, const char *where, struct leat_changes *out,
+                                        struct leat_error *err) {
+    struct leat_buffer old = {0}, now = {0};
+    leat_put(&old, "SELECT * FROM (");
+    leat_put(&now, "SELECT * FROM (");
+    enum leat_status st = leat_table_select(engine, table, -1, &old, err);
+    leat_conn_set_clock(engine->batch_conn, json_integer_value(json_object_get(part, "clock")));
+    if (st == LEAT_OK) st = put_at(engine, table, part, table->plan->completed_sql, &now, err);
+    leat_putf(&old, ") WHERE (%s)", where);
+    leat_putf(&now, ") WHERE (%s)", where);
+    char *came = leat_asprintf("%s EXCEPT ALL %s", now.data, old.data), *went = leat_asprintf("%s EXCEPT ALL %s", old.data, now.data);
+    if (st == LEAT_OK) st = leat_engine_parallel(engine, true, err);
+    if (st == LEAT_OK) st = add_rows(engine, came, 1, out, err);
+    if (st == LEAT_OK) st = add_rows(engine, went, -1, out, err);
+    if (st == LEAT_OK) st = leat_engine_parallel(engine, false, err);
+    free(came);
+    free(went);
+    leat_buffer_deinit(&old);
+    leat_buffer_deinit(&now);
+    return st;
+}
+
+/* The frontier with one more part; former ones of the same condition are covered by it. */
+static void add_part(json_t *frontier, json_t *part, const char *where) {
+    json_t *parts = json_object_get(frontier, "parts"), *former;
+    size_t i;
+    if (!parts) json_object_set_new(frontier, "parts", parts = json_array());
+    json_array_foreach(parts, i, former)
+        if (strcmp(json_string_value(json_object_get(former, "where")), where) == 0) json_array_remove(parts, i--);
+    json_object_set_new(part, "where", json_string(where));
+    json_array_append(parts, part);
+}
+
+static enum leat_status commit_part(struct leat_engine *engine, struct leat_gtable *table, const json_t *frontier, const struct leat_changes *changes,
+                                    struct leat_error *err) {
+    char *run_id = leat_table_app_id(engine, table), *app_id = leat_asprintf("%s/part", run_id), *text = json_dumps(frontier, JSON_COMPACT);
+    struct leat_delta_txn txn = {app_id, leat_delta_current(table->delta)->version + 1};
+    const struct leat_delta_commit_info info = {.operation = "MERGE", .frontier_json = text, .txns = &txn, .txn_count = 1};
+    enum leat_status st = leat_delta_apply(table->delta, changes, NULL, 0, &info, NULL, err);
+    if (st == LEAT_OK) st = leat_effects_ran(table, engine, err);
+    free(run_id);
+    free(app_id);
+    free(text);
+    return st;
+}
+
+static enum leat_status refresh_run(struct leat_engine *engine, struct leat_gtable *table, const char *where, size_t *changed, struct leat_error *err) {
+    const char *text = leat_delta_current(table->delta)->frontier_json;
+    json_t *frontier = text ? json_loads(text, 0, NULL) : NULL, *part = NULL;
+    struct leat_buffer now = {0};
+    struct leat_changes changes;
+    leat_changes_init(&changes, &table->plan->schema);
+    enum leat_status st = check_table(engine, table, frontier, where, err);
+    if (st == LEAT_OK) {
+        leat_frontier_json(engine, NULL, NULL, &now);
+        part = json_loads(now.data, 0, NULL);
+        st = find_difference(engine, table, part, where, &changes, err);
+    }
+    *changed = changes.row_count;
+    if (st == LEAT_OK && changes.row_count) {
+        add_part(frontier, part, where);
+        if (json_array_size(json_object_get(frontier, "parts")) > PARTS_MAX)
+            st = leat_fail(err, LEAT_INVALID, "%d parts of table \"%s\" have been refreshed since its last whole run: REFRESH it whole", PARTS_MAX, table->def->name);
+        else
+            st = commit_part(engine, table, frontier, &changes, err);
+    }
+    json_decref(part);
+    json_decref(frontier);
+    leat_buffer_deinit(&now);
+    leat_changes_deinit(&changes);
+    return st;
+}
+
+/* ---- a table that is kept fresh -------------------------------------------------------------------------------------------------- */
+
+static enum leat_status mend(struct leat_engine *engine, struct leat_gtable *table, const char *where, size_t *changed, struct leat_error *err) {
+    struct leat_buffer report = {0};
+    char *condition = leat_asprintf("(%s)", where);
+    uint64_t differing = 0;
+    enum leat_status st = leat_table_verify(engine, table, condition, 5, &report, &differing, err);
+    *changed = differing;
+    if (st == LEAT_OK && differing) st = leat_engine_rebuild(engine, table->def->name, "REFRESH PARTITION", NULL, err);
+    leat_buffer_deinit(&report);
+    free(condition);
+    return st;
+}
+
+enum leat_status leat_engine_refresh_part(struct leat_engine *engine, const char *name, const char *where, bool dry_run, struct leat_buffer *out,
+                                          struct leat_error *err) {
+    struct leat_object_ref ref;
+    size_t changed = 0;
+    leat_project_find(engine->project, name, &ref);
+    struct leat_gtable *table = &engine->tables[ref.index];
+    if (table->suspended) return leat_fail(err, LEAT_INVALID, "table \"%s\" is suspended: RESUME it", name);
+    enum leat_status st = check_condition(engine, table, where, err);
+    if (st == LEAT_OK && !dry_run) {
+        st = leat_engine_drain(engine, err);
+        if (st == LEAT_OK) st = leat_engine_flush(engine, false, err);
+        if (st == LEAT_OK) st = table->batch ? refresh_run(engine, table, where, &changed, err) : mend(engine, table, where, &changed, err);
+    }
+    if (st == LEAT_OK && out)
+        leat_putf(out, "{\"tables\": [{\"table\": \"%s\", \"fate\": \"part\", \"changes\": %zu}], \"rows\": 0, \"bytes\": 0}", table->def->name, changed);
+    return st;
+}
