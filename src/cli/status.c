@@ -98,6 +98,9 @@ static void print_table(struct leat_cli *cli, const json_t *t) {
     if (number(t, "withheld"))
         printf("       %lld key%s withheld: their rows cannot be computed; %s__dead says why\n", (long long)number(t, "withheld"),
                plural(number(t, "withheld")), json_string_value(json_object_get(t, "name")));
+    const json_t *run = json_object_get(t, "last_run");
+    if (run)
+        printf("       last run computed %s: %s\n", json_string_value(json_object_get(run, "computed")), json_string_value(json_object_get(run, "why")));
     const char *error = json_string_value(json_object_get(t, "error"));
     if (error) printf("       error: %.*s\n", (int)strcspn(error, "\n"), error); /* the rest is DuckDB's advice to its own users */
     leat_buffer_deinit(&text);

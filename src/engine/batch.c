@@ -82,10 +82,20 @@ static void put_source(const struct leat_engine *engine, size_t index, const str
         leat_cursors_parse(&then, json_object_get(json_object_get(frontier, "offsets"), src->def->name));
         upto = &then;
     }
+    const json_t *since = json_object_get(json_object_get(frontier, "since"), src->def->name);
+    struct leat_buffer from = {0};
+    if (since) { /* adds.c: only what came after */
+        struct leat_cursors before = {0};
+        leat_cursors_parse(&before, since);
+        leat_put(&from, "NOT ");
+        leat_bronze_put_below(&before, &from);
+        leat_cursors_free(&before);
+    }
     leat_put(sql, "SELECT ");
     put_row_columns(src->def, sql);
     leat_put(sql, " FROM (");
-    leat_bronze_select(src, upto, NULL, sql);
+    leat_bronze_select(src, upto, from.data, sql);
+    leat_buffer_deinit(&from);
     leat_put(sql, ")");
     if (reader) put_exclusions(engine, reader, src->def, frontier, sql);
     leat_cursors_free(&then);
@@ -349,13 +359,17 @@ static uint64_t inputs_fingerprint(const struct leat_engine *engine, const struc
     return print;
 }
 
-static enum leat_status journal_run(struct leat_engine *engine, const struct leat_gtable *table, int64_t start_us, int64_t bytes,
-                        const char *error, struct leat_error *err) {
+static enum leat_status journal_run(const struct leat_run *run, int64_t bytes, const char *error, struct leat_error *err) {
+    struct leat_engine *engine = run->engine;
+    const struct leat_gtable *table = run->table;
     json_t *record = json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "t", "run", "table", table->def->name, "run",
-                               (json_int_t)table->runs, "start", (json_int_t)start_us, "end", (json_int_t)leat_engine_now(engine),
+                               (json_int_t)table->runs, "start", (json_int_t)run->start_us, "end", (json_int_t)leat_engine_now(engine),
                                "rows", (json_int_t)table->last_rows, "cpu_us", (json_int_t)table->last_cpu_us, "bytes",
                                (json_int_t)bytes, "version", (json_int_t)leat_delta_current(table->delta)->version);
     if (error) json_object_set_new(record, "error", json_string(error));
+    json_object_set_new(record, "of", json_integer((json_int_t)run->records.of));
+    if (run->adds) json_object_set_new(record, "added", json_integer((json_int_t)run->records.added));
+    if (table->run_why) json_object_set_new(record, "why", json_string(table->run_why));
     json_object_set_new(record, "inputs", json_integer((json_int_t)table->inputs_seen));
     leat_history_add(engine, record);
     return leat_engine_journal(engine, record, err);
@@ -415,6 +429,9 @@ static char *run_frontier(const struct leat_run *run) {
         json_object_set_new(violations, table->def->constraints[i].name, json_integer(run->violating[i]));
     json_object_set_new(run->frontier, "balance", leat_balance_json(run->engine, run->counts.balance));
     json_object_set_new(run->frontier, "query", leat_table_query_id(run->engine, table));
+    char *software = leat_engine_software(run->engine);
+    json_object_set_new(run->frontier, "software", json_string(software));
+    free(software);
     if (table->def->constraint_count) json_object_set(run->frontier, "violations", violations);
     json_decref(violations);
     return json_dumps(run->frontier, JSON_COMPACT);
@@ -456,6 +473,19 @@ static enum leat_status keep_frozen(struct leat_run *run, char **rows, struct le
     return st;
 }
 
+/* What there is, with what is new. */
+static enum leat_status stage_merge(struct leat_run *run, struct leat_error *err) {
+    struct leat_buffer there = {0}, sql = {0};
+    enum leat_status st = leat_table_select(run->engine, run->table, -1, &there, err);
+    if (st == LEAT_OK) {
+        leat_plan_put_merge(run->table->plan, there.data, run->table->plan->completed_sql, &sql);
+        run->content = leat_delta_stage(run->table->delta, sql.data);
+    }
+    leat_buffer_deinit(&there);
+    leat_buffer_deinit(&sql);
+    return st;
+}
+
 static enum leat_status stage_content(struct leat_run *run, struct leat_error *err) {
     struct leat_gtable *table = run->table;
     char *rows = table->plan->checked_sql ? leat_plan_checked_rows(table->plan, table->def, CHECKED, false) : leat_strdup(table->plan->completed_sql);
@@ -483,8 +513,18 @@ static enum leat_status prepare_query(struct leat_run *run, struct leat_error *e
     run->inputs = inputs_fingerprint(run->engine, run->table, pass);
     leat_balance_plan(run->engine, run->table, pass, &run->counts);
     run->violating = leat_alloc((run->table->def->constraint_count + 1) * sizeof *run->violating);
-    enum leat_status st = stage_content(run, err);
-    return st != LEAT_OK ? st : each_view(run->engine, run->table, pass ? pass->frontier : NULL, add_text, &run->views, err);
+    run->adds = LEAT_ADDS_NOTHING;
+    if (!run->whole && run->table->frozen_us == INT64_MIN) run->adds = leat_run_adds(run->engine, run->table, run->frontier, &run->records);
+    if (run->adds) run->base = leat_strdup(leat_delta_current(run->table->delta)->frontier_json);
+    enum leat_status st = run->adds == LEAT_ADDS_GROUPS ? stage_merge(run, err) : stage_content(run, err);
+    if (st != LEAT_OK || !run->adds) return st == LEAT_OK ? each_view(run->engine, run->table, pass ? pass->frontier : NULL, add_text, &run->views, err) : st;
+    for (size_t i = 0; i < run->counts.query_count; i++) /* they count what the views hold: what is new */
+        if (!run->counts.queries[i].dead) run->counts.balance[run->counts.queries[i].source].admitted += run->table->balance[run->counts.queries[i].source].admitted;
+    json_t *seen = json_copy(run->frontier);
+    json_object_set(seen, "since", run->records.since);
+    st = each_view(run->engine, run->table, seen, add_text, &run->views, err);
+    json_decref(seen);
+    return st;
 }
 
 /* In any thread. */
@@ -509,7 +549,8 @@ static enum leat_status commit_query(struct leat_run *run, struct leat_error *er
     struct leat_delta_txn txn = {app_id, (int64_t)table->runs + 1};
     struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier, .txns = &txn, .txn_count = 1};
     enum leat_status st = commit_quarantine(run, &info, err);
-    if (st == LEAT_OK) st = leat_delta_overwrite_staged(table->delta, run->content, &info, NULL, err);
+    if (st == LEAT_OK && run->adds == LEAT_ADDS_ROWS) st = leat_delta_append_staged(table->delta, run->content, &info, NULL, err);
+    else if (st == LEAT_OK) st = leat_delta_overwrite_staged(table->delta, run->content, &info, NULL, err);
     if (st == LEAT_OK) {
         memcpy(table->balance, run->counts.balance, run->engine->project->source_count * sizeof *table->balance);
         memcpy(table->violating, run->violating, table->def->constraint_count * sizeof *table->violating);
@@ -524,6 +565,10 @@ static void forget_query(struct leat_run *run) {
     leat_view_texts_deinit(&run->views);
     leat_balance_plan_deinit(&run->counts);
     json_decref(run->frontier);
+    json_decref(run->records.since);
+    run->records.since = NULL;
+    free(run->base);
+    run->base = NULL;
     free(run->violating);
     leat_delta_stage_free(run->content);
     leat_delta_stage_free(run->quarantine);
@@ -646,6 +691,12 @@ void leat_run_compute(struct leat_run *run, struct leat_conn *conn) {
     run->conn = NULL;
 }
 
+/* Is what the run adds to still what there is? */
+static bool stands_on(const struct leat_run *run) {
+    const char *now = leat_delta_current(run->table->delta)->frontier_json;
+    return now && run->base && strcmp(now, run->base) == 0;
+}
+
 /* The query again, without the rows that made it fail, or the failure where that has been tried. */
 static bool goes_on(struct leat_run *run) {
     char reason[200];
@@ -654,6 +705,14 @@ static bool goes_on(struct leat_run *run) {
         leat_delta_stage_free(run->dead);
         run->dead = NULL;
         if (run->status != LEAT_OK) return false;
+        forget_query(run);
+        run->status = prepare_query(run, &run->error);
+        return run->status == LEAT_OK;
+    }
+    if (run->adds && !run->error.fatal && (run->status != LEAT_OK || !stands_on(run))) { /* whole runs know what to do about failures */
+        run->whole = true;
+        free(run->table->run_why);
+        run->table->run_why = leat_strdup("what was new could not be added");
         forget_query(run);
         run->status = prepare_query(run, &run->error);
         return run->status == LEAT_OK;
@@ -676,7 +735,7 @@ static enum leat_status record_failure(struct leat_run *run, struct leat_error *
     table->last_rows = 0;
     leat_log(engine->env, LEAT_LOG_ERROR, "table %s: run failed, tried again in %lld s: %s", table->def->name, (long long)(backoff / 1000000),
              run->error.text);
-    return journal_run(engine, table, run->start_us, 0, run->error.text, err);
+    return journal_run(run, 0, run->error.text, err);
 }
 
 static enum leat_status record_success(struct leat_run *run, struct leat_error *err) {
@@ -685,6 +744,7 @@ static enum leat_status record_success(struct leat_run *run, struct leat_error *
     int64_t bytes = 0;
     enum leat_status st;
     table->runs++;
+    table->run_added = run->adds != LEAT_ADDS_NOTHING;
     table->asked = false;
     table->failures = 0;
     table->retry_us = 0;
@@ -692,7 +752,8 @@ static enum leat_status record_success(struct leat_run *run, struct leat_error *
     table->last_rows = snapshot_rows(leat_delta_current(table->delta), &bytes);
     if ((st = admit_late(table, err)) != LEAT_OK) return st;
     if ((st = leat_effects_ran(table, engine, err)) != LEAT_OK) return st;
-    return journal_run(engine, table, run->start_us, bytes, NULL, err);
+    if ((st = journal_run(run, bytes, NULL, err)) != LEAT_OK || run->adds != LEAT_ADDS_ROWS) return st;
+    return leat_setting_int(engine->project, "compact_files") ? leat_delta_compact(table->delta, 128u << 20, NULL, err) : LEAT_OK;
 }
 
 /* All that was used meanwhile, but for what this thread did beside: steps. */

@@ -131,6 +131,8 @@ struct leat_gtable {
     int64_t retry_us, last_run_us;
     uint64_t runs; int failures;
     char *last_error;
+    char *run_why;                      /* batch: why the last run computed all of its query, or only what was new; NULL: not known */
+    bool run_added;                     /* it computed what was new */
     int64_t last_cpu_us, last_rows;
     uint64_t inputs_seen;               /* fingerprint of inputs at the last full run */
     uint64_t verified[2];               /* the comparison that last found content, and quarantine, equal (verify.c); 0: none */
@@ -213,6 +215,8 @@ struct leat_runs_pass {
 /* The row balance of a run (balance.c): what is known, and what is to be counted. */
 struct leat_balance_query { size_t source; bool dead; char *sql; };
 struct leat_balance_plan { struct leat_balance *balance; struct leat_balance_query *queries; size_t query_count; };
+/* Of a table over one source: records up to the run's frontier, those that it adds; since: {source: cursors}, NULL: it computes all. */
+struct leat_run_records { uint64_t of, added; json_t *since; };
 /* One run of a table (batch.c). Between begin and end the lake goes on; what the run sees does not. */
 struct leat_run {
     struct leat_engine *engine;
@@ -221,6 +225,10 @@ struct leat_run {
     bool beside;                        /* computed in a thread of its own */
     int64_t start_us, cpu_us, own_cpu_us; /* at its begin: the clock, the process's CPU time, the engine's thread's */
     bool tried_dead;
+    bool whole;                         /* computes all, whatever would be cheaper */
+    enum leat_adds adds;
+    struct leat_run_records records;
+    char *base;                         /* the frontier of what it adds to */
     struct leat_delta_staged *dead;     /* this time the rows that fail are looked for */
     struct leat_view_texts views;
     struct leat_balance_plan counts;
@@ -564,6 +572,9 @@ enum leat_status leat_engine_drain(struct leat_engine *, struct leat_error *) LE
 /* verify.c: one table against its SELECT, or the rows of both that fit `where` (NULL: all). The tables are committed. */
 enum leat_status leat_table_verify(struct leat_engine *, struct leat_gtable *, const char *where, size_t max_rows, struct leat_buffer *out, uint64_t *differing,
                                    struct leat_error *) LEAT_MUST;
+/* adds.c: how a run is to be computed, up to frontier `now`; sets table->run_why. records: the caller releases `since`. */
+enum leat_adds leat_run_adds(const struct leat_engine *, struct leat_gtable *, const json_t *now, struct leat_run_records *);
+bool leat_reads_clock(const char *sql); /* part.c: now() and its kin, or random() */
 /* part.c: parts of a table that were refreshed alone */
 /* SQL of the query's rows as a commit's frontier says: over the inputs of the whole run, and for each part over its own. */
 enum leat_status leat_parts_put(struct leat_engine *, const struct leat_gtable *, const json_t *frontier, const char *query, struct leat_buffer *sql,

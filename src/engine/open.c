@@ -318,6 +318,7 @@ static void table_close(struct leat_gtable *table, size_t source_count) {
     free(table->late_sets);
     free(table->balance);
     free(table->last_error);
+    free(table->run_why);
 }
 
 void leat_engine_close_project(struct leat_engine *engine) {

@@ -50,7 +50,7 @@ enum leat_status leat_parts_put(struct leat_engine *engine, const struct leat_gt
 /* ---- what can be refreshed in parts ------------------------------------------------------------------------------------------- */
 
 /* A part has one clock reading, verify's query one: no part of a query that reads it. */
-static bool reads_clock(const char *sql) {
+bool leat_reads_clock(const char *sql) {
     static const char *const words[] = {"now", "current_timestamp", "current_date", "current_time", "today", "transaction_timestamp", "get_current_timestamp",
                                         "localtimestamp", "localtime", "leat_now", "random"};
     struct leat_tokens tokens;
@@ -85,7 +85,7 @@ static enum leat_status check_table(const struct leat_engine *engine, const stru
         return leat_fail(err, LEAT_INVALID, "table \"%s\" has not been run as it is now: REFRESH it whole first", name);
     if (table->plan->checked_sql || nested)
         return leat_fail(err, LEAT_UNSUPPORTED, "table \"%s\" has %s: REFRESH it whole", name, nested ? "columns of nested types" : "constraints, which are the whole run's");
-    if (reads_clock(table->plan->completed_sql) || reads_clock(where))
+    if (leat_reads_clock(table->plan->completed_sql) || leat_reads_clock(where))
         return leat_fail(err, LEAT_UNSUPPORTED, "table \"%s\" depends on when it is computed: REFRESH it whole", name);
     return LEAT_OK;
 }

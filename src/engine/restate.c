@@ -694,6 +694,7 @@ enum leat_status leat_engine_rebuild(struct leat_engine *engine, const char *nam
         st = rebuild_named(table->group, "rebuild", table->def->name, reason, done, err);
         if (st == LEAT_OK) st = leat_engine_checkpoint(engine, err); /* or a restart does it again */
     } else if (st == LEAT_OK && table->batch) {
+        table->asked = true; /* whole */
         st = leat_batch_run(engine, table, NULL, err);
         if (st == LEAT_OK && table->last_error) st = leat_fail(err, LEAT_SQL, "%s", table->last_error);
         json_array_append_new(done, json_pack("{s:s,s:i,s:I}", "table", table->def->name, "records", 0, "rows", (json_int_t)table->last_rows));

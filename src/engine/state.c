@@ -223,6 +223,10 @@ void leat_engine_replay_run(struct leat_engine *engine, json_t *run) {
         table->runs = get_u64(run, "run");
         table->asked &= error != NULL;
         if (!error) table->inputs_seen = get_u64(run, "inputs");
+        const char *why = json_string_value(json_object_get(run, "why"));
+        free(table->run_why);
+        table->run_why = why ? leat_strdup(why) : NULL;
+        table->run_added = json_object_get(run, "added") != NULL;
         free(table->last_error);
         table->last_error = error ? leat_strdup(error) : NULL;
     }

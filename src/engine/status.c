@@ -102,6 +102,8 @@ static json_t *table_json(struct leat_engine *engine, struct leat_gtable *table)
         const struct leat_run *run = leat_beside_run(engine);
         if (run && run->table == table) json_object_set_new(json, "running_since_us", json_integer(run->start_us));
         json_object_set_new(json, "last_cpu_us", json_integer(table->last_cpu_us));
+        if (table->run_why && table->runs)
+            json_object_set_new(json, "last_run", json_pack("{s:s,s:s}", "computed", table->run_added ? "what was new" : "all", "why", table->run_why));
         if (table->def->cron) json_object_set_new(json, "schedule", json_string(table->def->cron));
         if (table->last_error) json_object_set_new(json, "error", json_string(table->last_error));
     }

@@ -92,6 +92,8 @@ struct leat_delta_staged *leat_delta_stage(struct leat_delta *, const char *sele
 enum leat_status leat_delta_stage_run(struct leat_delta_staged *, struct leat_conn *, struct leat_error *) LEAT_MUST;
 enum leat_status leat_delta_overwrite_staged(struct leat_delta *, struct leat_delta_staged *, const struct leat_delta_commit_info *, bool *done,
                                              struct leat_error *) LEAT_MUST;
+enum leat_status leat_delta_append_staged(struct leat_delta *, struct leat_delta_staged *, const struct leat_delta_commit_info *, bool *done,
+                                          struct leat_error *) LEAT_MUST; /* the same, and what is there stays */
 void leat_delta_stage_free(struct leat_delta_staged *); /* NULL is allowed */
 /* The same with rows in memory: columns of the table's logical types in order, weights not looked at. Few of them are written without DuckDB. */
 enum leat_status leat_delta_append_rows(struct leat_delta *, const struct leat_changes *batches, size_t batch_count,

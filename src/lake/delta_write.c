@@ -186,17 +186,29 @@ enum leat_status leat_delta_stage_run(struct leat_delta_staged *staged, struct l
     return leat_delta_write_data(&staged->writer, staged->sql.data, true, &staged->commit, NULL, err);
 }
 
-enum leat_status leat_delta_overwrite_staged(struct leat_delta *d, struct leat_delta_staged *staged,
-                                             const struct leat_delta_commit_info *info, bool *done,
-                                             struct leat_error *err) {
+static enum leat_status commit_staged(struct leat_delta *d, struct leat_delta_staged *staged, bool replace,
+                                      const struct leat_delta_commit_info *info, bool *done, struct leat_error *err) {
     bool past = false;
     if (done) *done = false;
     enum leat_status status = leat_delta_begin(d, info, &past, err);
     if (status != LEAT_OK || past) return status;
     struct leat_delta_commit commit = staged->commit;
     commit.info = info;
+    commit.blind_append = !replace;
     staged->commit = (struct leat_delta_commit){0};
-    return leat_delta_finish_write(d, &commit, status, true, done, err);
+    return leat_delta_finish_write(d, &commit, status, replace, done, err);
+}
+
+enum leat_status leat_delta_overwrite_staged(struct leat_delta *d, struct leat_delta_staged *staged,
+                                             const struct leat_delta_commit_info *info, bool *done,
+                                             struct leat_error *err) {
+    return commit_staged(d, staged, true, info, done, err);
+}
+
+enum leat_status leat_delta_append_staged(struct leat_delta *d, struct leat_delta_staged *staged,
+                                          const struct leat_delta_commit_info *info, bool *done,
+                                          struct leat_error *err) {
+    return commit_staged(d, staged, false, info, done, err);
 }
 
 void leat_delta_stage_free(struct leat_delta_staged *staged) {

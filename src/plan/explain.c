@@ -205,11 +205,23 @@ static void put_op(const struct leat_project *project, const struct leat_plan *p
         put_op(project, plan, op->children[i], depth + 1, seen, out);
 }
 
+/* How its runs are computed, and why. */
+static void put_runs(const struct leat_table *table, const struct leat_plan *plan, struct leat_buffer *out) {
+    const char *why;
+    enum leat_adds adds = leat_plan_adds(plan, &why);
+    if (plan->full_reason || (table->cron && adds == LEAT_ADDS_NOTHING)) {
+        leat_putf(out, "  every run computes the whole table: %s\n", plan->full_reason ? plan->full_reason : why);
+    } else if (table->cron) {
+        leat_putf(out, "  a run adds what is new since the last to what is there%s\n",
+                  table->mode == LEAT_MODE_INCREMENTAL ? ": REFRESH_MODE = INCREMENTAL" : " where that takes less CPU than computing all, as former runs tell; `leat status` says which");
+    }
+}
+
 static void explain_text(const struct leat_project *project, const struct leat_table *table,
                          const struct leat_plan *plan, struct leat_buffer *out) {
     leat_putf(out, "table %s: class %d, %s\n", table->name, plan->incremental_class,
               class_names[plan->incremental_class]);
-    if (plan->full_reason) leat_putf(out, "  every run computes the whole table: %s\n", plan->full_reason);
+    put_runs(table, plan, out);
     leat_put(out, "columns\n");
     for (size_t i = 0; i < plan->schema.field_count; i++) {
         char type[32];

@@ -146,6 +146,11 @@ bool leat_map_can_fail(const struct leat_op *map);
 /* Appends the condition, over c0.., that holds for just the rows for which the filter, or past the filter an expression, raises. */
 void leat_map_put_raises(const struct leat_op *map, struct leat_buffer *sql);
 void leat_plan_free(struct leat_plan *);
+/* What new records of its source do to a plan's result (adds.c): they add rows, or to groups; NOTHING: it has to be computed whole, *why (borrowed). */
+enum leat_adds { LEAT_ADDS_NOTHING, LEAT_ADDS_ROWS, LEAT_ADDS_GROUPS };
+enum leat_adds leat_plan_adds(const struct leat_plan *, const char **why);
+/* Of GROUPS: SQL that merges the result there was (a SELECT) with that of new records. Appended to sql. */
+void leat_plan_put_merge(const struct leat_plan *, const char *there, const char *added, struct leat_buffer *sql);
 /* EXPLAIN as text for people or JSON. */
 void leat_plan_explain(const struct leat_project *, const struct leat_table *, const struct leat_plan *, bool json, struct leat_buffer *out);
 
