@@ -658,7 +658,8 @@ class Freshness(threading.Thread):
         threading.Thread(target=self.listen, daemon=True).start()
 
     def run(self):
-        order, started = 1 << 40, time.monotonic()
+        first = order = time.time_ns() // 1000
+        started = time.monotonic()
         with open(self.target, "ab", buffering=0) as out:
             while not self.stop:
                 lines = []
@@ -668,7 +669,7 @@ class Freshness(threading.Thread):
                                  f'"event_time":"2026-02-01T00:00:00"}}\n')
                     self.sent[order] = time.monotonic()
                 out.write("".join(lines).encode())
-                time.sleep(max(0, started + (order - (1 << 40)) / self.per_second - time.monotonic()))
+                time.sleep(max(0, started + (order - first) / self.per_second - time.monotonic()))
 
     def listen(self):
         for line in self.stream.makefile("rb"):
@@ -687,6 +688,7 @@ def nightly_beside():
     shutil.copy(data + "/products.csv", project + "/in/products.csv")
     os.link(data + "/order_events.ndjson", project + "/in/order_events-0.ndjson")
     leat("run", "--once", "--project", project)
+    shutil.copy(HERE + "/projects/nightly_beside/nightly.sql", project)
     child = subprocess.Popen([args.leat, "run", "--listen", "127.0.0.1:0", "--project", project], stderr=subprocess.PIPE, text=True)
     for line in child.stderr:
         if "listens at" in line:

@@ -21,6 +21,13 @@ CREATE VIEW country_change AS
   GROUP BY customer_id, window_start
   HAVING min(country) <> max(country) AND min(event_time) < window_start + INTERVAL '5' MINUTE;
 
+-- One card for many payments of several customers within minutes: it was stolen.
+CREATE VIEW card_velocity AS
+  SELECT card, window_start
+  FROM HOP(payments, event_time, INTERVAL '5' MINUTE, INTERVAL '10' MINUTE)
+  GROUP BY card, window_start
+  HAVING count(*) >= 8 AND count(DISTINCT customer_id) >= 3 AND min(event_time) < window_start + INTERVAL '5' MINUTE;
+
 -- A large order, far above the average of the customer's other ones. Only large orders are kept, and one row for each customer.
 CREATE VIEW large_amount AS
   SELECT o.customer_id, o.order_id, o.event_time
@@ -35,4 +42,6 @@ AS SELECT 'velocity-' || customer_id || '-' || epoch_ms(window_start) AS alert_i
    UNION ALL
    SELECT 'amount-' || order_id, 'amount', customer_id, order_id, event_time FROM large_amount
    UNION ALL
-   SELECT 'country-' || customer_id || '-' || epoch_ms(window_start), 'country', customer_id, NULL, window_start FROM country_change;
+   SELECT 'country-' || customer_id || '-' || epoch_ms(window_start), 'country', customer_id, NULL, window_start FROM country_change
+   UNION ALL
+   SELECT 'card-' || card || '-' || epoch_ms(window_start), 'card', NULL, NULL, window_start FROM card_velocity;

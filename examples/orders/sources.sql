@@ -20,6 +20,7 @@ CREATE SOURCE payments (
   customer_id BIGINT NOT NULL,
   amount DECIMAL(18,2),
   method VARCHAR,
+  card VARCHAR,
   country VARCHAR,
   event_time TIMESTAMP NOT NULL,
   WATERMARK FOR event_time AS event_time - INTERVAL '30' SECOND

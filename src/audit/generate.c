@@ -17,6 +17,8 @@ enum {
     DUPLICATES_WAITING_MAX = 256,
     BURST_ORDERS_MIN = 6,
     BURST_ORDERS_SPREAD = 7,
+    STOLEN_PAYMENTS_MIN = 8,
+    STOLEN_PAYMENTS_SPREAD = 8,
     FIRST_ORDER = 100000001,
     PRICE_MAX_CENTS = 100000, /* with at most 4 pieces an order stays below what counts as fraud */
     PLANTED_JSON_BYTES = 1 << 16,
@@ -58,6 +60,8 @@ struct shop {
     uint32_t burst_left, burst_customer, burst_incident;
     bool abroad_next; /* pay the newest order from abroad */
     uint32_t abroad_customer;
+    struct leat_random thief; /* decides what cards are stolen, so that the rest of the shop is the same without */
+    uint32_t stolen_left, stolen_from, stolen_incident; /* payments still to come with a customer's card */
     struct shop_event *block;
     size_t block_count, block_capacity;
     struct late_event *late; /* binary heap, the smallest ready_us first */
@@ -215,6 +219,27 @@ static void maybe_go_abroad(struct shop *s, const struct shop_event *e) {
     s->abroad_customer = e->customer;
 }
 
+static uint64_t card_of(uint32_t customer) {
+    return UINT64_C(4000000000000000) + (uint64_t)customer * 7919;
+}
+
+/* Whose card it is paid with: the customer's own, or, for some payments in a row, a stolen one. *incident: of that; 0: none. */
+static uint32_t card_owner(struct shop *s, uint32_t customer, uint32_t *incident) {
+    *incident = 0;
+    if (s->stolen_left) {
+        if (!s->stolen_incident) s->stolen_incident = ++s->incidents;
+        *incident = s->stolen_incident;
+        s->stolen_left--;
+        return s->stolen_from;
+    }
+    if (leat_random_below(&s->thief, 4000) < s->o->fraud_permille) {
+        s->stolen_left = STOLEN_PAYMENTS_MIN + (uint32_t)leat_random_below(&s->thief, STOLEN_PAYMENTS_SPREAD);
+        s->stolen_from = customer;
+        s->stolen_incident = 0;
+    }
+    return customer;
+}
+
 static enum leat_status pay(struct shop *s, const struct shop_event *e, bool abroad, struct leat_error *err) {
     uint64_t id[2] = {leat_random_next(&s->random), leat_random_next(&s->random)};
     const char *country = home_of(e->customer), *method = methods[below(s, METHODS)];
@@ -224,7 +249,11 @@ static enum leat_status pay(struct shop *s, const struct shop_event *e, bool abr
             country = countries[below(s, COUNTRIES)];
         while (country == home);
     }
-    enum leat_status status = shop_write_payment(&s->writer, id, e, method, country, err);
+    uint32_t incident;
+    uint64_t card = card_of(card_owner(s, e->customer, &incident));
+    enum leat_status status = shop_write_payment(&s->writer, id, e, method, card, country, err);
+    if (status == LEAT_OK && incident)
+        status = shop_write_planted(&s->writer, &s->writer.payments, PLANT_FRAUD_CARD, incident, err);
     if (status == LEAT_OK && abroad)
         status = shop_write_planted(&s->writer, &s->writer.payments, PLANT_FRAUD_COUNTRY, ++s->incidents, err);
     if (!abroad) maybe_go_abroad(s, e);
@@ -454,6 +483,7 @@ enum leat_status leat_generate(struct leat_env *env, const struct leat_generate_
     enum leat_status status = check_options(o, err);
     if (status) return status;
     leat_random_seed(&s.random, o->seed);
+    leat_random_seed(&s.thief, o->seed ^ 0x7ca4d);
     s.open = leat_alloc((o->open_orders + 1) * sizeof *s.open);
     s.block_capacity = BLOCK_EVENTS_MAX;
     s.block = leat_alloc(s.block_capacity * sizeof *s.block);
@@ -550,7 +580,8 @@ const struct leat_option_spec leat_generate_specs[] = {
                     SHARE,
                     .default_text = "1",
                     .prose =
-                        "Fraud incidents a thousand orders: bursts of orders, huge amounts, payments from abroad."},
+                        "Fraud incidents a thousand orders: bursts of orders, huge amounts, payments from abroad, "
+                        "stolen cards."},
     [SPEC_PRODUCTS] = {.name = "products",
                        .type = LEAT_OPTION_INT,
                        .min = 1,

@@ -4,8 +4,8 @@
  *   products_v1.csv ...  the catalogue as it was from `valid_from` on; products.csv is the last of them
  *   order_events.ndjson  event_id, order_id, customer_id, product_id, quantity, amount, status, event_time: the
  *                        status changes of orders, with disorder, late events, duplicates and malformed lines
- *   payments.ndjson      payment_id, order_id, customer_id, amount, method, country, event_time: one for each event
- *                        of status paid, in order of time
+ *   payments.ndjson      payment_id, order_id, customer_id, amount, method, card, country, event_time: one for each
+ *                        event of status paid, in order of time; a card is its customer's, but for stolen ones
  *   planted.json         counts of everything planted, and of what is left without it
  *   planted.ndjson       each planted line: file, line (from 1), kind, incident for fraud; a line may have several
  *

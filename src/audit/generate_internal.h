@@ -15,6 +15,7 @@ enum shop_plant {
     PLANT_FRAUD_VELOCITY,     /* many orders of one customer within seconds */
     PLANT_FRAUD_AMOUNT,       /* an order of 5,000 to 20,000 */
     PLANT_FRAUD_COUNTRY,      /* a payment from abroad right after one from home */
+    PLANT_FRAUD_CARD,         /* payments of several customers with one card, which was stolen, within seconds */
     PLANT_TRUNCATED,
     PLANT_NOT_JSON,
     PLANT_WRONG_TYPE,
@@ -66,7 +67,8 @@ enum leat_status shop_write_event(struct shop_writer *, const struct shop_event 
 enum leat_status shop_write_malformed(struct shop_writer *, const struct shop_event *, enum shop_plant, uint64_t random,
                                       struct leat_error *) LEAT_MUST;
 enum leat_status shop_write_payment(struct shop_writer *, const uint64_t id[2], const struct shop_event *,
-                                    const char *method, const char *country, struct leat_error *) LEAT_MUST;
+                                    const char *method, uint64_t card, const char *country,
+                                    struct leat_error *) LEAT_MUST;
 /* Lists the last line written to `file` as planted, and counts it. incident 0: none. */
 enum leat_status shop_write_planted(struct shop_writer *, const struct shop_file *file, enum shop_plant,
                                     uint32_t incident, struct leat_error *) LEAT_MUST;

@@ -18,6 +18,7 @@ const char *const shop_plant_names[PLANT_KINDS] = {"",
                                                    "fraud_velocity",
                                                    "fraud_amount",
                                                    "fraud_country",
+                                                   "fraud_card",
                                                    "truncated",
                                                    "not_json",
                                                    "wrong_type",
@@ -261,7 +262,7 @@ enum leat_status shop_write_malformed(struct shop_writer *w, const struct shop_e
 }
 
 enum leat_status shop_write_payment(struct shop_writer *w, const uint64_t id[2], const struct shop_event *e,
-                                    const char *method, const char *country, struct leat_error *err) {
+                                    const char *method, uint64_t card, const char *country, struct leat_error *err) {
     struct shop_file *f = &w->payments;
     char *p = line_start(w, f, err);
     if (!p) return err->status;
@@ -275,6 +276,8 @@ enum leat_status shop_write_payment(struct shop_writer *w, const uint64_t id[2],
     p = put_cents(p, e->amount_cents);
     p = PUT(p, ",\"method\":\"");
     p = put_word(p, method);
+    p = PUT(p, "\",\"card\":\"");
+    p = put_number(p, card);
     p = PUT(p, "\",\"country\":\"");
     p = put_word(p, country);
     p = PUT(p, "\",\"event_time\":\"");

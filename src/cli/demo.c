@@ -20,7 +20,7 @@ static const struct leat_option_spec OPTIONS[] = {
     {.name = "listen", .type = LEAT_OPTION_TEXT, .default_text = "127.0.0.1:8080", .prose = "Where HTTP and the dashboard are; if that is taken, any free port."},
     {.name = "exit", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "End when everything has been shown, instead of leaving the dashboard running."},
 };
-enum { OUTPUT_BYTES_MAX = 16 << 20, PLANTED_BYTES_MAX = 1 << 30, WAIT_S = 120, TICK_US = 50000 };
+enum { OUTPUT_BYTES_MAX = 16 << 20, PLANTED_BYTES_MAX = 1 << 30, DAY_BYTES_MAX = 1 << 30, WAIT_S = 120, TICK_US = 50000 };
 
 struct demo {
     struct leat_cli *cli;
@@ -345,20 +345,85 @@ static bool has_line(const json_t *lines, long long line) {
     return false;
 }
 
-/* The lines of order_events.ndjson that were planted to be late. */
-static enum leat_status late_lines(struct demo *d, json_t *out) {
+/* Visits what was planted of a kind in a file, in order. */
+static enum leat_status each_planted(struct demo *d, const char *file, const char *kind, void (*visit)(void *, const json_t *), void *context) {
     struct leat_buffer text = {0};
     enum leat_status st = leat_io_read_all(d->cli->env.io, "day/planted.ndjson", PLANTED_BYTES_MAX, &text, d->err);
     for (char *line = text.data, *end; st == LEAT_OK && line && *line; line = end) {
         end = strchr(line, '\n');
         end = end ? end + 1 : line + strlen(line);
         json_t *entry = json_loadb(line, (size_t)(end - line), 0, NULL);
-        const char *file = json_string_value(json_object_get(entry, "file")), *kind = json_string_value(json_object_get(entry, "kind"));
-        if (file && kind && strcmp(file, "order_events.ndjson") == 0 && strcmp(kind, "late") == 0) json_array_append(out, json_object_get(entry, "line"));
+        const char *in = json_string_value(json_object_get(entry, "file")), *is = json_string_value(json_object_get(entry, "kind"));
+        if (in && is && strcmp(in, file) == 0 && strcmp(is, kind) == 0) visit(context, entry);
         json_decref(entry);
     }
     leat_buffer_deinit(&text);
     return st;
+}
+
+static void add_line(void *lines, const json_t *entry) {
+    json_array_append(lines, json_object_get(entry, "line"));
+}
+
+/* Incidents, each with how many lines it has. */
+static void count_incident(void *incidents, const json_t *entry) {
+    char number[32];
+    snprintf(number, sizeof number, "%lld", (long long)json_integer_value(json_object_get(entry, "incident")));
+    json_object_set_new(incidents, number, json_integer(json_integer_value(json_object_get(incidents, number)) + 1));
+}
+
+static json_int_t lines_of(const json_t *incidents, const json_t *entry) {
+    char number[32];
+    snprintf(number, sizeof number, "%lld", (long long)json_integer_value(json_object_get(entry, "incident")));
+    return json_integer_value(json_object_get(incidents, number));
+}
+
+static void add_entry(void *entries, const json_t *entry) {
+    json_array_append(entries, (json_t *)entry);
+}
+
+/* How many customers the planted lines are of, without incidents of fewer lines than `least`: the day's end may cut one short. */
+static enum leat_status planted_customers(struct demo *d, const char *file, const char *kind, json_int_t least, long long *out) {
+    struct leat_buffer text = {0};
+    json_t *entries = json_array(), *incidents = json_object(), *customers = json_object(), *entry;
+    char *path = leat_asprintf("day/%s", file);
+    size_t i;
+    enum leat_status st = each_planted(d, file, kind, add_entry, entries);
+    if (st == LEAT_OK) st = each_planted(d, file, kind, count_incident, incidents);
+    if (st == LEAT_OK) st = leat_io_read_all(d->cli->env.io, path, DAY_BYTES_MAX, &text, d->err);
+    const char *at = text.data;
+    json_int_t number = 1;
+    json_array_foreach(entries, i, entry) { /* lines ascend */
+        if (lines_of(incidents, entry) < least) continue;
+        for (; at && number < json_integer_value(json_object_get(entry, "line")); number++) at = (at = strchr(at, '\n')) ? at + 1 : NULL;
+        const char *customer = at ? strstr(at, "\"customer_id\":") : NULL;
+        char id[24] = {0};
+        if (customer) snprintf(id, sizeof id, "%.*s", (int)strspn(customer + 14, "0123456789"), customer + 14);
+        json_object_set_new(customers, id, json_true());
+    }
+    *out = (long long)json_object_size(customers);
+    json_decref(customers);
+    json_decref(incidents);
+    json_decref(entries);
+    leat_buffer_deinit(&text);
+    free(path);
+    return st;
+}
+
+static enum leat_status compare_customers(struct demo *d, const char *what, const char *file, const char *fraud, json_int_t least, const char *sql) {
+    long long customers;
+    enum leat_status st = planted_customers(d, file, fraud, least, &customers);
+    return st == LEAT_OK ? compare(d, what, sql, customers) : st;
+}
+
+static enum leat_status compare_cards(struct demo *d) {
+    json_t *incidents = json_object(), *lines;
+    const char *number;
+    long long whole = 0;
+    enum leat_status st = each_planted(d, "payments.ndjson", "fraud_card", count_incident, incidents);
+    json_object_foreach(incidents, number, lines) whole += json_integer_value(lines) >= 8; /* the day's end may cut one short */
+    json_decref(incidents);
+    return st == LEAT_OK ? compare(d, "stolen cards: alerts", "SELECT count(DISTINCT split_part(alert_id, '-', 2)) FROM fraud_alerts WHERE kind = 'card'", whole) : st;
 }
 
 /* Late is what came after the cut of its step: each such record was planted, and the other planted ones came in a step with what overtook
@@ -367,7 +432,7 @@ static enum leat_status compare_late(struct demo *d) {
     struct leat_buffer out = {0};
     json_t *lines = json_array();
     long long late = 0, strange = 0;
-    enum leat_status st = late_lines(d, lines);
+    enum leat_status st = each_planted(d, "order_events.ndjson", "late", add_line, lines);
     if (st == LEAT_OK) st = leat(d, &out, (const char *const[]){"sql", "--format", "csv", "SELECT _offset + 1 FROM fraud_alerts__late", NULL});
     char *at = st == LEAT_OK && out.data ? strchr(out.data, '\n') : NULL; /* behind the header */
     for (; at && at[1]; at = strchr(at + 1, '\n'), late++) strange += !has_line(lines, atoll(at + 1));
@@ -395,12 +460,15 @@ static enum leat_status count_everything(struct demo *d) {
     if (st == LEAT_OK) st = compare(d, "orders paid", "SELECT sum(orders) FROM gold_daily_revenue", planted(d, "distinct", "paid"));
     if (st == LEAT_OK) st = LEAT(d, "restate", "fraud_alerts");
     if (st == LEAT_OK) st = compare(d, "orders of a fraudulent amount", "SELECT count(*) FROM placed WHERE amount >= 5000", planted(d, "planted", "fraud_amount"));
+    if (st == LEAT_OK) st = compare_cards(d);
     if (st == LEAT_OK)
         st = tell_count(d, "far above the customer's average: alerts", "SELECT count(*) FROM fraud_alerts WHERE kind = 'amount'");
     if (st == LEAT_OK)
-        st = tell_count(d, "customers with bursts of orders: alerts", "SELECT count(DISTINCT customer_id) FROM fraud_alerts WHERE kind = 'velocity'");
+        st = compare_customers(d, "customers with bursts of orders: alerts", "order_events.ndjson", "fraud_velocity", 6,
+                               "SELECT count(DISTINCT customer_id) FROM fraud_alerts WHERE kind = 'velocity'");
     if (st == LEAT_OK)
-        st = tell_count(d, "customers in two countries: alerts", "SELECT count(DISTINCT customer_id) FROM fraud_alerts WHERE kind = 'country'");
+        st = compare_customers(d, "customers in two countries: alerts", "payments.ndjson", "fraud_country", 1,
+                               "SELECT count(DISTINCT customer_id) FROM fraud_alerts WHERE kind = 'country'");
     if (st == LEAT_OK) st = LEAT(d, "verify");
     return st;
 }

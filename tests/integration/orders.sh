@@ -55,8 +55,13 @@ cmp burst velocity || fail "bursts"
 for line in $(lines payments.ndjson fraud_country); do sed -n "${line}s/.*customer_id\":\([0-9]*\).*/\1/p" shop/in/payments.ndjson; done | sort -u >abroad
 "$leat" sql --project shop --format csv "SELECT DISTINCT customer_id FROM fraud_alerts WHERE kind = 'country'" | tail -n +2 | sort >country
 cmp abroad country || fail "countries"
-[ -s burst ] && [ -s abroad ] || fail "nothing planted"
-echo "    customers with bursts: $(wc -l <velocity), who paid from two countries: $(wc -l <country)"
+for line in $(lines payments.ndjson fraud_card); do # of incidents that the day's end did not cut short
+    sed -n "${line}s/.*card\":\"\([0-9]*\).*/\1/p" shop/in/payments.ndjson
+done | sort | uniq -c | awk '$1 >= 8 { print $2 }' >stolen
+"$leat" sql --project shop --format csv "SELECT DISTINCT split_part(alert_id, '-', 2) FROM fraud_alerts WHERE kind = 'card'" | tail -n +2 | sort >card
+cmp stolen card || fail "stolen cards"
+[ -s burst ] && [ -s abroad ] && [ -s stolen ] || fail "nothing planted"
+echo "    customers with bursts: $(wc -l <velocity), who paid from two countries: $(wc -l <country), stolen cards: $(wc -l <card)"
 "$leat" verify --project shop >verify.txt || { cat verify.txt; fail "verify after the restatement"; }
 
 echo "what is kept each second is kept incrementally"

@@ -153,11 +153,11 @@ static bool same_line(const struct table *t, uint32_t a, uint32_t b) {
 
 /* planted.ndjson, as what is said of each line: bits of the kinds in the order of `kinds`. */
 static const char *const kinds[] = {"late",         "duplicate",     "duplicate_conflict", "fraud_velocity",
-                                    "fraud_amount", "fraud_country", "malformed"};
-enum { LATE, DUPLICATE, CONFLICT, VELOCITY, AMOUNT, COUNTRY, MALFORMED, KINDS };
+                                    "fraud_amount", "fraud_country", "fraud_card",         "malformed"};
+enum { LATE, DUPLICATE, CONFLICT, VELOCITY, AMOUNT, COUNTRY, CARD, MALFORMED, KINDS };
 struct planted {
     uint8_t orders[MAX_LINES], payments[MAX_LINES];
-    uint32_t incident[MAX_LINES];
+    uint32_t incident[MAX_LINES], card_incident[MAX_LINES];
     uint64_t counts[KINDS];
 };
 
@@ -180,6 +180,7 @@ static struct planted *load_planted(void) {
         else
             p->orders[number] |= (uint8_t)(1u << k);
         if (k == VELOCITY) p->incident[number] = (uint32_t)json_integer_value(json_object_get(entry, "incident"));
+        if (k == CARD) p->card_incident[number] = (uint32_t)json_integer_value(json_object_get(entry, "incident"));
         json_decref(entry);
     }
     leat_buffer_deinit(&text);
@@ -197,9 +198,9 @@ static const char *const order_columns[][2] = {
     {"quantity", "INTEGER"}, {"amount", "DECIMAL(18,2)"}, {"status", "VARCHAR"},     {"event_time", "TIMESTAMP"}};
 static const char *const payment_columns[][2] = {
     {"payment_id", "VARCHAR"}, {"order_id", "BIGINT"}, {"customer_id", "BIGINT"},  {"amount", "DECIMAL(18,2)"},
-    {"method", "VARCHAR"},     {"country", "VARCHAR"}, {"event_time", "TIMESTAMP"}};
+    {"method", "VARCHAR"},     {"card", "VARCHAR"},    {"country", "VARCHAR"},     {"event_time", "TIMESTAMP"}};
 enum { O_ID, O_ORDER, O_CUSTOMER, O_PRODUCT, O_QUANTITY, O_AMOUNT, O_STATUS, O_TIME };
-enum { P_ID, P_ORDER, P_CUSTOMER, P_AMOUNT, P_METHOD, P_COUNTRY, P_TIME };
+enum { P_ID, P_ORDER, P_CUSTOMER, P_AMOUNT, P_METHOD, P_CARD, P_COUNTRY, P_TIME };
 
 /* Rows by event_id: open addressing on the hash of the text. */
 static uint32_t *seen_slot(uint32_t *slots, size_t mask, const struct table *t, size_t row) {
@@ -283,8 +284,33 @@ static void orders_hold_what_is_said(const struct leat_generate_options *o, json
     unload(t);
 }
 
+/* A card is one customer's, but where it was stolen: then several pay with it, many times within minutes. */
+static void cards_are_what_is_said(const struct table *t, const struct planted *said) {
+    uint64_t stolen = 0;
+    for (size_t row = 0; row < t->rows.row_count; row++) {
+        uint32_t incident = said->card_incident[row], size = 0, others = 0;
+        for (size_t other = row; other-- > 0 && !incident;) {
+            if (said->card_incident[other] || int_at(t, P_CUSTOMER, other) != int_at(t, P_CUSTOMER, row)) continue;
+            assert_true(leat_string_equal(string_at(t, P_CARD, other), string_at(t, P_CARD, row)));
+            break;
+        }
+        if (!incident) continue;
+        stolen++;
+        for (size_t other = 0; other < t->rows.row_count; other++) {
+            if (said->card_incident[other] != incident) continue;
+            assert_true(leat_string_equal(string_at(t, P_CARD, other), string_at(t, P_CARD, row)));
+            assert_true(llabs((long long)(int_at(t, P_TIME, other) - int_at(t, P_TIME, row))) < 300000000);
+            size++;
+            others += int_at(t, P_CUSTOMER, other) != int_at(t, P_CUSTOMER, row);
+        }
+        assert_true((size >= 8 && others >= 2) || said->card_incident[t->rows.row_count - 1] == incident);
+    }
+    assert_int_equal(stolen, said->counts[CARD]);
+    assert_true(stolen > 0);
+}
+
 static void payments_hold_what_is_said(const struct planted *said, uint64_t paid) {
-    struct table *t = load("payments.ndjson", payment_columns, 7);
+    struct table *t = load("payments.ndjson", payment_columns, 8);
     assert_int_equal(t->reject_count, 0);
     assert_int_equal(t->line_count, paid);
     uint64_t abroad = 0;
@@ -304,6 +330,7 @@ static void payments_hold_what_is_said(const struct planted *said, uint64_t paid
     }
     assert_int_equal(abroad, said->counts[COUNTRY]);
     assert_true(abroad > 0);
+    cards_are_what_is_said(t, said);
     unload(t);
 }
 
