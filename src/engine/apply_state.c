@@ -482,5 +482,7 @@ enum leat_status leat_apply_move(struct leat_apply *a, struct leat_error *err) {
     if ((st = resume(a, err)) == LEAT_OK) st = build(a, err);
     for (size_t t = 0; t < engine->project->table_count; t++) leat_late_forget(engine, &engine->tables[t]);
     for (int k = 0; k < engine->group_count; k++) engine->groups[k]->late_loaded = false;
+    for (size_t s = 0; s < engine->project->source_count && st == LEAT_OK; s++)
+        if (!engine->references[s]) leat_src_rewind(&engine->sources[s]); /* to where the groups are: history is behind them */
     return st;
 }

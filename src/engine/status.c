@@ -171,6 +171,7 @@ enum leat_status leat_engine_status(struct leat_engine *engine, struct leat_buff
     json_object_set_new(json, "sinks", leat_effects_json(engine));
     if (engine->watch.periods) json_object_set_new(json, "drift_watch", leat_watch_json(engine));
     if (engine->project->check_count) json_object_set_new(json, "checks", leat_checks_json(engine));
+    json_object_set_new(json, "now_us", json_integer(leat_engine_now(engine))); /* last: all before it is as it is without looking at a clock */
     char *text = json_dumps(json, JSON_INDENT(1));
     leat_put(out, text);
     free(text);

@@ -107,6 +107,8 @@ def test_every_view_fits_and_is_labelled(shop, browser, width, height, dark):
             browser.wait("return document.querySelectorAll('.chart canvas').length >= 2")
         wide = browser.run("return [document.documentElement.scrollWidth, innerWidth]")
         assert wide[0] <= wide[1], f"{view} is {wide[0]} wide at {width}"
+        said = browser.run("return document.body.innerText")
+        assert not any(word in said for word in ("NaN", "undefined", "[object")), f"{view}: {said}"
         unnamed = browser.run("""return [...document.querySelectorAll('main button, main a, main input, main select, main textarea, [role=img]')].filter((e) => {
             const text = e.getAttribute('aria-label') || e.textContent.trim() || e.closest('label')?.textContent.trim() || (e.id && document.querySelector(`label[for=${e.id}]`)?.textContent);
             return !text;

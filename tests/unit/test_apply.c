@@ -57,7 +57,31 @@ static void a_change_after_one_that_was_killed(void **state) {
     for (uint64_t after = calls * 3 / 4; after < calls; after += 4) suspend(after, &ignored);
 }
 
+/* A table that stays as it is reads on from where it was: history is not read again, which here is not even there. */
+static void tables_that_stay_do_not_read_history_again(void **state) {
+    (void)state;
+    struct world w;
+    shop_init(&w, "CREATE MATERIALIZED TABLE sums (PRIMARY KEY (k)) FRESHNESS = INTERVAL '1' SECOND AS SELECT k, sum(v)::BIGINT AS v FROM events GROUP BY k;\n");
+    put(&w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01T00:00:00\"}\n", "a");
+    run(&w);
+    OK(leat_engine_drain_and_checkpoint(w.engine, oops));
+    put(&w, "night.sql", "CREATE MATERIALIZED TABLE night SCHEDULE CRON '0 2 * * *' AS SELECT * FROM sums;\n", "w");
+    reopen(&w);
+    char *command = leat_asprintf("rm %s/lake/bronze/events/*.parquet", w.project);
+    assert_int_equal(system(command), 0);
+    free(command);
+    put(&w, "in/events.ndjson", "{\"id\":\"b\",\"k\":2,\"v\":1,\"ts\":\"2026-01-01T00:00:01\"}\n", "a");
+    uint64_t got;
+    bool did;
+    OK(leat_engine_ingest(w.engine, &got, oops));
+    assert_int_equal(got, 1);
+    OK(leat_engine_step(w.engine, true, &did, oops));
+    OK(leat_engine_flush(w.engine, false, oops));
+    expect_status(&w, "\"name\":\"sums\",\"kept\":\"incremental\",\"class\":3,\"rows\":2,");
+    world_deinit(&w);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_change_after_one_that_was_killed)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_change_after_one_that_was_killed), cmocka_unit_test(tables_that_stay_do_not_read_history_again)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

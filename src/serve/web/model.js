@@ -35,7 +35,8 @@ export function health(table) {
   if (table.suspended) return { state: "warn", why: "suspended: it is not kept up until somebody resumes it" };
   if (table.error) return { state: "bad", why: table.error };
   if (Object.values(table.balance ?? {}).some((b) => !b.exact)) return { state: "bad", why: "its row balance does not add up" };
-  if (table.drift?.differing) return { state: "bad", why: `${plural(table.drift.differing, "row")} differ from the check` };
+  const check = model.status.checks?.find((c) => c.table === table.name && c.differing > 0);
+  if (check) return { state: "bad", why: `${plural(check.differing, "row")} differ from what check ${check.name} compares with` };
   if (isContinuous(table)) {
     const age = attained(table);
     if (age > 3 * table.freshness_us + 1e6) return { state: "bad", why: `${span(age)} old, asked were ${words(table.freshness_us)}` };
