@@ -40,7 +40,7 @@ export function chart({ x, series, kind = "line", height = 260, title, unit = ""
     const bottom = x.labels ? { splits: (u) => pick(n, u.width), values: (u, at) => at.map((i) => clipped(x.labels[i] ?? "", tight())), ...(tight() ? { rotate: -38, size: 68 } : {}) }
       : x.time ? { space: 70, values: (u, at) => at.map((v, i) => clock(v, at.length > 1 ? at[1] - at[0] : 86400, x.utc !== false, i === 0)) } : {};
     const options = {
-      width: Math.max(240, holder.clientWidth), height, padding: [12, 24, 0, 0], cursor: { y: false, points: { show: !bars } }, legend: { show: false },
+      width: Math.max(240, holder.clientWidth), height, padding: [12, x.labels ? 48 : 24, 0, 0], cursor: { y: false, points: { show: !bars } }, legend: { show: false },
       ...(x.time && x.utc !== false ? { tzDate: (ts) => uPlot.tzDate(new Date(ts * 1000), "Etc/UTC") } : {}),
       scales: { x: { time: !!x.time, range: bars || n < 2 ? barRange(x) : undefined }, y: { range: (u, low, high) => [Math.min(0, low ?? 0), Math.max(high ?? 0, ...marks.map((m) => m.y)) > 0 ? Math.max(high ?? 0, ...marks.map((m) => m.y)) * 1.08 : 1] } },
       axes: [
