@@ -372,6 +372,7 @@ static enum leat_status journal_run(const struct leat_run *run, int64_t bytes, c
     if (table->run_why) json_object_set_new(record, "why", json_string(table->run_why));
     json_object_set_new(record, "inputs", json_integer((json_int_t)table->inputs_seen));
     leat_history_add(engine, record);
+    engine->status_is_news = true;
     return leat_engine_journal(engine, record, err);
 }
 
@@ -552,6 +553,7 @@ static enum leat_status commit_query(struct leat_run *run, struct leat_error *er
     if (st == LEAT_OK && run->adds == LEAT_ADDS_ROWS) st = leat_delta_append_staged(table->delta, run->content, &info, NULL, err);
     else if (st == LEAT_OK) st = leat_delta_overwrite_staged(table->delta, run->content, &info, NULL, err);
     if (st == LEAT_OK) {
+        run->engine->manifest_is_due = true;
         memcpy(table->balance, run->counts.balance, run->engine->project->source_count * sizeof *table->balance);
         memcpy(table->violating, run->violating, table->def->constraint_count * sizeof *table->violating);
     }
@@ -838,5 +840,5 @@ enum leat_status leat_engine_batch(struct leat_engine *engine, bool all, struct 
         flushed = true;
         if ((st = leat_batch_run(engine, table, NULL, err)) != LEAT_OK) return st;
     }
-    return LEAT_OK;
+    return flushed ? leat_tables_commit(engine, err) : LEAT_OK; /* the manifest */
 }

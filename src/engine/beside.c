@@ -79,6 +79,7 @@ static void drop(struct leat_engine *engine) {
     pthread_mutex_destroy(&b->lock);
     free(b);
     engine->beside = NULL;
+    engine->status_is_news = true;
 }
 
 static void end_pass(struct leat_engine *engine) {
@@ -121,6 +122,7 @@ static enum leat_status begin_pass(struct leat_engine *engine, struct leat_error
     if (st != LEAT_OK) return st;
     struct leat_buffer frontier = {0};
     struct leat_runs_pass *pass = leat_alloc(sizeof *pass);
+    pass->began_us = leat_engine_now(engine);
     leat_frontier_json(engine, NULL, NULL, &frontier);
     pass->frontier = json_loads(frontier.data, 0, NULL);
     pass->bronze_versions = leat_alloc((engine->project->source_count + 1) * sizeof *pass->bronze_versions);
@@ -162,6 +164,7 @@ static enum leat_status start(struct leat_engine *engine, struct leat_gtable *ta
     run->beside = true;
     pthread_mutex_init(&b->lock, NULL);
     engine->beside = b;
+    engine->status_is_news = true;
     if ((st = start_thread(b, err)) != LEAT_OK) drop(engine);
     return st;
 }
@@ -174,11 +177,13 @@ enum leat_status leat_engine_batch_beside(struct leat_engine *engine, struct lea
     for (size_t i = engine->pass ? engine->pass->next : 0; i < project->order_count && !engine->beside; i++) {
         if (project->order[i].kind != LEAT_OBJECT_TABLE) continue;
         struct leat_gtable *table = &engine->tables[project->order[i].index];
-        if (!table->batch || table->suspended || leat_batch_next_due(engine, table) > leat_engine_now(engine)) continue;
+        int64_t due_by = engine->pass ? engine->pass->began_us : leat_engine_now(engine);
+        if (!table->batch || table->suspended || leat_batch_next_due(engine, table) > due_by) continue;
         if (!engine->pass && (st = begin_pass(engine, err)) != LEAT_OK) return st;
         engine->pass->next = i + 1;
         if ((st = start(engine, table, err)) != LEAT_OK) return st;
     }
-    if (!engine->beside) end_pass(engine);
-    return LEAT_OK;
+    if (engine->beside || !engine->pass) return LEAT_OK;
+    end_pass(engine);
+    return leat_tables_commit(engine, err); /* the manifest */
 }

@@ -426,7 +426,8 @@ enum leat_status leat_tables_commit(struct leat_engine *engine, struct leat_erro
         if (st == LEAT_OK) st = commit_table(engine, table, err);
         table->commit_cpu_us += leat_usage_thread_cpu_us() - begun;
     }
-    if (st == LEAT_OK && any) st = write_manifest(engine, frontier.data, err);
+    if (st == LEAT_OK && (any || engine->manifest_is_due)) st = write_manifest(engine, frontier.data, err);
+    if (st == LEAT_OK) engine->manifest_is_due = false;
     if (st == LEAT_OK) st = leat_effects_committed(engine, err);
     leat_phase_end(engine, LEAT_PHASE_COMMIT, cpu);
     leat_buffer_deinit(&frontier);

@@ -210,6 +210,7 @@ struct leat_watch {
 struct leat_runs_pass {
     json_t *frontier;                   /* as leat_frontier_json; the versions of tables that have run since are the new ones */
     int64_t *bronze_versions;           /* per source */
+    int64_t began_us;                   /* what is due later is for another pass: it has to see what came until then */
     size_t next;                        /* in the project's order */
 };
 /* The row balance of a run (balance.c): what is known, and what is to be counted. */
@@ -284,6 +285,8 @@ struct leat_engine {
     int64_t bronze_due_us, status_due_us, vacuum_due_us, retain_due_us;
     int64_t restated_us, restate_due_us; /* the last restatement; when late records are admitted next */
     uint64_t status_step;
+    bool manifest_is_due;               /* a run has committed since the last manifest */
+    bool status_is_news;                /* though there was no step: a run began or ended, or nothing was told yet */
     void (*progress)(void *, uint64_t records);
     void *progress_context;
     int64_t created_us;                 /* first start of the work folder */

@@ -275,7 +275,7 @@ static int64_t next_due(struct leat_engine *engine) {
         int64_t left = engine->references[s] ? INT64_MAX : leat_idle_left_us(&engine->sources[s]);
         if (left != INT64_MAX) due = earlier(due, leat_engine_now(engine) + left);
     }
-    if (leat_effects_moved(engine)) due = earlier(due, engine->status_due_us);
+    if (engine->status_is_news || leat_effects_moved(engine)) due = earlier(due, engine->status_due_us);
     if (leat_engine_has_late(engine) && !engine->beside) due = earlier(due, engine->restate_due_us);
     due = earlier(due, leat_checks_next_due(engine));
     for (size_t t = 0; t < engine->project->table_count && !engine->beside; t++) /* its end wakes */

@@ -269,6 +269,7 @@ enum leat_status leat_engine_open(struct leat_env *env, const struct leat_engine
     engine->read_only = options->read_only;
     engine->control_fd = -1;
     engine->history = json_array();
+    engine->status_is_news = true;
     engine->records = json_array();
     engine->project_dir = leat_strdup(options->project_dir);
     engine->lake_dir = options->lake_dir ? leat_strdup(options->lake_dir) : join(options->project_dir, "lake");

@@ -178,6 +178,7 @@ static void note_unjournaled_runs(struct leat_engine *engine) {
         if (!table->batch || table->committed_step <= table->runs) continue;
         table->runs = table->committed_step;
         table->inputs_seen = 0;
+        engine->manifest_is_due = true;
     }
 }
 

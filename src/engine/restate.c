@@ -696,6 +696,7 @@ enum leat_status leat_engine_rebuild(struct leat_engine *engine, const char *nam
     } else if (st == LEAT_OK && table->batch) {
         table->asked = true; /* whole */
         st = leat_batch_run(engine, table, NULL, err);
+        if (st == LEAT_OK) st = leat_tables_commit(engine, err); /* the manifest */
         if (st == LEAT_OK && table->last_error) st = leat_fail(err, LEAT_SQL, "%s", table->last_error);
         json_array_append_new(done, json_pack("{s:s,s:i,s:I}", "table", table->def->name, "records", 0, "rows", (json_int_t)table->last_rows));
     }

@@ -213,6 +213,7 @@ void leat_engine_replay_run(struct leat_engine *engine, json_t *run) {
     const char *name = json_string_value(json_object_get(run, "table"));
     const char *error = json_string_value(json_object_get(run, "error"));
     leat_history_add(engine, run);
+    engine->manifest_is_due = true; /* it may not have come to that */
     for (size_t t = 0; name && t < engine->project->table_count; t++) {
         struct leat_gtable *table = &engine->tables[t];
         if (strcmp(table->def->name, name) != 0) continue;

@@ -181,13 +181,15 @@ enum leat_status leat_engine_status(struct leat_engine *engine, struct leat_buff
 
 enum leat_status leat_engine_publish_status(struct leat_engine *engine, struct leat_error *err) {
     int64_t now = leat_engine_now(engine);
-    if (now < engine->status_due_us || (engine->step == engine->status_step && !leat_effects_moved(engine))) return LEAT_OK;
+    bool news = engine->status_is_news || engine->step != engine->status_step || leat_effects_moved(engine);
+    if (now < engine->status_due_us || !news) return LEAT_OK;
     struct leat_buffer text = {0};
     struct leat_file *file;
     char *path = leat_asprintf("%s/status.json", engine->work_dir), *temp = leat_asprintf("%s/status.json.new", engine->work_dir);
     struct leat_io *io = engine->env->io;
     engine->status_due_us = now + 5000000;
     engine->status_step = engine->step;
+    engine->status_is_news = false;
     enum leat_status st = leat_engine_status(engine, &text, err);
     if (st != LEAT_OK) goto out;
     /* Informative only: renamed whole, never synced, and no reason to stop. */

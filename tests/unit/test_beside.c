@@ -3,9 +3,12 @@
  * same frontier. */
 #include <pthread.h>
 
+#include <jansson.h>
+
 #include "engine_world.h"
 
 #include "base/io.h"
+#include "engine/internal.h"
 
 /* The disk, but files that other threads than the test's adopt wait until they may. */
 struct held_io {
@@ -180,11 +183,106 @@ static void failing_rows_are_found_beside(void **state) {
     world_deinit(&w);
 }
 
+/* What falls due while another run is under way sees what has come until then, not what that one sees. */
+static void what_is_due_later_sees_what_came_until_then(void **state) {
+    (void)state;
+    struct world w;
+    world(&w, "CREATE MATERIALIZED TABLE later (PRIMARY KEY (id)) SCHEDULE CRON '0 5 * * *' AS SELECT id FROM events;\n");
+    put(&w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01T00:00:00\"}\n", "a");
+    turn(&w);
+    w.now_us += (INT64_C(26) * 3600 - w.now_us / 1000000 % 86400) * 1000000; /* 02:00 */
+    set_gate(true);
+    turn(&w);
+    wait_at_gate();
+    put(&w, "in/events.ndjson", "{\"id\":\"b\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01T00:00:00\"}\n", "a");
+    w.now_us += INT64_C(3) * 3600 * 1000000; /* 05:00 */
+    turn(&w);
+    set_gate(false);
+    finish(&w);
+    finish(&w);
+    expect_text(&w, "SELECT (SELECT count(*) FROM silver) || ' ' || (SELECT count(*) FROM later)", "1 2");
+    expect_equal(&w);
+    world_deinit(&w);
+}
+
+static json_t *document(const struct world *w, const char *name) {
+    char *path = leat_asprintf("%s/%s", w->project, name);
+    json_t *json = json_load_file(path, 0, NULL);
+    free(path);
+    return json;
+}
+
+static void expect_in_manifest(struct world *w) {
+    json_t *manifest = document(w, "lake/manifest.json"), *versions = json_object_get(manifest, "versions");
+    for (size_t t = 0; t < w->engine->project->table_count; t++) {
+        const struct leat_gtable *table = &w->engine->tables[t];
+        assert_int_equal(json_integer_value(json_object_get(versions, table->def->name)), leat_delta_current(table->delta)->version);
+    }
+    json_decref(manifest);
+}
+
+/* Promise 4: the versions that belong together are those after all that ran together. */
+static void the_manifest_names_what_runs_made(void **state) {
+    (void)state;
+    struct world w;
+    world(&w, "");
+    put(&w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01T00:00:00\"}\n", "a");
+    turn(&w);
+    OK(leat_engine_flush(w.engine, false, oops));
+    night(&w);
+    finish(&w);
+    expect_in_manifest(&w);
+    reopen(&w);
+    night(&w);
+    OK(leat_engine_run_once(w.engine, false, false, oops));
+    expect_in_manifest(&w);
+    world_deinit(&w);
+}
+
+static bool says_it_runs(struct world *w, const char *name) {
+    OK(leat_engine_publish_status(w->engine, oops));
+    w->now_us += 6000000;
+    json_t *status = document(w, ".leat/status.json"), *table;
+    size_t i;
+    bool found = false, runs = false;
+    json_array_foreach(json_object_get(status, "tables"), i, table) {
+        if (strcmp(json_string_value(json_object_get(table, "name")), name) != 0) continue;
+        found = true;
+        runs = json_object_get(table, "running_since_us");
+    }
+    assert_true(found);
+    json_decref(status);
+    return runs;
+}
+
+/* What other processes read says so when a run begins and ends, though nothing is stepped over. */
+static void the_status_tells_runs_without_steps(void **state) {
+    (void)state;
+    struct world w;
+    world(&w, "");
+    assert_false(says_it_runs(&w, "silver"));
+    put(&w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01T00:00:00\"}\n", "a");
+    turn(&w);
+    assert_false(says_it_runs(&w, "silver"));
+    set_gate(true);
+    night(&w);
+    turn(&w);
+    wait_at_gate();
+    assert_true(says_it_runs(&w, "silver"));
+    set_gate(false);
+    finish(&w);
+    assert_false(says_it_runs(&w, "silver"));
+    world_deinit(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_go_on),
         cmocka_unit_test(a_run_cut_short_begins_again),
         cmocka_unit_test(failing_rows_are_found_beside),
+        cmocka_unit_test(what_is_due_later_sees_what_came_until_then),
+        cmocka_unit_test(the_manifest_names_what_runs_made),
+        cmocka_unit_test(the_status_tells_runs_without_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
