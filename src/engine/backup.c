@@ -27,7 +27,7 @@ static char *checksum_of(json_t *manifest) {
     return sum;
 }
 
-static enum leat_status read_manifest(struct leat_env *env, const char *path, json_t **out, struct leat_error *err) {
+enum leat_status leat_backup_manifest(struct leat_env *env, const char *path, json_t **out, struct leat_error *err) {
     struct leat_buffer text = {0};
     enum leat_status st = leat_io_read_all(env->io, path, MANIFEST_BYTES_MAX, &text, err);
     json_t *manifest = st == LEAT_OK ? json_loadb(text.data, text.length, 0, NULL) : NULL;
@@ -66,7 +66,12 @@ enum leat_status leat_backup_manifests(struct leat_env *env, const char *place, 
     out->items = leat_alloc((count + 1) * sizeof *out->items);
     for (size_t i = 0; i < count && st == LEAT_OK; i++) {
         char *path = leat_asprintf("%s/%s/backup.json", place, names[i]);
-        if (leat_io_exists(env->io, path) && (st = read_manifest(env, path, &out->items[out->count], err)) == LEAT_OK) out->count++;
+        if (leat_io_exists(env->io, path) && (st = leat_backup_manifest(env, path, &out->items[out->count], err)) == LEAT_OK) out->count++;
+        if (st != LEAT_OK && !err->fatal) { /* one that is damaged is in the way of no other */
+            leat_log(env, LEAT_LOG_WARN, "%s; it is passed over", err->text);
+            out->damaged++;
+            st = LEAT_OK;
+        }
         free(path);
     }
     leat_names_free(names, count);
@@ -281,8 +286,10 @@ static enum leat_status write_manifest(struct backup *b, const char *name, int64
     return st;
 }
 
+#define MARK ".incomplete"
+
 static char *mark_of(const char *place, const char *name) {
-    return leat_asprintf("%s/%s/.incomplete", place, name);
+    return leat_asprintf("%s/%s/" MARK, place, name);
 }
 
 /* The folder is marked before anything is in it, and no longer when its manifest is durable. */
@@ -304,6 +311,20 @@ static enum leat_status make_version(struct backup *b, const char *name, int64_t
 
 /* ---- the place --------------------------------------------------------------------------------------------------------- */
 
+/* All that is in a version's folder but the mark. */
+static enum leat_status remove_content(struct leat_io *io, const char *dir, struct leat_error *err) {
+    char **names = NULL;
+    size_t count = 0;
+    enum leat_status st = leat_io_list_sorted(io, dir, &names, &count, err);
+    for (size_t i = 0; i < count && st == LEAT_OK; i++) {
+        char *path = leat_asprintf("%s/%s", dir, names[i]);
+        if (strcmp(names[i], MARK) != 0) st = leat_io_remove_tree(io, path, err);
+        free(path);
+    }
+    leat_names_free(names, count);
+    return st == LEAT_OK ? io->ops->sync_dir(io, dir, err) : st;
+}
+
 static enum leat_status remove_version(struct leat_io *io, const char *place, const char *name, struct leat_error *err) {
     char *dir = leat_asprintf("%s/%s", place, name), *manifest = leat_asprintf("%s/backup.json", dir), *mark = mark_of(place, name);
     enum leat_status st = leat_io_write_durable(io, mark, "", 0, true, err); /* what is left after a crash is known as rubbish */
@@ -311,7 +332,8 @@ static enum leat_status remove_version(struct leat_io *io, const char *place, co
         st = io->ops->unlink(io, manifest, err);
         if (st == LEAT_OK) st = io->ops->sync_dir(io, dir, err);
     }
-    if (st == LEAT_OK) st = leat_io_remove_tree(io, dir, err);
+    if (st == LEAT_OK) st = remove_content(io, dir, err);
+    if (st == LEAT_OK) st = leat_io_remove_tree(io, dir, err); /* the mark goes last */
     free(dir);
     free(manifest);
     free(mark);

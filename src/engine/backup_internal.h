@@ -6,7 +6,8 @@
 
 #include "engine/backup.h"
 
-struct leat_backup_list { json_t **items; size_t count; }; /* manifests of the complete versions, oldest first */
+struct leat_backup_list { json_t **items; size_t count, damaged; }; /* manifests of the complete versions, oldest first; damaged ones are counted */
+enum leat_status leat_backup_manifest(struct leat_env *, const char *path, json_t **out, struct leat_error *) LEAT_MUST; /* out: new reference */
 void leat_backup_list_deinit(struct leat_backup_list *);
 enum leat_status leat_backup_manifests(struct leat_env *, const char *place, struct leat_backup_list *out, struct leat_error *) LEAT_MUST;
 /* The first `bytes` of a file to `to`, which must not be there; synced. `to` NULL: only read. *xxh3: XXH3-64 of them, as 16 hex digits. */

@@ -172,6 +172,7 @@ static enum leat_status start(struct leat_engine *engine, struct leat_gtable *ta
 enum leat_status leat_engine_batch_beside(struct leat_engine *engine, struct leat_error *err) {
     const struct leat_project *project = engine->project;
     enum leat_status st;
+    if (engine->options.in_turns) return leat_engine_batch(engine, false, err);
     if (engine->beside && !atomic_load(&engine->beside->done)) return LEAT_OK;
     if (engine->beside && (st = finish(engine, err)) != LEAT_OK) return st;
     for (size_t i = engine->pass ? engine->pass->next : 0; i < project->order_count && !engine->beside; i++) {

@@ -6,18 +6,29 @@
 #include "connect/partitions.h"
 #include "engine/backup_internal.h"
 
-static enum leat_status choose(struct leat_env *env, const struct leat_backup_options *options, json_t **out, struct leat_error *err) {
+static enum leat_status choose_newest(struct leat_env *env, const char *place, json_t **out, struct leat_error *err) {
     struct leat_backup_list list;
-    enum leat_status st = leat_backup_manifests(env, options->place, &list, err);
+    enum leat_status st = leat_backup_manifests(env, place, &list, err);
     if (st != LEAT_OK) return st;
-    *out = NULL;
-    for (size_t i = 0; i < list.count; i++)
-        if (!options->name || strcmp(json_string_value(json_object_get(list.items[i], "name")), options->name) == 0) *out = list.items[i];
-    json_incref(*out);
+    if (list.damaged)
+        st = leat_fail(err, LEAT_CORRUPT, "which version in %s is the newest is not known, one is damaged: choose one by its name ('leat backup --list')", place);
+    else if (!list.count)
+        st = leat_fail(err, LEAT_NOT_FOUND, "%s has no complete backup", place);
+    else
+        *out = json_incref(list.items[list.count - 1]);
     leat_backup_list_deinit(&list);
-    if (*out) return LEAT_OK;
-    return options->name ? leat_fail(err, LEAT_NOT_FOUND, "%s has no complete backup '%s'; 'leat backup --list' names those it has", options->place, options->name)
-                         : leat_fail(err, LEAT_NOT_FOUND, "%s has no complete backup", options->place);
+    return st;
+}
+
+static enum leat_status choose(struct leat_env *env, const struct leat_backup_options *options, json_t **out, struct leat_error *err) {
+    *out = NULL;
+    if (!options->name) return choose_newest(env, options->place, out, err);
+    char *path = leat_asprintf("%s/%s/backup.json", options->place, options->name);
+    enum leat_status st = strchr(options->name, '/') || !leat_io_exists(env->io, path)
+                              ? leat_fail(err, LEAT_NOT_FOUND, "%s has no complete backup '%s'; 'leat backup --list' names those it has", options->place, options->name)
+                              : leat_backup_manifest(env, path, out, err);
+    free(path);
+    return st;
 }
 
 static char *target_of(const struct leat_backup_options *options, const char *path) {

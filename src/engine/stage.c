@@ -29,11 +29,15 @@ static bool is_left_out(const char *told) {
     return leat_io_is_temp_name(strrchr(told, '/') + 1);
 }
 
-static enum leat_status stage_file(struct stage *s, const char *from, const char *to, const char *name, const struct leat_stat *stat, struct leat_error *err) {
+/* Its size is that of what was linked: another thread may just have put a file of another size in its place. */
+static enum leat_status stage_file(struct stage *s, const char *from, const char *to, const char *name, struct leat_error *err) {
+    struct leat_stat linked;
     enum leat_status st = s->io->ops->link(s->io, from, to, err);
+    if (st == LEAT_NOT_FOUND) return LEAT_OK;
+    if (st == LEAT_OK) st = s->io->ops->stat(s->io, to, &linked, err);
     if (st == LEAT_OK)
-        json_array_append_new(s->files, json_pack("{s:s,s:I}", "path", name, "bytes", (json_int_t)stat->size_bytes));
-    return st == LEAT_NOT_FOUND ? LEAT_OK : st;
+        json_array_append_new(s->files, json_pack("{s:s,s:I}", "path", name, "bytes", (json_int_t)linked.size_bytes));
+    return st;
 }
 
 /* from/... to to/..., told as name/... */
@@ -48,7 +52,7 @@ static enum leat_status stage_tree(struct stage *s, const char *from, const char
         bool skip = is_left_out(told) || json_object_get(s->first, told);
         if (!skip) st = s->io->ops->stat(s->io, a, &stat, err);
         if (!skip && st == LEAT_OK)
-            st = stat.is_dir ? stage_tree(s, a, b, told, err) : stage_file(s, a, b, told, &stat, err);
+            st = stat.is_dir ? stage_tree(s, a, b, told, err) : stage_file(s, a, b, told, err);
         else if (st == LEAT_NOT_FOUND)
             st = LEAT_OK;
         free(a);

@@ -160,7 +160,9 @@ enum leat_status leat_delta_overwrite(struct leat_delta *d, const char *select_s
 /* ---- in two parts ---- */
 
 struct leat_delta_staged {
-    struct leat_env env;      /* randomness of its own */
+    struct leat_env env;      /* randomness and a clock of its own: others' are not for every thread */
+    struct leat_clock clock;
+    int64_t now_us;           /* what it shows: when it was staged */
     struct leat_delta writer; /* what writing files takes of the table: that does not change while it is open */
     struct leat_delta_commit commit;
     struct leat_buffer sql;
@@ -170,6 +172,9 @@ struct leat_delta_staged *leat_delta_stage(struct leat_delta *d, const char *sel
     struct leat_delta_staged *staged = leat_alloc(sizeof *staged);
     staged->env = *d->env;
     leat_random_seed(&staged->env.random, leat_random_next(&d->env->random));
+    staged->now_us = d->env->clock->now_us(d->env->clock);
+    leat_clock_virtual_init(&staged->clock, &staged->now_us);
+    staged->env.clock = &staged->clock;
     staged->writer = (struct leat_delta){.env = &staged->env,
                                          .table_dir = d->table_dir,
                                          .scratch_dir = d->scratch_dir,

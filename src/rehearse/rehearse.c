@@ -141,8 +141,8 @@ static enum leat_status link_histories(struct leat_rehearsal *r, const char *lak
 }
 
 static enum leat_status open_engine(struct leat_rehearsal *r, struct leat_diagnostics *diags, struct leat_error *err) {
-    const struct leat_engine_options options = {.project_dir = r->options.project_dir, .lake_dir = r->lake, .work_dir = r->work, .adjust = adjust,
-                                                .adjust_context = r};
+    const struct leat_engine_options options = {.project_dir = r->options.project_dir, .lake_dir = r->lake, .work_dir = r->work, .in_turns = true,
+                                                .adjust = adjust, .adjust_context = r};
     return leat_engine_open(&r->env, &options, diags, &r->engine, err);
 }
 

@@ -208,6 +208,99 @@ static void damage_is_found(void **state) {
     world_deinit(w);
 }
 
+static void a_damaged_version_is_in_no_others_way(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    struct leat_buffer list = {0};
+    begin(w);
+    json_decref(backup(w, "kept", "one", 0));
+    json_decref(backup(w, "kept", "two", 0));
+    char *place = in(w, "kept"), *cut = leat_asprintf("sed -i s/two/twp/ %s/two/backup.json", place);
+    assert_int_equal(system(cut), 0);
+    json_decref(backup(w, "kept", "three", 0));
+    OK(leat_backup_list(&w->env, place, &list, oops));
+    assert_true(strstr(list.data, "\"one\"") && strstr(list.data, "\"three\"") && !strstr(list.data, "\"two\""));
+    FAILS(restore(w, "kept", NULL, "again", oops), LEAT_CORRUPT); /* which is the newest? */
+    FAILS(restore(w, "kept", "two", "again", oops), LEAT_CORRUPT);
+    OK(restore(w, "kept", "one", "again", oops));
+    leat_buffer_deinit(&list);
+    free(cut);
+    free(place);
+    world_deinit(w);
+}
+
+/* A sink's thread saves its progress at any moment: the file is linked after another, longer one took its place. */
+static enum leat_status link_what_came(struct leat_io *io, const char *from, const char *to, struct leat_error *err) {
+    (void)io;
+    const char *name = strrchr(from, '/');
+    if (strcmp(name, "/progress.json") == 0) {
+        char *command = leat_asprintf("sed -i 's/}$/,\"more\":1}/' '%s'", from);
+        assert_int_equal(system(command), 0);
+        free(command);
+    }
+    return leat_io_real()->ops->link(leat_io_real(), from, to, err);
+}
+
+static void what_is_linked_is_copied_whole(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    begin(w);
+    struct leat_io_ops ops = *leat_io_real()->ops;
+    struct leat_io io = *leat_io_real();
+    ops.link = link_what_came;
+    io.ops = &ops;
+    w->env.io = &io;
+    json_decref(backup(w, "kept", "one", 0));
+    w->env.io = leat_io_real();
+    char *path = leat_asprintf("%s/kept/one/work/sink/told/progress.json", w->dir);
+    json_t *progress = json_load_file(path, 0, NULL);
+    assert_non_null(json_object_get(progress, "more"));
+    json_decref(progress);
+    free(path);
+    world_deinit(w);
+}
+
+static size_t folders_in(struct world *w, const char *place) {
+    char **names, *dir = in(w, place);
+    size_t count, folders = 0;
+    OK(leat_io_list_sorted(w->env.io, dir, &names, &count, oops));
+    for (size_t i = 0; i < count; i++) folders += names[i][0] != '.';
+    leat_names_free(names, count);
+    free(dir);
+    return folders;
+}
+
+/* A kill in the midst of a removal, or just when a folder was made: the next backup clears away what is left. */
+static void nothing_is_left_of_what_was_cut_short(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    begin(w);
+    char *place = in(w, "kept");
+    struct leat_backup_options options = {.project_dir = w->project, .place = place, .keep = 1};
+    bool done = false;
+    json_decref(backup(w, "kept", "first", 1));
+    for (uint64_t n = 0; !done; n += 3) {
+        struct leat_error err;
+        char *name = leat_asprintf("try%llu", (unsigned long long)n), *next = leat_asprintf("next%llu", (unsigned long long)n);
+        options.name = name;
+        w->env.io = leat_io_killable();
+        leat_io_kill_after(n);
+        done = leat_backup(&w->env, &options, NULL, &err) == LEAT_OK;
+        leat_io_kill_after(UINT64_MAX);
+        w->env.io = leat_io_real();
+        char *backup_json = leat_asprintf("%s/%s/backup.json", place, name);
+        if (!leat_io_exists(w->env.io, backup_json)) OK(leat_backup(&w->env, &options, NULL, oops)); /* the name is free */
+        options.name = next;
+        OK(leat_backup(&w->env, &options, NULL, oops));
+        assert_int_equal(folders_in(w, "kept"), 1);
+        free(backup_json);
+        free(name);
+        free(next);
+    }
+    free(place);
+    world_deinit(w);
+}
+
 /* The process dies at each of its calls: then there is no version, or a whole one, and the next backup is not in its way. */
 static void killed_anywhere(void **state) {
     (void)state;
@@ -308,6 +401,8 @@ static void power_lost_anywhere(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_restored_goes_on), cmocka_unit_test(only_what_is_new_is_copied), cmocka_unit_test(damage_is_found),
+        cmocka_unit_test(a_damaged_version_is_in_no_others_way),
+        cmocka_unit_test(what_is_linked_is_copied_whole), cmocka_unit_test(nothing_is_left_of_what_was_cut_short),
         cmocka_unit_test(killed_anywhere),          cmocka_unit_test(power_lost_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -108,6 +108,32 @@ static void it_goes_as_it_went(void **state) {
     world_deinit(w);
 }
 
+/* Scheduled and full runs take no simulated time: what fell due is there, however fast that time passes. */
+static void runs_are_done_when_they_are_due(void **state) {
+    (void)state;
+    struct world world, other;
+    struct leat_record r;
+    struct leat_diagnostics diags = {0};
+    struct leat_rehearsal *rehearsal;
+    shop(&world);
+    put(&world, "project.sql", "CREATE MATERIALIZED TABLE often FRESHNESS = INTERVAL '10' SECOND REFRESH_MODE = FULL AS SELECT count(*) AS n FROM events;\n", "a");
+    reopen(&world);
+    record(&world, &r);
+    struct leat_rehearsal_options options = {.project_dir = world.project, .dir = scratch_dir(world.dir, "runs"), .record = &r, .lean = true};
+    OK(leat_rehearsal_open(&world.env, &options, &diags, &rehearsal, oops));
+    other = world;
+    other.engine = leat_rehearsal_engine(rehearsal);
+    OK(leat_rehearsal_run(rehearsal, r.last_us + INT64_C(20) * 1000000, oops));
+    expect_text(&other, "SELECT n FROM often", "5");
+    OK(leat_rehearsal_run(rehearsal, r.last_us + INT64_C(26) * 3600 * 1000000, oops));
+    expect_text(&other, "SELECT v FROM nightly", "35");
+    leat_rehearsal_close(rehearsal);
+    leat_record_deinit(&r);
+    leat_diagnostics_deinit(&diags);
+    free((char *)options.dir);
+    world_deinit(&world);
+}
+
 static void measured(struct world *w, const struct leat_record *r, int64_t freshness_us, int steps) {
     char *dir = scratch_dir(w->dir, "measured");
     struct leat_measure_options options = {.project_dir = w->project, .dir = dir, .record = r, .freshness_us = freshness_us, .sample_steps = 1000,
@@ -145,6 +171,7 @@ static void each_way_of_running_is_measured(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_goes_as_it_went),
+        cmocka_unit_test(runs_are_done_when_they_are_due),
         cmocka_unit_test(each_way_of_running_is_measured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
