@@ -86,16 +86,17 @@ static bool set_direct(struct leat_file *file, bool direct) {
     return flags >= 0 && fcntl(file->fd, F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT) == 0;
 }
 
-/* Writes whole pages from `from`, the file ending on one; *done: how many bytes, fewer than n if direct writes do not work here. */
+/* Writes whole pages from `from`, the file ending on one, by way of aligned memory if they are not in such themselves; *done: how many bytes, fewer than n if direct writes do not work here. */
 static enum leat_status write_direct(struct leat_file *file, const char *from, size_t n, size_t *done, struct leat_error *err) {
     enum leat_status status = LEAT_OK;
+    bool aligned = (uintptr_t)from % DIRECT_ALIGNMENT == 0;
     *done = 0;
-    if (!file->bounce) file->bounce = aligned_alloc(DIRECT_ALIGNMENT, DIRECT_BYTES);
-    if (!file->bounce || !set_direct(file, true)) return LEAT_OK;
+    if (!aligned && !file->bounce) file->bounce = aligned_alloc(DIRECT_ALIGNMENT, DIRECT_BYTES);
+    if ((!aligned && !file->bounce) || !set_direct(file, true)) return LEAT_OK;
     while (*done < n) {
         size_t piece = n - *done < DIRECT_BYTES ? n - *done : DIRECT_BYTES;
-        memcpy(file->bounce, from + *done, piece);
-        ssize_t written = write(file->fd, file->bounce, piece);
+        if (!aligned) memcpy(file->bounce, from + *done, piece);
+        ssize_t written = write(file->fd, aligned ? from + *done : file->bounce, piece);
         if (written < 0 && errno == EINTR) continue;
         if (written < 0 && errno != EINVAL) status = leat_fail_errno(err, "write", file->path);
         if (written > 0) *done += (size_t)written;

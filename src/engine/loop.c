@@ -306,6 +306,13 @@ static void give_back_memory(struct leat_engine *engine) {
         shrink(&engine->tables[t].dead.pending);
         shrink(&engine->tables[t].quarantine.pending);
     }
+    for (size_t s = 0; s < engine->project->source_count; s++) {
+        struct leat_src *src = &engine->sources[s];
+        if (engine->references[s]) continue;
+        pthread_mutex_lock(&src->log_lock);
+        leat_log_rest(src->log);
+        pthread_mutex_unlock(&src->log_lock);
+    }
     leat_memory_trim();
 }
 

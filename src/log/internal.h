@@ -16,6 +16,9 @@ struct leat_log {
     /* Blocks appended and not yet written, laid out for their place: after the last segment's durable bytes or, if
      * begins_segment, from the start of `next`. */
     struct leat_buffer pending;
+    /* Where they lie: as far from a page's start as their place in the file is, so that direct writes need no copy. NULL: nowhere yet. */
+    char *room;
+    size_t touched_bytes, small_writes; /* of it; in a row, beside what was touched */
     bool begins_segment;
     struct leat_segment next;
     bool failed; /* a sync failed: nothing more is taken or given */

@@ -52,7 +52,12 @@
 
 #define PENDING_MAX (2 * LEAT_BLOCK_MAX) /* beyond it append syncs by itself */
 #define REWRITE_BYTES (4 * LEAT_MIB)     /* a last segment up to this size is written anew as a whole */
-#define PENDING_KEPT LEAT_MIB            /* memory a quiet log keeps between syncs */
+#define PENDING_KEPT LEAT_MIB            /* memory a quiet log keeps between syncs ... */
+#define SMALL_WRITES 64                  /* ... after so many small ones */
+#define PAGE_BYTES 4096
+#define ROOM_BYTES (LEAT_BLOCK_MAX + 13 * LEAT_BLOCK_RECORDS_MAX + LEAT_RECORD_BYTES_MAX + 4 * LEAT_MIB) /* the largest block behind a segment's head */
+
+_Static_assert(ROOM_BYTES >= PENDING_MAX + LEAT_MIB, "what append lets wait has room");
 
 enum leat_status leat_log_alive(const struct leat_log *log, struct leat_error *err) {
     if (!log->failed) return LEAT_OK;
@@ -347,6 +352,14 @@ out:
     return status;
 }
 
+void leat_log_rest(struct leat_log *log) {
+    if (log->pending.length) return;
+    leat_unreserve(log->room, ROOM_BYTES);
+    log->room = NULL;
+    log->touched_bytes = log->small_writes = 0;
+    log->pending = (struct leat_buffer){0};
+}
+
 void leat_log_close(struct leat_log *log) {
     if (!log) return;
     if (log->file) log->env->io->ops->close(log->file);
@@ -355,7 +368,7 @@ void leat_log_close(struct leat_log *log) {
     leat_segment_deinit(&log->next);
     leat_ends_deinit(&log->durable);
     leat_ends_deinit(&log->appended);
-    leat_buffer_deinit(&log->pending);
+    leat_unreserve(log->room, ROOM_BYTES);
     free(log->segments);
     free(log->dir);
     free(log);
@@ -367,6 +380,9 @@ void leat_log_close(struct leat_log *log) {
 static enum leat_status begin_write(struct leat_log *log, struct leat_error *err) {
     struct leat_segment *last = last_segment(log);
     log->begins_segment = !last || last->size_bytes >= log->segment_bytes || log->jumped; /* a head can say so */
+    size_t in_page = log->begins_segment ? 0 : (size_t)(last->size_bytes % PAGE_BYTES), capacity = ROOM_BYTES - in_page;
+    if (!log->room) log->room = leat_reserve(ROOM_BYTES);
+    log->pending = (struct leat_buffer){.data = log->room + in_page, .capacity = capacity, .max_bytes = capacity - 1};
     if (!log->begins_segment) return LEAT_OK;
     leat_segment_deinit(&log->next);
     log->next.sequence = last ? last->sequence + 1 : 1;
@@ -493,9 +509,11 @@ enum leat_status leat_log_sync(struct leat_log *log, struct leat_error *err) {
     }
     log->begins_segment = false;
     last_segment(log)->size_bytes += log->pending.length;
-    if (log->pending.capacity > PENDING_KEPT && log->pending.length < log->pending.capacity / 8)
-        leat_buffer_deinit(&log->pending);
+    if (log->pending.length > log->touched_bytes) log->touched_bytes = log->pending.length;
+    bool small = log->touched_bytes > PENDING_KEPT && log->pending.length < log->touched_bytes / 8;
+    log->small_writes = small ? log->small_writes + 1 : 0;
     leat_buffer_reset(&log->pending);
+    if (log->small_writes == SMALL_WRITES) leat_log_rest(log);
     leat_ends_copy(&log->durable, &log->appended);
     return LEAT_OK;
 }

@@ -40,6 +40,9 @@ enum leat_status leat_log_append(struct leat_log *, const struct leat_block *, s
  * full disk) is undone, what was appended is kept and err->retriable set: call it again later. */
 enum leat_status leat_log_sync(struct leat_log *, struct leat_error *) LEAT_MUST;
 
+/* Nothing is coming: gives back the memory of former writes, unless there is something to sync. */
+void leat_log_rest(struct leat_log *);
+
 struct leat_log_end {
     uint32_t partition;
     uint64_t next_offset, position;
