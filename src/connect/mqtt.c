@@ -284,7 +284,7 @@ static int64_t mqtt_next_poll_us(struct leat_connector *c) {
     int64_t left = s->retry_us - now(s);
     if (s->held.status != LEAT_OK) return 0;
     if (!s->client) return left > 1000 ? left : 1000;
-    if (mosquitto_want_write(s->client)) return s->connected ? 0 : QUIET_US / 50;
+    if (mosquitto_want_write(s->client)) return QUIET_US / 50; /* the socket takes no more just now */
     return !s->up_to_date ? QUIET_US / 5 : s->keepalive_us / 4;
 }
 

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/limits.h"
+
 static const struct leat_database_ops *const databases[] = {&leat_database_cassandra, &leat_database_odbc, &leat_database_postgres};
 
 const struct leat_database_ops *leat_database_find(const char *connector) {
@@ -62,6 +64,14 @@ void leat_rows_put_select(struct leat_buffer *sql, const struct leat_source *sou
 }
 
 /* ---- A row ---- */
+
+void leat_row_bound(struct leat_row_value *values, size_t count) {
+    size_t room = LEAT_RECORD_BYTES_MAX + 1;
+    for (size_t i = 0; i < count; i++) {
+        if (values[i].length > room) values[i].length = room;
+        room -= values[i].length;
+    }
+}
 
 /* As JSON spells a number, but for NaN, infinities and what lacks a digit before its point. */
 static bool is_number(struct leat_row_value v) {

@@ -36,6 +36,8 @@ void leat_rows_put_select(struct leat_buffer *sql, const struct leat_source *, c
 /* "schema.table", each part quoted. */
 void leat_rows_put_table(struct leat_buffer *sql, const char *table, const char *quote);
 
+/* Cuts a row of more than LEAT_RECORD_BYTES_MAX, of whatever size the database sends, to one that is just too long. */
+void leat_row_bound(struct leat_row_value *values, size_t count);
 /* A value as JSON; the row as an object; the row as a line of CSV without a header. */
 void leat_row_put_value(struct leat_buffer *, struct leat_type, struct leat_row_value);
 void leat_row_put_json(struct leat_buffer *, const struct leat_source *, const struct leat_row_value *values);

@@ -238,6 +238,7 @@ static enum leat_status cassandra_next(struct leat_database *rows, const struct 
     }
     for (size_t i = 0, from = 1; i < r->source->value_count; from = r->ends[i++])
         r->values[i] = (struct leat_row_value){r->cells[i].length < 0 ? NULL : r->text.data + from, r->ends[i] - from};
+    leat_row_bound(r->values, r->source->value_count);
     *values = r->values;
     return LEAT_OK;
 }

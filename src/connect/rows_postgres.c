@@ -99,12 +99,13 @@ static enum leat_status postgres_next(struct leat_database *rows, const struct l
     size_t length, count = r->source->value_count;
     enum leat_status st = r->copying ? next_piece(r, &length, err) : LEAT_END;
     if (st != LEAT_OK) return st;
-    if (length >= r->plain_bytes) r->plain = leat_realloc(r->plain, r->plain_bytes = 2 * length + 1024);
+    if (length >= r->plain_bytes) r->plain = leat_realloc(r->plain, r->plain_bytes = length + length / 4 + 1024);
     if (!leat_pgcopy_text(r->row, length, count, r->plain, r->values))
         return leat_fail(err, LEAT_CORRUPT, "PostgreSQL: a copied row has not %zu fields", count);
     for (size_t i = 0; i < count; i++)
         if (r->source->schema.fields[i].type.kind == LEAT_BLOB && r->values[i].data)
             decode_bytea(r->plain + (r->values[i].data - r->plain), &r->values[i]);
+    leat_row_bound(r->values, count);
     *values = r->values;
     return LEAT_OK;
 }

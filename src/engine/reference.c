@@ -127,24 +127,21 @@ static enum leat_status read_steadily(struct leat_reference *r, const struct lea
     return status;
 }
 
-/* Commits the differences, then takes `rows` as the present version. */
+/* Commits the differences, then takes `rows` as the present version. The first version is all of them, as they came. */
 static enum leat_status take(struct leat_reference *r, struct leat_changes *rows, int64_t now_us, bool *changed,
                              struct leat_error *err) {
     struct leat_changes diff;
     leat_changes_init(&diff, &r->def->schema);
-    compare(r, rows, &diff);
-    enum leat_status status = LEAT_OK;
-    if (diff.row_count) {
-        status = leat_reference_append(r, &diff, now_us, err);
-        if (!status) {
-            r->version++;
-            leat_changes_swap(&r->current, rows);
-            leat_changes_swap(&r->last, &diff);
-            r->has_last = r->version > 1; /* version 1 is all of it: not worth holding twice */
-            if (!r->has_last) leat_changes_reset(&r->last);
-            count_rows(r);
-            *changed = true;
-        }
+    if (r->version) compare(r, rows, &diff);
+    const struct leat_changes *news = r->version ? &diff : rows;
+    enum leat_status status = news->row_count ? leat_reference_append(r, news, now_us, err) : LEAT_OK;
+    if (!status && news->row_count) {
+        r->has_last = r->version > 0; /* version 1 is all of it: not worth holding twice */
+        r->version++;
+        leat_changes_swap(&r->current, rows);
+        leat_changes_swap(&r->last, &diff);
+        count_rows(r);
+        *changed = true;
     }
     leat_changes_deinit(&diff);
     return status;

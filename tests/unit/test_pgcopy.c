@@ -1,6 +1,7 @@
 /* Rows of PostgreSQL's COPY, in text and in binary; cut short anywhere they are refused. tests/peers/test_extraction.py has the real server. */
 #include "scratch.h"
 
+#include "base/limits.h"
 #include "connect/postgres_copy.h"
 #include "data/value_text.h"
 
@@ -115,6 +116,14 @@ static void test_text(void **state) {
     assert_false(leat_pgcopy_text("x\n", 2, 3, plain, v));
 }
 
+static void test_rows_without_end(void **state) {
+    struct leat_row_value v[3] = {{"a", 1}, {"b", (size_t)1 << 30}, {"c", 5}};
+    (void)state;
+    leat_row_bound(v, 3);
+    assert_int_equal(v[0].length + v[1].length + v[2].length, LEAT_RECORD_BYTES_MAX + 1);
+    assert_int_equal(v[2].length, 0);
+}
+
 static int teardown(void **state) {
     (void)state;
     leat_changes_deinit(&rows);
@@ -124,6 +133,7 @@ static int teardown(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_numbers_with_a_point), cmocka_unit_test(test_pieces), cmocka_unit_test(test_text)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_numbers_with_a_point), cmocka_unit_test(test_pieces), cmocka_unit_test(test_text),
+                                       cmocka_unit_test(test_rows_without_end)};
     return cmocka_run_group_tests(tests, NULL, teardown);
 }
