@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 struct leat_file {
@@ -258,6 +259,16 @@ out:
     return status;
 }
 
+static enum leat_status real_space(struct leat_io *io, const char *path, uint64_t *free_bytes, uint64_t *device, struct leat_error *err) {
+    struct statvfs space;
+    struct stat st;
+    (void)io;
+    if (statvfs(path, &space) || stat(path, &st)) return leat_fail_errno(err, "statvfs", path);
+    *free_bytes = (uint64_t)space.f_bavail * space.f_frsize;
+    *device = st.st_dev;
+    return LEAT_OK;
+}
+
 struct leat_io *leat_io_real(void) {
     static const struct leat_io_ops ops = {
         .open = real_open,
@@ -275,6 +286,7 @@ struct leat_io *leat_io_real(void) {
         .list = real_list,
         .lock = real_lock,
         .adopt = real_adopt,
+        .space = real_space,
     };
     static struct leat_io io = {.ops = &ops};
     return &io;

@@ -51,6 +51,8 @@ struct leat_io_ops {
      * scratch file is checked (regular, not empty), fsynced, linked to `to` (EXISTS if there), its
      * directory fsynced, the scratch name unlinked. Rule 21. */
     enum leat_status (*adopt)(struct leat_io *, const char *scratch, const char *to, struct leat_error *);
+    /* Room that is left for this process where `path` is, and a number that tells file systems apart. NULL: nobody knows. */
+    enum leat_status (*space)(struct leat_io *, const char *path, uint64_t *free_bytes, uint64_t *device, struct leat_error *);
 };
 struct leat_io {
     const struct leat_io_ops *ops;

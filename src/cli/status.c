@@ -142,6 +142,19 @@ static void print_check(struct leat_cli *cli, const json_t *c) {
     puts("");
 }
 
+static void print_alert(struct leat_cli *cli, const json_t *a) {
+    printf("ALERT  %-24s %s", json_string_value(json_object_get(a, "alert")), json_string_value(json_object_get(a, "text")));
+    put_time(cli, json_object_get(a, "raised_us"), "raised");
+    puts("");
+}
+
+static void print_webhook(const json_t *w) {
+    const char *error = json_string_value(json_object_get(w, "error"));
+    if (!w || (!number(w, "waiting") && !number(w, "dead") && !error)) return;
+    printf("alerts %-24s %lld told, %lld waiting, %lld refused%s%s\n", "to alert_webhook", (long long)number(w, "delivered"), (long long)number(w, "waiting"),
+           (long long)number(w, "dead"), error ? ": " : "", error ? error : "");
+}
+
 /* Tables of one freshness step together: one line each freshness. */
 static void print_steps(const json_t *tables) {
     json_int_t said[64];
@@ -195,6 +208,8 @@ static int run(struct leat_cli *cli) {
     } else {
         json_t *json = json_loads(document, 0, NULL), *item;
         size_t i;
+        json_array_foreach(json_object_get(json, "alerts"), i, item) print_alert(cli, item);
+        print_webhook(json_object_get(json, "alert_webhook"));
         json_array_foreach(json_object_get(json, "sources"), i, item) print_source(item);
         json_array_foreach(json_object_get(json, "tables"), i, item) print_table(cli, item);
         json_array_foreach(json_object_get(json, "sinks"), i, item) print_sink(cli, item);

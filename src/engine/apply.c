@@ -365,6 +365,7 @@ static enum leat_status move_over(struct leat_engine *engine, const json_t *stat
         if (st == LEAT_OK) st = take(&a, err);
         if (st == LEAT_OK) st = leat_live_load(engine, err);
         if (st == LEAT_OK) st = leat_effects_begin(engine, engine->options.deliver, err);
+        if (st == LEAT_OK) st = leat_alerts_open(engine, err);
     }
     apply_deinit(&a);
     json_decref(record);

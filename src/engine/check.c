@@ -241,6 +241,10 @@ json_t *leat_checks_json(const struct leat_engine *engine) {
     return all;
 }
 
+uint64_t leat_check_differing(const struct leat_engine *engine, size_t index) {
+    return differing(&engine->checks[index]);
+}
+
 void leat_check_select(const struct leat_engine *engine, size_t index, struct leat_buffer *sql) {
     const struct leat_check *check = &engine->checks[index];
     leat_delta_select(check->dir, leat_delta_current(check->delta), &check->schema, NULL, sql);

@@ -480,6 +480,7 @@ void leat_effects_settle(struct leat_engine *engine) {
 
 void leat_engine_deliver(struct leat_engine *engine) {
     leat_effects_settle(engine);
+    leat_alerts_settle(engine);
 }
 
 bool leat_effects_moved(struct leat_engine *engine) {

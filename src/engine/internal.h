@@ -135,6 +135,8 @@ struct leat_gtable {
     bool run_added;                     /* it computed what was new */
     int64_t last_cpu_us, last_rows;
     uint64_t inputs_seen;               /* fingerprint of inputs at the last full run */
+    bool watched;                       /* the drift watch has compared it since the start; */
+    uint64_t drifting; char *drift_where; /* so many rows differed, of those that fit this (NULL: all) */
     uint64_t verified[2];               /* the comparison that last found content, and quarantine, equal (verify.c); 0: none */
 };
 struct leat_gnode {
@@ -170,6 +172,7 @@ struct leat_pace {
     struct leat_pace_bucket buckets[LEAT_PACE_BUCKETS];
     size_t newest;
     uint64_t steps, met;                /* steps with records; those within the freshness */
+    int64_t missed_since_us, missed_us; /* since when steps have been too late (0: the last was not); the last one that was */
     int64_t cpu_us;
 };
 struct leat_group {
@@ -298,6 +301,7 @@ struct leat_engine {
     struct leat_runs_pass *pass;        /* the tables that run one after the other see one frontier; NULL: none is under way */
     struct leat_effects *effects;       /* per project sink (engine/effects.h) */
     size_t effects_count;
+    struct leat_alerts *alerts;         /* engine/alerts.h; NULL: read-only */
 };
 
 /* chunk.c */
@@ -547,6 +551,19 @@ enum leat_status leat_effects_keep_dead(struct leat_engine *, struct leat_error 
 enum leat_status leat_effects_dead_select(struct leat_engine *, const struct leat_sink_def *, struct leat_buffer *sql, bool *there, struct leat_error *) LEAT_MUST;
 json_t *leat_effects_json(struct leat_engine *);   /* for status; new reference */
 
+/* alerts.c: what somebody wants to be told of, raised and over once each. See alerts.h. */
+enum leat_status leat_alerts_open(struct leat_engine *, struct leat_error *) LEAT_MUST; /* after effects */
+void leat_alerts_close(struct leat_engine *);
+/* Now and then; last: the process is about to end. What begins or is over is durable, and with the outbox, on return. */
+enum leat_status leat_alerts_look(struct leat_engine *, bool last, struct leat_error *) LEAT_MUST;
+int64_t leat_alerts_next_due(const struct leat_engine *); /* INT64_MAX: nothing turns by time alone */
+bool leat_alerts_moved(const struct leat_engine *);       /* since the last status: there is something to show, or it waits */
+void leat_alerts_settle(struct leat_engine *);            /* waits until they are told, or that has failed */
+json_t *leat_alerts_json(struct leat_engine *);           /* what is raised; new reference */
+json_t *leat_alerts_webhook_json(struct leat_engine *);   /* NULL: none is set */
+/* The webhook as a sink's definition, to be freed by leat_sink_def_deinit; false: none is set, and out is empty. */
+bool leat_alerts_sink(const struct leat_project *, struct leat_sink_def *out);
+
 /* checkpoint.c */
 enum leat_status leat_engine_load_checkpoint(struct leat_engine *, json_t **state, struct leat_error *) LEAT_MUST; /* NULL: none */
 /* Loads the operators that have a keeper, by the names they had in the project whose checkpoint's `state` this is. */
@@ -566,6 +583,9 @@ void leat_waiting_forget(struct leat_engine *);
 /* loop.c */
 /* After a step: when the oldest of its records arrived (INT64_MAX: it had none), and its CPU time. */
 void leat_pace_note(struct leat_group *, int64_t oldest_us, int64_t cpu_us);
+/* Since when the group's tables have been older than asked, as its steps and what waits show; 0: they are not. *due_us: when that may become
+ * another by time alone; 0: it does not. */
+int64_t leat_pace_missed_since(struct leat_group *, int64_t now_us, int64_t *due_us);
 /* For the status: freshness attained, what waits, watermarks and who holds them back. */
 json_t *leat_pace_json(const struct leat_group *);
 /* Books the thread's CPU time since `from_us` (leat_usage_thread_cpu_us) to a phase. */
@@ -594,6 +614,7 @@ void leat_checks_close(struct leat_engine *);
 /* Those that are due; with all, also those whose rest is not over. The tables are committed. */
 enum leat_status leat_checks_run(struct leat_engine *, bool all, struct leat_error *) LEAT_MUST;
 int64_t leat_checks_next_due(struct leat_engine *);
+uint64_t leat_check_differing(const struct leat_engine *, size_t check); /* rows, as found last */
 json_t *leat_checks_json(const struct leat_engine *); /* new reference */
 void leat_check_select(const struct leat_engine *, size_t check, struct leat_buffer *sql); /* the rows that differ */
 

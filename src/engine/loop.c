@@ -250,6 +250,8 @@ enum leat_status leat_engine_run_once(struct leat_engine *engine, bool all, bool
     engine->all = false;
     if (st == LEAT_OK) leat_effects_settle(engine);
     if (st == LEAT_OK) st = leat_effects_keep_dead(engine, err);
+    if (st == LEAT_OK) st = leat_alerts_look(engine, true, err);
+    if (st == LEAT_OK) leat_alerts_settle(engine);
     if (st == LEAT_OK && behind)
         st = leat_fail(err, LEAT_BUSY,
                        "source \"%s\": not all that is there could be read: nothing came for 30 seconds. What was read is in the tables; the next run goes "
@@ -275,7 +277,8 @@ static int64_t next_due(struct leat_engine *engine) {
         int64_t left = engine->references[s] ? INT64_MAX : leat_idle_left_us(&engine->sources[s]);
         if (left != INT64_MAX) due = earlier(due, leat_engine_now(engine) + left);
     }
-    if (engine->status_is_news || leat_effects_moved(engine)) due = earlier(due, engine->status_due_us);
+    due = earlier(due, leat_alerts_next_due(engine));
+    if (engine->status_is_news || leat_effects_moved(engine) || leat_alerts_moved(engine)) due = earlier(due, engine->status_due_us);
     if (leat_engine_has_late(engine) && !engine->beside) due = earlier(due, engine->restate_due_us);
     due = earlier(due, leat_checks_next_due(engine));
     for (size_t t = 0; t < engine->project->table_count && !engine->beside; t++) /* its end wakes */
@@ -367,6 +370,7 @@ enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *s
         if ((st = leat_effects_keep_dead(engine, err)) != LEAT_OK) break;
         if ((st = leat_effects_catch_up(engine, err)) != LEAT_OK) break;
         if ((st = leat_watch_run(engine, err)) != LEAT_OK) break;
+        if ((st = leat_alerts_look(engine, false, err)) != LEAT_OK) break;
         if ((st = leat_control_serve(engine, err)) != LEAT_OK || leat_control_parked(engine)) break;
         if ((st = leat_engine_publish_status(engine, err)) != LEAT_OK) break;
         sleep_until_due(engine, got > 0);

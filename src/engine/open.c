@@ -142,6 +142,9 @@ static enum leat_status check_sinks(struct leat_engine *engine, struct leat_diag
         bool append_only = plan->op_count && plan->ops[plan->op_count - 1].append_only;
         leat_sink_check(engine->project, def, &plan->schema, append_only, engine->project->tables[def->table].emit_on_window_close, diags);
     }
+    struct leat_sink_def alerts;
+    if (leat_alerts_sink(engine->project, &alerts)) leat_sink_webhook.check(&alerts, NULL, NULL, diags);
+    leat_sink_def_deinit(&alerts);
     return leat_diagnostics_errors(diags) ? leat_fail(err, LEAT_INVALID, "the project has errors") : LEAT_OK;
 }
 
@@ -211,7 +214,8 @@ enum leat_status leat_engine_start(struct leat_engine *engine, struct leat_error
     if (st == LEAT_OK) st = leat_effects_open(engine, err);
     if (st == LEAT_OK) st = leat_engine_recover(engine, err);
     if (st == LEAT_OK) st = leat_live_load(engine, err);
-    return st == LEAT_OK ? leat_effects_begin(engine, engine->options.deliver, err) : st;
+    if (st == LEAT_OK) st = leat_effects_begin(engine, engine->options.deliver, err);
+    return st == LEAT_OK ? leat_alerts_open(engine, err) : st;
 }
 
 /* What runs, finished under the project it was begun with; then the project of the files. */
@@ -318,6 +322,7 @@ static void table_close(struct leat_gtable *table, size_t source_count) {
     for (size_t s = 0; table->late_sets && s < source_count; s++) free(table->late_sets[s].items);
     free(table->late_sets);
     free(table->balance);
+    free(table->drift_where);
     free(table->last_error);
     free(table->run_why);
 }
@@ -326,6 +331,7 @@ void leat_engine_close_project(struct leat_engine *engine) {
     const struct leat_project *project = engine->project;
     leat_beside_cancel(engine);
     leat_live_close(engine);
+    leat_alerts_close(engine);
     leat_effects_close(engine);
     leat_checks_close(engine);
     if (engine->groups) leat_groups_free(engine);

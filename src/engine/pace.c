@@ -28,7 +28,13 @@ void leat_pace_note(struct leat_group *g, int64_t oldest_us, int64_t cpu_us) {
     b->steps++;
     pace->steps++;
     /* A step begins when the freshness is used up, and takes its time: what it may take is a tenth more. */
-    pace->met += age <= g->freshness_us + g->freshness_us / 10;
+    bool met = age <= g->freshness_us + g->freshness_us / 10;
+    pace->met += met;
+    if (!met && !pace->missed_since_us) pace->missed_since_us = oldest_us + g->freshness_us;
+    if (met)
+        pace->missed_since_us = 0;
+    else
+        pace->missed_us = now;
 }
 
 static const char *table_name(const struct leat_group *g, int t) {
@@ -63,6 +69,19 @@ static uint64_t waiting(const struct leat_group *g, int64_t *since_us) {
             if (leat_cursor_get(&g->cursors[s], c->partition) < c->to && c->arrival_us < *since_us) *since_us = c->arrival_us;
     }
     return records;
+}
+
+int64_t leat_pace_missed_since(struct leat_group *g, int64_t now_us, int64_t *due_us) {
+    enum { QUIET_US = 10 * 1000000 };
+    struct leat_pace *pace = &g->pace;
+    int64_t arrived, quiet = g->freshness_us > QUIET_US / 2 ? 2 * g->freshness_us : QUIET_US;
+    uint64_t records = waiting(g, &arrived);
+    bool waits = records && arrived != INT64_MAX;
+    *due_us = waits ? arrived + g->freshness_us + g->freshness_us / 10 : 0;
+    if (waits && now_us > *due_us) return pace->missed_since_us ? pace->missed_since_us : arrived + g->freshness_us;
+    if (!waits && now_us > pace->missed_us + quiet) pace->missed_since_us = 0; /* it has had everything for a while */
+    if (pace->missed_since_us && !waits) *due_us = pace->missed_us + quiet;
+    return pace->missed_since_us;
 }
 
 json_t *leat_pace_json(const struct leat_group *g) {

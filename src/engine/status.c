@@ -169,6 +169,9 @@ enum leat_status leat_engine_status(struct leat_engine *engine, struct leat_buff
     for (int p = 0; p < LEAT_PHASE_COUNT; p++) json_object_set_new(phases, PHASES[p], json_integer(engine->phase_cpu_us[p]));
     json_object_set_new(json, "phase_cpu_us", phases);
     json_object_set_new(json, "sinks", leat_effects_json(engine));
+    json_object_set_new(json, "alerts", leat_alerts_json(engine));
+    json_t *webhook = leat_alerts_webhook_json(engine);
+    if (webhook) json_object_set_new(json, "alert_webhook", webhook);
     if (engine->watch.periods) json_object_set_new(json, "drift_watch", leat_watch_json(engine));
     if (engine->project->check_count) json_object_set_new(json, "checks", leat_checks_json(engine));
     json_object_set_new(json, "now_us", json_integer(leat_engine_now(engine))); /* last: all before it is as it is without looking at a clock */
@@ -181,7 +184,7 @@ enum leat_status leat_engine_status(struct leat_engine *engine, struct leat_buff
 
 enum leat_status leat_engine_publish_status(struct leat_engine *engine, struct leat_error *err) {
     int64_t now = leat_engine_now(engine);
-    bool news = engine->status_is_news || engine->step != engine->status_step || leat_effects_moved(engine);
+    bool news = engine->status_is_news || engine->step != engine->status_step || leat_effects_moved(engine) || leat_alerts_moved(engine);
     if (now < engine->status_due_us || !news) return LEAT_OK;
     struct leat_buffer text = {0};
     struct leat_file *file;

@@ -50,12 +50,20 @@ static enum leat_status look(struct leat_engine *engine, struct leat_gtable *tab
     struct leat_watch *w = &engine->watch;
     struct leat_buffer out = {0};
     uint64_t differing = 0;
-    char *where;
+    char *where = NULL;
     enum leat_status st = leat_engine_flush(engine, false, err);
     if (st != LEAT_OK) return st;
-    if ((st = draw_period(engine, table, &where, err)) == LEAT_OK) st = leat_table_verify(engine, table, where, EXAMPLES, &out, &differing, err);
-    free(where);
+    if (table->drifting) /* what was found is looked at until it is mended */
+        where = table->drift_where ? leat_strdup(table->drift_where) : NULL;
+    else
+        st = draw_period(engine, table, &where, err);
+    if (st == LEAT_OK) st = leat_table_verify(engine, table, where, EXAMPLES, &out, &differing, err);
     if (st == LEAT_OK) {
+        table->watched = true;
+        table->drifting = differing;
+        free(table->drift_where);
+        table->drift_where = where;
+        where = NULL;
         w->periods++;
         w->differing += differing;
         w->checked_us = leat_engine_now(engine);
@@ -65,6 +73,7 @@ static enum leat_status look(struct leat_engine *engine, struct leat_gtable *tab
         leat_log(engine->env, LEAT_LOG_WARN, "drift watch: table %s: %s", table->def->name, err->text);
         st = LEAT_OK;
     }
+    free(where);
     leat_buffer_deinit(&out);
     return st;
 }

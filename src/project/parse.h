@@ -136,7 +136,6 @@ void leat_source_deinit(struct leat_source *source);
 void leat_view_deinit(struct leat_view *view);
 void leat_table_deinit(struct leat_table *table);
 void leat_check_def_deinit(struct leat_check_def *check);
-void leat_sink_def_deinit(struct leat_sink_def *sink);
 void leat_diagnostics_truncate(struct leat_diagnostics *diags, size_t count);
 
 #endif

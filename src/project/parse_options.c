@@ -248,7 +248,7 @@ void leat_parser_set(struct leat_parser *p) {
         project->settings =
             leat_realloc(project->settings, (project->setting_count + 1) * sizeof *project->settings);
         project->settings[project->setting_count++] = (struct leat_setting){
-            .name = leat_strdup(spec->name), .value = value, .place = given.place, .secret = given.secret, .given = true};
+            .name = leat_strdup(spec->name), .value = value, .place = given.place, .secret = given.secret || spec->type == LEAT_OPTION_SECRET, .given = true};
     }
 out:
     leat_given_deinit(&given);

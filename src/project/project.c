@@ -79,6 +79,9 @@ void leat_project_detach(struct leat_project *project) {
     for (size_t i = 0; i < project->check_count; i++)
         leat_check_def_deinit(&project->checks[i]);
     project->sink_count = project->check_count = 0;
+    for (size_t i = 0; i < project->setting_count; i++)
+        if (strcmp(project->settings[i].name, "alert_webhook") == 0 && project->settings[i].value)
+            project->settings[i].value[0] = 0;
 }
 
 void leat_project_free(struct leat_project *project) {

@@ -143,7 +143,8 @@ struct leat_project *leat_project_of(const char *dir, const struct leat_text_fil
 struct leat_project *leat_project_same(const struct leat_project *, struct leat_diagnostics *diags); /* of its texts, again */
 bool leat_project_same_text(const struct leat_project *, const struct leat_project *);
 void leat_project_free(struct leat_project *);
-/* Without sinks and checks: for a rehearsal. */
+void leat_sink_def_deinit(struct leat_sink_def *);
+/* Without sinks, checks and alerts: nothing that tells others. For a rehearsal. */
 void leat_project_detach(struct leat_project *);
 /* Parses one text as if it were the only file of a project (tests, fuzzing, ALTER's candidates). `file` names it in places. */
 struct leat_project *leat_project_parse(const char *file, const char *text, size_t length, struct leat_diagnostics *diags);

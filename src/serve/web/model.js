@@ -1,5 +1,5 @@
 // What the status says, put together for the views: one object a table, a source, a sink, with its health and the reason.
-import { count, plural, schedule, share, span, words } from "./format.js";
+import { ago, count, plural, schedule, share, span, words } from "./format.js";
 
 export const model = { status: null, graph: null, now: () => Date.now() * 1000 };
 // The server's clock when it made the status: what waited then is judged by it, not by when it is looked at.
@@ -65,14 +65,17 @@ export function sinkHealth(sink) {
 
 // What a person should know, worst first: [{state, text, href}]
 export function alerts() {
-  const out = [];
+  const kinds = { table: "table", sink: "sink", source: "source" };
+  const out = (model.status.alerts ?? []).map((a) => ({ state: "bad", name: a.object, text: `${a.text} (since ${ago(a.raised_us, then())})`, href: kinds[a.on] ? `#/${kinds[a.on]}/${encodeURIComponent(a.object)}` : "#/" }));
+  const raised = new Set((model.status.alerts ?? []).map((a) => a.object)); // said already
   for (const t of model.status.tables) {
+    if (raised.has(t.name)) continue;
     const h = health(t);
     if (h.state === "bad" || h.state === "warn") out.push({ state: h.state, name: t.name, text: h.why, href: `#/table/${encodeURIComponent(t.name)}` });
   }
   for (const s of sinks()) {
     const h = sinkHealth(s);
-    if (h.state !== "good") out.push({ state: h.state, name: s.name, text: h.why, href: `#/sink/${encodeURIComponent(s.name)}` });
+    if (!raised.has(s.name) && h.state !== "good") out.push({ state: h.state, name: s.name, text: h.why, href: `#/sink/${encodeURIComponent(s.name)}` });
   }
   for (const s of model.status.sources) {
     const href = `#/source/${encodeURIComponent(s.name)}`;
