@@ -261,10 +261,15 @@ static enum leat_status propose(struct advise *a, size_t t, const struct leat_pa
 }
 
 static void print_table_heading(const struct leat_table *table) {
-    char *now = table->freshness_us ? span_text(table->freshness_us) : NULL;
-    printf("table %s, now %s%s\n", table->name, now ? "kept fresh to " : table->cron ? "at schedule " : "as fresh as its readers",
+    char *now = table->freshness_us ? span_text(table->freshness_us) : NULL, *otherwise = table->calendar.else_us ? span_text(table->calendar.else_us) : NULL;
+    printf("table %s, now %s%s", table->name, now ? "kept fresh to " : table->cron ? "at schedule " : "as fresh as its readers",
            now ? now : table->cron ? table->cron : "");
+    if (otherwise)
+        printf(" between %02d:%02d and %02d:%02d, else %s", table->calendar.from_minute / 60, table->calendar.from_minute % 60, table->calendar.to_minute / 60,
+               table->calendar.to_minute % 60, otherwise);
+    puts("");
     free(now);
+    free(otherwise);
 }
 
 static enum leat_status advise_table(struct advise *a, size_t t, bool *asked, struct leat_error *err) {

@@ -82,11 +82,17 @@ static void print_table(struct leat_cli *cli, const json_t *t) {
         leat_put(&text, "kept fresh to ");
         leat_put_interval(&text, number(t, "freshness_us"));
         fputs(text.data, stdout);
+        if (json_object_get(t, "calendar")) printf(" (now; %s)", json_string_value(json_object_get(t, "calendar")));
     } else {
         printf("recomputed%s", json_is_null(json_object_get(t, "last_run_us")) ? ", never run yet" : "");
         put_time(cli, json_object_get(t, "last_run_us"), "last");
         if (json_object_get(t, "running_since_us")) put_time(cli, json_object_get(t, "running_since_us"), "running since");
         put_time(cli, json_object_get(t, "next_run_us"), "next");
+        put_time(cli, json_object_get(t, "ready_by_us"), "to be ready");
+        if (number(t, "takes_us") >= 1000000) {
+            fputs(", takes up to ", stdout);
+            put_span(number(t, "takes_us"));
+        }
     }
     puts(json_is_true(json_object_get(t, "suspended")) ? ", suspended" : "");
     print_balance(cli, t);

@@ -151,10 +151,42 @@ static void look_runs(struct look *l) {
     }
 }
 
+static void say_late(struct look *l, const struct leat_gtable *table, const struct leat_run_plan *plan) {
+    const struct leat_run *run = leat_beside_run(l->engine);
+    bool runs = run && run->table == table, over = plan->ready_us <= l->now_us;
+    struct leat_buffer text = {0}, left = {0};
+    leat_put_interval(&left, (over ? l->now_us - plan->ready_us : plan->ready_us - l->now_us) / SECOND_US * SECOND_US);
+    leat_putf(&text, over ? "table %s was to be ready by %02d:%02d, %s ago" : "table %s may not be ready by %02d:%02d, in %s", table->def->name,
+              table->def->ready_minute / 60, table->def->ready_minute % 60, left.data);
+    if (runs) leat_putf(&text, "; its run has been under way for %lld s", (long long)((l->now_us - run->start_us) / SECOND_US));
+    if (!runs && !over) leat_put(&text, "; its run has not begun");
+    leat_putf(&text, " and takes about %lld s", (long long)(leat_deadline_takes(table) / SECOND_US));
+    if (table->last_error) leat_putf(&text, "; it has failed: %s", table->last_error);
+    raise_alert(l, table->def->name, "%s", text.data);
+    leat_buffer_deinit(&text);
+    leat_buffer_deinit(&left);
+}
+
+static void look_deadlines(struct look *l) {
+    for (size_t t = 0; t < l->engine->project->table_count; t++) {
+        struct leat_gtable *table = &l->engine->tables[t];
+        if (!table->def->ready_given || !table->def->cron || table->suspended) continue;
+        struct leat_run_plan plan = leat_deadline_plan(l->engine, table);
+        int64_t since = leat_deadline_feared(l->engine, table, &plan);
+        if (since > l->now_us) {
+            well(l, table->def->name, 0);
+            if (since != INT64_MAX) look_again(l, since + SECOND_US);
+        } else if (unwell(l, table->def->name, since + SECOND_US, 0)) {
+            say_late(l, table, &plan);
+        }
+    }
+}
+
 static void look_freshness(struct look *l) {
     int64_t patience = setting(l, "alert_freshness");
     for (int k = 0; k < l->engine->group_count; k++) {
         struct leat_group *g = l->engine->groups[k];
+        leat_group_turn(g);
         int64_t due, since = g->suspended ? 0 : leat_pace_missed_since(g, l->now_us, &due);
         if (!g->suspended && due) look_again(l, due + patience);
         for (int t = 0; t < g->table_count; t++) {
@@ -163,7 +195,7 @@ static void look_freshness(struct look *l) {
                 well(l, name, patience);
             } else if (unwell(l, name, since, patience)) {
                 struct leat_buffer asked = {0};
-                leat_put_interval(&asked, g->freshness_us);
+                leat_freshness_put(&g->freshness, &asked);
                 raise_alert(l, name, "table %s has been older than asked (%s) for %lld s", name, asked.data, (long long)((l->now_us - since) / SECOND_US));
                 leat_buffer_deinit(&asked);
             }
@@ -285,6 +317,7 @@ static void look_disk(struct look *l) {
 
 static const struct leat_alert_kind KINDS[] = {
     {"run_failed", "table", "it runs again", look_runs},
+    {"not_ready", "table", "it is ready", look_deadlines},
     {"freshness_missed", "table", "it is as fresh as asked again", look_freshness},
     {"sink_behind", "sink", "it has caught up", look_sinks},
     {"dead_letters", "source", "no more have come", look_source_letters},

@@ -454,6 +454,14 @@ static void add_cost(const struct leat_apply *a, const struct leat_engine *runni
     }
 }
 
+static bool is_freshness(const struct leat_engine *engine, const struct leat_gtable *table, const json_t *was) {
+    struct leat_freshness f = leat_table_freshness(engine, table);
+    json_t *now = leat_freshness_json(&f);
+    bool same = json_equal(now, was);
+    json_decref(now);
+    return same;
+}
+
 static const char *fate_word(const struct leat_apply *a, const struct leat_gtable *table) {
     const json_t *former = leat_apply_former(a, table), *was = json_object_get(former, "g");
     bool was_suspended = json_is_true(json_object_get(former, "suspended"));
@@ -465,7 +473,7 @@ static const char *fate_word(const struct leat_apply *a, const struct leat_gtabl
     switch (a->fates[table->index]) {
     case LEAT_FATE_BATCH: return was ? "scheduled" : "batch";
     case LEAT_FATE_ANEW: return "anew";
-    default: return json_integer_value(was) == leat_table_freshness(a->engine, table) ? "kept" : "moved";
+    default: return is_freshness(a->engine, table, was) ? "kept" : "moved";
     }
 }
 

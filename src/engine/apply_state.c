@@ -54,7 +54,8 @@ static enum leat_fate fate_of(const struct leat_apply *a, const struct leat_gtab
 }
 
 static bool same_group(const struct leat_engine *engine, const struct leat_gtable *a, const struct leat_gtable *b) {
-    return a == b || (!a->suspended && !b->suspended && leat_table_freshness(engine, a) == leat_table_freshness(engine, b));
+    struct leat_freshness x = leat_table_freshness(engine, a), y = leat_table_freshness(engine, b);
+    return a == b || (!a->suspended && !b->suspended && leat_freshness_same(&x, &y));
 }
 
 /* Readers of a changing table that step together take its difference in one way: from the queue, or by being made anew. */
@@ -179,7 +180,10 @@ static void join_group(struct leat_group *g, const json_t *former) {
         json_array_foreach(json_object_get(json_object_get(former, "times"), name), i, pair)
             raise_time(g, s, (uint32_t)json_integer_value(json_array_get(pair, 0)), json_integer_value(json_array_get(pair, 1)));
     }
-    if (json_integer_value(json_object_get(former, "freshness")) != g->freshness_us) return;
+    json_t *freshness = leat_freshness_json(&g->freshness);
+    bool same = json_equal(json_object_get(former, "freshness"), freshness);
+    json_decref(freshness);
+    if (!same) return;
     g->steps = (uint64_t)json_integer_value(json_object_get(former, "steps"));
     g->rows_touched = (uint64_t)json_integer_value(json_object_get(former, "rows_touched"));
 }

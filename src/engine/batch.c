@@ -370,6 +370,7 @@ static enum leat_status journal_run(const struct leat_run *run, int64_t bytes, c
     json_object_set_new(record, "of", json_integer((json_int_t)run->records.of));
     if (run->adds) json_object_set_new(record, "added", json_integer((json_int_t)run->records.added));
     if (table->run_why) json_object_set_new(record, "why", json_string(table->run_why));
+    if (!error && table->covered_us) json_object_set_new(record, "covered", json_integer(table->covered_us));
     json_object_set_new(record, "inputs", json_integer((json_int_t)table->inputs_seen));
     leat_history_add(engine, record);
     engine->status_is_news = true;
@@ -669,13 +670,20 @@ static enum leat_status admit_late(struct leat_gtable *table, struct leat_error 
     return st;
 }
 
+/* A run that begins before its time because of a deadline is that time's; any other one is of what was due when it began. */
+static int64_t covered_by_run(struct leat_engine *engine, struct leat_gtable *table, int64_t start_us) {
+    if (!table->def->cron) return 0;
+    struct leat_run_plan plan = leat_deadline_plan(engine, table);
+    return start_us >= plan.start_us && start_us < plan.scheduled_us ? plan.scheduled_us : start_us;
+}
+
 /* ---- a run in parts: begin, compute, end, and again while it says so ---------------------------------------------------- */
 
 enum leat_status leat_run_begin(struct leat_engine *engine, struct leat_gtable *table, const struct leat_runs_pass *pass, struct leat_run **out,
                                 struct leat_error *err) {
     struct leat_run *run = leat_alloc(sizeof *run);
     *run = (struct leat_run){.engine = engine, .table = table, .pass = pass, .start_us = leat_engine_now(engine),
-                             .cpu_us = leat_usage_cpu_us(), .own_cpu_us = leat_usage_thread_cpu_us()};
+                             .covered_us = covered_by_run(engine, table, leat_engine_now(engine)), .cpu_us = leat_usage_cpu_us(), .own_cpu_us = leat_usage_thread_cpu_us()};
     run->status = forget_strange_dead(run, &run->error);
     if (run->status == LEAT_OK) run->status = prepare_query(run, &run->error);
     *out = run;
@@ -745,6 +753,7 @@ static enum leat_status record_success(struct leat_run *run, struct leat_error *
     struct leat_gtable *table = run->table;
     int64_t bytes = 0;
     enum leat_status st;
+    leat_deadline_ran(table, leat_engine_now(engine) - run->start_us, run->covered_us);
     table->runs++;
     table->run_added = run->adds != LEAT_ADDS_NOTHING;
     table->asked = false;
@@ -813,18 +822,13 @@ int64_t leat_batch_next_due(struct leat_engine *engine, struct leat_gtable *tabl
     if (table->suspended) return INT64_MAX;
     if (table->failures) return table->retry_us;
     if (table->asked) return 0;
-    if (!table->def->cron)
-        return inputs_fingerprint(engine, table, NULL) == table->inputs_seen && table->runs
-                   ? INT64_MAX
-                   : table->last_run_us + (table->runs ? leat_table_freshness(engine, table) : 0);
-    struct leat_cron cron;
-    struct leat_error ignored;
-    if (leat_cron_parse(table->def->cron, &cron, &ignored) != LEAT_OK) return INT64_MAX;
-    struct leat_zone *zone = leat_zone_find(engine->batch_conn, table->def->time_zone ? table->def->time_zone
-                                                                                      : leat_setting_text(engine->project, "time_zone"));
-    /* Counted from the last run (or the project's first start, or the schedule's): however many were missed, one run catches up. */
-    int64_t since = table->last_run_us ? table->last_run_us : engine->created_us;
-    return leat_cron_next(&cron, zone, table->turned_us > since ? table->turned_us : since);
+    if (!table->def->cron) {
+        if (!table->runs) return table->last_run_us;
+        if (inputs_fingerprint(engine, table, NULL) == table->inputs_seen) return INT64_MAX;
+        struct leat_freshness freshness = leat_table_freshness(engine, table);
+        return leat_freshness_due(engine, &freshness, table->last_run_us, LEAT_ALL_FIFTHS);
+    }
+    return leat_deadline_plan(engine, table).start_us;
 }
 
 enum leat_status leat_engine_batch(struct leat_engine *engine, bool all, struct leat_error *err) {
@@ -838,6 +842,7 @@ enum leat_status leat_engine_batch(struct leat_engine *engine, bool all, struct 
         if (!all && leat_batch_next_due(engine, table) > leat_engine_now(engine)) continue;
         if (!flushed && (st = leat_engine_flush(engine, false, err)) != LEAT_OK) return st;
         flushed = true;
+        if (table->def->ready_given && (st = leat_alerts_look(engine, false, err)) != LEAT_OK) return st; /* before it takes its time */
         if ((st = leat_batch_run(engine, table, NULL, err)) != LEAT_OK) return st;
     }
     return flushed ? leat_tables_commit(engine, err) : LEAT_OK; /* the manifest */

@@ -12,8 +12,17 @@ static char *name_of(const struct leat_group *g, const struct leat_gnode *gnode,
     return name;
 }
 
+/* Takes the freshness. */
+static char *group_name(const char *suspended, json_t *freshness) {
+    char *name = suspended ? leat_asprintf("suspended %s", suspended)
+                 : json_is_string(freshness) ? leat_strdup(json_string_value(freshness))
+                                             : leat_asprintf("%lld", (long long)json_integer_value(freshness));
+    json_decref(freshness);
+    return name;
+}
+
 static char *own_name(const struct leat_group *g, const struct leat_gnode *gnode) {
-    char *group = g->suspended ? leat_asprintf("suspended %s", g->suspended->def->name) : leat_asprintf("%lld", (long long)g->freshness_us);
+    char *group = group_name(g->suspended ? g->suspended->def->name : NULL, leat_freshness_json(&g->freshness));
     char *name = name_of(g, gnode, group, gnode->late_class);
     free(group);
     return name;
@@ -23,9 +32,9 @@ static char *own_name(const struct leat_group *g, const struct leat_gnode *gnode
 static char *former_name(const struct leat_group *g, const struct leat_gnode *gnode, const json_t *state) {
     const struct leat_gtable *keeper = gnode->keeper;
     const json_t *known = json_object_get(json_object_get(state, "tables"), keeper->def->name);
-    json_int_t late_class = json_integer_value(json_object_get(known, "late_class")), freshness = json_integer_value(json_object_get(known, "g"));
+    json_int_t late_class = json_integer_value(json_object_get(known, "late_class"));
     bool suspended = json_is_true(json_object_get(known, "suspended"));
-    char *group = suspended ? leat_asprintf("suspended %s", keeper->def->name) : leat_asprintf("%lld", (long long)freshness);
+    char *group = group_name(suspended ? keeper->def->name : NULL, json_incref(json_object_get(known, "g")));
     char *name = name_of(g, gnode, group, gnode->on_source ? (int)late_class : 0);
     free(group);
     return name;

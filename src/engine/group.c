@@ -2,10 +2,13 @@
  * share operators with equal signatures. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <xxhash.h>
 
+#include "base/options.h"
 #include "engine/internal.h"
+#include "schedule/zone.h"
 
 static enum leat_status declare_view(struct leat_engine *engine, size_t index, struct leat_place *place, struct leat_error *err) {
     const struct leat_view *view = &engine->project->views[index];
@@ -70,34 +73,89 @@ static void prepare_table(struct leat_engine *engine, size_t index) {
     leat_changes_init(&table->pending, &table->plan->schema);
 }
 
-/* FRESHNESS = DOWNSTREAM: the shortest freshness of those who read it (an hour when nobody continuous does). */
-static int64_t effective_freshness(const struct leat_engine *engine, const struct leat_gtable *table) {
-    int64_t shortest = INT64_MAX;
-    if (!table->def->downstream) return table->def->freshness_us;
+static struct leat_freshness own_freshness(const struct leat_gtable *table) {
+    struct leat_freshness f = {.calendar = table->def->calendar, .zone = table->def->calendar.else_us ? table->def->time_zone : NULL};
+    f.calendar.between_us = table->def->freshness_us;
+    return f;
+}
+
+static int64_t shortest_of(const struct leat_freshness *f) {
+    const struct leat_calendar *c = &f->calendar;
+    return c->else_us && c->else_us < c->between_us ? c->else_us : c->between_us;
+}
+
+/* FRESHNESS = DOWNSTREAM: as those who read it; where they differ, their shortest, at all hours (an hour when nobody continuous does). */
+struct leat_freshness leat_table_freshness(const struct leat_engine *engine, const struct leat_gtable *table) {
+    struct leat_freshness all = {.calendar = {.between_us = 3600 * (int64_t)1000000}};
+    bool any = false;
+    if (!table->def->downstream) return own_freshness(table);
     for (size_t i = 0; i < engine->project->table_count; i++) {
         const struct leat_gtable *reader = &engine->tables[i];
         if (reader->def->cron) continue;
         for (size_t k = 0; k < reader->plan->input_count; k++) {
             if (reader->plan->inputs[k] != (LEAT_OBJECT_TABLE << 24 | table->index)) continue;
-            int64_t theirs = effective_freshness(engine, reader);
-            if (theirs < shortest) shortest = theirs;
+            struct leat_freshness theirs = leat_table_freshness(engine, reader);
+            if (any && !leat_freshness_same(&all, &theirs)) {
+                int64_t mine = shortest_of(&all), other = shortest_of(&theirs);
+                all = (struct leat_freshness){.calendar = {.between_us = mine < other ? mine : other}};
+            } else {
+                all = theirs;
+            }
+            any = true;
         }
     }
-    return shortest == INT64_MAX ? 3600 * (int64_t)1000000 : shortest;
+    return all;
 }
 
-int64_t leat_table_freshness(const struct leat_engine *engine, const struct leat_gtable *table) {
-    return effective_freshness(engine, table);
+bool leat_freshness_same(const struct leat_freshness *a, const struct leat_freshness *b) {
+    const struct leat_calendar *x = &a->calendar, *y = &b->calendar;
+    if (x->between_us != y->between_us || x->else_us != y->else_us) return false;
+    if (!x->else_us) return true;
+    return x->from_minute == y->from_minute && x->to_minute == y->to_minute &&
+           (a->zone && b->zone ? strcasecmp(a->zone, b->zone) == 0 : !a->zone && !b->zone);
+}
+
+json_t *leat_freshness_json(const struct leat_freshness *f) {
+    const struct leat_calendar *c = &f->calendar;
+    if (!c->else_us) return json_integer(c->between_us);
+    return json_sprintf("%lld/%d-%d/%lld/%s", (long long)c->between_us, c->from_minute, c->to_minute, (long long)c->else_us, f->zone ? f->zone : "");
+}
+
+void leat_freshness_put(const struct leat_freshness *f, struct leat_buffer *out) {
+    const struct leat_calendar *c = &f->calendar;
+    leat_put_interval(out, c->between_us);
+    if (!c->else_us) return;
+    leat_putf(out, " between %02d:%02d and %02d:%02d, else ", c->from_minute / 60, c->from_minute % 60, c->to_minute / 60, c->to_minute % 60);
+    leat_put_interval(out, c->else_us);
+    if (f->zone) leat_putf(out, " (%s)", f->zone);
+}
+
+static struct leat_zone *zone_of(const struct leat_engine *engine, const struct leat_freshness *f) {
+    if (!f->calendar.else_us) return NULL;
+    return leat_zone_find(engine->batch_conn, f->zone ? f->zone : leat_setting_text(engine->project, "time_zone"));
+}
+
+int64_t leat_freshness_due(const struct leat_engine *engine, const struct leat_freshness *f, int64_t since_us, int fifths) {
+    return leat_calendar_due(&f->calendar, zone_of(engine, f), since_us, fifths);
+}
+
+void leat_group_turn(struct leat_group *g) {
+    int64_t now = leat_engine_now(g->engine);
+    if (now < g->turns_us) return;
+    struct leat_period period = leat_calendar_at(&g->freshness.calendar, zone_of(g->engine, &g->freshness), now);
+    g->freshness_us = period.freshness_us;
+    g->turns_us = period.until_us;
 }
 
 static struct leat_group *group_for(struct leat_engine *engine, struct leat_gtable *table) {
-    int64_t freshness_us = effective_freshness(engine, table);
+    struct leat_freshness freshness = leat_table_freshness(engine, table);
     for (int i = 0; i < engine->group_count && !table->suspended; i++)
-        if (engine->groups[i]->freshness_us == freshness_us && !engine->groups[i]->suspended) return engine->groups[i];
+        if (leat_freshness_same(&engine->groups[i]->freshness, &freshness) && !engine->groups[i]->suspended) return engine->groups[i];
     size_t sources = engine->project->source_count + 1, tables = engine->project->table_count + 1;
     struct leat_group *g = leat_alloc(sizeof *g);
     g->engine = engine;
-    g->freshness_us = freshness_us;
+    g->freshness = freshness;
+    leat_group_turn(g);
     g->suspended = table->suspended ? table : NULL;
     g->reads = leat_alloc(sources * sizeof *g->reads);
     g->cursors = leat_alloc(sources * sizeof *g->cursors);

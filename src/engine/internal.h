@@ -95,6 +95,9 @@ struct leat_side {
     uint64_t committed_step;
     bool overwrite, beside;
 };
+/* How fresh a table is asked to be, by the hour; zone: of the calendar, NULL: the project's, borrowed. */
+struct leat_freshness { struct leat_calendar calendar; const char *zone; };
+enum { LEAT_TOOK_MAX = 20 };
 struct leat_gtable {
     const struct leat_table *def;
     int index;                          /* in project->tables */
@@ -129,6 +132,8 @@ struct leat_gtable {
     bool beside;                        /* the lake has other columns: the candidate's table is opened beside it */
     bool batch;                         /* scheduled, or class 7 */
     int64_t retry_us, last_run_us;
+    int64_t covered_us;                 /* times of the schedule up to this one have had their run; 0: none had */
+    int64_t took_us[LEAT_TOOK_MAX]; size_t took_count; /* of the newest runs that succeeded, oldest first */
     uint64_t runs; int failures;
     char *last_error;
     char *run_why;                      /* batch: why the last run computed all of its query, or only what was new; NULL: not known */
@@ -181,7 +186,8 @@ struct leat_group {
     struct leat_gtable *suspended;      /* the one table, which takes no steps; NULL: the group steps */
     json_t *versions;                   /* suspended: of the tables it may read, as it has taken them in */
     struct leat_rebuild *rebuild;       /* NULL: ordinary steps */
-    int64_t freshness_us;
+    struct leat_freshness freshness;
+    int64_t freshness_us, turns_us;     /* what it is now, and until when: leat_group_turn */
     struct leat_gnode *nodes; int node_count;
     struct leat_gtable **tables; int table_count;
     bool *reads;                        /* per source of the project: has a SOURCE node here */
@@ -228,6 +234,7 @@ struct leat_run {
     const struct leat_runs_pass *pass;  /* NULL: what there is now */
     bool beside;                        /* computed in a thread of its own */
     int64_t start_us, cpu_us, own_cpu_us; /* at its begin: the clock, the process's CPU time, the engine's thread's */
+    int64_t covered_us;                 /* times of the schedule up to this one are its own */
     bool tried_dead;
     bool whole;                         /* computes all, whatever would be cheaper */
     enum leat_adds adds;
@@ -393,7 +400,15 @@ void leat_group_free(struct leat_group *);
 enum leat_status leat_group_open_node(struct leat_group *, int index, struct leat_error *) LEAT_MUST; /* empty state; the former is not closed */
 enum leat_status leat_group_reset_nodes(struct leat_group *, struct leat_error *) LEAT_MUST; /* empty state */
 
-int64_t leat_table_freshness(const struct leat_engine *, const struct leat_gtable *);
+struct leat_freshness leat_table_freshness(const struct leat_engine *, const struct leat_gtable *);
+bool leat_freshness_same(const struct leat_freshness *, const struct leat_freshness *);
+/* Names it in journal and state: microseconds, and of a calendar a text; new reference. */
+json_t *leat_freshness_json(const struct leat_freshness *);
+void leat_freshness_put(const struct leat_freshness *, struct leat_buffer *out); /* for people: "1 second between 07:00 and 23:00, else 1 hour" */
+/* When what waits since then has waited for so many fifths of what it may. */
+int64_t leat_freshness_due(const struct leat_engine *, const struct leat_freshness *, int64_t since_us, int fifths);
+enum { LEAT_STEP_FIFTHS = 4, LEAT_ALL_FIFTHS = 5 }; /* the rest of a freshness is for polling and the step itself */
+void leat_group_turn(struct leat_group *); /* freshness_us is what it is now */
 /* What a table's state and content depend on, as a hash; malloc'd. Equal: both can be kept. */
 char *leat_table_signature(const struct leat_engine *, const struct leat_gtable *);
 
@@ -680,6 +695,18 @@ int64_t leat_batch_next_due(struct leat_engine *, struct leat_gtable *);
 /* beside.c: leat_engine_batch_beside */
 const struct leat_run *leat_beside_run(const struct leat_engine *); /* under way; NULL: none */
 void leat_beside_cancel(struct leat_engine *); /* a run under way is stopped, and due again */
+
+/* deadline.c: SCHEDULE ... READY BY */
+struct leat_run_plan {
+    int64_t scheduled_us;               /* the first time of the schedule that has had no run; INT64_MAX: never */
+    int64_t start_us;                   /* when its run begins: then, or earlier where that would be too late */
+    int64_t ready_us;                   /* by when it is to be ready, by itself or for who reads it; INT64_MAX: whenever */
+};
+struct leat_run_plan leat_deadline_plan(struct leat_engine *, struct leat_gtable *); /* of a scheduled table */
+/* From when on it must be feared that the table will not be ready; INT64_MAX: nothing is asked. */
+int64_t leat_deadline_feared(struct leat_engine *, struct leat_gtable *, const struct leat_run_plan *);
+int64_t leat_deadline_takes(const struct leat_gtable *); /* what all but one of twenty runs have kept to; 0: none has run */
+void leat_deadline_ran(struct leat_gtable *, int64_t took_us, int64_t covered_us); /* a run has succeeded */
 
 /* open.c */
 int leat_engine_scan_threads(const struct leat_engine *); /* that a run may use */

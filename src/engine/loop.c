@@ -42,6 +42,7 @@ enum leat_status leat_engine_step(struct leat_engine *engine, bool all, bool *di
     for (int k = 0; k < engine->group_count; k++) {
         struct leat_group *group = engine->groups[k];
         bool stepped = false;
+        leat_group_turn(group);
         if (!all && group->due_us > now && !leat_effects_hold(group)) continue;
         int64_t cpu = leat_usage_thread_cpu_us();
         enum leat_status st = leat_group_step(group, &stepped, err);
@@ -54,7 +55,7 @@ enum leat_status leat_engine_step(struct leat_engine *engine, bool all, bool *di
         }
         if (!stepped) continue;
         *did = true;
-        group->due_us = now + group->freshness_us * 4 / 5; /* the rest of the freshness is for polling and the step itself */
+        group->due_us = leat_freshness_due(engine, &group->freshness, now, LEAT_STEP_FIFTHS);
     }
     return LEAT_OK;
 }

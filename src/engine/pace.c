@@ -28,9 +28,10 @@ void leat_pace_note(struct leat_group *g, int64_t oldest_us, int64_t cpu_us) {
     b->steps++;
     pace->steps++;
     /* A step begins when the freshness is used up, and takes its time: what it may take is a tenth more. */
-    bool met = age <= g->freshness_us + g->freshness_us / 10;
+    int64_t due = leat_freshness_due(g->engine, &g->freshness, oldest_us, LEAT_ALL_FIFTHS);
+    bool met = now <= due + g->freshness_us / 10;
     pace->met += met;
-    if (!met && !pace->missed_since_us) pace->missed_since_us = oldest_us + g->freshness_us;
+    if (!met && !pace->missed_since_us) pace->missed_since_us = due;
     if (met)
         pace->missed_since_us = 0;
     else
@@ -77,8 +78,9 @@ int64_t leat_pace_missed_since(struct leat_group *g, int64_t now_us, int64_t *du
     int64_t arrived, quiet = g->freshness_us > QUIET_US / 2 ? 2 * g->freshness_us : QUIET_US;
     uint64_t records = waiting(g, &arrived);
     bool waits = records && arrived != INT64_MAX;
-    *due_us = waits ? arrived + g->freshness_us + g->freshness_us / 10 : 0;
-    if (waits && now_us > *due_us) return pace->missed_since_us ? pace->missed_since_us : arrived + g->freshness_us;
+    int64_t due = waits ? leat_freshness_due(g->engine, &g->freshness, arrived, LEAT_ALL_FIFTHS) : 0;
+    *due_us = waits ? due + g->freshness_us / 10 : 0;
+    if (waits && now_us > *due_us) return pace->missed_since_us ? pace->missed_since_us : due;
     if (!waits && now_us > pace->missed_us + quiet) pace->missed_since_us = 0; /* it has had everything for a while */
     if (pace->missed_since_us && !waits) *due_us = pace->missed_us + quiet;
     return pace->missed_since_us;

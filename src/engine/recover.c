@@ -91,10 +91,14 @@ static uint64_t last_step(const json_t *records) {
     return last;
 }
 
-static struct leat_group *group_of(struct leat_engine *engine, int64_t freshness_us) {
-    for (int k = 0; k < engine->group_count; k++)
-        if (engine->groups[k]->freshness_us == freshness_us && !engine->groups[k]->suspended) return engine->groups[k];
-    return NULL;
+static struct leat_group *group_of(struct leat_engine *engine, const json_t *freshness) {
+    struct leat_group *found = NULL;
+    for (int k = 0; k < engine->group_count && !found; k++) {
+        json_t *own = leat_freshness_json(&engine->groups[k]->freshness);
+        if (json_equal(own, freshness) && !engine->groups[k]->suspended) found = engine->groups[k];
+        json_decref(own);
+    }
+    return found;
 }
 
 static enum leat_status replay_records(struct leat_engine *engine, const json_t *records, bool steps, struct leat_error *err) {
@@ -106,7 +110,7 @@ static enum leat_status replay_records(struct leat_engine *engine, const json_t 
         bool restate = is_type(record, "restate");
         if (!steps || !(restate || is_type(record, "step"))) continue;
         if ((uint64_t)json_integer_value(json_object_get(record, "n")) <= from) continue;
-        struct leat_group *group = group_of(engine, json_integer_value(json_object_get(record, "g")));
+        struct leat_group *group = group_of(engine, json_object_get(record, "g"));
         if (!group) return leat_fail(err, LEAT_CORRUPT, "journal: a step of a group that does not exist");
         engine->replayed = true;
         enum leat_status st = restate ? leat_group_restate_again(group, record, err) : leat_group_replay(group, record, err);

@@ -618,8 +618,8 @@ static json_t *record_of(const struct leat_group *g, const struct leat_restate_o
         if (leat_delta_current(table->late.delta)->file_count)
             json_object_set_new(late, table->def->name, json_integer(leat_delta_current(table->late.delta)->version));
     }
-    json_t *record = json_pack("{s:s,s:I,s:I,s:I,s:s,s:O,s:o,s:o}", "t", "restate", "n", (json_int_t)engine->step + 1, "g",
-                               (json_int_t)g->freshness_us, "c", (json_int_t)leat_engine_now(engine), "reason", options->reason, "sources",
+    json_t *record = json_pack("{s:s,s:I,s:o,s:I,s:s,s:O,s:o,s:o}", "t", "restate", "n", (json_int_t)engine->step + 1, "g",
+                               leat_freshness_json(&g->freshness), "c", (json_int_t)leat_engine_now(engine), "reason", options->reason, "sources",
                                sources, "late", late, "tables", versions_json(engine));
     if (g->engine->project->source_count) json_object_set_new(record, "retained", retained_json(g->engine));
     if (options->from_us > LEAT_RESTATE_FROM_MIN) json_object_set_new(record, "from", json_integer(options->from_us));

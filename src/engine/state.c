@@ -26,7 +26,11 @@ char *leat_engine_fingerprint(const struct leat_engine *engine) {
     free(software);
     for (int k = 0; k < engine->group_count; k++) {
         const struct leat_group *g = engine->groups[k];
-        leat_putf(&text, "group %lld;", (long long)g->freshness_us);
+        json_t *freshness = leat_freshness_json(&g->freshness);
+        char *id = json_dumps(freshness, JSON_ENCODE_ANY | JSON_COMPACT);
+        leat_putf(&text, "group %s;", id);
+        free(id);
+        json_decref(freshness);
         if (g->suspended) leat_putf(&text, "suspended;");
         for (int i = 0; i < g->node_count; i++) {
             leat_putf(&text, "%s@%lld/%d", g->nodes[i].op->signature, (long long)g->nodes[i].lateness_us,
@@ -62,7 +66,7 @@ json_t *leat_group_json(const struct leat_group *g) {
             json_array_append_new(list, json_pack("[I,I]", (json_int_t)g->times[s][i].partition, (json_int_t)g->times[s][i].max_event_us));
         json_object_set_new(times, name, list);
     }
-    json_t *json = json_pack("{s:I,s:b,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "freshness", (json_int_t)g->freshness_us, "started", (int)g->started,
+    json_t *json = json_pack("{s:o,s:b,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "freshness", leat_freshness_json(&g->freshness), "started", (int)g->started,
                      "clock", (json_int_t)g->last_clock_us, "steps", (json_int_t)g->steps, "rows_touched",
                      (json_int_t)g->rows_touched, "cursors", cursors, "wm", watermarks, "times", times, "ref", references, "history",
                      history, "floors", floors, "cut_sets", leat_cut_sets_json(g));
@@ -81,12 +85,17 @@ static json_t *table_json(const struct leat_engine *engine, const struct leat_gt
     json_object_set_new(json, "sig", json_string(signature));
     free(signature);
     if (table->last_error) json_object_set_new(json, "error", json_string(table->last_error));
-    if (table->group) json_object_set_new(json, "g", json_integer(table->group->freshness_us));
+    if (table->group) json_object_set_new(json, "g", leat_freshness_json(&table->group->freshness));
     if (table->group && table->overwrite) json_object_set_new(json, "waits", json_true());
     if (leat_table_held(table)) json_object_set_new(json, "held", json_true());
     json_object_set_new(json, "made", json_integer((json_int_t)table->made_step));
     if (table->suspended) json_object_set_new(json, "suspended", json_true());
     if (table->asked) json_object_set_new(json, "asked", json_true());
+    if (table->covered_us) json_object_set_new(json, "covered", json_integer(table->covered_us));
+    json_t *took = json_array();
+    for (size_t i = 0; i < table->took_count; i++) json_array_append_new(took, json_integer(table->took_us[i]));
+    if (table->took_count) json_object_set(json, "took", took);
+    json_decref(took);
     if (table->turned_us) json_object_set_new(json, "turned", json_integer(table->turned_us));
     if (table->restated) json_object_set_new(json, "restated", json_pack("[I,I]", (json_int_t)table->restated, (json_int_t)table->restated_us));
     if (table->late_class) json_object_set_new(json, "late_class", json_integer(table->late_class));
@@ -182,6 +191,10 @@ void leat_engine_load_runs(struct leat_engine *engine, const json_t *state) {
         table->made_step = json_object_get(json, "made") ? get_u64(json, "made") : engine->reset_step;
         table->asked = json_is_true(json_object_get(json, "asked"));
         table->turned_us = (int64_t)get_u64(json, "turned");
+        table->covered_us = table->took_count = 0;
+        json_t *took;
+        size_t k;
+        json_array_foreach(json_object_get(json, "took"), k, took) leat_deadline_ran(table, json_integer_value(took), (int64_t)get_u64(json, "covered"));
         table->inputs_seen = get_u64(json, "inputs");
         table->last_rows = (int64_t)get_u64(json, "rows");
         table->last_cpu_us = (int64_t)get_u64(json, "cpu_us");
@@ -228,6 +241,7 @@ void leat_engine_replay_run(struct leat_engine *engine, json_t *run) {
         free(table->run_why);
         table->run_why = why ? leat_strdup(why) : NULL;
         table->run_added = json_object_get(run, "added") != NULL;
+        if (!error) leat_deadline_ran(table, (int64_t)(get_u64(run, "end") - get_u64(run, "start")), (int64_t)get_u64(run, "covered"));
         free(table->last_error);
         table->last_error = error ? leat_strdup(error) : NULL;
     }

@@ -59,6 +59,16 @@ static json_t *final_json(const struct leat_gtable *table) {
                      time_or_null(cut));
 }
 
+/* In words; NULL: one freshness holds at all hours. */
+static json_t *calendar_json(const struct leat_freshness *f) {
+    struct leat_buffer text = {0};
+    if (!f->calendar.else_us) return NULL;
+    leat_freshness_put(f, &text);
+    json_t *json = json_string(text.data);
+    leat_buffer_deinit(&text);
+    return json;
+}
+
 static json_t *table_json(struct leat_engine *engine, struct leat_gtable *table) {
     const struct leat_delta_snapshot *snapshot = leat_delta_current(table->delta);
     int64_t rows = 0, bytes = 0;
@@ -83,7 +93,10 @@ static json_t *table_json(struct leat_engine *engine, struct leat_gtable *table)
         char *why = leat_table_held(table) ? leat_table_violation_text(table, NULL) : NULL;
         if (why) json_object_set_new(json, "error", json_string(why));
         free(why);
+        leat_group_turn(table->group);
         json_object_set_new(json, "freshness_us", json_integer(table->group->freshness_us));
+        json_t *calendar = calendar_json(&table->group->freshness);
+        if (calendar) json_object_set_new(json, "calendar", calendar);
         json_object_set_new(json, "steps", json_integer((json_int_t)table->group->steps));
         json_object_set_new(json, "rows_touched", json_integer((json_int_t)table->group->rows_touched));
         json_object_set_new(json, "changes", json_integer((json_int_t)table->changes_out));
@@ -105,6 +118,11 @@ static json_t *table_json(struct leat_engine *engine, struct leat_gtable *table)
         if (table->run_why && table->runs)
             json_object_set_new(json, "last_run", json_pack("{s:s,s:s}", "computed", table->run_added ? "what was new" : "all", "why", table->run_why));
         if (table->def->cron) json_object_set_new(json, "schedule", json_string(table->def->cron));
+        if (table->def->cron && !engine->read_only) {
+            struct leat_run_plan plan = leat_deadline_plan(engine, table);
+            if (plan.ready_us != INT64_MAX) json_object_set_new(json, "ready_by_us", json_integer(plan.ready_us));
+            json_object_set_new(json, "takes_us", json_integer(leat_deadline_takes(table)));
+        }
         if (table->last_error) json_object_set_new(json, "error", json_string(table->last_error));
     }
     return json;

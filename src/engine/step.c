@@ -576,7 +576,7 @@ static enum leat_status execute(struct leat_group *g, const struct step_input *i
 /* ---- journal ------------------------------------------------------------------------------------- */
 
 static json_t *record_of(const struct leat_group *g, const struct step_input *in) {
-    json_t *record = json_pack("{s:s,s:I,s:I,s:I}", "t", "step", "n", (json_int_t)in->step, "g", (json_int_t)g->freshness_us, "c",
+    json_t *record = json_pack("{s:s,s:I,s:o,s:I}", "t", "step", "n", (json_int_t)in->step, "g", leat_freshness_json(&g->freshness), "c",
                                (json_int_t)in->clock_us);
     json_t *ranges = json_object(), *watermarks = json_object(), *references = json_object(), *idle = json_array();
     for (size_t s = 0; s < source_count(g); s++) {

@@ -158,7 +158,7 @@ static enum leat_status step_for_all(struct leat_engine *engine, struct leat_err
         struct leat_group *g = ref.kind == LEAT_OBJECT_TABLE && needed[ref.index] ? engine->tables[ref.index].group : NULL;
         if (!g) continue;
         st = leat_group_step(g, &did, err);
-        if (st == LEAT_OK && did) g->due_us = now + g->freshness_us * 4 / 5;
+        if (st == LEAT_OK && did) g->due_us = leat_freshness_due(engine, &g->freshness, now, LEAT_STEP_FIFTHS);
     }
     leat_phase_end(engine, LEAT_PHASE_STEP, cpu);
     free(needed);

@@ -9,7 +9,8 @@
 #include "sql/lexer.h"
 
 #define SHAPE                                                                                                                          \
-    "say ALTER MATERIALIZED TABLE name SET FRESHNESS = INTERVAL '...' | SET SCHEDULE CRON '...' [AT TIME ZONE '...'] | SUSPEND | RESUME | " \
+    "say ALTER MATERIALIZED TABLE name SET FRESHNESS = INTERVAL '...' [BETWEEN '...' AND '...' ELSE INTERVAL '...'] | " \
+    "SET SCHEDULE CRON '...' [READY BY '...'] [AT TIME ZONE '...'] | SUSPEND | RESUME | " \
     "REFRESH [PARTITION (condition)] | AS SELECT ..."
 
 static enum leat_status refuse(const struct leat_tokens *tokens, size_t at, const char *expected, struct leat_error *err) {

@@ -160,7 +160,66 @@ static bool parse_table_items(struct leat_parser *p, struct table_draft *draft) 
     return leat_parser_expect_operator(p, ")") && ok;
 }
 
+/* Letters, digits and / _ - + only: the name itself is checked against the zone data when it is loaded. */
+static bool plausible_zone(const char *name) {
+    size_t length = strlen(name);
+    return length > 0 && length < 64 && name[0] != '/' && !strstr(name, "..") &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/_-+") == length;
+}
+
+/* [AT TIME ZONE '...'] */
+static bool parse_zone(struct leat_parser *p, struct leat_table *table) {
+    if (!leat_parser_accept(p, "AT"))
+        return true;
+    if (!leat_parser_expect(p, "TIME") || !leat_parser_expect(p, "ZONE"))
+        return false;
+    size_t at = p->at;
+    free(table->time_zone);
+    table->time_zone_place = leat_parser_place(p, at);
+    table->time_zone = leat_parser_string(p, "the time zone, such as 'Europe/Berlin'");
+    if (!table->time_zone || plausible_zone(table->time_zone))
+        return table->time_zone != NULL;
+    leat_parser_error(p, at, "for example 'UTC' or 'Europe/Berlin'", "'%s' is not the name of a time zone", table->time_zone);
+    return false;
+}
+
+/* '07:00'; '24:00' is midnight, too */
+static bool parse_time_of_day(struct leat_parser *p, const char *what, int *minute) {
+    size_t at = p->at;
+    char *text = leat_parser_string(p, what);
+    if (!text)
+        return false;
+    bool midnight = strcmp(text, "24:00") == 0, ok = midnight || (leat_setting_time_of_day(text, minute) && *minute >= 0);
+    if (midnight)
+        *minute = 0;
+    if (!ok)
+        leat_parser_error(p, at, "write hours and minutes, such as '07:00'", "'%s' is no time of the day", text);
+    free(text);
+    return ok;
+}
+
+/* BETWEEN '07:00' AND '23:00' ELSE INTERVAL '1' HOUR [AT TIME ZONE '...']; the word is read. */
+static bool parse_calendar(struct leat_parser *p, struct leat_table *table) {
+    struct leat_calendar *c = &table->calendar;
+    size_t at = p->at;
+    if (!parse_time_of_day(p, "a time of the day, such as '07:00'", &c->from_minute) || !leat_parser_expect(p, "AND") ||
+        !parse_time_of_day(p, "a time of the day, such as '23:00'", &c->to_minute))
+        return false;
+    if (c->from_minute == c->to_minute) {
+        leat_parser_error(p, at, "leave BETWEEN and ELSE out where one freshness holds all day", "FRESHNESS: the two times are the same");
+        return false;
+    }
+    if (!leat_parser_accept(p, "ELSE")) {
+        char found[64];
+        leat_parser_show(p, p->at, found);
+        leat_parser_error(p, p->at, "add ELSE INTERVAL '1' HOUR: how fresh outside of these hours", "expected ELSE, found %s", found);
+        return false;
+    }
+    return leat_parser_interval(p, "FRESHNESS", true, &c->else_us) && parse_zone(p, table);
+}
+
 static bool parse_freshness(struct leat_parser *p, struct leat_table *table) {
+    static const char *const words[] = {"BETWEEN", NULL};
     leat_parser_accept_operator(p, "=");
     if (leat_parser_accept(p, "DOWNSTREAM")) {
         table->downstream = true;
@@ -168,14 +227,16 @@ static bool parse_freshness(struct leat_parser *p, struct leat_table *table) {
     }
     if (!leat_parser_is(p, "INTERVAL"))
         return leat_parser_expected(p, "INTERVAL '...' or DOWNSTREAM");
-    return leat_parser_interval(p, "FRESHNESS", true, &table->freshness_us);
-}
-
-/* Letters, digits and / _ - + only: the name itself is checked against the zone data when it is loaded. */
-static bool plausible_zone(const char *name) {
-    size_t length = strlen(name);
-    return length > 0 && length < 64 && name[0] != '/' && !strstr(name, "..") &&
-           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/_-+") == length;
+    if (!leat_parser_interval(p, "FRESHNESS", true, &table->freshness_us))
+        return false;
+    if (leat_parser_accept(p, "BETWEEN"))
+        return parse_calendar(p, table);
+    if (!leat_parser_is(p, "FROM") && !leat_parser_is(p, "DURING") && !leat_parser_is(p, "ELSE") && !leat_parser_nearest(p, p->at, words))
+        return true;
+    char found[64];
+    leat_parser_show(p, p->at, found);
+    leat_parser_error(p, p->at, "write FRESHNESS = INTERVAL '1' SECOND BETWEEN '07:00' AND '23:00' ELSE INTERVAL '1' HOUR", "expected BETWEEN, found %s", found);
+    return false;
 }
 
 bool leat_parser_schedule(struct leat_parser *p, struct leat_table *table) {
@@ -192,20 +253,21 @@ bool leat_parser_schedule(struct leat_parser *p, struct leat_table *table) {
     bool ok = leat_cron_parse(table->cron, &cron, &err) == LEAT_OK;
     if (!ok)
         leat_parser_error(p, at, NULL, "%s", err.text);
-    if (!leat_parser_accept(p, "AT"))
-        return ok;
-    if (!leat_parser_expect(p, "TIME") || !leat_parser_expect(p, "ZONE"))
+    return parse_zone(p, table) && ok;
+}
+
+/* [READY BY '07:00'] [AT TIME ZONE ...], the zone before it or behind it */
+static bool parse_ready(struct leat_parser *p, struct leat_table *table) {
+    if (!leat_parser_accept(p, "READY"))
+        return true;
+    if (!leat_parser_expect(p, "BY") || !parse_time_of_day(p, "the time by which it is ready, such as '07:00'", &table->ready_minute))
         return false;
-    at = p->at;
-    free(table->time_zone);
-    table->time_zone_place = leat_parser_place(p, at);
-    table->time_zone = leat_parser_string(p, "the time zone, such as 'Europe/Berlin'");
-    if (table->time_zone && !plausible_zone(table->time_zone)) {
-        leat_parser_error(p, at, "for example 'UTC' or 'Europe/Berlin'", "'%s' is not the name of a time zone",
-                          table->time_zone);
-        ok = false;
+    table->ready_given = true;
+    if (table->time_zone && leat_parser_is(p, "AT")) {
+        leat_parser_error(p, p->at, "CRON and READY BY are of one time zone", "the time zone is said twice");
+        return false;
     }
-    return ok && table->time_zone;
+    return parse_zone(p, table);
 }
 
 static bool parse_mode(struct leat_parser *p, struct leat_table *table) {
@@ -235,6 +297,7 @@ static bool unknown_clause(struct leat_parser *p) {
         const char *word, *what, *hint;
     } later[] = {
         {"FROZEN", "FROZEN WHERE", "leave it out"},
+        {"READY", "READY BY without SCHEDULE CRON", "say SCHEDULE CRON '0 2 * * *' READY BY '07:00'"},
         {"LATE", "LATE DATA TO", "leave it out: late records are kept in the table's own late-data table"},
         {"PARTITIONED", "PARTITIONED BY", "leave it out"},
         {"CLUSTER", "CLUSTER BY", "leave it out"},
@@ -272,7 +335,7 @@ static bool parse_clause(struct leat_parser *p, struct table_draft *draft) {
         return once(p, draft, CLAUSE_FRESHNESS, "FRESHNESS") && parse_freshness(p, table);
     if (leat_parser_accept(p, "SCHEDULE")) {
         draft->schedule_place = leat_parser_place(p, p->at - 1);
-        return once(p, draft, CLAUSE_SCHEDULE, "SCHEDULE") && leat_parser_schedule(p, table);
+        return once(p, draft, CLAUSE_SCHEDULE, "SCHEDULE") && leat_parser_schedule(p, table) && parse_ready(p, table);
     }
     if (leat_parser_accept(p, "ALLOW")) {
         if (!once(p, draft, CLAUSE_LATENESS, "ALLOW LATENESS") || !leat_parser_expect(p, "LATENESS"))

@@ -6,6 +6,7 @@
 #include "base/env.h"
 #include "data/change_event.h"
 #include "data/schema.h"
+#include "schedule/calendar.h"
 
 struct leat_place { const char *file; int line, column; }; /* 1-based; file relative to the project */
 /* value: normal form by the option's type: text with ${NAME} resolved, "true"/"false", integers and byte sizes as digits,
@@ -76,8 +77,11 @@ struct leat_table {
     char **primary_key; size_t primary_key_count; /* column names; may be none */
     struct leat_place key_place;
     int64_t freshness_us;           /* >0: continuous; 0: not given (schedule) */
+    struct leat_calendar calendar;  /* ... BETWEEN ... ELSE ...: else_us > 0; freshness_us is that between */
     bool downstream;                /* FRESHNESS = DOWNSTREAM */
-    char *cron, *time_zone;         /* NULL: continuous */
+    char *cron;                     /* NULL: continuous */
+    bool ready_given; int ready_minute; /* READY BY, a minute of the day */
+    char *time_zone;                /* of cron, READY BY and calendar; NULL: the project's */
     struct leat_place time_zone_place;
     int64_t lateness_us; bool lateness_given;
     bool emit_on_window_close;

@@ -46,20 +46,28 @@ static bool is_string(const struct leat_tokens *t, size_t at) {
     return t->items[at].kind == LEAT_TOKEN_STRING;
 }
 
+/* [AT TIME ZONE '...'] */
+static size_t behind_zone(const struct leat_tokens *t, size_t at) {
+    static const char *const AT_TIME_ZONE[] = {"AT", "TIME", "ZONE", NULL};
+    size_t behind = skip_words(t, at, AT_TIME_ZONE);
+    return behind > at && is_string(t, behind) ? behind + 1 : at;
+}
+
 static size_t behind_freshness(const struct leat_tokens *t, size_t at) {
     static const char *const ELSE[] = {"ELSE", NULL};
     at += leat_token_is_operator(t, at, "=");
     at = leat_token_is(t, at, "DOWNSTREAM") ? at + 1 : behind_interval(t, at);
     if (!leat_token_is(t, at, "BETWEEN") || !is_string(t, at + 1) || !is_string(t, at + 3)) return at;
     at = skip_words(t, at + 4, ELSE);
-    return leat_token_is(t, at, "INTERVAL") ? behind_interval(t, at) : at + 1;
+    return behind_zone(t, leat_token_is(t, at, "INTERVAL") ? behind_interval(t, at) : at + 1);
 }
 
 static size_t behind_schedule(const struct leat_tokens *t, size_t at) {
-    static const char *const AT_TIME_ZONE[] = {"AT", "TIME", "ZONE", NULL};
+    static const char *const READY_BY[] = {"READY", "BY", NULL};
     at += leat_token_is_operator(t, at, "=");
-    at = skip_words(t, at + 2, AT_TIME_ZONE); /* CRON '...' */
-    return is_string(t, at) ? at + 1 : at;
+    at = behind_zone(t, at + 2); /* CRON '...' */
+    size_t ready = skip_words(t, at, READY_BY);
+    return ready > at && is_string(t, ready) ? behind_zone(t, ready + 1) : at;
 }
 
 static bool find_refresh(const struct leat_tokens *t, size_t at, size_t end, struct range *out) {

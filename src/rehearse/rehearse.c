@@ -77,11 +77,13 @@ static void set(struct leat_project *project, const char *name, const char *valu
 static void adjust_table(const struct leat_rehearsal *r, struct leat_table *table) {
     if (r->options.freshness_us) {
         table->freshness_us = r->options.freshness_us;
+        table->calendar = (struct leat_calendar){0};
         table->downstream = false;
         free(table->cron);
         table->cron = NULL;
     }
     if (table->freshness_us && table->freshness_us < r->options.step_us) table->freshness_us = r->options.step_us;
+    if (table->calendar.else_us && table->calendar.else_us < r->options.step_us) table->calendar.else_us = r->options.step_us;
 }
 
 static void adjust(void *context, struct leat_project *project) {

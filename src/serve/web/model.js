@@ -27,7 +27,7 @@ export function isContinuous(table) {
   return table.freshness_us != null;
 }
 export function asked(table) {
-  if (isContinuous(table)) return `at most ${words(table.freshness_us)} old`;
+  if (isContinuous(table)) return table.calendar ? `at most ${table.calendar} old` : `at most ${words(table.freshness_us)} old`;
   if (table.kept === "full") return "recomputed when its inputs change";
   return table.schedule ? `made anew ${schedule(table.schedule)}` : "made anew on schedule";
 }
