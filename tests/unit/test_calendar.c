@@ -90,7 +90,7 @@ static void expect_clause(const char *clause, const char *message) {
     struct leat_diagnostics diags = {0};
     char *text = leat_asprintf("%sCREATE MATERIALIZED TABLE t %s ALLOW LATENESS INTERVAL '1' SECOND AS SELECT id FROM events;\n", SOURCE, clause);
     struct leat_project *project = leat_project_parse("t.sql", text, strlen(text), &diags);
-    if (!diags.count) OK(leat_project_check_queries(project, &diags, oops));
+    if (!diags.count) OK(leat_project_check_queries(project, NULL, &diags, oops));
     if (!message && diags.count) fail_msg("%s: %s", clause, diags.items[0].message);
     if (message && !diags.count) fail_msg("%s: no error", clause);
     if (message && !strstr(diags.items[0].message, message)) fail_msg("%s: '%s', not '%s'", clause, diags.items[0].message, message);
