@@ -35,6 +35,7 @@ static const char *changed_since(const struct leat_engine *engine, const struct 
     if (table->asked) return "it was asked for";
     if (!then || !json_object_get(then, "balance")) return "the first run";
     if (json_object_get(then, "turned")) return "the first run since it was continuous";
+    if (table->frozen_us > INT64_MIN) return "rows outlive their records (retention)";
     if (json_object_get(then, "parts")) return "parts were refreshed since the last run";
     json_t *query = leat_table_query_id(engine, table);
     char *software = leat_engine_software(engine);

@@ -516,7 +516,7 @@ static enum leat_status prepare_query(struct leat_run *run, struct leat_error *e
     leat_balance_plan(run->engine, run->table, pass, &run->counts);
     run->violating = leat_alloc((run->table->def->constraint_count + 1) * sizeof *run->violating);
     run->adds = LEAT_ADDS_NOTHING;
-    if (!run->whole && run->table->frozen_us == INT64_MIN) run->adds = leat_run_adds(run->engine, run->table, run->frontier, &run->records);
+    if (!run->whole) run->adds = leat_run_adds(run->engine, run->table, run->frontier, &run->records);
     if (run->adds) run->base = leat_strdup(leat_delta_current(run->table->delta)->frontier_json);
     enum leat_status st = run->adds == LEAT_ADDS_GROUPS ? stage_merge(run, err) : stage_content(run, err);
     if (st != LEAT_OK || !run->adds) return st == LEAT_OK ? each_view(run->engine, run->table, pass ? pass->frontier : NULL, add_text, &run->views, err) : st;

@@ -113,8 +113,10 @@ static enum leat_status find_difference(struct leat_engine *engine, const struct
     enum leat_status st = leat_table_select(engine, table, -1, &old, err);
     leat_conn_set_clock(engine->batch_conn, json_integer_value(json_object_get(part, "clock")));
     if (st == LEAT_OK) st = put_at(engine, table, part, table->plan->completed_sql, &now, err);
-    leat_putf(&old, ") WHERE (%s)", where);
-    leat_putf(&now, ") WHERE (%s)", where);
+    leat_putf(&old, ") WHERE (%s) AND ", where);
+    leat_putf(&now, ") WHERE (%s) AND ", where);
+    leat_table_put_frozen(table, false, &old); /* rows that outlive their records stay (retain.c) */
+    leat_table_put_frozen(table, false, &now);
     char *came = leat_asprintf("%s EXCEPT ALL %s", now.data, old.data), *went = leat_asprintf("%s EXCEPT ALL %s", old.data, now.data);
     if (st == LEAT_OK) st = leat_engine_parallel(engine, true, err);
     if (st == LEAT_OK) st = add_rows(engine, came, 1, out, err);

@@ -319,8 +319,9 @@ static void feed_some(struct world *w, struct leat_random *random, int *minute) 
 
 static void do_something(struct world *w, struct leat_random *random, int *minute) {
     const struct leat_restate_options all = {.from_us = LEAT_RESTATE_FROM_MIN, .to_us = LEAT_RESTATE_TO_MAX, .reason = "test"};
+    struct leat_diagnostics diags = {0};
     char *work = leat_asprintf("%s/.leat", w->project), name[16];
-    switch (leat_random_below(random, 8)) {
+    switch (leat_random_below(random, 9)) {
     case 0: OK(leat_engine_rebuild(w->engine, drawn[leat_random_below(random, DRAWN)].name, "test", NULL, oops)); break;
     case 1: OK(leat_engine_restate(w->engine, &all, NULL, oops)); break;
     case 2: reopen(w); break;
@@ -330,12 +331,14 @@ static void do_something(struct world *w, struct leat_random *random, int *minut
         OK(leat_io_remove_tree(w->env.io, work, oops));
         reopen(w);
         break;
-    case 4:
+    case 4: OK(leat_engine_alter(w->engine, "ALTER MATERIALIZED TABLE quarters REFRESH PARTITION (window_start < TIMESTAMP '2026-01-01 03:00:00')", false, &diags, NULL, oops)); break;
+    case 5:
         snprintf(name, sizeof name, "zero%d", (int)leat_random_below(random, 100));
         things(w, name);
         break;
     default: feed_some(w, random, minute);
     }
+    leat_diagnostics_deinit(&diags);
     free(work);
 }
 
