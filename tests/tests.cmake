@@ -74,8 +74,11 @@ if(LEAT_ENGINE)
     add_test(NAME over_http COMMAND ${Python3_EXECUTABLE} "${CMAKE_SOURCE_DIR}/tests/integration/over_http.py" $<TARGET_FILE:leat>
              "${CMAKE_BINARY_DIR}/tests/http" ${LEAT_HTTP_KILLS})
     set_tests_properties(over_http PROPERTIES TIMEOUT 600)
+    add_test(NAME operate COMMAND ${Python3_EXECUTABLE} "${CMAKE_SOURCE_DIR}/tests/integration/operate.py" $<TARGET_FILE:leat>
+             "${CMAKE_BINARY_DIR}/tests/operate" "${CMAKE_SOURCE_DIR}")
+    set_tests_properties(operate PROPERTIES TIMEOUT 300)
   else()
-    message(WARNING "over_http is left out: there is no python3")
+    message(WARNING "over_http and operate are left out: there is no python3")
   endif()
   add_test(NAME alter COMMAND "${CMAKE_SOURCE_DIR}/tests/integration/alter.sh" $<TARGET_FILE:leat> "${CMAKE_BINARY_DIR}/tests/alter" 7)
   set_tests_properties(alter PROPERTIES TIMEOUT 300)

@@ -159,14 +159,33 @@ void leat_env_real(struct leat_env *env) {
                                            (uint64_t)read_clock_us(CLOCK_MONOTONIC) << 20 ^ (uint64_t)getpid() << 44);
 }
 
-static void log_to_stderr(struct leat_env *env, enum leat_log_level level, const char *line) {
-    static const char *const names[] = {"debug", "info", "warn", "error"};
+static const char *const LEVELS[] = {"debug", "info", "warn", "error"};
+
+/* "2026-01-31T23:59:59.123Z" */
+static void put_now(struct leat_env *env, char out[40]) {
     int64_t now_us = env->clock->now_us(env->clock);
     time_t seconds = (time_t)(now_us / 1000000);
     struct tm utc;
     char stamp[32] = "";
     if (gmtime_r(&seconds, &utc)) strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
-    fprintf(stderr, "%s.%03dZ %-5s %s\n", stamp, (int)(now_us / 1000 % 1000), names[level], line);
+    snprintf(out, 40, "%s.%03dZ", stamp, (int)(now_us / 1000 % 1000));
+}
+
+static void log_to_stderr(struct leat_env *env, enum leat_log_level level, const char *line) {
+    char now[40];
+    put_now(env, now);
+    fprintf(stderr, "%s %-5s %s\n", now, LEVELS[level], line);
+}
+
+void leat_log_json(struct leat_env *env, enum leat_log_level level, const char *line) {
+    struct leat_buffer text = {0};
+    char now[40];
+    put_now(env, now);
+    leat_putf(&text, "{\"time\":\"%s\",\"level\":\"%s\",\"message\":", now, LEVELS[level]);
+    leat_put_json_string(&text, line, strlen(line));
+    leat_put(&text, "}\n");
+    fwrite(text.data, 1, text.length, stderr);
+    leat_buffer_deinit(&text);
 }
 
 void leat_log(struct leat_env *env, enum leat_log_level level, const char *format, ...) {

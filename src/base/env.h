@@ -43,6 +43,8 @@ struct leat_env {
     void *log_context;
 };
 void leat_env_real(struct leat_env *); /* real disk and clock, seeded from the OS */
+/* As env->log: lines of JSON on stderr, {"time", "level", "message"}. */
+void leat_log_json(struct leat_env *, enum leat_log_level, const char *line);
 void leat_log(struct leat_env *, enum leat_log_level, const char *format, ...) LEAT_PRINTF(3, 4);
 
 #endif

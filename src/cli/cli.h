@@ -34,9 +34,13 @@ extern const struct leat_command leat_command_check, leat_command_explain, leat_
     leat_command_rebuild, leat_command_retry_dead, leat_command_redecode;
 extern const struct leat_command leat_command_backup, leat_command_restore;
 extern const struct leat_command leat_command_pin, leat_command_new, leat_command_demo,
-    leat_command_connectors;
+    leat_command_connectors, leat_command_completion;
 
 size_t leat_command_option_count(const struct leat_command *);
+const struct leat_command *const *leat_cli_commands(size_t *count);
+const struct leat_option_spec *leat_cli_globals(size_t *count); /* options of every command */
+/* Something to know that no error is: a line on stderr, as the log has it where that is JSON. */
+void leat_cli_say(struct leat_cli *, const char *format, ...) LEAT_PRINTF(2, 3);
 /* Prints the error, returns the exit code for it. */
 int leat_cli_failed(const struct leat_error *);
 /* Prints diagnostics file:line:column; returns how many are errors. */

@@ -1,5 +1,6 @@
 #include <malloc.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,7 @@ static const struct leat_command *const COMMANDS[] = {
     &leat_command_feed, &leat_command_generate, &leat_command_reference,
     &leat_command_backup, &leat_command_restore,
     &leat_command_pin, &leat_command_new, &leat_command_demo,
-    &leat_command_connectors,
+    &leat_command_connectors, &leat_command_completion,
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS, OPTIONS_MAX = 64, ARGUMENTS_MAX = 64 };
 
@@ -24,12 +25,36 @@ static const struct leat_option_spec GLOBAL[] = {
     {.name = "project", .type = LEAT_OPTION_PATH, .default_text = ".", .prose = "The project's folder, of .sql files."},
     {.name = "json", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "Print JSON for programs instead of text for people."},
     {.name = "verbose", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "Say more about what happens."},
+    {.name = "log", .type = LEAT_OPTION_ENUM, .choices = (const char *const[]){"text", "json", NULL}, .default_text = "text",
+     .prose = "How lines of the log on stderr look: for people, or JSON with time, level and message."},
     {.name = "help", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "Show this help."},
 };
-enum { GLOBAL_PROJECT, GLOBAL_JSON, GLOBAL_VERBOSE, GLOBAL_HELP, GLOBAL_COUNT };
+enum { GLOBAL_PROJECT, GLOBAL_JSON, GLOBAL_VERBOSE, GLOBAL_LOG, GLOBAL_HELP, GLOBAL_COUNT };
 
 size_t leat_command_option_count(const struct leat_command *command) {
     return command->option_count_at ? *command->option_count_at : command->option_count;
+}
+
+const struct leat_command *const *leat_cli_commands(size_t *count) {
+    *count = COMMAND_COUNT;
+    return COMMANDS;
+}
+
+const struct leat_option_spec *leat_cli_globals(size_t *count) {
+    *count = GLOBAL_COUNT;
+    return GLOBAL;
+}
+
+void leat_cli_say(struct leat_cli *cli, const char *format, ...) {
+    va_list args;
+    char line[1024];
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    if (cli->env.log)
+        cli->env.log(&cli->env, LEAT_LOG_INFO, line);
+    else
+        fprintf(stderr, "%s\n", line);
 }
 
 bool leat_cli_is_terminal(int fd) {
@@ -241,6 +266,7 @@ int main(int argc, char **argv) {
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
     leat_env_real(&cli.env);
     cli.env.log_level = p.global[GLOBAL_VERBOSE].number ? LEAT_LOG_INFO : LEAT_LOG_WARN;
+    if (p.global[GLOBAL_LOG].number) cli.env.log = leat_log_json;
     signal(SIGPIPE, SIG_IGN);
     code = p.command->run(&cli);
     if (fflush(stdout) != 0 && code == LEAT_EXIT_OK) code = LEAT_EXIT_FAILED;

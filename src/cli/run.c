@@ -53,14 +53,14 @@ static enum leat_status serve_and_run(struct leat_cli *cli, struct leat_engine *
                                              .tls_certificate = text_of(cli, OPTION_CERTIFICATE),
                                              .tls_key = text_of(cli, OPTION_KEY)};
         if ((st = leat_serve_open(&cli->env, engine, &options, &serve, err)) != LEAT_OK) return st;
-        fprintf(stderr, "leat listens at %s\n", leat_serve_address(serve));
+        leat_cli_say(cli, "leat listens at %s", leat_serve_address(serve));
         free(*listen);
         *listen = leat_strdup(strstr(leat_serve_address(serve), "://") + 3);
     }
     const struct leat_project *project = leat_engine_project(engine);
     for (size_t s = 0; !serve && s < project->source_count; s++)
         if (strcmp(project->sources[s].connector, "http") == 0)
-            fprintf(stderr, "leat: source %s takes records by HTTP, but leat does not listen: give --listen 127.0.0.1:8080\n", project->sources[s].name);
+            leat_cli_say(cli, "leat: source %s takes records by HTTP, but leat does not listen: give --listen 127.0.0.1:8080", project->sources[s].name);
     st = leat_engine_run(engine, &stop, err);
     leat_serve_close(serve);
     return st;
@@ -122,7 +122,7 @@ static int run(struct leat_cli *cli) {
     }
     free(listen);
     if (st == LEAT_OK && cli->values[OPTION_ONCE].number && leat_engine_failed_runs(engine)) {
-        fprintf(stderr, "leat: %llu scheduled run(s) failed; 'leat status' says why\n",
+        leat_cli_say(cli, "leat: %llu scheduled run(s) failed; 'leat status' says why",
                 (unsigned long long)leat_engine_failed_runs(engine));
         code = LEAT_EXIT_FAILED;
     }

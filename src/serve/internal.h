@@ -141,6 +141,7 @@ void leat_handle_openapi(struct leat_request *);
 void leat_handle_docs(struct leat_request *);
 void leat_handle_health(struct leat_request *);
 void leat_handle_ready(struct leat_request *);
+void leat_handle_metrics(struct leat_request *);
 void leat_handle_web(struct leat_request *);
 
 /* ---- stream.c ---- */

@@ -51,6 +51,7 @@ const struct leat_route leat_routes[] = {
     {"GET", "/v1/history", LEAT_ROLE_READ, leat_handle_history, "The newest batch runs", "", false, false, {{0}}, "application/json"},
     {"GET", "/v1/costs", LEAT_ROLE_READ, leat_handle_costs, "What `leat cost --json` found last", "null when it has not been run here.", false, false, {{0}}, "application/json"},
     {"GET", "/v1/graph", LEAT_ROLE_READ, leat_handle_graph, "Sources, views, tables and sinks, and what reads what", "", false, false, {{0}}, "application/json"},
+    {"GET", "/metrics", LEAT_ROLE_READ, leat_handle_metrics, "The status as Prometheus scrapes it", "Text format 0.0.4; docs/reference/metrics.md lists the metrics.", false, false, {{0}}, "text/plain"},
     {"GET", "/v1/openapi.json", LEAT_ROLE_READ, leat_handle_openapi, "This description", "", false, false, {{0}}, "application/json"},
     {"GET", "/docs", 0, leat_handle_docs, "These routes as a page", "", false, false, {{0}}, "text/html"},
     {"GET", "/healthz", 0, leat_handle_health, "The process answers", "", false, false, {{0}}, "text/plain"},
