@@ -4,7 +4,7 @@
 
 #include "serve/internal.h"
 
-#define SECONDS 1e-6
+#define SECONDS 1e6
 #define TABLE "tables", "table"
 #define GROUP "groups", "table"
 #define SOURCE "sources", "source"
@@ -65,7 +65,7 @@ const struct leat_metric leat_metrics[] = {
 
     {"leat_check_rows", GAUGE, "Rows of the table when it was last compared.", CHECK, "rows", 0, NULL, 0},
     {"leat_check_differing_rows", GAUGE, "Rows that differed.", CHECK, "differing", 0, NULL, 0},
-    {"leat_check_drift_ratio", GAUGE, "The same as a share.", CHECK, "drift_percent", 0.01, NULL, 0},
+    {"leat_check_drift_ratio", GAUGE, "The same as a share.", CHECK, "drift_percent", 100, NULL, 0},
     {"leat_check_last_timestamp_seconds", GAUGE, "When it was last compared.", CHECK, "checked_us", SECONDS, NULL, 0},
 
 };
@@ -118,7 +118,10 @@ static void end(struct leat_buffer *out, const struct leat_metric *m, const json
         out->data[--out->length] = 0;
     else
         leat_put(out, "}");
-    leat_putf(out, " %.17g\n", m->scale ? number * m->scale : number);
+    if (json_is_integer(value) && !m->scale)
+        leat_putf(out, " %lld\n", (long long)json_integer_value(value));
+    else
+        leat_putf(out, " %.16g\n", m->scale ? number / m->scale : number);
 }
 
 static void put_object(struct leat_buffer *out, const struct leat_metric *m, const char *item, json_t *values) {

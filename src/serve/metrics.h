@@ -21,7 +21,7 @@ struct leat_metric {
     const char *list;   /* array of the status that has it; NULL: the status itself. "groups": for each table of a group */
     const char *label;  /* for the item's name */
     const char *key;    /* member of the item */
-    double scale;       /* 0: 1 */
+    double scale;       /* so many of the status's are one; 0: it is the same */
     const char *extra;  /* PLAIN: one more label, as it is written; else see above */
     enum leat_metric_shape shape;
 };

@@ -88,7 +88,7 @@ def service():
             check(status == 200 and kind == "text/plain; version=0.0.4; charset=utf-8", status, kind)
             if 'leat_source_records_total{source="events"} 2\n' in text and "leat_alert_raised{" in text:
                 break
-        check('leat_table_freshness_seconds{table="raw"} 0.1' in text, text)
+        check('leat_table_freshness_seconds{table="raw"} 0.1\n' in text, text)
         while not any("alert dead_letters" in line["message"] for line in lines):
             lines.append(json.loads(process.stderr.readline()))
     finally:

@@ -31,7 +31,7 @@ static void names_keep_to_the_conventions(void **state) {
         assert_int_equal(strncmp(m->name, "leat_", 5), 0);
         assert_int_equal(strspn(m->name, "abcdefghijklmnopqrstuvwxyz_"), strlen(m->name));
         assert_int_equal(m->type == LEAT_METRIC_COUNTER, ends_with(m->name, "_total"));
-        if (m->key && strstr(m->key, "_us")) assert_true(unit && m->scale == 1e-6);
+        if (m->key && strstr(m->key, "_us")) assert_true(unit && m->scale == 1e6);
         if (m->key && strstr(m->key, "bytes")) assert_non_null(bytes);
         assert_true(ends_with(m->help, "."));
         for (size_t k = 0; k + 1 < i; k++) /* those of one name stand together */
