@@ -132,8 +132,8 @@ const struct leat_command leat_command_alter = {
     .name = "alter", .arguments = "STATEMENT", .min_arguments = 1, .max_arguments = 1, .summary = "ALTER MATERIALIZED TABLE: turn the dial, suspend, resume, refresh",
     .options = OPTIONS, .option_count = sizeof OPTIONS / sizeof *OPTIONS,
     .prose = "ALTER MATERIALIZED TABLE name\n"
-             "  SET FRESHNESS = INTERVAL '10' SECOND | SET FRESHNESS = DOWNSTREAM\n"
-             "  SET SCHEDULE CRON '0 2 * * *' AT TIME ZONE 'Europe/Berlin'\n"
+             "  SET FRESHNESS = INTERVAL '10' SECOND [BETWEEN '07:00' AND '23:00' ELSE INTERVAL '1' HOUR] | SET FRESHNESS = DOWNSTREAM\n"
+             "  SET SCHEDULE CRON '0 2 * * *' [READY BY '07:00'] [AT TIME ZONE 'Europe/Berlin']\n"
              "  AS SELECT ...\n"
              "  SUSPEND | RESUME | REFRESH [PARTITION (condition on the table's columns)]\n"
              "SET and AS rewrite the statement in the project's file, where comments and layout stay, and apply it (see 'leat apply'; other changed\n"

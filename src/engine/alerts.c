@@ -91,8 +91,7 @@ LEAT_PRINTF(3, 4) static void raise_alert(struct look *l, const char *object, co
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    for (char *c = text; *c; c++)
-        if ((unsigned char)*c < ' ') *c = ' ';
+    leat_alert_clean(text);
     struct leat_alert *a = leat_alert_of(l->alerts, l->kind->name, l->kind->on, object);
     a->looked = true;
     a->raised_us = l->now_us;
@@ -186,9 +185,11 @@ static void look_freshness(struct look *l) {
     int64_t patience = setting(l, "alert_freshness");
     for (int k = 0; k < l->engine->group_count; k++) {
         struct leat_group *g = l->engine->groups[k];
+        int64_t due, since;
+        if (g->suspended) continue;
         leat_group_turn(g);
-        int64_t due, since = g->suspended ? 0 : leat_pace_missed_since(g, l->now_us, &due);
-        if (!g->suspended && due) look_again(l, due + patience);
+        since = leat_pace_missed_since(g, l->now_us, &due);
+        if (due) look_again(l, due + patience);
         for (int t = 0; t < g->table_count; t++) {
             const char *name = g->tables[t]->def->name;
             if (!since) {
@@ -379,6 +380,7 @@ enum leat_status leat_alerts_look(struct leat_engine *engine, bool last, struct 
     struct look l = {.engine = engine, .alerts = alerts, .now_us = leat_engine_now(engine), .last = last};
     alerts->skipped = !last && l.now_us < alerts->look_us;
     if (alerts->skipped) return LEAT_OK;
+    if (engine->options.adjust) return LEAT_OK; /* a rehearsal alarms nobody */
     alerts->look_us = l.now_us + LOOK_US;
     alerts->next_us = INT64_MAX;
     look_at_all(&l);

@@ -48,6 +48,7 @@ struct leat_alerts {
 /* ---- alerts_told.c ---- */
 /* Event of an alert: begun, or over. It is told when leat_alerts_save has made it durable. */
 void leat_alert_tell(struct leat_engine *, const struct leat_alert *, bool raised, const char *text);
+void leat_alert_clean(char *text); /* one line of UTF-8, whatever it quotes and wherever it was cut */
 enum leat_status leat_alerts_load(struct leat_engine *, struct leat_error *) LEAT_MUST; /* and opens the webhook */
 enum leat_status leat_alerts_save(struct leat_engine *, struct leat_error *) LEAT_MUST;
 

@@ -3,10 +3,17 @@
 #include <string.h>
 #include <time.h>
 
+#include "data/utf8.h"
 #include "engine/alerts.h"
 #include "project/tables.h"
 
 enum { WAITING_MAX = 10000, STATE_BYTES_MAX = 64 << 20 };
+
+void leat_alert_clean(char *text) {
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < ' ') *c = ' ';
+    for (size_t length = strlen(text), good = 0; (good += leat_utf8_prefix(text + good, length - good)) < length;) text[good] = '?';
+}
 
 /* ---- an event ---------------------------------------------------------------------------------------------------------- */
 
@@ -173,6 +180,7 @@ static char *name_of(const struct leat_engine *engine) {
     const char *slash = path ? strrchr(path, '/') : NULL;
     char *name = leat_strdup(slash && slash[1] ? slash + 1 : engine->project_dir);
     free(path);
+    leat_alert_clean(name);
     return name;
 }
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "engine/internal.h"
+#include "engine/alerts.h"
 #include "engine_world.h"
 #include "sim/kill.h"
 
@@ -319,6 +319,14 @@ static void a_table_that_goes_takes_its_alert_along(void **state) {
     world_deinit(w);
 }
 
+/* What is told is text, though an error quotes other bytes and is cut anywhere. */
+static void it_is_text(void **state) {
+    (void)state;
+    char text[] = "caf\xc3\xa9 \xff\n\xe2\x82";
+    leat_alert_clean(text);
+    assert_string_equal(text, "caf\xc3\xa9 ? ??");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_full_disk),
@@ -330,6 +338,7 @@ int main(void) {
         cmocka_unit_test(a_check_that_drifts),
         cmocka_unit_test(a_crash_at_any_call),
         cmocka_unit_test(a_webhook_that_comes_later),
+        cmocka_unit_test(it_is_text),
         cmocka_unit_test(a_table_that_goes_takes_its_alert_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
