@@ -88,7 +88,7 @@ def test_overview_tells_how_it_is(shop, browser):
     browser.wait_text("order_status", "at most 1 second old", "made anew daily at 02:00", "could not be read", "came too late")
     nodes = browser.run("return [...document.querySelectorAll('.lineage a')].map((a) => a.getAttribute('aria-label'))")
     assert any(n.startswith("table fraud_alerts") and "velocity" in n for n in nodes), nodes
-    assert len(nodes) == 4 + 6 + 7, nodes  # sources, views, tables
+    assert len(nodes) == 4 + 7 + 7, nodes  # sources, views, tables
     before = browser.run("return document.querySelector('.tile b').textContent")
     append()
     browser.wait("return document.querySelector('.tile b').textContent !== arguments[0]", before)  # by itself, by Server-Sent Events
