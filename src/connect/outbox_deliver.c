@@ -5,7 +5,6 @@
 #include "connect/outbox_internal.h"
 #include "data/value_text.h"
 
-#define PIECE_BYTES (4 * LEAT_MIB)
 #define PIECE_EFFECTS 8192
 #define KEPT_PAYLOAD_BYTES (64 * LEAT_KIB) /* of an effect that was too long */
 #define SETTLE_TRIES 3
@@ -60,7 +59,7 @@ static enum leat_status read_piece(struct leat_outbox *box, struct leat_error *e
             if (!leat_outbox_is_void(box, block.base_offset + i))
                 add_effect(box, block.base_offset + i, block.payload + block.starts[i], block.ends[i] - block.starts[i]);
             box->piece_end = block.base_offset + i + 1;
-            full = box->count == PIECE_EFFECTS || box->arena.used_bytes >= PIECE_BYTES;
+            full = box->count == PIECE_EFFECTS || box->arena.used_bytes >= LEAT_DELIVERY_PIECE_BYTES;
         }
     }
     leat_log_cursor_close(cursor);

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "base/env.h"
+#include "base/limits.h"
 #include "base/options.h"
 #include "project/project.h"
 
@@ -26,6 +27,9 @@ struct leat_effect {
     const void *key, *payload;
     size_t key_bytes, payload_bytes;
 };
+/* Payloads of one call of deliver together: it takes effects until they are so many bytes, and an effect is at most a block of the log. */
+#define LEAT_DELIVERY_PIECE_BYTES (4 * LEAT_MIB)
+#define LEAT_DELIVERY_BYTES_MAX (LEAT_DELIVERY_PIECE_BYTES + LEAT_BLOCK_MAX)
 /* An effect in the making. rows: the table's columns. */
 struct leat_effect_row {
     enum leat_effect_kind kind;

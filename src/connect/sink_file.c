@@ -1,7 +1,7 @@
 /* The `file` sink: effects appended to a file, one JSON object a line, fsynced before they count.
  *
- * Every line begins with its effect's id, so the file itself says how far it is: after a crash a line cut short is removed, and what is in the
- * file is not written again. A file that was moved away is begun anew. */
+ * Every line begins with its effect's id, so the file itself says how far it is: after a crash what was written in part is removed, and what is in
+ * the file is not written again. A file that was moved away is begun anew. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,19 +60,20 @@ static uint64_t sequence_of(const struct file_sink *sink, const char *line) {
     return sequence;
 }
 
-/* Finds the last whole line, reading backwards until there is one; *end: where it ends (0: there is none). */
+/* Finds the last line that counts; *end: where it ends (0: there is none). Of the last write any page may be there when power was lost, the others
+ * being zeros: what counts ends before the first zero byte that this write may have left. */
 static enum leat_status last_line(struct file_sink *sink, struct leat_file *file, uint64_t size, uint64_t *end, uint64_t *sequence,
                                   struct leat_error *err) {
     const struct leat_io_ops *ops = sink->context->env->io->ops;
     enum leat_status st = LEAT_OK;
     char *bytes = NULL;
     *end = *sequence = 0;
-    for (uint64_t want = 64 << 10; size && st == LEAT_OK; want *= 4) {
+    for (uint64_t want = LEAT_DELIVERY_BYTES_MAX; size && st == LEAT_OK; want *= 4) {
         size_t take = want < size ? (size_t)want : (size_t)size, got = 0;
         bytes = leat_realloc(bytes, take + 1);
         if ((st = ops->read_at(file, size - take, bytes, take, &got, err)) != LEAT_OK) break;
         bytes[got] = 0;
-        size_t behind = behind_last_line(bytes, got), before = behind == SIZE_MAX ? SIZE_MAX : behind_last_line(bytes, behind - 1);
+        size_t behind = behind_last_line(bytes, strlen(bytes)), before = behind == SIZE_MAX ? SIZE_MAX : behind_last_line(bytes, behind - 1);
         if (take < size && (behind == SIZE_MAX || before == SIZE_MAX)) continue;
         if (behind == SIZE_MAX) break;
         *end = size - take + behind;
@@ -132,7 +133,7 @@ static enum leat_status file_deliver(struct leat_sink *base, const struct leat_e
 const struct leat_sink_ops leat_sink_file = {
     .name = "file",
     .what = "appends changes to a file, one JSON object a line",
-    .guarantee = "Each change is in the file once, in order, also after a crash: every line names its change, and a line cut short is removed. "
+    .guarantee = "Each change is in the file once, in order, also after a crash: every line names its change, and what was written in part is removed. "
                  "What somebody moves away or cuts off is not written again.",
     .shape = LEAT_SINK_EVENTS,
     .options = options,

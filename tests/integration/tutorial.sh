@@ -12,7 +12,7 @@ PATH=$work/bin:$PATH
 cd "$work/new"
 
 plain() {
-    sed -e 's/[0-9]* bytes/N bytes/' -e 's/next in .*/next in TIME/' -e 's/last .* ago/last TIME ago/' -e 's/ *$//'
+    sed -e 's/[0-9]* bytes/N bytes/' -e 's/next in .*/next in TIME/' -e 's/last .* ago/last TIME ago/' -e 's/raised .* ago/raised TIME ago/' -e 's/ *$//'
 }
 commands=0 failed=0 command='' shown=''
 finish() { # runs the command that has been read, compares with what was shown below it
