@@ -8,7 +8,7 @@ CREATE SOURCE order_events (
 WITH (connector = 'kafka', topic = 'order_events', 'properties.bootstrap.servers' = '${KAFKA}', idle_timeout = INTERVAL '1' MINUTE);
 
 CREATE SOURCE payments (
-  payment_id VARCHAR NOT NULL, order_id BIGINT NOT NULL, customer_id BIGINT NOT NULL, amount DECIMAL(18,2), method VARCHAR, country VARCHAR,
+  payment_id VARCHAR NOT NULL, order_id BIGINT NOT NULL, customer_id BIGINT NOT NULL, amount DECIMAL(18,2), method VARCHAR, card VARCHAR, country VARCHAR,
   event_time TIMESTAMP NOT NULL,
   WATERMARK FOR event_time AS event_time - INTERVAL '30' SECOND
 )
