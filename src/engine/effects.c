@@ -350,6 +350,7 @@ enum leat_status leat_effects_step(struct leat_gtable *table, const struct leat_
 static enum leat_status replaced_one(struct leat_effects *e, const struct leat_changes *diff, uint64_t mark, struct leat_error *err) {
     bool fresh = leat_outbox_mark(e->outbox) == 0;
     enum leat_status st = LEAT_OK;
+    if ((e->snapshot_due = fresh && e->def->snapshot && e->table->frozen_us > INT64_MIN)) return LEAT_OK; /* once committed: with the rows that stay (retain.c) */
     if (fresh && e->def->snapshot) st = leat_effects_emit(e, &e->table->pending, mark, err);
     if (!fresh && (e->upserts || e->same_plan || e->def->send_retractions))
         st = leat_effects_emit_untold(e, diff, &e->table->pending, mark_of(e->table, e->table->committed_step), mark, err);

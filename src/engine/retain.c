@@ -11,8 +11,8 @@
  *   - changes of frozen rows, whatever gives them (a reference that changes, a table made anew from what is left), are passed over (step.c);
  *   - a table made anew is compared, and run tables are replaced, without frozen rows (restate.c, commit.c, batch.c), and so does the oracle (verify.c);
  *   - a record from before E that comes now is late, for every table over the source (step.c), and what is late from before E stays so.
- * E moves only when every table has closed and committed all rows that it freezes. `leat check` refuses `retention` where a table cannot do this:
- * without such a column, over other tables, with QUARANTINE. */
+ * E moves only when every table has closed and committed all rows that it freezes, a scheduled one in its last run. `leat check` refuses `retention`
+ * where a table cannot do this: without such a column, over other tables, with QUARANTINE. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -224,12 +224,14 @@ static int64_t allowed_us(const struct leat_engine *engine, size_t s) {
         any = true;
     }
     if (!any || last == INT64_MIN || last == INT64_MAX) return INT64_MIN; /* scheduled tables alone: nobody watches its event time */
+    const int64_t seen = last;
     last -= wanted(&engine->sources[s]);
     for (size_t t = 0; t < engine->project->table_count; t++) {
         const struct leat_gtable *table = &engine->tables[t];
         const struct leat_local *local = local_of(table);
         if (!reads(table, s)) continue;
         if (table->suspended || table->failures) return INT64_MIN;
+        if (table->batch && local) lower(&last, seen - local->span_us - local->back_us); /* its windows are open as long as those of steps */
         if (table->batch) continue;
         if (leat_table_held(table) || table->overwrite) return INT64_MIN;
         if (!has_cut(table, s)) continue;
@@ -326,26 +328,59 @@ static enum leat_status move_boundary(struct leat_src *src, int64_t before_us, s
     return st == LEAT_OK ? st : leat_prepend(err, "retention of source \"%s\"", src->def->name);
 }
 
+/* A scheduled table has what its last run read: none of what came since may be of a row that freezes. */
+static enum leat_status lower_to_run(struct leat_src *src, const struct leat_gtable *table, int64_t *before_us, struct leat_error *err) {
+    const struct leat_local *local = local_of(table);
+    struct leat_buffer sql = {0}, unread = {0};
+    struct leat_cursors upto = {0};
+    int64_t first = INT64_MAX;
+    if (!local || !run_upto(src->engine, table, (size_t)src->index, &upto)) *before_us = INT64_MIN;
+    leat_put(&unread, "NOT ");
+    leat_bronze_put_below(&upto, &unread);
+    leat_put(&sql, "SELECT coalesce(min(us), 9223372036854775807) FROM (SELECT epoch_us(");
+    leat_put_sql_name(&sql, src->def->schema.fields[src->def->event_time].name);
+    leat_put(&sql, ") AS us FROM (");
+    leat_bronze_select(src, &src->bronzed, unread.data, &sql);
+    leat_putf(&sql, ")) WHERE us >= CAST('%lld' AS BIGINT)", (long long)src->retained_us); /* others are too late already */
+    enum leat_status st = *before_us == INT64_MIN ? LEAT_OK : leat_conn_int(src->engine->batch_conn, sql.data, &first, err);
+    if (st == LEAT_OK && first != INT64_MAX) lower(before_us, first - local->span_us - local->back_us);
+    leat_cursors_free(&upto);
+    leat_buffer_deinit(&unread);
+    leat_buffer_deinit(&sql);
+    return st;
+}
+
 /* A little at a time costs as much as much at once. */
 static bool is_worth_it(const struct leat_src *src, int64_t before_us) {
-    return src->retained_us == INT64_MIN || before_us - src->retained_us >= wanted(src) / PARTS;
+    return before_us != INT64_MIN && (src->retained_us == INT64_MIN || before_us - src->retained_us >= wanted(src) / PARTS);
+}
+
+/* Where the boundary is to be; INT64_MIN: where it is. */
+static enum leat_status find_boundary(struct leat_engine *engine, size_t s, int64_t *before_us, struct leat_error *err) {
+    struct leat_src *src = &engine->sources[s];
+    enum leat_status st = LEAT_OK;
+    *before_us = engine->references[s] || !wanted(src) ? INT64_MIN : allowed_us(engine, s);
+    for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK && is_worth_it(src, *before_us); t++)
+        if (engine->tables[t].batch && reads(&engine->tables[t], s)) st = lower_to_run(src, &engine->tables[t], before_us, err);
+    if (!is_worth_it(src, *before_us)) *before_us = INT64_MIN;
+    return st;
 }
 
 enum leat_status leat_retain_if_due(struct leat_engine *engine, struct leat_error *err) {
     bool due = false;
+    int64_t before_us;
+    enum leat_status st = LEAT_OK;
     engine->retain_due_us = leat_engine_now(engine) + LOOK_EVERY_S * INT64_C(1000000);
-    for (size_t s = 0; s < engine->project->source_count; s++) {
-        struct leat_src *src = &engine->sources[s];
-        int64_t before_us = engine->references[s] || !wanted(src) ? INT64_MIN : allowed_us(engine, s);
-        due |= before_us != INT64_MIN && is_worth_it(src, before_us);
-    }
-    if (!due) return LEAT_OK;
-    /* Everything that bronze gave is in the tables, and recovery begins after it. */
-    enum leat_status st = leat_engine_drain_and_checkpoint(engine, err);
     for (size_t s = 0; s < engine->project->source_count && st == LEAT_OK; s++) {
-        struct leat_src *src = &engine->sources[s];
-        int64_t before_us = engine->references[s] || !wanted(src) ? INT64_MIN : allowed_us(engine, s);
-        if (before_us != INT64_MIN && is_worth_it(src, before_us)) st = move_boundary(src, before_us, err);
+        st = find_boundary(engine, s, &before_us, err);
+        due |= before_us != INT64_MIN;
+    }
+    if (!due || st != LEAT_OK) return st;
+    /* Everything that bronze gave is in the tables, and recovery begins after it. */
+    st = leat_engine_drain_and_checkpoint(engine, err);
+    for (size_t s = 0; s < engine->project->source_count && st == LEAT_OK; s++) {
+        st = find_boundary(engine, s, &before_us, err);
+        if (st == LEAT_OK && before_us != INT64_MIN) st = move_boundary(&engine->sources[s], before_us, err);
     }
     return st;
 }

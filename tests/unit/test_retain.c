@@ -118,6 +118,68 @@ static void rows_outlive_their_records(void **state) {
     world_deinit(w);
 }
 
+static enum leat_status apply(struct world *w, const char *text) {
+    struct leat_diagnostics diags = {0};
+    struct leat_error err;
+    const struct leat_change change = {0};
+    put(w, "project.sql", text, "w");
+    enum leat_status st = leat_engine_apply(w->engine, &change, &diags, NULL, &err);
+    leat_diagnostics_deinit(&diags);
+    return st;
+}
+
+/* What a scheduled table has not read when the boundary could move is not taken from it. */
+static void a_scheduled_table_reads_them_first(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    begin(w);
+    for (int hour = 0; hour < 2; hour++) {
+        events(w, 30 + hour * 30, 60 + hour * 30);
+        w->now_us += 60000000;
+        OK(leat_engine_run_once(w->engine, false, false, oops)); /* not its time */
+        expect_equal(w);
+    }
+    run_all(w);
+    expect_text(w, "SELECT sum(n) FROM quarters", "360");
+    assert_true(count_of(w, "SELECT count(*) FROM events") < 140);
+    world_deinit(w);
+}
+
+/* Nor is a row of it that records come to for longer than they are kept. */
+static void a_scheduled_window_longer_than_retention_stays_open(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    line = 0;
+    world_init(w, SOURCE(KEPT), MINUTES "CREATE MATERIALIZED TABLE hourly SCHEDULE CRON '0 2 * * *' AS\n"
+                                        "SELECT window_start, count(*) AS n FROM TUMBLE(events, ts, INTERVAL '1' HOUR) GROUP BY window_start;\n");
+    for (int half = 0; half < 5; half++) {
+        events(w, half * 30, half * 30 + 30);
+        run_all(w);
+    }
+    expect_text(w, "SELECT string_agg(n, ' ' ORDER BY window_start) FROM hourly", "240 240 120");
+    assert_true(count_of(w, "SELECT count(*) FROM events") < 500);
+    world_deinit(w);
+}
+
+/* A sink that is new when the table is made anew gets the rows, too, that nothing can compute any more. */
+static void a_new_sink_gets_them(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    free(an_hour(w));
+    assert_int_equal(apply(w, SOURCE(KEPT) THINGS COPIES NAMED HOURS
+                           "CREATE MATERIALIZED TABLE minutes FRESHNESS = INTERVAL '1' SECOND AS\n"
+                           "SELECT window_start, count(*) AS n, sum(v) + 1 AS v FROM TUMBLE(events, ts, INTERVAL '5' MINUTE) GROUP BY window_start;\n"
+                           "CREATE SINK told FROM minutes WITH (connector = 'file', path = 'told.out', on_retract = 'send', start = 'snapshot');\n"),
+                     LEAT_OK);
+    run_all(w);
+    leat_engine_deliver(w->engine);
+    char *fold = leat_asprintf("SELECT sum(CASE kind WHEN 'append' THEN 1 ELSE -1 END) - (SELECT count(*) FROM minutes) FROM "
+                               "read_json('%s/told.out', columns = {kind: 'VARCHAR'})", w->project);
+    expect_text(w, fold, "0");
+    free(fold);
+    world_deinit(w);
+}
+
 static void made_anew_they_stay(void **state) {
     (void)state;
     struct world world, *w = &world;
@@ -167,16 +229,6 @@ static void what_comes_too_late_stays_late(void **state) {
     expect_status(w, "\"exact\":true");
     free(rows);
     world_deinit(w);
-}
-
-static enum leat_status apply(struct world *w, const char *text) {
-    struct leat_diagnostics diags = {0};
-    struct leat_error err;
-    const struct leat_change change = {0};
-    put(w, "project.sql", text, "w");
-    enum leat_status st = leat_engine_apply(w->engine, &change, &diags, NULL, &err);
-    leat_diagnostics_deinit(&diags);
-    return st;
 }
 
 static void a_changed_query_keeps_them_or_is_refused(void **state) {
@@ -383,6 +435,9 @@ static void drawn_deeds(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_outlive_their_records),
+        cmocka_unit_test(a_scheduled_table_reads_them_first),
+        cmocka_unit_test(a_scheduled_window_longer_than_retention_stays_open),
+        cmocka_unit_test(a_new_sink_gets_them),
         cmocka_unit_test(made_anew_they_stay),
         cmocka_unit_test(what_comes_too_late_stays_late),
         cmocka_unit_test(a_changed_query_keeps_them_or_is_refused),
