@@ -34,6 +34,10 @@ static enum leat_adds no(char **why, const char *text) {
 static const char *changed_since(const struct leat_engine *engine, const struct leat_gtable *table, const json_t *then) {
     if (table->asked) return "it was asked for";
     if (!then || !json_object_get(then, "balance")) return "the first run";
+    char *app_id = leat_table_app_id(engine, table);
+    bool ours = leat_delta_txn_version(leat_delta_current(table->delta), app_id) >= 0;
+    free(app_id);
+    if (!ours) return "the first run of this work folder"; /* offsets may mean other records than they did to another */
     if (json_object_get(then, "turned")) return "the first run since it was continuous";
     if (table->frozen_us > INT64_MIN) return "rows outlive their records (retention)";
     if (json_object_get(then, "parts")) return "parts were refreshed since the last run";

@@ -1,6 +1,7 @@
 /* Can a run add what is new to what is there? Where every row of the result comes of one record of one unbounded source, and records are never taken
  * back, the query over the new records gives the new rows; where groups are merged of such rows, their results merge with those that are there. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "plan/plan.h"
 
@@ -30,10 +31,16 @@ static bool rows_of_one_source(const struct leat_plan *plan, const struct leat_o
     return op->kind == LEAT_OP_SOURCE;
 }
 
-/* The column of the aggregate that stands in column `at` of the root; -1: an expression, or rows are left out on the way. */
+static bool repeats_rows(const struct leat_op *map) {
+    for (size_t i = 0; i < map->map_count; i++)
+        if (map->map[i].from < 0 && strncmp(map->map[i].expression, "unnest(", 7) == 0) return true;
+    return false;
+}
+
+/* The column of the aggregate that stands in column `at` of the root; -1: an expression, or rows are left out or repeated on the way. */
 static int source_column(const struct leat_plan *plan, const struct leat_op *op, int at) {
     for (; op->kind == LEAT_OP_MAP && at >= 0; op = below(plan, op)) {
-        if (op->filter) return -1;
+        if (op->filter || repeats_rows(op)) return -1;
         at = op->map[at].from;
     }
     return at;
