@@ -9,6 +9,7 @@
  * A table that is kept fresh has nothing to refresh; its rows are compared with its query, and it is made anew where they differ. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "engine/internal.h"
 #include "sql/lexer.h"
@@ -49,43 +50,106 @@ enum leat_status leat_parts_put(struct leat_engine *engine, const struct leat_gt
 
 /* ---- what can be refreshed in parts ------------------------------------------------------------------------------------------- */
 
+/* age(then) is to now; age(later, then) is not. */
+static bool is_age_to_now(const struct leat_tokens *tokens, size_t at) {
+    int depth = 0;
+    if (!leat_token_is(tokens, at, "age") || !leat_token_is_operator(tokens, at + 1, "(")) return false;
+    for (size_t i = at + 1; i < tokens->count; i++) {
+        depth += leat_token_is_operator(tokens, i, "(");
+        depth -= leat_token_is_operator(tokens, i, ")");
+        if (depth == 0) return true;
+        if (depth == 1 && leat_token_is_operator(tokens, i, ",")) return false;
+    }
+    return false;
+}
+
 /* A part has one clock reading, verify's query one: no part of a query that reads it. */
 bool leat_reads_clock(const char *sql) {
     static const char *const words[] = {"now", "current_timestamp", "current_date", "current_time", "today", "transaction_timestamp", "get_current_timestamp",
-                                        "localtimestamp", "localtime", "leat_now", "random"};
+                                        "get_current_time", "localtimestamp", "localtime", "current_localtimestamp", "current_localtime", "leat_now", "random",
+                                        "uuid", "gen_random_uuid"};
     struct leat_tokens tokens;
     bool found = false;
     leat_lex(sql, strlen(sql), &tokens);
-    for (size_t i = 0; i < tokens.count && !found; i++)
+    for (size_t i = 0; i < tokens.count && !found; i++) {
         for (size_t k = 0; k < sizeof words / sizeof *words; k++) found |= leat_token_is(&tokens, i, words[k]);
+        found |= is_age_to_now(&tokens, i);
+    }
     leat_tokens_deinit(&tokens);
     return found;
+}
+
+/* It, or a view that it may name. seen: the views that have been looked at. */
+static bool depends_on_clock(const struct leat_engine *engine, const char *sql, bool *seen) {
+    struct leat_tokens tokens;
+    bool found = leat_reads_clock(sql);
+    leat_lex(sql, strlen(sql), &tokens);
+    for (size_t i = 0; i < tokens.count && !found; i++) {
+        char *word = leat_token_value(&tokens, i);
+        for (size_t v = 0; v < engine->project->view_count && !found; v++) {
+            if (seen[v] || strcasecmp(word, engine->project->views[v].name) != 0) continue;
+            seen[v] = true;
+            found = depends_on_clock(engine, engine->view_sql[v], seen);
+        }
+        free(word);
+    }
+    leat_tokens_deinit(&tokens);
+    return found;
+}
+
+/* What else it reads would be another thing when verify asks. */
+static bool has_query(const char *where) {
+    static const char *const after[] = {"FROM", "VALUES", "TABLE", "WITH"};
+    struct leat_tokens tokens;
+    bool found = false;
+    leat_lex(where, strlen(where), &tokens);
+    for (size_t i = 0; i < tokens.count && !found; i++) {
+        found = leat_token_is(&tokens, i, "SELECT");
+        for (size_t k = 0; k < sizeof after / sizeof *after; k++) found |= leat_token_is_operator(&tokens, i, "(") && leat_token_is(&tokens, i + 1, after[k]);
+    }
+    leat_tokens_deinit(&tokens);
+    return found;
+}
+
+/* Of a row whose key stays, other columns may fit before and not after: a part of such rows could hold a key twice, or not at all. */
+static void put_columns_of_condition(const struct leat_gtable *table, struct leat_buffer *sql) {
+    const struct leat_table *def = table->def;
+    if (!table->batch || !def->primary_key_count) leat_put(sql, "*");
+    for (size_t i = 0; table->batch && i < def->primary_key_count; i++) {
+        if (i) leat_put(sql, ", ");
+        leat_put_sql_name(sql, def->primary_key[i]);
+    }
 }
 
 static enum leat_status check_condition(struct leat_engine *engine, const struct leat_gtable *table, const char *where, struct leat_error *err) {
     struct leat_schema schema = {0};
     struct leat_buffer sql = {0};
-    leat_putf(&sql, "SELECT (%s) FROM (", where);
-    enum leat_status st = leat_table_select(engine, table, -1, &sql, err);
-    leat_put(&sql, ")");
+    leat_putf(&sql, "SELECT (%s) FROM (SELECT ", where);
+    put_columns_of_condition(table, &sql);
+    leat_put(&sql, " FROM (");
+    enum leat_status st = has_query(where) ? leat_fail(err, LEAT_UNSUPPORTED, "a query in it") : leat_table_select(engine, table, -1, &sql, err);
+    leat_put(&sql, "))");
     if (st == LEAT_OK) st = leat_conn_describe(engine->batch_conn, sql.data, &schema, err);
     if (st == LEAT_OK && (schema.field_count != 1 || schema.fields[0].type.kind != LEAT_BOOLEAN))
         st = leat_fail(err, LEAT_INVALID, "'%.200s' is no condition", where);
     leat_schema_deinit(&schema);
     leat_buffer_deinit(&sql);
-    return st == LEAT_OK ? st : leat_prepend(err, "REFRESH PARTITION takes a condition on the table's columns");
+    bool keyed = table->batch && table->def->primary_key_count;
+    return st == LEAT_OK ? st : leat_prepend(err, "REFRESH PARTITION takes a condition on the table's %s", keyed ? "PRIMARY KEY" : "columns");
 }
 
 static enum leat_status check_table(const struct leat_engine *engine, const struct leat_gtable *table, const json_t *frontier, const char *where, struct leat_error *err) {
     const char *name = table->def->name;
-    bool nested = false;
+    bool nested = false, *seen = leat_alloc(engine->project->view_count + 1);
+    bool clock = depends_on_clock(engine, table->plan->completed_sql, seen) || leat_reads_clock(where);
+    free(seen);
     for (size_t i = 0; i < table->plan->schema.field_count; i++) nested |= table->plan->schema.fields[i].type.kind == LEAT_NESTED;
     if (engine->pass) return leat_fail(err, LEAT_BUSY, "runs are under way; ask again when they have ended");
     if (!json_object_get(frontier, "balance") || json_object_get(frontier, "turned") || table->asked)
         return leat_fail(err, LEAT_INVALID, "table \"%s\" has not been run as it is now: REFRESH it whole first", name);
     if (table->plan->checked_sql || nested)
         return leat_fail(err, LEAT_UNSUPPORTED, "table \"%s\" has %s: REFRESH it whole", name, nested ? "columns of nested types" : "constraints, which are the whole run's");
-    if (leat_reads_clock(table->plan->completed_sql) || leat_reads_clock(where))
+    if (clock)
         return leat_fail(err, LEAT_UNSUPPORTED, "table \"%s\" depends on when it is computed: REFRESH it whole", name);
     return LEAT_OK;
 }
@@ -172,6 +236,8 @@ static enum leat_status refresh_run(struct leat_engine *engine, struct leat_gtab
             st = leat_fail(err, LEAT_INVALID, "%d parts of table \"%s\" have been refreshed since its last whole run: REFRESH it whole", PARTS_MAX, table->def->name);
         else
             st = commit_part(engine, table, frontier, &changes, err);
+        engine->manifest_is_due |= st == LEAT_OK;
+        if (st == LEAT_OK) st = leat_tables_commit(engine, err); /* the manifest */
     }
     json_decref(part);
     json_decref(frontier);

@@ -63,6 +63,10 @@ static void only_what_fits_is_of_now(void **state) {
     refresh(w, "daily", "(window_start = TIMESTAMP '2026-01-02', cat = 'red')", 0); /* covered: nothing is written */
     refresh(w, "daily", "(cat = 'red')", 1); /* the fourth day */
     expect_text(w, days, "1red1 2red2 3red1 4red1");
+    char *manifest = leat_asprintf("SELECT versions.daily = (SELECT count(*) - 1 FROM glob('%s/lake/daily/_delta_log/*.json')) FROM "
+                                   "read_json('%s/lake/manifest.json', columns = {versions: 'STRUCT(daily BIGINT)'})", w->project, w->project);
+    expect_text(w, manifest, "true"); /* readers find the part there */
+    free(manifest);
     reopen(w);
     expect_equal(w);
     put(w, "in/things.csv", "k,cat,price\n1,red,1\n2,green,2\n", "w");
@@ -88,10 +92,20 @@ static void what_cannot_be_is_refused(void **state) {
     struct world world, *w = &world;
     shop_init(w, "CREATE MATERIALIZED TABLE a SCHEDULE CRON '0 2 * * *' AS SELECT k, max(v) AS v, now() AS at FROM events GROUP BY k;\n"
                  "CREATE MATERIALIZED TABLE b (CONSTRAINT c EXPECT (v > 0) ON VIOLATION DROP ROW) SCHEDULE CRON '0 2 * * *' AS SELECT k, v FROM events;\n"
+                 "CREATE VIEW seen AS SELECT k, now() AS at FROM events;\n"
+                 "CREATE MATERIALIZED TABLE through SCHEDULE CRON '0 2 * * *' AS SELECT * FROM seen;\n"
+                 "CREATE MATERIALIZED TABLE aged SCHEDULE CRON '0 2 * * *' AS SELECT k, age(ts) AS old, age(ts, ts) AS none FROM events;\n"
+                 "CREATE MATERIALIZED TABLE keyed (PRIMARY KEY (k)) SCHEDULE CRON '0 2 * * *' AS SELECT k, count(*) AS n FROM events GROUP BY k;\n"
                  "CREATE MATERIALIZED TABLE c SCHEDULE CRON '0 2 * * *' AS SELECT k, v FROM events;\n");
     event(w, 1, 1, 1);
     OK(leat_engine_run_once(w->engine, true, false, oops));
     refused(w, "a", "(k = 1)", "depends on when it is computed");
+    refused(w, "through", "(k = 1)", "depends on when it is computed");
+    refused(w, "aged", "(k = 1)", "depends on when it is computed");
+    refused(w, "keyed", "(n > 1)", "the table's PRIMARY KEY"); /* the key would stand there twice, and a sink be told that it is gone */
+    refused(w, "c", "(k IN (SELECT k FROM things))", "a query in it");
+    refused(w, "c", "(k IN (FROM things))", "a query in it");
+    refused(w, "c", "(current_localtimestamp() > TIMESTAMP '2020-01-01')", "depends on when");
     refused(w, "b", "(k = 1)", "constraints");
     refused(w, "c", "(n = 1)", "a condition on the table's columns");
     refused(w, "c", "(v + 1)", "no condition");
