@@ -167,7 +167,7 @@ static enum leat_status rebuild(struct leat_src *src, const char *reason, json_t
     for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++)
         if (engine->tables[t].batch && engine->tables[t].runs && reads(&engine->tables[t], src->index)) {
             engine->tables[t].asked = true; /* whole: it is not only new records that it has not seen */
-            st = leat_batch_run(engine, &engine->tables[t], NULL, err);
+            if (!engine->tables[t].suspended) st = leat_batch_run(engine, &engine->tables[t], NULL, err);
         }
     if (st == LEAT_OK) st = leat_engine_checkpoint(engine, err);
     char *path = marker(engine);

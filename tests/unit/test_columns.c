@@ -178,6 +178,27 @@ static void old_records_are_decoded_again(void **state) {
     world_deinit(w);
 }
 
+/* A suspended table stays as it is, and is run whole when it resumes. */
+static void a_suspended_table_is_run_when_it_resumes(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    struct leat_diagnostics diags = {0};
+    world_init(w, SOURCE(""), SUMS);
+    for (int i = 0; i < 4; i++) event(w, i, i % 2);
+    run(w);
+    apply(w, SOURCE(NEW), SUMS NIGHTLY, (const char *const[]){"\"sums\",\n   \"fate\": \"kept\"", NULL});
+    OK(leat_engine_run_once(w->engine, true, false, oops));
+    OK(leat_engine_alter(w->engine, "ALTER MATERIALIZED TABLE nightly SUSPEND", false, &diags, NULL, oops));
+    OK(leat_engine_redecode(w->engine, "events", "to have them", NULL, oops));
+    expect_text(w, "SELECT string_agg(coalesce(note, '-') || n, ' ' ORDER BY note) FROM nightly", "-4");
+    reopen(w);
+    OK(leat_engine_alter(w->engine, "ALTER MATERIALIZED TABLE nightly RESUME", false, &diags, NULL, oops));
+    run(w);
+    expect_text(w, "SELECT string_agg(coalesce(note, '-') || n, ' ' ORDER BY note) FROM nightly", "n02 n12");
+    leat_diagnostics_deinit(&diags);
+    world_deinit(w);
+}
+
 /* A type cannot be another one: what was decoded stays. */
 static void another_type_is_refused(void **state) {
     (void)state;
@@ -204,6 +225,7 @@ int main(void) {
         cmocka_unit_test(a_column_goes_and_comes_back),
         cmocka_unit_test(a_refused_change_leaves_the_former_project),
         cmocka_unit_test(old_records_are_decoded_again),
+        cmocka_unit_test(a_suspended_table_is_run_when_it_resumes),
         cmocka_unit_test(another_type_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
