@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "engine_world.h"
+#include "sim/kill.h"
 
 #define AT " SCHEDULE CRON '0 2 * * *' "
 #define ROWS "CREATE MATERIALIZED TABLE rows" AT "AS SELECT id, k, v * 2 AS v FROM events WHERE v >= 0;\n"
@@ -100,8 +101,58 @@ static void what_else_has_changed_is_computed_whole(void **state) {
     assert_int_equal(replaced(w, "forced"), 2);
     OK(leat_engine_alter(w->engine, "ALTER MATERIALIZED TABLE forced SET FRESHNESS = INTERVAL '1' SECOND", false, &diags, NULL, oops));
     run(w);
+    events(w, 205, 5);
+    run(w);
+    OK(leat_engine_alter(w->engine, "ALTER MATERIALIZED TABLE forced SET SCHEDULE CRON '0 2 * * *'", false, &diags, NULL, oops));
+    for (int i = 0; i < 3; i++) {
+        events(w, 210 + i * 5, 5);
+        run_all(w);
+    }
+    expect_text(w, "SELECT count(*) || ' ' || count(DISTINCT id) FROM forced", "193 193");
     leat_diagnostics_deinit(&diags);
     world_deinit(w);
+}
+
+/* Killed at each call of a run that adds, or of a part that is refreshed: nothing is there twice, nothing told twice. */
+static void killed_anywhere(void **state) {
+    (void)state;
+    bool done = false;
+    for (uint64_t n = 1; !done; n += 1 + n * 3) {
+        struct world world, *w = &world;
+        struct leat_diagnostics diags = {0};
+        struct leat_error err;
+        world_init(w, shop_sources, FORCED GROUPS "CREATE SINK told FROM forced WITH (connector = 'file', path = 'told.out', start = 'snapshot');\n"
+                                                  "CREATE SINK parts FROM groups WITH (connector = 'file', path = 'parts.out', start = 'snapshot', on_retract = 'send');\n");
+        put(w, "in/things.csv", "k,cat,price\n1,red,1\n", "w");
+        events(w, 0, 100);
+        run_all(w);
+        leat_engine_close(w->engine);
+        w->engine = NULL;
+        w->env.io = leat_io_killable();
+        reopen(w);
+        events(w, 100, 50);
+        leat_io_kill_after(n);
+        done = leat_engine_run_once(w->engine, true, false, &err) == LEAT_OK;
+        events(w, 150, 10);
+        if (done) done = leat_engine_ingest(w->engine, &(uint64_t){0}, &err) == LEAT_OK;
+        if (done) done = leat_engine_alter(w->engine, "ALTER MATERIALIZED TABLE groups REFRESH PARTITION (k < 3)", false, &diags, NULL, &err) == LEAT_OK;
+        leat_engine_close(w->engine);
+        w->engine = NULL;
+        leat_io_kill_after(UINT64_MAX);
+        w->env.io = leat_io_real();
+        reopen(w);
+        expect_equal(w);
+        run_all(w);
+        expect_text(w, "SELECT count(*) || ' ' || count(DISTINCT id) || ' ' || (SELECT sum(n) FROM groups) FROM forced", "160 160 160");
+        leat_engine_deliver(w->engine);
+        char *fold = leat_asprintf("SELECT (SELECT count(*) || ' ' || count(DISTINCT id) FROM read_json('%s/told.out', columns = {id: 'VARCHAR'})) || ' ' || (SELECT "
+                                   "sum(CASE kind WHEN 'append' THEN 1 ELSE -1 END) - (SELECT count(*) FROM groups) FROM read_json('%s/parts.out', columns = {kind: 'VARCHAR'}))",
+                                   w->project, w->project);
+        expect_text(w, fold, "160 160 0");
+        free(fold);
+        leat_diagnostics_deinit(&diags);
+        world_deinit(w);
+    }
 }
 
 /* Bronze was moved away to read all files again: offsets are those of other records. */
@@ -138,6 +189,10 @@ static void sums_of_parts_are_the_whole(void **state) {
         "SELECT k, n FROM (SELECT k, good, count(*) AS n FROM odd GROUP BY k, good)", /* a key is left out: computed whole */
         "SELECT k, sum(amount) AS s FROM odd GROUP BY k HAVING count(*) > 2",         /* so is this */
         "SELECT k, n FROM (SELECT k, n, unnest(range(n)) AS u FROM (SELECT k, count(*) AS n FROM odd GROUP BY k))", /* and this: groups stand there several times */
+        "SELECT CAST(amount AS DOUBLE) * 0 AS zero, CAST(note AS BLOB) AS bytes, CAST(k AS HUGEINT) AS h, count(*) AS n, min(CAST(amount AS DOUBLE) * 0) AS z, max(CAST(k AS FLOAT)) AS f FROM odd GROUP BY ALL",
+        "SELECT TIME '00:00:00' + to_seconds(k + 2) AS t, to_days(k * 15) AS i, CAST(day AS TIMESTAMPTZ) AS z, max(to_days(k)) AS mi, min(CAST(md5(note) AS UUID)) AS u, sum(CAST(k AS HUGEINT)) AS s FROM odd GROUP BY ALL",
+        "SELECT CAST(md5(note) AS UUID) AS u, CAST(CAST(day AS TIMESTAMP) AS TIMESTAMP_NS) + to_microseconds(k) AS ns, max(CAST(note AS BLOB)) AS b, count(k) AS n FROM odd GROUP BY ALL",
+        "SELECT CASE WHEN k = 1 THEN CAST('nan' AS DOUBLE) WHEN k = 2 THEN CAST('infinity' AS DOUBLE) ELSE amount END AS d, min(CASE WHEN k = 1 THEN CAST('nan' AS DOUBLE) ELSE k END) AS m, sum(amount) AS s FROM odd GROUP BY ALL",
         "SELECT k, avg(amount) AS a, sum(CAST(k AS DOUBLE)) AS f FROM odd GROUP BY k", "SELECT count(*) AS n, sum(k) AS s FROM odd"};
     struct world world, *w = &world;
     struct leat_buffer tables = {0};
@@ -178,6 +233,7 @@ int main(void) {
         cmocka_unit_test(a_run_computes_what_is_new),
         cmocka_unit_test(sums_of_parts_are_the_whole),
         cmocka_unit_test(what_else_has_changed_is_computed_whole),
+        cmocka_unit_test(killed_anywhere),
         cmocka_unit_test(another_work_folder_computes_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
