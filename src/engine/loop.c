@@ -338,7 +338,7 @@ static void sleep_until_due(struct leat_engine *engine, bool got_input) {
         if (fd >= 0 && (!got_input || engine->waits)) fds[fd_count++] = fd;
     }
     /* Under load, rest until the next step may be due instead of waking for every write. */
-    if (got_input && shortest != INT64_MAX) due = earlier(due, now + shortest * 4 / 5);
+    for (int k = 0; k < engine->group_count && got_input; k++) due = earlier(due, leat_freshness_due(engine, &engine->groups[k]->freshness, now, LEAT_STEP_FIFTHS));
     int64_t left = due == INT64_MAX ? 3600 * (int64_t)1000000 : due - now, waits = leat_waits_left_us(engine);
     if (waits < left) left = waits > 10000 ? 10000 : waits; /* the groups have not read them yet: there is more to step through */
     if (left <= 0) goto out;

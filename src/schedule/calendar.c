@@ -18,11 +18,18 @@ struct leat_period leat_calendar_at(const struct leat_calendar *c, struct leat_z
     return end < begin ? (struct leat_period){c->between_us, end} : (struct leat_period){c->else_us, begin};
 }
 
+static int64_t part_of(int64_t freshness_us, int fifths) {
+    return freshness_us / 5 * fifths + freshness_us % 5 * fifths / 5;
+}
+
 int64_t leat_calendar_due(const struct leat_calendar *c, struct leat_zone *zone, int64_t since_us, int fifths) {
-    for (;;) {
+    const int64_t longest = c->else_us > c->between_us ? c->else_us : c->between_us,
+                  latest = since_us + part_of(longest, fifths);
+    for (int periods = 0; periods < 3; periods++) {
         struct leat_period p = leat_calendar_at(c, zone, since_us);
-        int64_t due = since_us + p.freshness_us / 5 * fifths + p.freshness_us % 5 * fifths / 5;
+        int64_t due = since_us + part_of(p.freshness_us, fifths);
         if (due <= p.until_us) return due;
         since_us = p.until_us;
     }
+    return latest; /* neither period is as long as what may pass in it */
 }

@@ -14,7 +14,7 @@ struct leat_calendar {
 struct leat_period { int64_t freshness_us, until_us; };
 struct leat_period leat_calendar_at(const struct leat_calendar *, struct leat_zone *, int64_t at_us);
 /* When what waits since then has waited for `fifths` fifths of what it may. Where another period begins meanwhile, it is waited for anew
- * from there on: what waits when a short freshness begins is taken in within it. */
+ * from there on: what waits when a short freshness begins is taken in within it. Where both are longer than the hours they hold: the longer of them. */
 int64_t leat_calendar_due(const struct leat_calendar *, struct leat_zone *, int64_t since_us, int fifths);
 /* The first moment after that at which clocks show a minute of the day. */
 int64_t leat_daily_next(int minute, struct leat_zone *zone, int64_t after_us);

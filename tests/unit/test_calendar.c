@@ -80,6 +80,10 @@ static void when_something_is_due(void **state) {
     expect_due("2026-03-01 06:55:00", 4, "2026-03-01 07:00:00.8");
     expect_due("2026-03-01 22:59:59.5", 5, "2026-03-02 00:00:00");
     expect_due("2026-03-01 06:00:00", 5, "2026-03-01 07:00:00");
+    /* No period is as long as what may pass in it. */
+    const struct leat_calendar slow = {.between_us = 12 * HOUR, .else_us = 20 * HOUR, .from_minute = 7 * 60, .to_minute = 13 * 60};
+    assert_int_equal(leat_calendar_due(&slow, NULL, at("2026-03-01 08:00:00"), 5), at("2026-03-02 04:00:00"));
+    assert_int_equal(leat_calendar_due(&slow, NULL, at("2026-03-01 14:00:00"), 5), at("2026-03-02 10:00:00"));
 }
 
 /* ---- the language ------------------------------------------------------------------------------------------------------ */
@@ -196,6 +200,41 @@ static void a_table_that_keeps_hours(void **state) {
     reopen(w); /* found again by its name in journal and checkpoint */
     run(w);
     assert_int_equal(w->engine->tables[0].group->freshness.calendar.else_us, HOUR);
+    world_deinit(w);
+}
+
+/* Under load the engine does not look for records until a step may be due; never past the moment at which a shorter freshness begins. */
+static struct world *loaded;
+static int64_t rests_to_us;
+
+static int64_t a_record_comes(struct leat_sim_clock *clock, int64_t deadline_us) {
+    rests_to_us = clock->clock.now_us(&clock->clock) + deadline_us - clock->clock.monotonic_us(&clock->clock);
+    if (sleeps++) {
+        stop = 1;
+        return deadline_us;
+    }
+    event(loaded, "b"); /* wakes: the next turn takes it in, and steps */
+    return clock->monotonic_us + SECOND;
+}
+
+static void the_rest_ends_with_the_night(void **state) {
+    (void)state;
+    struct world world, *w = loaded = &world;
+    struct leat_sim_clock clock;
+    world_init(w, SOURCE, CALENDAR "SET restate_at = 'never';\nSET commit_interval = INTERVAL '1' DAY;\nSET bronze_interval = INTERVAL '1' DAY;\n");
+    w->now_us = at("2026-07-01 05:00:00");
+    event(w, "a");
+    run(w);
+    struct leat_clock *before = w->env.clock;
+    leat_sim_clock_init(&clock, at("2026-07-01 06:59:00"));
+    clock.on_sleep = a_record_comes;
+    stop = sleeps = 0;
+    w->env.clock = &clock.clock;
+    OK(leat_engine_run(w->engine, &stop, oops));
+    w->env.clock = before;
+    assert_int_equal(w->engine->tables[0].group->steps, 2);
+    assert_in_range(rests_to_us, at("2026-07-01 06:59:00"), at("2026-07-01 07:00:00.8"));
+    w->now_us = clock.clock.now_us(&clock.clock);
     world_deinit(w);
 }
 
@@ -338,10 +377,47 @@ static void it_warns_before_it_is_missed(void **state) {
     world_deinit(w);
 }
 
+/* A first run that fails leaves its deadline open. */
+static void a_first_run_that_fails(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    world_init(w, shop_sources, "CREATE MATERIALIZED TABLE prices (CONSTRAINT cheap EXPECT (price < 10) ON VIOLATION FAIL UPDATE)\n"
+                                "SCHEDULE CRON '0 2 * * *' READY BY '07:00' AS SELECT k, price FROM things;\n");
+    put(w, "in/things.csv", "k,cat,price\n1,red,99\n", "w");
+    int64_t missed = plan_of(w, 0).ready_us;
+    w->now_us = plan_of(w, 0).scheduled_us;
+    OK(leat_engine_run_once(w->engine, false, false, oops));
+    assert_int_equal(w->engine->tables[0].failures, 1);
+    assert_int_equal(plan_of(w, 0).ready_us, missed);
+    world_deinit(w);
+}
+
+/* Each table of a layer reads all of the layer before: as many ways to the last deadline as 2 to the number of layers. */
+static void many_ways_to_a_deadline(void **state) {
+    enum { LAYERS = 24 };
+    (void)state;
+    struct world world, *w = &world;
+    struct leat_buffer sql = {0};
+    leat_put(&sql, NIGHTLY("a0", "SELECT id FROM events", "") NIGHTLY("b0", "SELECT id FROM events", ""));
+    for (int i = 1; i < LAYERS; i++)
+        for (char c = 'a'; c <= 'b'; c++)
+            leat_putf(&sql, "CREATE MATERIALIZED TABLE %c%d SCHEDULE CRON '0 2 * * *' %sAS SELECT id FROM a%d UNION ALL SELECT id FROM b%d;\n", c, i,
+                      i + 1 == LAYERS ? "READY BY '07:00' " : "", i - 1, i - 1);
+    world_init(w, SOURCE, sql.data);
+    for (int t = 0; t < 2 * LAYERS; t++) took(w, t, MINUTE);
+    assert_int_equal(plan_of(w, 0).ready_us - plan_of(w, 0).start_us, 135 * SECOND);
+    assert_int_equal(plan_of(w, 2 * LAYERS - 1).start_us - plan_of(w, 0).ready_us, (LAYERS - 2) * 135 * SECOND);
+    leat_buffer_deinit(&sql);
+    world_deinit(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_holds_and_until_when),
         cmocka_unit_test(when_something_is_due),
+        cmocka_unit_test(a_first_run_that_fails),
+        cmocka_unit_test(many_ways_to_a_deadline),
+        cmocka_unit_test(the_rest_ends_with_the_night),
         cmocka_unit_test(spellings),
         cmocka_unit_test(a_table_that_keeps_hours),
         cmocka_unit_test(idle_means_asleep),
