@@ -189,7 +189,7 @@ static void look_freshness(struct look *l) {
         if (g->suspended) continue;
         leat_group_turn(g);
         since = leat_pace_missed_since(g, l->now_us, &due);
-        if (due) look_again(l, due + patience);
+        if (due + patience > l->now_us) look_again(l, due + patience); /* what is over only by a step waits for that */
         for (int t = 0; t < g->table_count; t++) {
             const char *name = g->tables[t]->def->name;
             if (!since) {

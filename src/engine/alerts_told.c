@@ -162,8 +162,10 @@ static enum leat_status open_webhook(struct leat_engine *engine, struct leat_err
                                                  .identity = alerts->identity};
     enum leat_status st = leat_sink_webhook.open(&alerts->context, &alerts->sink, err);
     if (st == LEAT_OK) st = open_outbox(engine, err);
-    if (st == LEAT_OK && !leat_outbox_mark(alerts->outbox)) tell_what_is_raised(engine);
-    return st;
+    if (st != LEAT_OK) return st;
+    if (alerts->events < leat_outbox_mark(alerts->outbox)) alerts->events = leat_outbox_mark(alerts->outbox); /* state.json was lost */
+    if (!leat_outbox_mark(alerts->outbox)) tell_what_is_raised(engine);
+    return LEAT_OK;
 }
 
 static enum leat_status forget_webhook(struct leat_engine *engine, struct leat_error *err) {

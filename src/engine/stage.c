@@ -11,6 +11,7 @@
 
 #include <jansson.h>
 
+#include "engine/alerts.h"
 #include "engine/effects.h"
 #include "engine/internal.h"
 
@@ -88,6 +89,15 @@ static enum leat_status stage_sinks(struct stage *s, struct leat_engine *engine,
     return st;
 }
 
+static enum leat_status stage_alerts(struct stage *s, struct leat_engine *engine, struct leat_error *err) {
+    struct leat_outbox *outbox = engine->alerts ? engine->alerts->outbox : NULL;
+    if (!outbox) return LEAT_OK;
+    leat_outbox_hold(outbox);
+    enum leat_status st = stage_first(s, engine->work_dir, "alerts", "outbox", err);
+    leat_outbox_release(outbox);
+    return st;
+}
+
 static enum leat_status stage_logs(struct stage *s, struct leat_engine *engine, struct leat_error *err) {
     enum leat_status st = LEAT_OK;
     for (size_t i = 0; i < engine->project->source_count && st == LEAT_OK; i++) {
@@ -114,6 +124,7 @@ enum leat_status leat_stage(struct leat_env *env, const char *lake_dir, const ch
     enum leat_status st = leat_stage_drop(env, lake_dir, work_dir, err);
     if (st == LEAT_OK) st = s.io->ops->mkdir(s.io, work, err);
     if (st == LEAT_OK && engine) st = stage_sinks(&s, engine, err);
+    if (st == LEAT_OK && engine) st = stage_alerts(&s, engine, err);
     if (st == LEAT_OK && engine) st = stage_logs(&s, engine, err);
     if (st == LEAT_OK) st = stage_tree(&s, work_dir, work, "work", err);
     if (st == LEAT_OK) st = stage_tree(&s, lake_dir, lake, "lake", err);

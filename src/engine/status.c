@@ -161,6 +161,7 @@ static json_t *source_json(struct leat_engine *engine, size_t s) {
 enum leat_status leat_engine_status(struct leat_engine *engine, struct leat_buffer *out, struct leat_error *err) {
     json_t *sources = json_array(), *tables = json_array(), *state = json_array();
     (void)err;
+    engine->status_is_news |= leat_effects_moved(engine) || leat_alerts_moved(engine); /* for status.json, whoever asks here first */
     for (size_t s = 0; s < engine->project->source_count; s++) json_array_append_new(sources, source_json(engine, s));
     for (size_t i = 0; i < engine->project->order_count; i++)
         if (engine->project->order[i].kind == LEAT_OBJECT_TABLE)
@@ -210,8 +211,8 @@ enum leat_status leat_engine_publish_status(struct leat_engine *engine, struct l
     struct leat_io *io = engine->env->io;
     engine->status_due_us = now + 5000000;
     engine->status_step = engine->step;
-    engine->status_is_news = false;
     enum leat_status st = leat_engine_status(engine, &text, err);
+    engine->status_is_news = false;
     if (st != LEAT_OK) goto out;
     /* Informative only: renamed whole, never synced, and no reason to stop. */
     struct leat_error problem = {0};

@@ -106,6 +106,8 @@ static void a_table_that_is_too_old(void **state) {
     w->now_us = due - 2 * SECOND;
     look(w);
     expect_raised(w, "freshness_missed", "table", "raw");
+    look(w);
+    assert_true(leat_alerts_next_due(w->engine) == INT64_MAX); /* only a step ends it */
     OK(leat_engine_step(w->engine, true, &did, oops)); /* too late, but it has everything now */
     look(w);
     event(w, "b", 1);
@@ -301,6 +303,48 @@ static void a_webhook_that_comes_later(void **state) {
     world_deinit(w);
 }
 
+/* What somebody was told over HTTP is in status.json too. */
+static void status_json_has_it(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    struct leat_buffer text = {0};
+    alerts_init(w, RAW);
+    look(w);
+    OK(leat_engine_publish_status(w->engine, oops));
+    free_bytes = 0;
+    w->now_us += 12 * SECOND;
+    look(w);
+    expect_raised(w, "disk_low", "folder", "work");
+    OK(leat_engine_publish_status(w->engine, oops));
+    char *path = leat_asprintf("%s/.leat/status.json", w->project);
+    OK(leat_io_read_all(w->env.io, path, 1 << 20, &text, oops));
+    assert_non_null(strstr(text.data, "disk_low"));
+    free(path);
+    leat_buffer_deinit(&text);
+    world_deinit(w);
+}
+
+/* Without what was raised, numbers go on behind those that the outbox has: what is raised anew is told. */
+static void a_state_that_is_lost(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    struct leat_error err;
+    alerts_init(w, RAW HOOK);
+    free_bytes = 0;
+    w->now_us += 12 * SECOND;
+    look(w);
+    expect_told(w, 1);
+    char *path = leat_asprintf("%s/.leat/alerts/state.json", w->project);
+    OK(w->env.io->ops->unlink(w->env.io, path, &err));
+    free(path);
+    reopen(w);
+    w->now_us += 12 * SECOND;
+    look(w);
+    expect_raised(w, "disk_low", "folder", "work");
+    expect_told(w, 2);
+    world_deinit(w);
+}
+
 static void a_table_that_goes_takes_its_alert_along(void **state) {
     (void)state;
     struct world world, *w = &world;
@@ -338,6 +382,8 @@ int main(void) {
         cmocka_unit_test(a_check_that_drifts),
         cmocka_unit_test(a_crash_at_any_call),
         cmocka_unit_test(a_webhook_that_comes_later),
+        cmocka_unit_test(a_state_that_is_lost),
+        cmocka_unit_test(status_json_has_it),
         cmocka_unit_test(it_is_text),
         cmocka_unit_test(a_table_that_goes_takes_its_alert_along),
     };
