@@ -170,6 +170,9 @@ struct leat_child_pipe leat_child_parent(void) {
 
 char *leat_child_self(void) {
     char path[4096];
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    static const char link[] = "/proc/self/exe", gone[] = " (deleted)"; /* replaced by an upgrade: the link leads to it all the same */
+    const size_t tail = sizeof gone - 1;
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    if (n > (ssize_t)tail && memcmp(path + (size_t)n - tail, gone, tail) == 0) return leat_strdup(link);
     return leat_strndup(path, n < 0 ? 0 : (size_t)n);
 }

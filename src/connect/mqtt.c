@@ -61,6 +61,7 @@ static void on_connect(struct mosquitto *client, void *context, int code, int fl
     struct mqtt_source *s = context;
     int qos = (int)leat_source_option_int(s->def, "qos", 1);
     s->connected = code == 0;
+    s->heard_us = now(s); /* what the broker has kept comes from here on */
     s->subscribed = s->connected && (flags & 1) && s->known;
     if (s->subscribed) return;
     if (code) snprintf(s->problem, sizeof s->problem, "the broker does not let us in: %s", mosquitto_connack_string(code));
@@ -75,6 +76,7 @@ static void on_subscribe(struct mosquitto *client, void *context, int message, i
     for (int i = 0; i < count; i++)
         if (granted[i] > 2) snprintf(s->problem, sizeof s->problem, "the broker does not let us subscribe to '%s'", i < s->filter_count ? s->filters[i] : "?");
     s->subscribed = s->known = !*s->problem;
+    s->heard_us = now(s);
 }
 
 static void reserve_record(struct mqtt_source *s) {

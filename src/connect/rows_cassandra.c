@@ -9,7 +9,7 @@
 #include "connect/rows_cassandra.h"
 #include "data/value.h"
 
-enum { PAGE_ROWS = 5000 };
+enum { PAGE_ROWS_FIRST = 100, PAGE_ROWS_MAX = 5000, PAGE_BYTES = 2 << 20 };
 
 struct cassandra_rows {
     struct leat_database base;
@@ -20,6 +20,7 @@ struct cassandra_rows {
     struct leat_buffer statement, paging_state, text;
     struct leat_cql_reply page;
     bool reading, more; /* a page is there; another one is behind it */
+    int32_t page_rows;  /* asked for at once: an answer may not be longer than a frame, however wide rows are */
     struct leat_cql_bytes *cells;
     struct leat_row_value *values;
     size_t *ends; /* of each value in `text` */
@@ -164,6 +165,7 @@ static enum leat_status cassandra_open(const struct leat_source *source, struct 
     r->base.ops = &leat_database_cassandra;
     r->source = source;
     r->timeout_us = leat_source_option_int(source, "timeout", 60000000);
+    r->page_rows = PAGE_ROWS_FIRST;
     r->consistency = consistencies[leat_source_option_int(source, "consistency", 2)];
     r->values = leat_alloc((source->value_count + 1) * sizeof *r->values);
     r->ends = leat_alloc((source->value_count + 1) * sizeof *r->ends);
@@ -187,7 +189,7 @@ static enum leat_status cassandra_open(const struct leat_source *source, struct 
 
 static enum leat_status next_page(struct cassandra_rows *r, struct leat_error *err) {
     struct leat_cql_item item = {.statement = -1, .text = r->statement.data};
-    struct leat_cql_request request = {.items = &item, .item_count = 1, .consistency = r->consistency, .page_rows = PAGE_ROWS};
+    struct leat_cql_request request = {.items = &item, .item_count = 1, .consistency = r->consistency, .page_rows = r->page_rows};
     request.paging_state = (struct leat_cql_bytes){(const uint8_t *)r->paging_state.data, (int32_t)r->paging_state.length};
     r->reading = false;
     enum leat_status st = leat_cql_run(r->session, &request, deadline(r), &r->page, err);
@@ -195,6 +197,9 @@ static enum leat_status next_page(struct cassandra_rows *r, struct leat_error *e
         st = leat_fail(err, LEAT_INVALID, "Cassandra: the answer has not the columns asked for");
     if (st != LEAT_OK) return st;
     const struct leat_cql_bytes *state = &r->page.result.paging_state;
+    const int64_t bytes = r->page.result.end - r->page.result.next_row;
+    if (bytes < PAGE_BYTES / 2 && r->page_rows < PAGE_ROWS_MAX) r->page_rows *= 2;
+    else if (bytes > PAGE_BYTES && r->page_rows > 1) r->page_rows /= 2;
     leat_buffer_reset(&r->paging_state);
     r->reading = true;
     r->more = state->length > 0;

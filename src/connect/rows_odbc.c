@@ -31,12 +31,15 @@ static struct odbc_rows *self(struct leat_database *rows) {
 static const char *find_password(const char *dsn, size_t *length) {
     *length = 0;
     for (const char *at = dsn; *at;) {
+        at += strspn(at, " \t");
         size_t key = strcspn(at, "=;");
         if (at[key] != '=') {
             at += key + (at[key] == ';');
             continue;
         }
         const char *value = at + key + 1;
+        value += strspn(value, " \t");
+        while (key && strchr(" \t", at[key - 1])) key--;
         bool braces = *value == '{', found = (key == 3 && strncasecmp(at, "pwd", 3) == 0) || (key == 8 && strncasecmp(at, "password", 8) == 0);
         value += braces;
         size_t n = strcspn(value, braces ? "}" : ";");
