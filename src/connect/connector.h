@@ -42,7 +42,8 @@ struct leat_connector_ops {
      * partition that bronze has, and how many records behind it were dead letters. */
     void (*place)(struct leat_connector *, uint32_t partition, uint64_t identity, uint64_t behind);
     /* Where identities are hashes and a record may come again (then lost, seen and place are NULL). recall: after open of a lost work folder, true if bronze's
-     * identities are wanted: those of records whose `column` (a time or an integer) is at most `span` (microseconds, or that many) below its greatest value.
+     * identities are wanted: those of records whose `column` (a time or an integer) is at most `span` (microseconds, or that many) below its greatest value, or below now where
+     * that is a later time.
      * recalled: each of them, and the column's value (microseconds since 1970-01-01, or the integer). */
     bool (*recall)(struct leat_connector *, int *column, int64_t *span);
     void (*recalled)(struct leat_connector *, uint64_t identity, int64_t value);

@@ -39,6 +39,9 @@ struct extract_source {
 
     atomic_int up_to_date;  /* a pass was done since the start, or none was due; looked at from the engine's thread, too */
     int64_t due_us, pause_us; /* monotonic */
+    int64_t began_us;         /* the pass under way, or the last one */
+    int64_t done_us;          /* with a cron: when a pass was done of which the end is not durable yet; 0: none */
+    bool unsynced;            /* records were given that are not durable */
     int64_t high, durable_high; /* the greatest cursor given; INT64_MIN: none */
     uint64_t next_offset, lost;
     struct leat_taken taken;
@@ -71,18 +74,25 @@ static int64_t until_due(const struct extract_source *s, int64_t after_us) {
     return due <= now ? 0 : due - now;
 }
 
-static enum leat_status finish_pass(struct extract_source *s, struct leat_error *err) {
-    int64_t now = s->env->clock->now_us(s->env->clock);
+static enum leat_status write_done(struct extract_source *s, struct leat_error *err) {
     char text[32];
-    enum leat_status st = LEAT_OK;
+    int length = snprintf(text, sizeof text, "%" PRId64, s->done_us);
+    if (!s->done_us) return LEAT_OK;
+    s->done_us = 0;
+    return leat_io_write_durable(s->env->io, s->extracted_path, text, (size_t)length, true, err);
+}
+
+/* records: it gave some just now. A pass is done when all it gave is durable: were it said before, a crash would put the rest off to the next time of the
+ * schedule. */
+static enum leat_status finish_pass(struct extract_source *s, bool records, struct leat_error *err) {
+    int64_t now = s->env->clock->now_us(s->env->clock);
     s->passing = false;
     s->pause_us = PAUSE_MIN_US;
     s->due_us = monotonic(s) + until_due(s, now);
     s->up_to_date = true;
     if (s->has_cron || s->interval_us > KEEP_CONNECTION_US) hang_up(s);
-    int length = snprintf(text, sizeof text, "%" PRId64, now);
-    if (s->has_cron) st = leat_io_write_durable(s->env->io, s->extracted_path, text, (size_t)length, true, err);
-    return st;
+    s->done_us = s->has_cron ? now : 0;
+    return records || s->unsynced ? LEAT_OK : write_done(s, err);
 }
 
 static enum leat_status fail_pass(struct extract_source *s, enum leat_status st, struct leat_error *err) {
@@ -95,17 +105,18 @@ static enum leat_status fail_pass(struct extract_source *s, enum leat_status st,
 
 /* ---- A pass ---- */
 
-/* What is below can be given no more. A cursor ahead of the clock must not hide the rows before it. */
+/* What is below can be given no more: exactly what a statement asks for, and not later than the pass under way has asked for. A cursor ahead of the clock
+ * must not hide the rows before it. */
 static int64_t low_end(const struct extract_source *s, int64_t high) {
-    int64_t now = s->env->clock->now_us(s->env->clock);
-    if (leat_cursor_is_time(s->type) && high > now) high = now;
-    int64_t low = high < INT64_MIN + s->overlap ? INT64_MIN : high - s->overlap;
+    if (leat_cursor_is_time(s->type) && high > s->began_us) high = s->began_us;
+    int64_t low = leat_cursor_floor(s->type, high < INT64_MIN + s->overlap ? INT64_MIN : high - s->overlap);
     return low > s->taken.floor ? low : s->taken.floor;
 }
 
 static enum leat_status begin_pass(struct extract_source *s, struct leat_error *err) {
     struct leat_buffer from = {0};
     struct leat_rows_query query = {.cursor = s->cursor};
+    s->began_us = s->env->clock->now_us(s->env->clock);
     enum leat_status st = s->rows ? LEAT_OK : s->database->open(s->def, &s->rows, err);
     if (s->high != INT64_MIN) {
         leat_cursor_put(&from, s->type, low_end(s, s->high));
@@ -171,6 +182,7 @@ static void finish_block(struct extract_source *s, struct leat_block *out) {
     out->identities = s->identities;
     out->position = (uint64_t)s->high ^ SIGN;
     s->next_offset += out->record_count;
+    s->unsynced = true;
 }
 
 static enum leat_status extract_poll(struct leat_connector *c, size_t max_bytes, struct leat_block *out, struct leat_error *err) {
@@ -188,7 +200,7 @@ static enum leat_status extract_poll(struct leat_connector *c, size_t max_bytes,
     if (!s->passing) st = begin_pass(s, err);
     if (st == LEAT_OK) st = leat_taken_forget(&s->taken, low_end(s, s->durable_high), err);
     if (st == LEAT_OK) st = take_rows(s, max_bytes < PIECE_BYTES ? max_bytes : PIECE_BYTES, out, err);
-    if (st == LEAT_END) st = finish_pass(s, err);
+    if (st == LEAT_END) st = finish_pass(s, out->record_count > 0, err);
     if (st != LEAT_OK) st = fail_pass(s, st, err);
     if (!out->record_count) return st == LEAT_OK ? LEAT_END : st;
     if (st != LEAT_OK) s->problem = *err; /* the rows first */
@@ -201,7 +213,11 @@ static enum leat_status extract_sync(struct leat_connector *c, struct leat_error
 }
 
 static void extract_synced(struct leat_connector *c) {
-    self(c)->durable_high = self(c)->high;
+    struct extract_source *s = self(c);
+    struct leat_error err;
+    s->durable_high = s->high;
+    s->unsynced = false;
+    if (write_done(s, &err) != LEAT_OK) leat_log(s->env, LEAT_LOG_WARN, "source %s: %s", s->def->name, err.text);
 }
 
 /* ---- Opening ---- */
@@ -296,9 +312,10 @@ static int extract_wake_fd(struct leat_connector *c) {
 }
 
 static bool extract_recall(struct leat_connector *c, int *column, int64_t *span) {
-    *column = self(c)->cursor;
-    *span = self(c)->overlap;
-    return self(c)->lost > 0;
+    const struct extract_source *s = self(c);
+    *column = s->cursor;
+    *span = s->overlap - leat_cursor_floor(s->type, -1); /* a statement asks from what is rounded down */
+    return s->lost > 0;
 }
 
 static void extract_recalled(struct leat_connector *c, uint64_t identity, int64_t value) {

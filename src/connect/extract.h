@@ -19,6 +19,8 @@ bool leat_cursor_parse(struct leat_type, const char *text, size_t length, int64_
 /* As every database reads it: '2026-01-31T23:59:59.123', rounded down; a number. */
 void leat_cursor_put(struct leat_buffer *, struct leat_type, int64_t value);
 bool leat_cursor_is_time(struct leat_type);
+/* What leat_cursor_put says of the value: a time without what is less than a millisecond, of a DATE less than a day. */
+int64_t leat_cursor_floor(struct leat_type, int64_t value);
 
 /* ---- Identities of rows that may come again (extract_taken.c) ---- */
 

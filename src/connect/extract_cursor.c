@@ -26,6 +26,12 @@ bool leat_cursor_parse(struct leat_type type, const char *text, size_t length, i
     return st == LEAT_VALUE_OK || st == LEAT_VALUE_LOSSY;
 }
 
+int64_t leat_cursor_floor(struct leat_type type, int64_t value) {
+    const int64_t unit = type.kind == LEAT_DATE ? DAY_US : leat_cursor_is_time(type) ? 1000 : 1, above = value % unit;
+    if (above < 0) return value < INT64_MIN + unit ? INT64_MIN : value - above - unit;
+    return value - above;
+}
+
 void leat_cursor_put(struct leat_buffer *out, struct leat_type type, int64_t value) {
     int64_t year, days = value / DAY_US - (value % DAY_US < 0), us = value - days * DAY_US;
     unsigned month, day;

@@ -147,7 +147,7 @@ enum leat_status leat_src_tell_recalled(struct leat_src *src, struct leat_error 
     const struct leat_connector_ops *ops = src->connector->ops;
     int column;
     int64_t span;
-    struct leat_buffer sql = {0}, value = {0};
+    struct leat_buffer sql = {0}, value = {0}, high = {0};
     struct leat_result result = {0};
     if (!ops->recall || !ops->recall(src->connector, &column, &span)) return LEAT_OK;
     const struct leat_field *field = &src->def->schema.fields[column];
@@ -155,7 +155,10 @@ enum leat_status leat_src_tell_recalled(struct leat_src *src, struct leat_error 
     leat_put(&value, integer ? "CAST(" : "epoch_us(CAST(");
     leat_put_sql_name(&value, field->name);
     leat_putf(&value, " AS %s", integer ? "BIGINT)" : field->type.kind == LEAT_TIMESTAMPTZ ? "TIMESTAMPTZ))" : "TIMESTAMP))");
-    leat_putf(&sql, "SELECT _identity, value FROM (SELECT _identity, %s AS value, max(value) OVER () AS high FROM (", value.data);
+    leat_putf(&high, "max(%s) OVER ()", value.data);
+    struct leat_clock *clock = src->engine->env->clock;
+    if (!integer) leat_putf(&high, ", %lld", (long long)clock->now_us(clock));
+    leat_putf(&sql, "SELECT _identity, value FROM (SELECT _identity, %s AS value, least(%s) AS high FROM (", value.data, high.data);
     leat_bronze_select(src, NULL, NULL, &sql);
     leat_putf(&sql, ")) WHERE value >= high - %lld AND _identity IS NOT NULL", (long long)span);
     enum leat_status st = leat_conn_query(src->engine->batch_conn, sql.data, &result, err);
@@ -164,5 +167,6 @@ enum leat_status leat_src_tell_recalled(struct leat_src *src, struct leat_error 
     leat_result_deinit(&result);
     leat_buffer_deinit(&sql);
     leat_buffer_deinit(&value);
+    leat_buffer_deinit(&high);
     return st;
 }

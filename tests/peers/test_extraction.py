@@ -108,6 +108,25 @@ def test_equal_rows_and_a_cursor_ahead_of_the_clock(database, tmp_path):
     p.once()
     p.once()
     assert collections.Counter(r[0] for r in rows(tmp_path)) == {1: 7, 2: 1, 3: 1}  # the eighth came too late
+    shutil.rmtree(tmp_path / ".leat")  # what bronze knows is asked for below the clock, not below the far one
+    p.once()
+    assert collections.Counter(r[0] for r in rows(tmp_path)) == {1: 7, 2: 1, 3: 1}
+
+
+def test_days_as_cursor(database, tmp_path):
+    """More rows than are remembered without forgetting, and an overlap that is no whole day: a day is asked for again, so it is remembered whole."""
+    database.sql("DROP TABLE IF EXISTS days")
+    database.sql("CREATE TABLE days (id BIGINT, day DATE)")
+    database.sql("INSERT INTO days WITH RECURSIVE n AS (SELECT 1 AS id UNION ALL SELECT id + 1 FROM n WHERE id < 1000) "
+                 "SELECT a.id * 1000 + b.id, '2026-03-01' FROM n a JOIN n b ON a.id <= 150" if database.kind == "mariadb" else
+                 "INSERT INTO days SELECT g, '2026-03-01' FROM generate_series(1, 150000) g")
+    database.sql("INSERT INTO days VALUES (-1, '2026-03-02')")
+    p = servers.Project(tmp_path, f"""CREATE SOURCE days (id BIGINT, day DATE)
+        WITH ({database.source()}, 'table' = 'days', cursor = 'day', overlap = INTERVAL '1' HOUR);
+        CREATE MATERIALIZED TABLE taken FRESHNESS = INTERVAL '1' SECOND AS SELECT count(*) AS n FROM days;""", env=database.env())
+    for _ in range(3):
+        p.once()
+        assert rows(tmp_path) == [(150001,)]
 
 
 def test_with_a_key_it_is_the_current_row(database, tmp_path):
@@ -122,13 +141,16 @@ def test_with_a_key_it_is_the_current_row(database, tmp_path):
 
 def test_a_number_as_cursor(database, tmp_path):
     database.sql("DROP TABLE IF EXISTS numbered")
-    database.sql("CREATE TABLE numbered (n BIGINT, t VARCHAR(10))")
+    database.sql("CREATE TABLE numbered (n BIGINT, value VARCHAR(10))")
     database.sql("INSERT INTO numbered VALUES (1, 'a'), (10, 'b'), (2000, 'c')")
-    p = servers.Project(tmp_path, f"""CREATE SOURCE numbered (n BIGINT, t VARCHAR) WITH ({database.source()},
-        query = 'SELECT n, t FROM numbered WHERE t IS NOT NULL', cursor = 'n', overlap_values = 50);
+    p = servers.Project(tmp_path, f"""CREATE SOURCE numbered (n BIGINT, value VARCHAR) WITH ({database.source()},
+        query = 'SELECT n, value FROM numbered WHERE value IS NOT NULL', cursor = 'n', overlap_values = 50);
         CREATE MATERIALIZED TABLE taken FRESHNESS = INTERVAL '1' SECOND AS SELECT * FROM numbered;""", env=database.env())
     p.once()
     database.sql("INSERT INTO numbered VALUES (1960, 'd'), (11, 'missed'), (2001, 'e')")
+    p.once()
+    assert sorted(rows(tmp_path)) == [(1, "a"), (10, "b"), (1960, "d"), (2000, "c"), (2001, "e")]
+    shutil.rmtree(tmp_path / ".leat")  # what bronze knows is found by the cursor, whatever columns are called
     p.once()
     assert sorted(rows(tmp_path)) == [(1, "a"), (10, "b"), (1960, "d"), (2000, "c"), (2001, "e")]
 

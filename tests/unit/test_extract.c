@@ -103,6 +103,7 @@ static void test_cursors(void **state) {
         {LEAT_TIMESTAMPTZ, "1970-01-01 01:00:00+01", 0, "'1970-01-01T00:00:00.000'"},
         {LEAT_TIMESTAMP, "1969-12-31 23:59:59.9999", -100, "'1969-12-31T23:59:59.999'"},
         {LEAT_DATE, "1970-01-02", INT64_C(86400000000), "'1970-01-02'"},
+        {LEAT_DATE, "1969-12-31", INT64_C(-86400000000), "'1969-12-31'"},
         {LEAT_BIGINT, "-12", -12, "-12"},
     };
     struct leat_buffer out = {0};
@@ -115,7 +116,16 @@ static void test_cursors(void **state) {
         leat_buffer_reset(&out);
         leat_cursor_put(&out, type, value);
         assert_string_equal(out.data, cases[i].bound);
+        /* What is asked for and what is forgotten meet: the floor is what the text says. */
+        const char *bound = out.data + (*out.data == '\'');
+        int64_t asked;
+        assert_true(leat_cursor_parse(type, bound, strcspn(bound, "'"), &asked));
+        assert_int_equal(leat_cursor_floor(type, value), asked);
+        assert_true(asked <= value);
     }
+    const struct leat_type date = {.kind = LEAT_DATE};
+    assert_int_equal(leat_cursor_floor(date, INT64_C(86400000000) - 1), 0); /* an hour before midnight is asked for as the day */
+    assert_int_equal(leat_cursor_floor(date, -1), INT64_C(-86400000000));
     assert_false(leat_cursor_parse((struct leat_type){.kind = LEAT_BIGINT}, "1.5", 3, &value));
     leat_buffer_deinit(&out);
 }
