@@ -20,6 +20,9 @@ lines() { # lines FILE KIND: numbers of the lines of these kinds (a pattern), so
 cp "$example"/sources.sql "$example"/live.sql "$example"/nightly.sql shop/
 "$leat" generate --out shop/in --events 15000 --rate 20 --fraud 6 --late 8 --malformed 6 --seed 4 >/dev/null
 "$leat" check --project shop
+mkdir servers
+cp "$example"/../servers/kafka/sources.sql "$example"/../servers/sinks.sql "$example"/live.sql servers/
+KAFKA=127.0.0.1:9092 SHOP_DSN=dbname=shop CASSANDRA=127.0.0.1 FRAUD_URL=http://127.0.0.1/ FRAUD_SECRET=whsec_c2VjcmV0 "$leat" check --project servers # has what live.sql reads
 "$leat" run --once --all --max-step-rows 1000 --project shop
 "$leat" verify --project shop
 
