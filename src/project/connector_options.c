@@ -40,7 +40,14 @@
               "none. Left out: they are ignored; bronze keeps the payload."}
 #define NULL_STRING \
     {.name = "null_string", .type = LEAT_OPTION_TEXT, .prose = "An unquoted field equal to this text is NULL; an empty unquoted field always is."}
+/* Of a record that is one line of CSV. */
+#define DELIMITER \
+    {.name = "delimiter", .type = LEAT_OPTION_TEXT, .default_text = ",", \
+     .prose = "Character between the fields: `,` `;` `|` or a tab (`'\\t'`). Columns are taken in the order of their declaration."}
 /* Of databases that are read by SQL statements. */
+#define SQL_TABLE \
+    {.name = "table", .type = LEAT_OPTION_TEXT, \
+     .prose = "The table or view, `name` or `schema.name`. Its columns are found by name, as `FROM 'name'` or the column's own name says."}
 #define QUERY \
     {.name = "query", .type = LEAT_OPTION_TEXT, .prose = "Instead of a table: a SELECT of the database. Give one of the two."}
 #define REFRESH \
@@ -211,10 +218,7 @@ static const struct leat_option_spec kafka_specs[] = {
     SEQUENCE,
     EPOCH_UNIT,
     UNKNOWN_FIELDS,
-    {.name = "delimiter",
-     .type = LEAT_OPTION_TEXT,
-     .default_text = ",",
-     .prose = "Character between the fields: `,` `;` `|` or a tab (`'\\t'`). Columns are taken in the order of their declaration."},
+    DELIMITER,
     NULL_STRING,
     MAX_LINE_BYTES("A longer value is a dead letter (its beginning is kept)."),
     {.name = "metadata_interval",
@@ -241,9 +245,7 @@ static const struct leat_option_spec postgres_specs[] = {
      .type = LEAT_OPTION_SECRET,
      .required = true,
      .prose = "Where the database is, as libpq takes it: `postgresql://user:password@host:5432/db?sslmode=verify-full`, or `host=... dbname=...`."},
-    {.name = "table",
-     .type = LEAT_OPTION_TEXT,
-     .prose = "The table or view, `name` or `schema.name`. Its columns are found by name, as `FROM 'name'` or the column's own name says."},
+    SQL_TABLE,
     QUERY,
     REFRESH,
     EXTRACTION,
@@ -341,10 +343,7 @@ static const struct leat_option_spec mqtt_specs[] = {
     TIMEOUT,
     EPOCH_UNIT,
     UNKNOWN_FIELDS,
-    {.name = "delimiter",
-     .type = LEAT_OPTION_TEXT,
-     .default_text = ",",
-     .prose = "Character between the fields: `,` `;` `|` or a tab (`'\\t'`). Columns are taken in the order of their declaration."},
+    DELIMITER,
     NULL_STRING,
     MAX_LINE_BYTES("A longer payload is a dead letter (its beginning is kept)."),
     RETENTION,
@@ -365,9 +364,7 @@ static const struct leat_option_spec odbc_specs[] = {
      .type = LEAT_OPTION_SECRET,
      .required = true,
      .prose = "A connection string of unixODBC, `DRIVER={MariaDB Unicode};SERVER=...;DATABASE=...;UID=...;PWD=...`, or the name of a data source of `odbc.ini`."},
-    {.name = "table",
-     .type = LEAT_OPTION_TEXT,
-     .prose = "The table or view, `name` or `schema.name`. Its columns are found by name, as `FROM 'name'` or the column's own name says."},
+    SQL_TABLE,
     QUERY,
     REFRESH,
     EXTRACTION,
