@@ -5,6 +5,7 @@
  * would be left), those of one partition together in an unlogged batch. They are sent in the order of their first
  * effect and confirmed in any. */
 #include "connect/sink_cassandra.h"
+#include "project/tables.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -53,19 +54,7 @@ static const struct leat_option_spec options[] = {
      .prose = "How many replicas must have a write before it counts."},
     {.name = "user", .type = LEAT_OPTION_TEXT, .prose = "For a Cassandra that asks for a password."},
     {.name = "password", .type = LEAT_OPTION_SECRET, .prose = "The user's password."},
-    {.name = "tls",
-     .type = LEAT_OPTION_BOOL,
-     .default_text = "false",
-     .prose = "Connect by TLS; the server's certificate must be signed by an authority and be for the host."},
-    {.name = "tls_ca", .type = LEAT_OPTION_PATH, .prose = "PEM file of the authorities; left out: the system's."},
-    {.name = "tls_cert",
-     .type = LEAT_OPTION_PATH,
-     .prose = "PEM file of a certificate of ours, where the server asks for one."},
-    {.name = "tls_key", .type = LEAT_OPTION_PATH, .prose = "PEM file of its key; left out: it is in `tls_cert`."},
-    {.name = "tls_any_host",
-     .type = LEAT_OPTION_BOOL,
-     .default_text = "false",
-     .prose = "The certificate need not be for the host's name or address."},
+    LEAT_TLS_OPTIONS,
     {.name = "in_flight",
      .type = LEAT_OPTION_INT,
      .unit = "requests",

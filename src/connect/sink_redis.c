@@ -10,6 +10,7 @@
 
 #include "connect/sink.h"
 #include "connect/sink_redis.h"
+#include "project/tables.h"
 #include "data/value_text.h"
 
 static const char *const formats[] = {"hash", "json", NULL};
@@ -18,14 +19,7 @@ static const struct leat_option_spec options[] = {
     {.name = "port", .type = LEAT_OPTION_INT, .min = 1, .max = 65535, .default_text = "6379", .prose = "Its port."},
     {.name = "username", .type = LEAT_OPTION_TEXT, .prose = "For servers with users (ACL)."},
     {.name = "password", .type = LEAT_OPTION_SECRET, .prose = "The password."},
-    {.name = "tls",
-     .type = LEAT_OPTION_BOOL,
-     .default_text = "false",
-     .prose = "Connect by TLS; the server's certificate must be signed by an authority and be for the host."},
-    {.name = "tls_ca", .type = LEAT_OPTION_PATH, .prose = "PEM file of the authorities; left out: the system's."},
-    {.name = "tls_cert", .type = LEAT_OPTION_PATH, .prose = "PEM file of a certificate of ours, where the server asks for one."},
-    {.name = "tls_key", .type = LEAT_OPTION_PATH, .prose = "PEM file of its key; left out: it is in `tls_cert`."},
-    {.name = "tls_any_host", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "The certificate need not be for the host's name or address."},
+    LEAT_TLS_OPTIONS,
     {.name = "db", .type = LEAT_OPTION_INT, .min = 0, .max = 1000000, .default_text = "0", .prose = "The number of the database."},
     {.name = "prefix",
      .type = LEAT_OPTION_TEXT,

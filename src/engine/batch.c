@@ -801,8 +801,7 @@ enum leat_status leat_batch_run(struct leat_engine *engine, struct leat_gtable *
     struct leat_run *run = NULL;
     struct leat_conn *conn = NULL;
     bool again = true;
-    enum leat_status st = leat_engine_parallel(engine, true, err), narrowed;
-    struct leat_error problem;
+    enum leat_status st = leat_engine_parallel(engine, true, err);
     if (st == LEAT_OK) st = leat_conn_open(engine->batch_duck, &conn, err);
     if (st == LEAT_OK) st = leat_run_begin(engine, table, pass, &run, err);
     while (st == LEAT_OK && again) {
@@ -811,11 +810,7 @@ enum leat_status leat_batch_run(struct leat_engine *engine, struct leat_gtable *
     }
     leat_run_free(run);
     if (conn) leat_conn_close(conn);
-    if ((narrowed = leat_engine_parallel(engine, false, &problem)) != LEAT_OK && st == LEAT_OK) {
-        *err = problem;
-        st = narrowed;
-    }
-    return st;
+    return leat_engine_narrow(engine, st, err);
 }
 
 int64_t leat_batch_next_due(struct leat_engine *engine, struct leat_gtable *table) {

@@ -712,6 +712,8 @@ void leat_deadline_ran(struct leat_gtable *, int64_t took_us, int64_t covered_us
 int leat_engine_scan_threads(const struct leat_engine *); /* that a run may use */
 /* Many threads for DuckDB's scans (batch runs, recovery), or one: beside a single writer the others only spin. */
 enum leat_status leat_engine_parallel(struct leat_engine *, bool parallel, struct leat_error *) LEAT_MUST;
+/* One thread again, also where what it was widened for has failed: the first failure is what is returned. */
+enum leat_status leat_engine_narrow(struct leat_engine *, enum leat_status so_far, struct leat_error *) LEAT_MUST;
 
 /* Everything that hangs on the project, without state. Takes the project, also on failure; then close_project. */
 enum leat_status leat_engine_open_project(struct leat_engine *, struct leat_project *, struct leat_diagnostics *diags, struct leat_error *) LEAT_MUST;

@@ -96,6 +96,12 @@ enum leat_status leat_engine_parallel(struct leat_engine *engine, bool parallel,
     return leat_conn_set_threads(engine->batch_conn, parallel ? leat_engine_scan_threads(engine) : 1, err);
 }
 
+enum leat_status leat_engine_narrow(struct leat_engine *engine, enum leat_status so_far, struct leat_error *err) {
+    struct leat_error ignored;
+    enum leat_status st = leat_engine_parallel(engine, false, so_far == LEAT_OK ? err : &ignored);
+    return so_far == LEAT_OK ? st : so_far;
+}
+
 static enum leat_status open_duck(struct leat_engine *engine, const struct leat_engine_options *options, struct leat_error *err) {
     const char *zone = leat_setting_text(engine->project, "time_zone");
     struct leat_duck_options step = {.use = LEAT_DUCK_STEP, .threads = 1, .time_zone = zone};

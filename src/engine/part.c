@@ -185,7 +185,7 @@ static enum leat_status find_difference(struct leat_engine *engine, const struct
     if (st == LEAT_OK) st = leat_engine_parallel(engine, true, err);
     if (st == LEAT_OK) st = add_rows(engine, came, 1, out, err);
     if (st == LEAT_OK) st = add_rows(engine, went, -1, out, err);
-    if (st == LEAT_OK) st = leat_engine_parallel(engine, false, err);
+    st = leat_engine_narrow(engine, st, err);
     free(came);
     free(went);
     leat_buffer_deinit(&old);

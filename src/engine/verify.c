@@ -219,11 +219,9 @@ static enum leat_status verify_tables(struct leat_engine *engine, const char *na
 
 enum leat_status leat_engine_verify(struct leat_engine *engine, const char *name, size_t max_rows, struct leat_buffer *out,
                                     uint64_t *differing, struct leat_error *err) {
-    struct leat_error ignored;
-    enum leat_status st = leat_engine_flush(engine, false, err), narrowed;
+    enum leat_status st = leat_engine_flush(engine, false, err);
     *differing = 0;
     if (st == LEAT_OK) st = leat_engine_parallel(engine, true, err);
     if (st == LEAT_OK) st = verify_tables(engine, name, max_rows, out, differing, err);
-    narrowed = leat_engine_parallel(engine, false, st == LEAT_OK ? err : &ignored);
-    return st == LEAT_OK ? narrowed : st;
+    return leat_engine_narrow(engine, st, err);
 }

@@ -6,6 +6,15 @@
 #include "base/options.h"
 #include "project/project.h"
 
+/* Rows for the options of a source or a sink that connects by TLS. */
+#define LEAT_TLS_OPTIONS \
+    {.name = "tls", .type = LEAT_OPTION_BOOL, .default_text = "false", \
+     .prose = "Connect by TLS; the server's certificate must be signed by an authority and be for the host."}, \
+    {.name = "tls_ca", .type = LEAT_OPTION_PATH, .prose = "PEM file of the authorities; left out: the system's."}, \
+    {.name = "tls_cert", .type = LEAT_OPTION_PATH, .prose = "PEM file of a certificate of ours, where the server asks for one."}, \
+    {.name = "tls_key", .type = LEAT_OPTION_PATH, .prose = "PEM file of its key; left out: it is in `tls_cert`."}, \
+    {.name = "tls_any_host", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "The certificate need not be for the host's name or address."}
+
 struct leat_option_table {
     const char *name;  /* the connector's, or "settings" */
     const char *prose; /* Markdown */
