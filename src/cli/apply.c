@@ -5,7 +5,7 @@
 #include <jansson.h>
 
 #include "cli/cli.h"
-#include "engine/control.h"
+#include "engine/change/control.h"
 
 enum { OPTION_DRY_RUN };
 static const struct leat_option_spec OPTIONS[] = {

@@ -5,7 +5,7 @@
 #include <jansson.h>
 
 #include "cli/cli.h"
-#include "engine/backup.h"
+#include "engine/care/backup.h"
 #include "schedule/civil.h"
 
 enum { BACKUP_NAME, BACKUP_KEEP, BACKUP_LIST, BACKUP_VERIFY };

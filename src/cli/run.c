@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "engine/control.h"
+#include "engine/change/control.h"
 #include "serve/serve.h"
 
 enum { OPTION_ONCE, OPTION_ALL, OPTION_FINAL, OPTION_STEP_ROWS, OPTION_LISTEN, OPTION_TOKENS, OPTION_CERTIFICATE, OPTION_KEY };

@@ -53,7 +53,7 @@ struct leat_connector_ops {
     void (*rejected)(struct leat_connector *, uint32_t partition, uint64_t offset, const char *reason);
     enum leat_status (*sync)(struct leat_connector *, struct leat_error *);
     void (*synced)(struct leat_connector *);
-    bool prompt; /* `leat run` polls it in a thread of its own (engine/intake.c), where all of these, poll, caught_up, next_poll_us and wake_fd are called */
+    bool prompt; /* `leat run` polls it in a thread of its own (engine/live/intake.c), where all of these, poll, caught_up, next_poll_us and wake_fd are called */
 };
 struct leat_connector { const struct leat_connector_ops *ops; };
 extern const struct leat_connector_ops leat_connector_file, leat_connector_http, leat_connector_kafka, leat_connector_mqtt, leat_connector_postgres, leat_connector_extract;

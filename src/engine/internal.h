@@ -15,7 +15,7 @@
 #include "connect/connector.h"
 #include "data/decode.h"
 #include "engine/engine.h"
-#include "engine/reference.h"
+#include "engine/reference/reference.h"
 #include "lake/delta.h"
 #include "log/log.h"
 #include "plan/plan.h"
@@ -306,9 +306,9 @@ struct leat_engine {
     char *fingerprint;                  /* of software, settings and plans (rule 5) */
     struct leat_beside *beside;         /* a run beside the steps; NULL: none is under way */
     struct leat_runs_pass *pass;        /* the tables that run one after the other see one frontier; NULL: none is under way */
-    struct leat_effects *effects;       /* per project sink (engine/effects.h) */
+    struct leat_effects *effects;       /* per project sink (engine/tell/effects.h) */
     size_t effects_count;
-    struct leat_alerts *alerts;         /* engine/alerts.h; NULL: read-only */
+    struct leat_alerts *alerts;         /* engine/tell/alerts.h; NULL: read-only */
 };
 
 /* chunk.c */

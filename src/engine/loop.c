@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/usage.h"
-#include "engine/control.h"
+#include "engine/change/control.h"
 #include "engine/internal.h"
 
 void leat_phase_end(struct leat_engine *engine, enum leat_phase phase, int64_t from_us) {

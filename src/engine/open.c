@@ -4,9 +4,9 @@
 
 #include "base/usage.h"
 #include "connect/sink.h"
-#include "engine/backup.h"
-#include "engine/control.h"
-#include "engine/format.h"
+#include "engine/care/backup.h"
+#include "engine/change/control.h"
+#include "engine/care/format.h"
 #include "engine/internal.h"
 
 int64_t leat_engine_now(struct leat_engine *engine) {

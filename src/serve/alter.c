@@ -1,12 +1,12 @@
 /* ALTER over HTTP. A change of the project closes this server for as long as it takes, so it cannot be waited for in one request: it is asked
- * for as another process would ask (engine/control.h), and the answer is fetched, from the server that is open then, by the name it was given. */
+ * for as another process would ask (engine/change/control.h), and the answer is fetched, from the server that is open then, by the name it was given. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
 
-#include "engine/control.h"
+#include "engine/change/control.h"
 #include "serve/internal.h"
 
 static void ask(struct leat_request *r, struct leat_engine *engine) {

@@ -6,7 +6,7 @@
 
 #include "connect/http.h"
 #include "data/value_text.h"
-#include "engine/wait.h"
+#include "engine/live/wait.h"
 #include "serve/internal.h"
 
 enum { WAIT_MS = 5000, WAIT_MS_MAX = 60000, BATCH_ID_MAX = 200 };

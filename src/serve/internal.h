@@ -8,7 +8,7 @@
 
 #include "base/limits.h"
 #include "base/options.h"
-#include "engine/live.h"
+#include "engine/live/live.h"
 #include "serve/auth.h"
 #include "serve/body.h"
 #include "serve/serve.h"

@@ -7,7 +7,7 @@
  * info.c      status, tables, sources, history           web.c      files embedded by the build
  *
  * Threads: those of libmicrohttpd answer what needs no engine (rows of live tables) or suspend the connection and hand the work on; the
- * engine is reached only by leat_engine_post, the http connector's queue and engine/live.h. One thread runs SQL; one, the clerk, sleeps until a deadline. */
+ * engine is reached only by leat_engine_post, the http connector's queue and engine/live/live.h. One thread runs SQL; one, the clerk, sleeps until a deadline. */
 #ifndef LEAT_SERVE_SERVE_H
 #define LEAT_SERVE_SERVE_H
 

@@ -1,4 +1,4 @@
-/* Server-Sent Events. A stream holds one place: the step and the position in it that its client has. What comes next is read from engine/live.h when the
+/* Server-Sent Events. A stream holds one place: the step and the position in it that its client has. What comes next is read from engine/live/live.h when the
  * client's connection can take more, so a slow client costs one step's changes and no queue; with nothing to send the connection is suspended until the
  * engine says that a step changed something. What memory no longer has comes from disk; one that is behind even that is told `reset` and the rows of the table,
  * while steps go on: events without an id, so that a client cut off meanwhile begins anew, then every change since the snapshot was begun. Of a table

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "engine/alerts.h"
+#include "engine/tell/alerts.h"
 #include "engine_world.h"
 #include "sim/kill.h"
 

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "engine/backup.h"
+#include "engine/care/backup.h"
 #include "engine_world.h"
 #include "sim/disk.h"
 #include "sim/kill.h"

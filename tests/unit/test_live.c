@@ -4,8 +4,8 @@
 
 #include "connect/http.h"
 #include "data/value_text.h"
-#include "engine/live.h"
-#include "engine/wait.h"
+#include "engine/live/live.h"
+#include "engine/live/wait.h"
 
 static const char sources[] =
     "CREATE SOURCE events (id VARCHAR NOT NULL, card VARCHAR, amount BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts)\n"

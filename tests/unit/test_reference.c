@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "engine/reference.h"
+#include "engine/reference/reference.h"
 
 static struct leat_error err;
 #define OK(call)                                                                                                       \

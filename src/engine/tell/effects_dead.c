@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "data/utf8.h"
-#include "engine/effects.h"
+#include "engine/tell/effects.h"
 
 static const struct leat_type T_BIGINT = {LEAT_BIGINT, 0, 0}, T_TIMESTAMP = {LEAT_TIMESTAMP, 0, 0}, T_VARCHAR = {LEAT_VARCHAR, 0, 0};
 

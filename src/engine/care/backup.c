@@ -1,5 +1,5 @@
 /* Making backups. The layout stands in backup.h, what is copied in stage.c. */
-#include "engine/backup_internal.h"
+#include "engine/care/backup_internal.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include <xxhash.h>
 
 #include "base/limits.h"
-#include "engine/control.h"
+#include "engine/change/control.h"
 #include "schedule/civil.h"
 #include "sql/duck.h"
 

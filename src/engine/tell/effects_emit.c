@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/effects.h"
+#include "engine/tell/effects.h"
 #include "state/row.h"
 
 struct emission {

@@ -15,7 +15,7 @@
 #include <strings.h>
 
 #include "base/limits.h"
-#include "engine/apply.h"
+#include "engine/change/apply.h"
 
 json_t *leat_project_json(const struct leat_project *project) {
     json_t *files = json_array();

@@ -4,15 +4,15 @@
  * Other threads go on: a sink's is held off its outbox while that is linked; a thread that takes records in appends to the log after the
  * connector's own files, so the log is linked first: whatever it has, they know. Other processes may feed (a spool that only grows and
  * says itself what of it counts) and drop pins (a file that went in between was not part of a pin any more). */
-#include "engine/backup.h"
+#include "engine/care/backup.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
 
-#include "engine/alerts.h"
-#include "engine/effects.h"
+#include "engine/tell/alerts.h"
+#include "engine/tell/effects.h"
 #include "engine/internal.h"
 
 struct stage {

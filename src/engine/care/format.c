@@ -1,5 +1,5 @@
 /* The format number of a folder; see format.h. */
-#include "engine/format.h"
+#include "engine/care/format.h"
 
 #include <stdlib.h>
 #include <string.h>

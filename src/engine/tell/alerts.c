@@ -1,12 +1,12 @@
 /* Which alerts there are, and when: the table of kinds, and the rule by which a condition is raised and over. */
-#include "engine/alerts.h"
+#include "engine/tell/alerts.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/effects.h"
+#include "engine/tell/effects.h"
 
 enum { SECOND_US = 1000000, LOOK_US = SECOND_US, DISK_US = 10 * SECOND_US, WAIT_US = 10 * SECOND_US };
 

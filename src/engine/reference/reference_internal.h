@@ -3,7 +3,7 @@
 #define LEAT_ENGINE_REFERENCE_INTERNAL_H
 
 #include "connect/rows.h"
-#include "engine/reference.h"
+#include "engine/reference/reference.h"
 #include "lake/delta.h"
 
 /* The files of a source at one moment; none of a database's. */

@@ -4,7 +4,7 @@
 #include <time.h>
 
 #include "data/utf8.h"
-#include "engine/alerts.h"
+#include "engine/tell/alerts.h"
 #include "project/tables.h"
 
 enum { WAITING_MAX = 10000, STATE_BYTES_MAX = 64 << 20 };

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "connect/partitions.h"
-#include "engine/backup_internal.h"
+#include "engine/care/backup_internal.h"
 
 static enum leat_status choose_newest(struct leat_env *env, const char *place, json_t **out, struct leat_error *err) {
     struct leat_backup_list list;

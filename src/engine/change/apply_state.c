@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "engine/apply.h"
+#include "engine/change/apply.h"
 
 static const struct leat_gtable *input_table(const struct leat_engine *engine, const struct leat_gtable *table, size_t i) {
     int input = table->plan->inputs[i];

@@ -1,5 +1,5 @@
 /* One reference source: when to look, what has changed, which version it is. See reference.h. */
-#include "engine/reference_internal.h"
+#include "engine/reference/reference_internal.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* What a reference source reads: which files there are, and the rows of them or of a database. See reference.h. */
-#include "engine/reference_internal.h"
+#include "engine/reference/reference_internal.h"
 
 #include <errno.h>
 #include <iconv.h>

@@ -16,7 +16,7 @@
 
 #include <xxhash.h>
 
-#include "engine/past.h"
+#include "engine/live/past.h"
 #include "log/log.h"
 #include "state/row.h"
 

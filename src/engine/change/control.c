@@ -6,13 +6,13 @@
  *
  * Requests are taken between steps, oldest name first, one after the other. What lies there when the process begins is of askers
  * that have been told nothing: it is removed. */
-#include "engine/control.h"
+#include "engine/change/control.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/pipe.h"
-#include "engine/backup.h"
+#include "engine/care/backup.h"
 #include "engine/internal.h"
 
 enum { REQUEST_BYTES_MAX = 16 << 20 };

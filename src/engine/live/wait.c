@@ -5,8 +5,8 @@
 
 #include "base/usage.h"
 #include "engine/internal.h"
-#include "engine/live.h"
-#include "engine/wait.h"
+#include "engine/live/live.h"
+#include "engine/live/wait.h"
 
 static void mark_inputs(const struct leat_engine *engine, int table, bool *needed) {
     if (needed[table]) return;

@@ -1,4 +1,4 @@
-/* Live tables, the ring of recent changes, and the past behind it (engine/past.h).
+/* Live tables, the ring of recent changes, and the past behind it (engine/live/past.h).
  *
  * A step's changes are copied, consolidated and put in order before the lock is taken; under it rows are replaced and the ring moves on.
  * The ring is bounded in bytes over all tables (SET changes_history): whoever reads it at its own pace holds at most the step it is at.
@@ -10,8 +10,8 @@
 #include <strings.h>
 
 #include "engine/internal.h"
-#include "engine/live.h"
-#include "engine/past.h"
+#include "engine/live/live.h"
+#include "engine/live/past.h"
 #include "state/heap.h"
 #include "state/keyed.h"
 #include "state/row.h"

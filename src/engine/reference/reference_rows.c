@@ -1,6 +1,6 @@
 /* A reference in a database: a table or a query, read whole by one statement. Where the database's types are the declared ones they become columns at
  * once; else the rows come as CSV and are decoded like a file of that, so that a value means the same wherever it stood. */
-#include "engine/reference_internal.h"
+#include "engine/reference/reference_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

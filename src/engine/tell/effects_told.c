@@ -5,7 +5,7 @@
 
 #include <xxhash.h>
 
-#include "engine/effects.h"
+#include "engine/tell/effects.h"
 
 /* By key: what the sink was told last. As events: how often a row was told, the key being the row. */
 struct told { struct leat_hash128 key, row; size_t order; int64_t times; bool gone, used; char *bytes; size_t byte_count; };

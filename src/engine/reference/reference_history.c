@@ -1,5 +1,5 @@
 /* The history of a reference source in the lake: loading, appending, and any version as changes or as SQL. */
-#include "engine/reference_internal.h"
+#include "engine/reference/reference_internal.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

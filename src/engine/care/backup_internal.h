@@ -4,7 +4,7 @@
 
 #include <jansson.h>
 
-#include "engine/backup.h"
+#include "engine/care/backup.h"
 
 struct leat_backup_list { json_t **items; size_t count, damaged; }; /* manifests of the complete versions, oldest first; damaged ones are counted */
 enum leat_status leat_backup_manifest(struct leat_env *, const char *path, json_t **out, struct leat_error *) LEAT_MUST; /* out: new reference */
