@@ -14,6 +14,7 @@
 #include "base/wake.h"
 #include "connect/connector.h"
 #include "data/decode.h"
+#include "data/key.h"
 #include "engine/engine.h"
 #include "engine/reference/reference.h"
 #include "lake/delta.h"
@@ -215,12 +216,23 @@ struct leat_watch {
     size_t next, last;                          /* tables */
     uint64_t step, periods, differing;          /* what it was at; since the start */
 };
-/* Scheduled and full tables that are due run one after the other, over what there was when the first began. */
+/* What a name stands for in a run. print: of the text and of all that it reads; once: computed when it is made, for others of the pass read it too. */
+struct leat_run_view { size_t position; char *name, *select; struct leat_hash128 print; bool once; };
+struct leat_run_views { struct leat_run_view *items; size_t count; };
+/* A connection on which runs are computed, and the views that they have made on it. A thread at a time. */
+struct leat_run_space {
+    struct leat_duck *duck;             /* an instance of its own; NULL: the connection is on another's */
+    struct leat_conn *conn;             /* NULL: not open */
+    struct leat_run_view *made; size_t made_count; /* per position of project->order; without texts */
+};
+/* Scheduled and full tables that are due run one after the other, over what there was when the first began (pass.c). */
 struct leat_runs_pass {
     json_t *frontier;                   /* as leat_frontier_json; the versions of tables that have run since are the new ones */
     int64_t *bronze_versions;           /* per source */
     int64_t began_us;                   /* what is due later is for another pass: it has to see what came until then */
     size_t next;                        /* in the project's order */
+    bool *once;                         /* per view of the project: it is computed once for all that read it */
+    struct leat_run_space here, beside; /* in the engine's instance, in one of their own */
 };
 /* The row balance of a run (balance.c): what is known, and what is to be counted. */
 struct leat_balance_query { size_t source; bool dead; char *sql; };
@@ -241,7 +253,7 @@ struct leat_run {
     struct leat_run_records records;
     char *base;                         /* the frontier of what it adds to */
     struct leat_delta_staged *dead;     /* this time the rows that fail are looked for */
-    struct leat_view_texts views;
+    struct leat_run_views views;
     struct leat_balance_plan counts;
     json_t *frontier;
     uint64_t inputs;                    /* their fingerprint */
@@ -684,13 +696,22 @@ void leat_put_changed_rows(const char *input, const struct leat_schema *, const 
 enum leat_status leat_table_select(struct leat_engine *, const struct leat_gtable *, int64_t version, struct leat_buffer *sql, struct leat_error *) LEAT_MUST;
 enum leat_status leat_side_select(struct leat_engine *, const struct leat_gtable *, const struct leat_side *, int64_t version, const char *where,
                                   struct leat_buffer *sql, struct leat_error *) LEAT_MUST;
-enum leat_status leat_batch_run(struct leat_engine *, struct leat_gtable *, const struct leat_runs_pass *, struct leat_error *) LEAT_MUST; /* pass: as of it; NULL: now */
-/* The same in parts: begin and end in the engine's thread, compute in any, on a connection of its own. end says whether to compute again. */
+enum leat_status leat_batch_run(struct leat_engine *, struct leat_gtable *, struct leat_runs_pass *, struct leat_error *) LEAT_MUST; /* pass: as of it; NULL: now */
+/* The same in parts: begin and end in the engine's thread, compute in any. end says whether to compute again. */
 enum leat_status leat_run_begin(struct leat_engine *, struct leat_gtable *, const struct leat_runs_pass *, struct leat_run **out, struct leat_error *) LEAT_MUST;
-void leat_run_compute(struct leat_run *, struct leat_conn *);
+void leat_run_compute(struct leat_run *, struct leat_run_space *);
 enum leat_status leat_run_end(struct leat_run *, bool *again, struct leat_error *) LEAT_MUST;
 void leat_run_free(struct leat_run *);
 int64_t leat_batch_next_due(struct leat_engine *, struct leat_gtable *);
+
+/* pass.c. begin flushes; all: also what is not due. What runs after a table reads what it made: ran. */
+enum leat_status leat_pass_begin(struct leat_engine *, bool all, struct leat_runs_pass **out, struct leat_error *) LEAT_MUST;
+bool leat_pass_is_due(struct leat_engine *, struct leat_gtable *, const struct leat_runs_pass *, bool all); /* pass NULL: would it be in one that began now? */
+bool leat_pass_shares(const struct leat_runs_pass *, const struct leat_engine *, const struct leat_gtable *); /* reads what is computed once */
+void leat_pass_ran(struct leat_runs_pass *, const struct leat_gtable *);
+void leat_pass_end(struct leat_runs_pass *);
+enum leat_status leat_space_make(struct leat_run_space *, const struct leat_run_views *, struct leat_error *) LEAT_MUST; /* any thread */
+void leat_space_close(struct leat_run_space *);
 
 /* beside.c: leat_engine_batch_beside */
 const struct leat_run *leat_beside_run(const struct leat_engine *); /* under way; NULL: none */

@@ -155,12 +155,22 @@ static enum leat_status make_view(struct leat_conn *conn, const char *name, cons
     return st == LEAT_OK ? st : leat_prepend(err, "view \"%s\"", name);
 }
 
-/* Views bind what they name when they are made, so with views in the project all objects are there. */
-static bool is_needed(const struct leat_engine *engine, const struct leat_gtable *reader, struct leat_object_ref ref) {
-    if (!reader || engine->project->view_count) return true;
-    for (size_t i = 0; i < reader->plan->input_count; i++)
-        if (reader->plan->inputs[i] == ((int)ref.kind << 24 | (int)ref.index)) return true;
-    return false;
+static size_t position_of(const struct leat_project *project, struct leat_object_ref ref) {
+    size_t i = 0;
+    while (project->order[i].kind != ref.kind || project->order[i].index != ref.index) i++;
+    return i;
+}
+
+/* Positions of what is read, by itself or by a view that is: views bind what they name when they are made. */
+static void mark_needed(const struct leat_project *project, const struct leat_object_ref *inputs, size_t count, bool *needed) {
+    for (size_t i = 0; i < count; i++) {
+        bool *mark = &needed[position_of(project, inputs[i])];
+        if (*mark) continue;
+        *mark = true;
+        if (inputs[i].kind != LEAT_OBJECT_VIEW) continue;
+        const struct leat_view *view = &project->views[inputs[i].index];
+        mark_needed(project, view->inputs, view->input_count, needed);
+    }
 }
 
 /* Most of a flush's views are those of the one before. */
@@ -177,39 +187,47 @@ static enum leat_status make_view_once(struct leat_engine *engine, struct leat_c
     return st;
 }
 
-/* What each object is, as a SELECT, given to `visit`; inputs come before what reads them. */
-static enum leat_status each_view(struct leat_engine *engine, const struct leat_gtable *reader, const json_t *frontier,
-                                  enum leat_status (*visit)(void *, size_t position, const char *name, const char *select, struct leat_error *),
-                                  void *context, struct leat_error *err) {
+typedef enum leat_status visit_view(void *, size_t position, const char *name, const char *select, struct leat_error *);
+
+/* What one object is, as a SELECT, given to `visit`. */
+static enum leat_status one_view(struct leat_engine *engine, const struct leat_gtable *reader, const json_t *frontier, size_t position, visit_view *visit,
+                                 void *context, struct leat_error *err) {
     const struct leat_project *project = engine->project;
+    struct leat_object_ref ref = project->order[position];
     struct leat_buffer sql = {0};
+    const char *name = NULL;
     enum leat_status st = LEAT_OK;
-    for (size_t i = 0; i < project->order_count && st == LEAT_OK; i++) {
-        struct leat_object_ref ref = project->order[i];
-        const char *name = NULL;
-        leat_buffer_reset(&sql);
-        if (!is_needed(engine, reader, ref)) continue;
-        if (ref.kind == LEAT_OBJECT_SOURCE) {
-            name = project->sources[ref.index].name;
-            if (engine->references[ref.index])
-                put_reference(engine, ref.index, reader, frontier, &sql);
-            else
-                put_source(engine, ref.index, reader, frontier, &sql);
-        } else if (ref.kind == LEAT_OBJECT_VIEW) {
-            name = project->views[ref.index].name;
-            leat_put(&sql, engine->view_sql[ref.index]);
-        } else {
-            const struct leat_gtable *table = &engine->tables[ref.index];
-            if (table == reader) continue;
-            name = table->def->name;
-            if ((st = put_table(engine, table, frontier, reader && reader->group ? reader->group->versions : NULL, &sql, err)) != LEAT_OK) break;
-            const struct leat_changes *waiting = reader && reader->group ? &reader->group->queues[ref.index] : NULL;
-            if (waiting && waiting->schema && waiting->row_count)
-                if ((st = put_table_before(engine, table, waiting, &sql, err)) != LEAT_OK) break;
-        }
-        st = visit(context, i, name, sql.data, err);
+    if (ref.kind == LEAT_OBJECT_SOURCE) {
+        name = project->sources[ref.index].name;
+        if (engine->references[ref.index])
+            put_reference(engine, ref.index, reader, frontier, &sql);
+        else
+            put_source(engine, ref.index, reader, frontier, &sql);
+    } else if (ref.kind == LEAT_OBJECT_VIEW) {
+        name = project->views[ref.index].name;
+        leat_put(&sql, engine->view_sql[ref.index]);
+    } else {
+        const struct leat_gtable *table = &engine->tables[ref.index];
+        const struct leat_changes *waiting = reader && reader->group ? &reader->group->queues[ref.index] : NULL;
+        name = table->def->name;
+        st = put_table(engine, table, frontier, reader && reader->group ? reader->group->versions : NULL, &sql, err);
+        if (st == LEAT_OK && waiting && waiting->schema && waiting->row_count) st = put_table_before(engine, table, waiting, &sql, err);
     }
+    if (st == LEAT_OK) st = visit(context, position, name, sql.data, err);
     leat_buffer_deinit(&sql);
+    return st;
+}
+
+/* All that the reader needs; inputs come before what reads them. */
+static enum leat_status each_view(struct leat_engine *engine, const struct leat_gtable *reader, const json_t *frontier, visit_view *visit, void *context,
+                                  struct leat_error *err) {
+    const struct leat_project *project = engine->project;
+    bool *needed = leat_alloc(project->order_count + 1);
+    enum leat_status st = LEAT_OK;
+    if (reader) mark_needed(project, reader->def->inputs, reader->def->input_count, needed);
+    for (size_t i = 0; i < project->order_count && st == LEAT_OK; i++)
+        if (!reader || needed[i]) st = one_view(engine, reader, frontier, i, visit, context, err);
+    free(needed);
     return st;
 }
 
@@ -246,6 +264,50 @@ static enum leat_status add_text(void *context, size_t position, const char *nam
     texts->items = leat_realloc(texts->items, (texts->count + 1) * sizeof *texts->items);
     texts->items[texts->count++] = (struct leat_view_text){leat_strdup(name), leat_strdup(select)};
     return LEAT_OK;
+}
+
+struct run_view_collector { struct leat_engine *engine; const struct leat_run *run; struct leat_hash128 *prints; struct leat_run_views *out; };
+
+/* Of the text and of all that it reads: the same print, the same rows. */
+static struct leat_hash128 print_of(const struct run_view_collector *c, struct leat_object_ref ref, const char *select) {
+    const struct leat_project *project = c->engine->project;
+    struct leat_buffer text = {0};
+    leat_put(&text, select);
+    const struct leat_view *view = ref.kind == LEAT_OBJECT_VIEW ? &project->views[ref.index] : NULL;
+    for (size_t i = 0; view && i < view->input_count; i++) {
+        const struct leat_hash128 *print = &c->prints[position_of(project, view->inputs[i])];
+        leat_putn(&text, (const char *)print, sizeof *print);
+    }
+    XXH128_hash_t hash = XXH3_128bits(text.data, text.length);
+    leat_buffer_deinit(&text);
+    return (struct leat_hash128){hash.low64, hash.high64};
+}
+
+static enum leat_status add_run_view(void *context, size_t position, const char *name, const char *select, struct leat_error *err) {
+    struct run_view_collector *c = context;
+    struct leat_object_ref ref = c->engine->project->order[position];
+    (void)err;
+    c->prints[position] = print_of(c, ref, select);
+    bool once = c->run->pass && !c->run->adds && ref.kind == LEAT_OBJECT_VIEW && c->run->pass->once[ref.index];
+    c->out->items = leat_realloc(c->out->items, (c->out->count + 1) * sizeof *c->out->items);
+    c->out->items[c->out->count++] = (struct leat_run_view){position, leat_strdup(name), leat_strdup(select), c->prints[position], once};
+    return LEAT_OK;
+}
+
+static enum leat_status collect_views(struct leat_run *run, const json_t *frontier, struct leat_error *err) {
+    struct run_view_collector c = {run->engine, run, leat_alloc((run->engine->project->order_count + 1) * sizeof *c.prints), &run->views};
+    enum leat_status st = each_view(run->engine, run->table, frontier, add_run_view, &c, err);
+    free(c.prints);
+    return st;
+}
+
+static void forget_views(struct leat_run_views *views) {
+    for (size_t i = 0; i < views->count; i++) {
+        free(views->items[i].name);
+        free(views->items[i].select);
+    }
+    free(views->items);
+    *views = (struct leat_run_views){0};
 }
 
 void leat_view_texts_deinit(struct leat_view_texts *texts) {
@@ -519,22 +581,21 @@ static enum leat_status prepare_query(struct leat_run *run, struct leat_error *e
     if (!run->whole) run->adds = leat_run_adds(run->engine, run->table, run->frontier, &run->records);
     if (run->adds) run->base = leat_strdup(leat_delta_current(run->table->delta)->frontier_json);
     enum leat_status st = run->adds == LEAT_ADDS_GROUPS ? stage_merge(run, err) : stage_content(run, err);
-    if (st != LEAT_OK || !run->adds) return st == LEAT_OK ? each_view(run->engine, run->table, pass ? pass->frontier : NULL, add_text, &run->views, err) : st;
+    if (st != LEAT_OK || !run->adds) return st == LEAT_OK ? collect_views(run, pass ? pass->frontier : NULL, err) : st;
     for (size_t i = 0; i < run->counts.query_count; i++) /* they count what the views hold: what is new */
         if (!run->counts.queries[i].dead) run->counts.balance[run->counts.queries[i].source].admitted += run->table->balance[run->counts.queries[i].source].admitted;
     json_t *seen = json_copy(run->frontier);
     json_object_set(seen, "since", run->records.since);
-    st = each_view(run->engine, run->table, seen, add_text, &run->views, err);
+    st = collect_views(run, seen, err);
     json_decref(seen);
     return st;
 }
 
 /* In any thread. */
-static enum leat_status compute_query(struct leat_run *run, struct leat_error *err) {
+static enum leat_status compute_query(struct leat_run *run, struct leat_run_space *space, struct leat_error *err) {
     const struct leat_engine *engine = run->engine;
-    enum leat_status st = LEAT_OK;
     leat_conn_set_clock(run->conn, json_integer_value(json_object_get(run->frontier, "clock")));
-    for (size_t i = 0; i < run->views.count && st == LEAT_OK; i++) st = leat_view_make(run->conn, &run->views.items[i], err);
+    enum leat_status st = leat_space_make(space, &run->views, err);
     if (st == LEAT_OK) st = leat_balance_count(&run->counts, run->conn, err);
     for (size_t s = 0; s < engine->project->source_count && st == LEAT_OK; s++) {
         const struct leat_balance *b = &run->counts.balance[s];
@@ -542,7 +603,8 @@ static enum leat_status compute_query(struct leat_run *run, struct leat_error *e
     }
     if (st == LEAT_OK && run->table->plan->checked_sql) st = check_rows(run, err);
     if (st == LEAT_OK && run->quarantine) st = leat_delta_stage_run(run->quarantine, run->conn, err);
-    return st == LEAT_OK ? leat_delta_stage_run(run->content, run->conn, err) : st;
+    if (st == LEAT_OK) st = leat_delta_stage_run(run->content, run->conn, err);
+    return st == LEAT_OK && run->table->plan->checked_sql ? leat_conn_exec(run->conn, "DROP TABLE " CHECKED, err) : st;
 }
 
 static enum leat_status commit_query(struct leat_run *run, struct leat_error *err) {
@@ -565,7 +627,7 @@ static enum leat_status commit_query(struct leat_run *run, struct leat_error *er
 
 /* What belongs to one query. */
 static void forget_query(struct leat_run *run) {
-    leat_view_texts_deinit(&run->views);
+    forget_views(&run->views);
     leat_balance_plan_deinit(&run->counts);
     json_decref(run->frontier);
     json_decref(run->records.since);
@@ -694,10 +756,10 @@ enum leat_status leat_run_begin(struct leat_engine *engine, struct leat_gtable *
     return err->status;
 }
 
-void leat_run_compute(struct leat_run *run, struct leat_conn *conn) {
+void leat_run_compute(struct leat_run *run, struct leat_run_space *space) {
     if (run->status != LEAT_OK) return;
-    run->conn = conn;
-    run->status = run->dead ? leat_delta_stage_run(run->dead, conn, &run->error) : compute_query(run, &run->error);
+    run->conn = space->conn;
+    run->status = run->dead ? leat_delta_stage_run(run->dead, space->conn, &run->error) : compute_query(run, space, &run->error);
     run->conn = NULL;
 }
 
@@ -796,20 +858,27 @@ void leat_run_free(struct leat_run *run) {
     free(run);
 }
 
-/* Runs one table here and now. A failure that the disk did not cause leaves the table as it was, is recorded and retried with back-off. */
-enum leat_status leat_batch_run(struct leat_engine *engine, struct leat_gtable *table, const struct leat_runs_pass *pass, struct leat_error *err) {
+static enum leat_status run_here(struct leat_engine *engine, struct leat_gtable *table, struct leat_runs_pass *pass, struct leat_run_space *space, struct leat_error *err) {
     struct leat_run *run = NULL;
-    struct leat_conn *conn = NULL;
     bool again = true;
-    enum leat_status st = leat_engine_parallel(engine, true, err);
-    if (st == LEAT_OK) st = leat_conn_open(engine->batch_duck, &conn, err);
+    enum leat_status st = space->conn ? LEAT_OK : leat_conn_open(engine->batch_duck, &space->conn, err);
     if (st == LEAT_OK) st = leat_run_begin(engine, table, pass, &run, err);
     while (st == LEAT_OK && again) {
-        leat_run_compute(run, conn);
+        leat_run_compute(run, space);
         st = leat_run_end(run, &again, err);
     }
     leat_run_free(run);
-    if (conn) leat_conn_close(conn);
+    if (st == LEAT_OK && pass) leat_pass_ran(pass, table);
+    return st;
+}
+
+/* Runs one table here and now. A failure that the disk did not cause leaves the table as it was, is recorded and retried with back-off. */
+enum leat_status leat_batch_run(struct leat_engine *engine, struct leat_gtable *table, struct leat_runs_pass *pass, struct leat_error *err) {
+    struct leat_run_space alone = {0};
+    if (pass) return run_here(engine, table, pass, &pass->here, err); /* who holds the pass has seen to the threads */
+    enum leat_status st = leat_engine_parallel(engine, true, err);
+    if (st == LEAT_OK) st = run_here(engine, table, NULL, &alone, err);
+    leat_space_close(&alone);
     return leat_engine_narrow(engine, st, err);
 }
 
@@ -828,17 +897,18 @@ int64_t leat_batch_next_due(struct leat_engine *engine, struct leat_gtable *tabl
 
 enum leat_status leat_engine_batch(struct leat_engine *engine, bool all, struct leat_error *err) {
     const struct leat_project *project = engine->project;
-    enum leat_status st;
-    bool flushed = false;
-    for (size_t i = 0; i < project->order_count; i++) {
+    struct leat_runs_pass *pass = NULL;
+    enum leat_status st = LEAT_OK;
+    for (size_t i = 0; i < project->order_count && st == LEAT_OK; i++) {
         if (project->order[i].kind != LEAT_OBJECT_TABLE) continue;
         struct leat_gtable *table = &engine->tables[project->order[i].index];
-        if (!table->batch || table->suspended) continue;
-        if (!all && leat_batch_next_due(engine, table) > leat_engine_now(engine)) continue;
-        if (!flushed && (st = leat_engine_flush(engine, false, err)) != LEAT_OK) return st;
-        flushed = true;
-        if (table->def->ready_given && (st = leat_alerts_look(engine, false, err)) != LEAT_OK) return st; /* before it takes its time */
-        if ((st = leat_batch_run(engine, table, NULL, err)) != LEAT_OK) return st;
+        if (!leat_pass_is_due(engine, table, pass, all)) continue;
+        if (!pass && (st = leat_pass_begin(engine, all, &pass, err)) == LEAT_OK) st = leat_engine_parallel(engine, true, err);
+        if (st == LEAT_OK && table->def->ready_given) st = leat_alerts_look(engine, false, err); /* before it takes its time */
+        if (st == LEAT_OK) st = leat_batch_run(engine, table, pass, err);
     }
-    return flushed ? leat_tables_commit(engine, err) : LEAT_OK; /* the manifest */
+    if (!pass) return st;
+    leat_pass_end(pass);
+    st = leat_engine_narrow(engine, st, err);
+    return st == LEAT_OK ? leat_tables_commit(engine, err) : st; /* the manifest */
 }

@@ -31,8 +31,9 @@ static void set_conn(struct leat_beside *b, struct leat_conn *conn) {
     pthread_mutex_unlock(&b->lock);
 }
 
-static void compute(struct leat_beside *b) {
-    const struct leat_engine *engine = b->engine;
+/* An instance for the whole pass. */
+static enum leat_status open_space(const struct leat_engine *engine, struct leat_run_space *space, struct leat_error *err) {
+    if (space->conn) return LEAT_OK;
     char *temp = leat_asprintf("%s/run", engine->scratch_dir); /* instances do not share a folder */
     const struct leat_duck_options options = {.use = LEAT_DUCK_BATCH,
                                               .threads = leat_engine_scan_threads(engine),
@@ -40,20 +41,23 @@ static void compute(struct leat_beside *b) {
                                                   (uint64_t)leat_setting_int(engine->project, "memory_limit"),
                                               .temp_dir = temp,
                                               .time_zone = leat_setting_text(engine->project, "time_zone")};
-    struct leat_duck *duck = NULL;
-    struct leat_conn *conn = NULL;
-    enum leat_status st = leat_duck_open(&options, &duck, &b->run->error);
-    if (st == LEAT_OK) st = leat_conn_open(duck, &conn, &b->run->error);
+    enum leat_status st = leat_duck_open(&options, &space->duck, err);
+    if (st == LEAT_OK) st = leat_conn_open(space->duck, &space->conn, err);
+    free(temp);
+    if (st != LEAT_OK) leat_space_close(space);
+    return st;
+}
+
+static void compute(struct leat_beside *b) {
+    struct leat_run_space *space = &b->engine->pass->beside;
+    enum leat_status st = open_space(b->engine, space, &b->run->error);
     if (st == LEAT_OK) {
-        set_conn(b, conn);
-        leat_run_compute(b->run, conn);
+        set_conn(b, space->conn);
+        leat_run_compute(b->run, space);
         set_conn(b, NULL);
     } else {
         b->run->status = st;
     }
-    if (conn) leat_conn_close(conn);
-    if (duck) leat_duck_close(duck);
-    free(temp);
 }
 
 static void *work(void *context) {
@@ -83,10 +87,7 @@ static void drop(struct leat_engine *engine) {
 }
 
 static void end_pass(struct leat_engine *engine) {
-    if (!engine->pass) return;
-    json_decref(engine->pass->frontier);
-    free(engine->pass->bronze_versions);
-    free(engine->pass);
+    leat_pass_end(engine->pass);
     engine->pass = NULL;
 }
 
@@ -117,46 +118,30 @@ bool leat_engine_runs_beside(const struct leat_engine *engine) {
     return engine->beside != NULL;
 }
 
-static enum leat_status begin_pass(struct leat_engine *engine, struct leat_error *err) {
-    enum leat_status st = leat_engine_flush(engine, false, err);
-    if (st != LEAT_OK) return st;
-    struct leat_buffer frontier = {0};
-    struct leat_runs_pass *pass = leat_alloc(sizeof *pass);
-    pass->began_us = leat_engine_now(engine);
-    leat_frontier_json(engine, NULL, NULL, &frontier);
-    pass->frontier = json_loads(frontier.data, 0, NULL);
-    pass->bronze_versions = leat_alloc((engine->project->source_count + 1) * sizeof *pass->bronze_versions);
-    for (size_t s = 0; s < engine->project->source_count; s++)
-        if (!engine->references[s]) pass->bronze_versions[s] = leat_delta_current(engine->sources[s].bronze)->version;
-    leat_buffer_deinit(&frontier);
-    engine->pass = pass;
-    return LEAT_OK;
-}
-
-/* What runs after it in the same pass reads what it made. */
-static void ran(struct leat_engine *engine, const struct leat_gtable *table) {
-    json_object_set_new(json_object_get(engine->pass->frontier, "tables"), table->def->name,
-                        json_integer(leat_delta_current(table->delta)->version));
-}
-
 static enum leat_status finish(struct leat_engine *engine, struct leat_error *err) {
     struct leat_beside *b = engine->beside;
     bool again;
     pthread_join(b->thread, NULL);
     enum leat_status st = leat_run_end(b->run, &again, err);
     if (st == LEAT_OK && again && (st = start_thread(b, err)) == LEAT_OK) return LEAT_OK;
-    ran(engine, b->run->table);
+    leat_pass_ran(engine->pass, b->run->table);
     drop(engine);
     return st;
 }
 
+static bool is_brief(const struct leat_engine *engine, const struct leat_gtable *table) {
+    return table->runs && table->last_cpu_us < BRIEF_US && !table->failures && !leat_pass_shares(engine->pass, engine, table);
+}
+
+static enum leat_status run_brief(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
+    enum leat_status st = leat_engine_parallel(engine, true, err);
+    if (st == LEAT_OK) st = leat_batch_run(engine, table, engine->pass, err);
+    return leat_engine_narrow(engine, st, err);
+}
+
 static enum leat_status start(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
     struct leat_run *run;
-    if (table->runs && table->last_cpu_us < BRIEF_US && !table->failures) {
-        enum leat_status st = leat_batch_run(engine, table, engine->pass, err);
-        ran(engine, table);
-        return st;
-    }
+    if (is_brief(engine, table)) return run_brief(engine, table, err);
     enum leat_status st = leat_run_begin(engine, table, engine->pass, &run, err);
     if (st != LEAT_OK) return st;
     struct leat_beside *b = leat_alloc(sizeof *b);
@@ -178,9 +163,8 @@ enum leat_status leat_engine_batch_beside(struct leat_engine *engine, struct lea
     for (size_t i = engine->pass ? engine->pass->next : 0; i < project->order_count && !engine->beside; i++) {
         if (project->order[i].kind != LEAT_OBJECT_TABLE) continue;
         struct leat_gtable *table = &engine->tables[project->order[i].index];
-        int64_t due_by = engine->pass ? engine->pass->began_us : leat_engine_now(engine);
-        if (!table->batch || table->suspended || leat_batch_next_due(engine, table) > due_by) continue;
-        if (!engine->pass && (st = begin_pass(engine, err)) != LEAT_OK) return st;
+        if (!leat_pass_is_due(engine, table, engine->pass, false)) continue;
+        if (!engine->pass && (st = leat_pass_begin(engine, false, &engine->pass, err)) != LEAT_OK) return st;
         engine->pass->next = i + 1;
         if ((st = start(engine, table, err)) != LEAT_OK) return st;
     }
