@@ -1,14 +1,14 @@
 """A real Cassandra (one node, loopback, free ports, a small heap) from the jars that scripts/bootstrap --peers gets."""
-import contextlib
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 
 import pytest
+
+from servers import accepts, free_port
 
 JARS = pathlib.Path(__file__).resolve().parents[2] / ".deps/cassandra"
 # What conf/jvm17-server.options of Cassandra 5.0 opens to it.
@@ -25,12 +25,6 @@ JAVA += [f"--add-exports={p}=ALL-UNNAMED" for p in EXPORTS] + [f"--add-opens={p}
 LOGBACK = """<configuration><appender name="OUT" class="ch.qos.logback.core.ConsoleAppender"><encoder>
 <pattern>%date %-5level %logger{0} %msg%n</pattern></encoder></appender>
 <root level="INFO"><appender-ref ref="OUT"/></root></configuration>"""
-
-
-def free_port():
-    with contextlib.closing(socket.socket()) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Cassandra:
@@ -93,7 +87,7 @@ seed_provider:
                 break
             with open(self.folder / "log") as text:
                 text.seek(at)
-                if "Starting listening for CQL clients" in text.read():
+                if "Starting listening for CQL clients" in text.read() and accepts(self.port):  # it is said before it is done
                     return
             time.sleep(0.2)
         raise RuntimeError(f"Cassandra does not start: {(self.folder / 'log').read_text()[-5000:]}")

@@ -11,16 +11,11 @@ import time
 
 import pytest
 
+from servers import free_port
 from tcp_proxy import Proxy
 
 JARS = pathlib.Path(__file__).resolve().parents[2] / ".deps/kafka"
 JAVA = ["java", "-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*"]
-
-
-def free_port():
-    with contextlib.closing(socket.socket()) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Broker:

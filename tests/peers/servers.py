@@ -3,14 +3,17 @@
 Each server is a context manager: with Postgres(folder) as server: ... A server whose program is not installed raises Missing, which the
 fixtures of the tests turn into a visible skip.
 """
+import contextlib
 import http.server
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -21,10 +24,23 @@ class Missing(Exception):
     """The server's program is not installed (scripts/bootstrap --peers)."""
 
 
+def kills(otherwise):
+    """For each kill of leat (LEAT_KILLS; soak: 30), whether its server is killed, too: every sixth time from the second on, so five times of thirty."""
+    return [i % 6 == 1 for i in range(int(os.environ.get("LEAT_KILLS", otherwise)))]
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the range from which the system gives ports to those who connect: one of that range can be taken by a connection while its server is down
+    or not yet up (even by one to itself, from a client that tries again and again), and the server does not start."""
+    try:
+        below = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        below = 32768
+    while True:
+        port = random.SystemRandom().randrange(max(1024, below - 16384), below)
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for(what, condition, seconds=60, process=None):
@@ -105,15 +121,14 @@ class Postgres(Server):
         self.settings = settings
         # PostgreSQL does not run as root: as its own user then.
         self.user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
-        self.data = self.folder / "data"
+        self.data = None
 
     def start(self):
-        if not self.data.exists():
-            self.data.mkdir(parents=True)
+        if not self.data:
+            # Not in pytest's folder: each pytest that begins takes it away from other users, and PostgreSQL could not start again.
+            self.data = tempfile.mkdtemp(prefix="leat-postgres-")
+            self.folder.mkdir(parents=True, exist_ok=True)
             if self.user:
-                for folder in [self.folder, *self.folder.parents]:
-                    if folder.owner() == "root" and str(folder).startswith("/tmp/"):
-                        folder.chmod(0o755)
                 shutil.chown(self.data, "postgres", "postgres")
             subprocess.run([self.bin / "initdb", "-U", "leat", "-A", "trust", "-E", "UTF8", "--no-sync", "-D", self.data], check=True,
                            stdout=subprocess.DEVNULL, cwd="/", **self.user)
@@ -127,6 +142,20 @@ class Postgres(Server):
 
     def stop(self, number=signal.SIGINT, seconds=30):
         super().stop(number, seconds)
+
+    def kill(self):
+        """Its children are of other process groups; as long as one lives, PostgreSQL does not start again."""
+        pid = self.process.pid
+        children = [pathlib.Path("/proc", child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        super().kill()
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child.name), signal.SIGKILL)
+        wait_for("PostgreSQL's processes end", lambda: not any(child.exists() and ") Z" not in (child / "stat").read_text() for child in children))
+
+    def __exit__(self, *_):
+        self.stop()
+        shutil.rmtree(self.data or "", ignore_errors=True)
 
     def try_sql(self, sql, database="leat"):
         done = subprocess.run([self.bin / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port), "-U",
@@ -167,7 +196,7 @@ class MariaDB(Server):
             subprocess.run([self.install, "--no-defaults", f"--datadir={self.data}", "--auth-root-authentication-method=normal", "--skip-test-db", *user],
                            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.launch([self.program, "--no-defaults", f"--datadir={self.data}", f"--port={self.port}", "--bind-address=127.0.0.1",
-                     f"--socket={self.folder}/socket", f"--pid-file={self.folder}/pid", "--innodb-flush-log-at-trx-commit=0",
+                     f"--socket={self.folder}/socket", f"--pid-file={self.folder}/pid", "--innodb-flush-log-at-trx-commit=2",
                      "--innodb-buffer-pool-size=64M", *user])
         wait_for("MariaDB starts", lambda: self.run("SELECT 1", "mysql").returncode == 0, process=self.process)
         if fresh:

@@ -246,24 +246,39 @@ def test_restored_from_a_backup(shop, tmp_path):
     assert {int(i) for i in shop.sql(f"SELECT id FROM {p.table}").splitlines()} <= ids
 
 
-def test_hand_over_under_writes_and_kills(shop, tmp_path):
-    """The rows are copied and the stream begins while others write; leat is killed five times, the server once."""
+def test_hand_over_under_writes_and_kill_9(shop, tmp_path):
+    """The rows are copied and the stream begins while others write; leat is killed again and again, the server, too."""
     p = Changes(shop, tmp_path, "busy")
-    stop = threading.Event()
-    writer = threading.Thread(target=lambda: [p.change(1) for _ in iter(lambda: not stop.is_set(), False)])
+    stop, changes = threading.Event(), [0]
+
+    def write():
+        while not stop.is_set():
+            try:
+                p.change(1)
+                changes[0] += 1
+            except RuntimeError:
+                time.sleep(0.1)  # the server is away
+
+    writer = threading.Thread(target=write)
     writer.start()
     try:
-        for i in range(5):
+        for i, server_too in enumerate(servers.kills(5)):
             p.start()
-            time.sleep(0.3 + 0.4 * i)
+            time.sleep(0.3 + 0.4 * (i % 5))
+            if server_too:
+                shop.kill()
             p.kill()
+            if server_too:
+                shop.start()
     finally:
         stop.set()
         writer.join()
     p.same()
+    print(f"leat killed {len(servers.kills(5))} times, PostgreSQL {sum(servers.kills(5))}; {changes[0]} rounds of changes, {len(p.rows('current'))} rows")
+    told = (tmp_path / "log").read_text()
     p.start()
     time.sleep(8)  # more than twice the time-out: a quiet database is not a dead one
-    assert "PostgreSQL" not in (tmp_path / "log").read_text()
+    assert "PostgreSQL" not in (tmp_path / "log").read_text()[len(told):]
     shop.stop(signal.SIGQUIT)  # as a crash: it recovers from its log
     shop.start()
     p.change(2)
