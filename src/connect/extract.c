@@ -1,6 +1,6 @@
 /* The connector of sources with a cursor; see extract.h.
  *
- * <state>/taken     identities (extract.h)
+ * <state>/taken     identities; <state>/columns: of which columns (extract.h)
  * <state>/extracted with a cron: when the last pass was done, microseconds since 1970-01-01 UTC in decimal
  * The log's position is the greatest cursor taken, its sign bit turned. Partition 0. */
 #include "connect/extract.h"
@@ -30,7 +30,7 @@ struct extract_source {
     struct leat_database *rows; /* NULL: not connected */
     bool passing;           /* its statement has rows left */
     int cursor;
-    struct leat_type type;
+    struct leat_type type, asked; /* of the cursor; what a statement asks for, a DATE where times are texts */
     int64_t overlap, interval_us;
     struct leat_cron cron;
     bool has_cron, feed;
@@ -45,6 +45,9 @@ struct extract_source {
     int64_t high, durable_high; /* the greatest cursor given; INT64_MIN: none */
     uint64_t next_offset, lost;
     struct leat_taken taken;
+    struct leat_shapes shapes;
+    struct leat_bytes *contents; /* of the row at hand: one more than shapes.count */
+    struct leat_buffer former;
     struct leat_error problem; /* behind records that were given first; text empty: none */
     struct leat_buffer lines;
     uint32_t *starts, *ends;
@@ -109,7 +112,7 @@ static enum leat_status fail_pass(struct extract_source *s, enum leat_status st,
  * must not hide the rows before it. */
 static int64_t low_end(const struct extract_source *s, int64_t high) {
     if (leat_cursor_is_time(s->type) && high > s->began_us) high = s->began_us;
-    int64_t low = leat_cursor_floor(s->type, high < INT64_MIN + s->overlap ? INT64_MIN : high - s->overlap);
+    int64_t low = leat_cursor_floor(s->asked, high < INT64_MIN + s->overlap ? INT64_MIN : high - s->overlap);
     return low > s->taken.floor ? low : s->taken.floor;
 }
 
@@ -118,8 +121,10 @@ static enum leat_status begin_pass(struct extract_source *s, struct leat_error *
     struct leat_rows_query query = {.cursor = s->cursor};
     s->began_us = s->env->clock->now_us(s->env->clock);
     enum leat_status st = s->rows ? LEAT_OK : s->database->open(s->def, &s->rows, err);
+    s->asked = s->type;
+    if (st == LEAT_OK && s->rows->times_are_text && leat_cursor_is_time(s->type)) s->asked.kind = LEAT_DATE;
     if (s->high != INT64_MIN) {
-        leat_cursor_put(&from, s->type, low_end(s, s->high));
+        leat_cursor_put(&from, s->asked, low_end(s, s->high));
         query.from = from.data;
     }
     if (st == LEAT_OK) st = s->rows->ops->begin(s->rows, &query, err);
@@ -129,13 +134,30 @@ static enum leat_status begin_pass(struct extract_source *s, struct leat_error *
     return st;
 }
 
-/* Appends the row's line; a longer one becomes one that is just too long: a dead letter with its beginning. */
-static void put_line(struct extract_source *s, const struct leat_row_value *values) {
-    size_t from = s->lines.length;
-    leat_put(&s->lines, s->feed ? "{\"op\":\"r\",\"after\":" : "");
-    leat_row_put_json(&s->lines, s->def, values);
-    leat_put(&s->lines, s->feed ? "}" : "");
-    if (s->lines.length - from > s->max_line_bytes + 1) s->lines.length = from + s->max_line_bytes + 1;
+/* Appends the row's line, of these columns; a longer one becomes one that is just too long: a dead letter with its beginning. */
+static void put_line(struct leat_buffer *out, const struct extract_source *s, const struct leat_row_value *values, const int *columns, size_t count) {
+    size_t from = out->length;
+    leat_put(out, s->feed ? "{\"op\":\"r\",\"after\":" : "");
+    leat_row_put_json(out, s->def, values, columns, count);
+    leat_put(out, s->feed ? "}" : "");
+    if (out->length - from > s->max_line_bytes + 1) out->length = from + s->max_line_bytes + 1;
+}
+
+/* What the row's line at `from` is, and what it was of the columns the source had when it may have been taken. How many. */
+static size_t put_contents(struct extract_source *s, const struct leat_row_value *values, int64_t cursor, size_t from) {
+    size_t count = 1;
+    leat_buffer_reset(&s->former);
+    for (size_t i = 0; i < s->shapes.count; i++) {
+        const struct leat_shape *shape = &s->shapes.former[i];
+        size_t begin = s->former.length;
+        if (cursor > shape->until) continue;
+        put_line(&s->former, s, values, shape->columns, shape->count);
+        s->contents[count++] = (struct leat_bytes){NULL, s->former.length - begin};
+    }
+    s->contents[0] = (struct leat_bytes){s->lines.data + from, s->lines.length - from};
+    const char *at = s->former.data;
+    for (size_t i = 1; i < count; at += s->contents[i++].length) s->contents[i].data = at; /* the buffer moves no more */
+    return count;
 }
 
 static void take_row(struct extract_source *s, const struct leat_row_value *values, struct leat_block *out) {
@@ -143,9 +165,10 @@ static void take_row(struct extract_source *s, const struct leat_row_value *valu
     int64_t cursor;
     uint64_t identity;
     const struct leat_row_value *at = &values[s->cursor];
-    put_line(s, values);
+    put_line(&s->lines, s, values, NULL, s->def->value_count);
     if (!at->data || !leat_cursor_parse(s->type, at->data, at->length, &cursor)) cursor = s->high; /* a dead letter */
-    if (!leat_taken_add(&s->taken, s->lines.data + from, s->lines.length - from, cursor, s->next_offset + out->record_count, &identity)) {
+    size_t count = put_contents(s, values, cursor, from);
+    if (!leat_taken_add(&s->taken, s->contents, count, cursor, s->next_offset + out->record_count, &identity)) {
         s->lines.length = from;
         return;
     }
@@ -199,6 +222,7 @@ static enum leat_status extract_poll(struct leat_connector *c, size_t max_bytes,
     leat_buffer_reset(&s->lines);
     if (!s->passing) st = begin_pass(s, err);
     if (st == LEAT_OK) st = leat_taken_forget(&s->taken, low_end(s, s->durable_high), err);
+    if (st == LEAT_OK) st = leat_shapes_forget(&s->shapes, low_end(s, s->durable_high), err);
     if (st == LEAT_OK) st = take_rows(s, max_bytes < PIECE_BYTES ? max_bytes : PIECE_BYTES, out, err);
     if (st == LEAT_END) st = finish_pass(s, out->record_count > 0, err);
     if (st != LEAT_OK) st = fail_pass(s, st, err);
@@ -226,7 +250,10 @@ static void extract_close(struct leat_connector *c) {
     struct extract_source *s = self(c);
     hang_up(s);
     leat_taken_close(&s->taken);
+    leat_shapes_close(&s->shapes);
     leat_buffer_deinit(&s->lines);
+    leat_buffer_deinit(&s->former);
+    free(s->contents);
     free(s->starts);
     free(s->ends);
     free(s->identities);
@@ -254,6 +281,17 @@ static void resume_from(struct extract_source *s, const struct leat_log_end *end
     else s->lost = end->next_offset; /* a work folder that is new to the lake: bronze says */
 }
 
+static enum leat_status open_shapes(struct extract_source *s, const char *state_dir, struct leat_error *err) {
+    const char **names = leat_alloc((s->def->value_count + 1) * sizeof *names);
+    char *path = leat_asprintf("%s/columns", state_dir);
+    for (size_t i = 0; i < s->def->value_count; i++) names[i] = leat_source_column(s->def, i);
+    enum leat_status st = leat_shapes_open(&s->shapes, s->env, path, names, s->def->value_count, s->high, err);
+    s->contents = leat_alloc((s->shapes.count + 1) * sizeof *s->contents);
+    free(path);
+    free(names);
+    return st;
+}
+
 static enum leat_status extract_open(struct leat_env *env, const struct leat_source *def, const char *project_dir, const char *state_dir,
                                      const struct leat_log_end *resume, size_t resume_count, struct leat_connector **out, struct leat_error *err) {
     struct extract_source *s = leat_alloc(sizeof *s);
@@ -264,7 +302,7 @@ static enum leat_status extract_open(struct leat_env *env, const struct leat_sou
     s->def = def;
     s->database = leat_database_find(def->connector);
     s->cursor = leat_schema_find(&def->schema, leat_source_option(def, "cursor"));
-    s->type = def->schema.fields[s->cursor].type;
+    s->type = s->asked = def->schema.fields[s->cursor].type;
     s->overlap = leat_source_option_int(def, leat_cursor_is_time(s->type) ? "overlap" : "overlap_values", 0);
     s->interval_us = leat_source_option_int(def, "poll_interval", 60000000);
     s->has_cron = cron != NULL;
@@ -280,6 +318,7 @@ static enum leat_status extract_open(struct leat_env *env, const struct leat_sou
     if (st == LEAT_OK) st = leat_io_mkdirs(env->io, state_dir, err);
     if (st == LEAT_OK && cron) st = read_extracted(s, err);
     if (st == LEAT_OK) st = leat_taken_open(&s->taken, env, taken, s->next_offset, err);
+    if (st == LEAT_OK) st = open_shapes(s, state_dir, err);
     free(taken);
     if (st != LEAT_OK) extract_close(&s->base);
     else *out = &s->base;
@@ -314,7 +353,8 @@ static int extract_wake_fd(struct leat_connector *c) {
 static bool extract_recall(struct leat_connector *c, int *column, int64_t *span) {
     const struct extract_source *s = self(c);
     *column = s->cursor;
-    *span = s->overlap - leat_cursor_floor(s->type, -1); /* a statement asks from what is rounded down */
+    struct leat_type coarsest = leat_cursor_is_time(s->type) ? (struct leat_type){.kind = LEAT_DATE} : s->type;
+    *span = s->overlap - leat_cursor_floor(coarsest, -1); /* a statement asks from what is rounded down */
     return s->lost > 0;
 }
 

@@ -10,6 +10,7 @@
 #define LEAT_CONNECT_EXTRACT_H
 
 #include "base/env.h"
+#include "data/message.h"
 #include "state/keyed.h"
 
 /* ---- Values of the cursor (extract_cursor.c) ---- */
@@ -21,6 +22,30 @@ void leat_cursor_put(struct leat_buffer *, struct leat_type, int64_t value);
 bool leat_cursor_is_time(struct leat_type);
 /* What leat_cursor_put says of the value: a time without what is less than a millisecond, of a DATE less than a day. */
 int64_t leat_cursor_floor(struct leat_type, int64_t value);
+
+/* ---- Which columns identities are of (extract_columns.c) ---- */
+
+/* A row is known by the content of the source's columns. When these have changed, rows of the overlap are known by the columns there were, as long as all of
+ * those are still there. <path> is JSON: {"columns": [NAME, ...], "former": [{"columns": [NAME, ...], "until": CURSOR}, ...]}, the newest first; it is
+ * written before a row is taken. */
+struct leat_shape {
+    int *columns; /* places among the present ones */
+    size_t count;
+    int64_t until; /* rows with a greater cursor were not taken then */
+};
+struct leat_shapes {
+    struct leat_env *env;
+    char *path;
+    struct json_t *json;
+    struct leat_shape *former;
+    size_t count;
+};
+/* names: the present columns; high: the greatest cursor taken, INT64_MIN: none. Errors: IO, CORRUPT; nothing is open then. */
+enum leat_status leat_shapes_open(struct leat_shapes *, struct leat_env *, const char *path, const char *const *names, size_t count, int64_t high,
+                                  struct leat_error *) LEAT_MUST;
+/* Rows whose cursor is below will not be asked for again. */
+enum leat_status leat_shapes_forget(struct leat_shapes *, int64_t below, struct leat_error *) LEAT_MUST;
+void leat_shapes_close(struct leat_shapes *);
 
 /* ---- Identities of rows that may come again (extract_taken.c) ---- */
 
@@ -41,8 +66,9 @@ struct leat_taken {
 enum leat_status leat_taken_open(struct leat_taken *, struct leat_env *, const char *path, uint64_t next_offset, struct leat_error *) LEAT_MUST;
 void leat_taken_close(struct leat_taken *);
 void leat_taken_begin_pass(struct leat_taken *);
-/* The row's identity, if it is new (true); it is then the record at `offset`. Rows of one pass only. */
-bool leat_taken_add(struct leat_taken *, const void *content, size_t length, int64_t cursor, uint64_t offset, uint64_t *identity);
+/* The row's identity, if it is new (true); it is then the record at `offset`. Rows of one pass only.
+ * contents  what it is, and, behind that, what it was when the source had other columns: it may be known by any of them */
+bool leat_taken_add(struct leat_taken *, const struct leat_bytes *contents, size_t count, int64_t cursor, uint64_t offset, uint64_t *identity);
 /* A record of a work folder that is lost. */
 void leat_taken_recall(struct leat_taken *, uint64_t identity, int64_t cursor);
 /* Rows whose cursor is below will not be asked for again; forgets them when that is worth it. */

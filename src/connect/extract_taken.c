@@ -45,18 +45,35 @@ static uint64_t identity_of(const void *content, size_t length, uint64_t n) {
     return (XXH3_64bits_withSeed(content, length, n) & INT64_MAX) | (uint64_t)(length == 0);
 }
 
-bool leat_taken_add(struct leat_taken *t, const void *content, size_t length, int64_t cursor, uint64_t offset, uint64_t *identity) {
-    *identity = identity_of(content, length, 0);
-    struct row *first = find(t, *identity), *row = first;
-    if (first && first->pass == t->pass) {
-        *identity = identity_of(content, length, ++first->equal);
-        row = find(t, *identity);
-    }
-    if (row) {
-        row->pass = t->pass;
-        row->equal = 0;
+/* The row with this content: the n-th of equal ones in this pass, counted from 0. */
+struct turn {
+    uint64_t identity;
+    uint32_t n;
+    struct row *first, *row; /* what is known of the first of them, and of this one; NULL: nothing */
+};
+
+static struct turn turn_of(const struct leat_taken *t, struct leat_bytes content) {
+    struct turn turn = {.identity = identity_of(content.data, content.length, 0)};
+    turn.first = turn.row = find(t, turn.identity);
+    if (!turn.first || turn.first->pass != t->pass) return turn;
+    turn.n = turn.first->equal + 1;
+    turn.identity = identity_of(content.data, content.length, turn.n);
+    turn.row = find(t, turn.identity);
+    return turn;
+}
+
+bool leat_taken_add(struct leat_taken *t, const struct leat_bytes *contents, size_t count, int64_t cursor, uint64_t offset, uint64_t *identity) {
+    struct turn turn, present = {0};
+    for (size_t i = 0; i < count; i++) {
+        turn = turn_of(t, contents[i]);
+        if (!i) present = turn;
+        if (!turn.row) continue;
+        turn.row->pass = t->pass;
+        turn.first->equal = turn.n;
         return false;
     }
+    *identity = present.identity;
+    if (present.n) present.first->equal = present.n; /* before rows may move */
     *insert(t, *identity) = (struct row){.cursor = cursor, .offset = offset, .pass = t->pass};
     put_entry(&t->unsynced, *identity, cursor, offset);
     return true;

@@ -2,8 +2,9 @@
  * through pipes and killed at a deadline, so that none of that reaches the process that has the tables.
  *
  * Frames both ways: struct leat_odbc_frame, then `length` bytes.
- *   to it    C timeout in seconds (4 bytes), connection string          from it   Q how names are quoted, or E
- *            S number of columns (4), kind of each (1), statement                 R a row: each value's length (4; -1: NULL) and bytes; Z behind the last; or E
+ *   to it    C timeout in seconds (4 bytes), connection string          from it   Q how names are quoted, NUL, what database it is; or E
+ *            S number of columns (4), kind of each (1), statement                 R a row: each value's length (4; -1: NULL) and bytes, of all of them
+ *                                                                               not more than LEAT_RECORD_BYTES_MAX + 1; Z behind the last; or E
  *   E is the SQL state (5) and a text. */
 #ifndef LEAT_CONNECT_ODBC_H
 #define LEAT_CONNECT_ODBC_H

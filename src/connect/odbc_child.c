@@ -81,12 +81,12 @@ static void put_utf8(struct leat_buffer *out, const SQLWCHAR *text, size_t count
     }
 }
 
-/* Appends the value's length and bytes; what is beyond `room` bytes is left out. False: the driver failed. */
-static bool put_column(struct odbc_child *c, SQLHSTMT statement, SQLUSMALLINT column, char kind, size_t room) {
+/* Appends the value's length and bytes; what is beyond *room, which becomes less by them, is left out. False: the driver failed. */
+static bool put_column(struct odbc_child *c, SQLHSTMT statement, SQLUSMALLINT column, char kind, size_t *room) {
     SQLSMALLINT type = kind == LEAT_ODBC_BYTES ? SQL_C_BINARY : kind == LEAT_ODBC_WIDE_TEXT ? SQL_C_WCHAR : SQL_C_CHAR;
     size_t end = kind == LEAT_ODBC_BYTES ? 0 : kind == LEAT_ODBC_WIDE_TEXT ? sizeof(SQLWCHAR) : 1; /* the terminator's bytes */
     int32_t length = -1;
-    size_t at = c->out.length;
+    size_t at = c->out.length, begin = at + sizeof length;
     leat_putn(&c->out, (const char *)&length, sizeof length);
     for (;;) {
         SQLLEN indicator;
@@ -95,13 +95,14 @@ static bool put_column(struct odbc_child *c, SQLHSTMT statement, SQLUSMALLINT co
         if (!SQL_SUCCEEDED(st)) return false;
         if (indicator == SQL_NULL_DATA) return true;
         bool more = indicator == SQL_NO_TOTAL || (size_t)indicator > PIECE_BYTES - end;
-        size_t got = more ? PIECE_BYTES - end : (size_t)indicator, had = c->out.length - at - sizeof length;
-        if (had > room) got = 0;
+        size_t got = more ? PIECE_BYTES - end : (size_t)indicator;
         if (kind == LEAT_ODBC_WIDE_TEXT) put_utf8(&c->out, (const SQLWCHAR *)(const void *)c->piece, got / sizeof(SQLWCHAR));
         else leat_putn(&c->out, c->piece, got);
+        if (c->out.length - begin > *room) c->out.length = begin + *room;
         if (st == SQL_SUCCESS) break;
     }
-    length = (int32_t)(c->out.length - at - sizeof length);
+    length = (int32_t)(c->out.length - begin);
+    *room -= (size_t)length;
     memcpy(c->out.data + at, &length, sizeof length);
     return true;
 }
@@ -110,10 +111,9 @@ static bool send_rows(struct odbc_child *c, SQLHSTMT statement, const char *kind
     SQLRETURN st = SQL_NO_DATA;
     alarm(c->timeout_s + ALARM_MARGIN_S);
     while (!c->gone && SQL_SUCCEEDED(st = SQLFetch(statement))) {
-        size_t begin = begin_frame(c, LEAT_ODBC_ROW);
+        size_t begin = begin_frame(c, LEAT_ODBC_ROW), room = LEAT_RECORD_BYTES_MAX + 1; /* as leat_row_bound */
         for (uint32_t i = 0; i < count; i++) {
-            size_t used = c->out.length - begin;
-            if (put_column(c, statement, (SQLUSMALLINT)(i + 1), kinds[i], used > LEAT_RECORD_BYTES_MAX ? 0 : LEAT_RECORD_BYTES_MAX)) continue;
+            if (put_column(c, statement, (SQLUSMALLINT)(i + 1), kinds[i], &room)) continue;
             c->out.length = begin - sizeof(struct leat_odbc_frame);
             return false;
         }
@@ -147,7 +147,7 @@ static void select_rows(struct odbc_child *c, const char *request, uint32_t leng
 }
 
 static bool connect_to(struct odbc_child *c, const char *request) {
-    SQLCHAR said[1024], quote[8] = "\"";
+    SQLCHAR said[1024], quote[8] = "\"", name[64] = "";
     SQLSMALLINT length;
     memcpy(&c->timeout_s, request, sizeof c->timeout_s);
     SQLAllocHandle(SQL_HANDLE_ENV, SQL_NULL_HANDLE, &c->environment);
@@ -164,7 +164,12 @@ static bool connect_to(struct odbc_child *c, const char *request) {
         return false;
     }
     if (!SQL_SUCCEEDED(SQLGetInfo(c->connection, SQL_IDENTIFIER_QUOTE_CHAR, quote, sizeof quote, &length)) || *quote == ' ') *quote = 0;
-    say(c, LEAT_ODBC_QUOTE, "", (const char *)quote);
+    if (!SQL_SUCCEEDED(SQLGetInfo(c->connection, SQL_DBMS_NAME, name, sizeof name, &length))) *name = 0;
+    size_t begin = begin_frame(c, LEAT_ODBC_QUOTE);
+    leat_putn(&c->out, (const char *)quote, strlen((const char *)quote) + 1);
+    leat_put(&c->out, (const char *)name);
+    end_frame(c, begin);
+    flush(c);
     return true;
 }
 

@@ -98,13 +98,14 @@ void leat_row_put_value(struct leat_buffer *out, struct leat_type type, struct l
     else leat_put_json_string(out, v.data, v.length);
 }
 
-void leat_row_put_json(struct leat_buffer *out, const struct leat_source *source, const struct leat_row_value *values) {
-    for (size_t i = 0; i < source->value_count; i++) {
-        const char *name = leat_source_column(source, i);
+void leat_row_put_json(struct leat_buffer *out, const struct leat_source *source, const struct leat_row_value *values, const int *columns, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        size_t column = columns ? (size_t)columns[i] : i;
+        const char *name = leat_source_column(source, column);
         leat_put(out, i ? "," : "{");
         leat_put_json_string(out, name, strlen(name));
         leat_put(out, ":");
-        leat_row_put_value(out, source->schema.fields[i].type, values[i]);
+        leat_row_put_value(out, source->schema.fields[column].type, values[column]);
     }
     leat_put(out, "}");
 }

@@ -25,7 +25,10 @@ struct leat_database_ops {
     enum leat_status (*columns)(struct leat_database *, struct leat_changes *out, struct leat_error *);
     void (*close)(struct leat_database *);
 };
-struct leat_database { const struct leat_database_ops *ops; };
+struct leat_database {
+    const struct leat_database_ops *ops;
+    bool times_are_text; /* it compares times as texts, in which '2026-01-31 10:00' is before '2026-01-31T00:00': `from` is a day */
+};
 extern const struct leat_database_ops leat_database_cassandra, leat_database_odbc, leat_database_postgres;
 const struct leat_database_ops *leat_database_find(const char *connector); /* NULL: no database */
 
@@ -40,7 +43,7 @@ void leat_rows_put_table(struct leat_buffer *sql, const char *table, const char 
 void leat_row_bound(struct leat_row_value *values, size_t count);
 /* A value as JSON; the row as an object; the row as a line of CSV without a header. */
 void leat_row_put_value(struct leat_buffer *, struct leat_type, struct leat_row_value);
-void leat_row_put_json(struct leat_buffer *, const struct leat_source *, const struct leat_row_value *values);
+void leat_row_put_json(struct leat_buffer *, const struct leat_source *, const struct leat_row_value *values, const int *columns, size_t count); /* these; NULL: the first `count` */
 void leat_row_put_csv(struct leat_buffer *, const struct leat_source *, const struct leat_row_value *values);
 
 #endif

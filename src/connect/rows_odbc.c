@@ -1,4 +1,5 @@
 /* Rows of a database by ODBC; the driver runs in a process of its own (odbc.h). */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -130,6 +131,14 @@ static enum leat_status next_frame(struct odbc_rows *r, struct leat_odbc_frame *
 
 /* ---- The connection ---- */
 
+/* How names are quoted, and what database it is. */
+static void take_greeting(struct odbc_rows *r, const char *bytes, size_t length) {
+    static const char text_times[] = "SQLite";
+    size_t quote = strnlen(bytes, length), prefix = sizeof text_times - 1;
+    snprintf(r->quote, sizeof r->quote, "%.*s", (int)quote, bytes);
+    r->base.times_are_text = length > quote + prefix && strncasecmp(bytes + quote + 1, text_times, prefix) == 0;
+}
+
 static enum leat_status dial(struct odbc_rows *r, struct leat_error *err) {
     if (r->child.pid && !r->selecting) return LEAT_OK;
     hang_up(r);
@@ -145,7 +154,7 @@ static enum leat_status dial(struct odbc_rows *r, struct leat_error *err) {
     if (st == LEAT_OK) st = send_frame(r, LEAT_ODBC_CONNECT, &body, err);
     if (st == LEAT_OK) st = next_frame(r, &frame, &bytes, err);
     if (st == LEAT_OK && frame.kind != LEAT_ODBC_QUOTE) st = fail_said(r, bytes, frame.length, err);
-    if (st == LEAT_OK) memcpy(r->quote, bytes, frame.length < sizeof r->quote ? frame.length : sizeof r->quote - 1);
+    if (st == LEAT_OK) take_greeting(r, bytes, frame.length);
     if (st != LEAT_OK) hang_up(r);
     explicit_bzero(body.data, body.length);
     leat_buffer_deinit(&body);

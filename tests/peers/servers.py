@@ -74,6 +74,13 @@ def certificates(folder):
     openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem", "-days", "3650")
 
 
+def lives(process):
+    """Of its folder in /proc."""
+    with contextlib.suppress(OSError):
+        return ") Z" not in (process / "stat").read_text()
+    return False
+
+
 class Server:
     """A process that listens on self.port. stop() and start() again on the same port and data; kill() as a crash does."""
 
@@ -151,7 +158,7 @@ class Postgres(Server):
         for child in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(child.name), signal.SIGKILL)
-        wait_for("PostgreSQL's processes end", lambda: not any(child.exists() and ") Z" not in (child / "stat").read_text() for child in children))
+        wait_for("PostgreSQL's processes end", lambda: not any(lives(child) for child in children))
 
     def __exit__(self, *_):
         self.stop()

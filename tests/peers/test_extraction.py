@@ -1,8 +1,10 @@
 """Incremental extraction by a cursor, and reference tables, from PostgreSQL and, by ODBC, from MariaDB: one mechanism, the same tests."""
 import collections
 import os
+import pathlib
 import shutil
 import signal
+import sqlite3
 import threading
 import time
 
@@ -110,6 +112,25 @@ def test_equal_rows_and_a_cursor_ahead_of_the_clock(database, tmp_path):
     shutil.rmtree(tmp_path / ".leat")  # what bronze knows is asked for below the clock, not below the far one
     p.once()
     assert collections.Counter(r[0] for r in rows(tmp_path)) == {1: 7, 2: 1, 3: 1}
+
+
+def test_a_column_more_takes_no_row_twice(database, tmp_path):
+    database.table("grown", "id BIGINT, status VARCHAR(100), amount DECIMAL(18,2), updated_at TIMESTAMP(6) NULL, note VARCHAR(100)")
+    database.sql("INSERT INTO grown VALUES " + ", ".join(f"({n // 2}, 'new', 1, {database.now(60)}, 'note {n}')" for n in range(20)))  # two of each, but for the note
+    p = project(database, tmp_path, "grown", "overlap = INTERVAL '1' HOUR")
+    p.once()
+    p.write((tmp_path / "project.sql").read_text().replace("(id BIGINT,", "(note VARCHAR, id BIGINT,"))
+    database.sql(f"INSERT INTO grown VALUES (20, 'new', 1, {database.now(50)}, 'with a note')")
+    for _ in range(3):
+        p.once()
+        assert p.sql("SELECT id, note FROM orders WHERE note IS NOT NULL") == [{"id": "20", "note": "with a note"}]
+    database.sql(f"UPDATE grown SET status = 'paid', updated_at = {database.now()} WHERE note = 'note 4'")
+    for _ in range(2):
+        p.once()
+        assert p.sql("SELECT count(*) AS n, count(note) AS noted FROM orders") == [{"n": "22", "noted": "2"}]
+    p.write((tmp_path / "project.sql").read_text().replace("(note VARCHAR, id BIGINT,", "(id BIGINT,"))  # taken back
+    p.once()
+    assert p.sql("SELECT count(*) AS n FROM orders") == [{"n": "24"}]  # what was taken with the note cannot be known without it
 
 
 def test_days_as_cursor(database, tmp_path):
@@ -257,3 +278,38 @@ def test_a_reference(database, tmp_path):
     p.once("--all")
     assert sorted(rows(tmp_path)) == [(1, 'Ä "€" ,', "12.3456", "2024-02-29", "2024-02-29 12:00:01", "00FF", True, 0.1),
                                       (2, "", "-0.5000", None, None, None, False, None), (3, None, None, None, None, None, None, 1e300)]
+
+
+def sqlite(folder, source, table="FRESHNESS = INTERVAL '1' SECOND AS SELECT * FROM orders"):
+    ini = pathlib.Path("/etc/odbcinst.ini")
+    if not ini.exists() or "[SQLite3]" not in ini.read_text():
+        pytest.skip("not installed: libsqliteodbc")
+    p = servers.Project(folder, f"CREATE SOURCE orders ({source}) WITH (connector = 'odbc', dsn = 'DRIVER={{SQLite3}};DATABASE={folder}/shop.db', "
+                                f"'table' = 'orders', cursor = 'updated_at', overlap = INTERVAL '0' SECOND);\nCREATE MATERIALIZED TABLE taken {table};\n")
+    return p, sqlite3.connect(folder / "shop.db", isolation_level=None)
+
+
+def test_sqlite_whose_times_are_texts(tmp_path):
+    """'2026-03-01 09:00' is before '2026-03-01T08:00' there: rows of the same day would be left out."""
+    p, db = sqlite(tmp_path, "id BIGINT, updated_at TIMESTAMP")
+    db.execute("CREATE TABLE orders (id INTEGER, updated_at TEXT)")
+    for n, time_of in enumerate(("2026-02-28 23:00:00", "2026-03-01 08:00:00", "2026-03-01 08:30:00.5", "2026-03-01T09:00:00", "2026-03-02 00:00:00")):
+        db.execute("INSERT INTO orders VALUES (?, ?)", (n, time_of))
+        for _ in range(2):
+            p.once()
+            assert sorted(r[0] for r in rows(tmp_path)) == list(range(n + 1))
+
+
+def test_a_row_that_is_too_long_is_a_dead_letter(tmp_path):
+    """700 columns of 60 kB: beyond what the process that has the driver hands over at once. The rows after it are taken."""
+    columns = [f"c{n}" for n in range(700)]
+    p, db = sqlite(tmp_path, "id BIGINT, updated_at TIMESTAMP, " + ", ".join(f"{c} VARCHAR" for c in columns),
+                   "FRESHNESS = INTERVAL '1' SECOND AS SELECT id, c0 FROM orders")
+    db.execute("CREATE TABLE narrow (id INTEGER, updated_at TEXT)")
+    db.execute("INSERT INTO narrow VALUES (1, '2026-03-01 08:00:00'), (2, '2026-03-01 08:00:01'), (3, '2026-03-01 08:00:02')")
+    long = "CASE WHEN id = 2 THEN replace(hex(zeroblob(20000)), '0', '€') ELSE 'x' END"
+    db.execute(f"CREATE VIEW orders AS SELECT id, updated_at, {', '.join(f'{long} AS {c}' for c in columns)} FROM narrow")
+    for _ in range(2):
+        p.once()
+        assert sorted(rows(tmp_path)) == [(1, "x"), (3, "x")]
+        assert p.sql("SELECT count(*) AS n FROM orders__dead") == [{"n": "1"}]

@@ -8,7 +8,8 @@ static char path[4096];
 
 static bool add(struct leat_taken *t, const char *row, int64_t cursor, uint64_t offset) {
     uint64_t identity;
-    return leat_taken_add(t, row, strlen(row), cursor, offset, &identity);
+    const struct leat_bytes content = {row, strlen(row)};
+    return leat_taken_add(t, &content, 1, cursor, offset, &identity);
 }
 
 static void test_equal_rows(void **state) {
@@ -28,6 +29,70 @@ static void test_equal_rows(void **state) {
     leat_taken_begin_pass(&t);
     for (int i = 0; i < 7; i++) assert_int_equal(add(&t, "same", 1, 7), i == 6);
     leat_taken_close(&t);
+}
+
+static bool add_known_as(struct leat_taken *t, const char *row, const char *former, int64_t cursor, uint64_t offset) {
+    uint64_t identity;
+    const struct leat_bytes contents[] = {{row, strlen(row)}, {former, strlen(former)}};
+    return leat_taken_add(t, contents, 2, cursor, offset, &identity);
+}
+
+/* A column more: rows that were taken without it are known, each as often as it was taken; new and changed ones are taken once. */
+static void test_rows_that_had_other_columns(void **state) {
+    struct leat_taken t;
+    (void)state;
+    OK(leat_taken_open(&t, &env, path, 0, oops));
+    leat_taken_begin_pass(&t);
+    assert_true(add(&t, "a", 1, 0) && add(&t, "b", 1, 1) && add(&t, "b", 1, 2));
+    for (int pass = 0; pass < 3; pass++) {
+        leat_taken_begin_pass(&t);
+        assert_int_equal(add_known_as(&t, "changed,x", "changed", 1, 3), pass == 0);
+        assert_false(add_known_as(&t, "a,x", "a", 1, 4));
+        assert_false(add_known_as(&t, "b,x", "b", 1, 4));
+        assert_false(add_known_as(&t, "b,y", "b", 1, 4));
+        assert_int_equal(add_known_as(&t, "b,z", "b", 1, 4), pass == 0); /* the third */
+        assert_int_equal(add_known_as(&t, "b,z", "b", 1, 5), pass == 0); /* and a fourth, equal to it */
+        assert_int_equal(add_known_as(&t, "c,x", "c", 1, 6), pass == 0);
+    }
+    OK(leat_taken_sync(&t, oops));
+    leat_taken_close(&t);
+}
+
+static void test_columns_that_change(void **state) {
+    static const char *const two[] = {"id", "at"}, *const three[] = {"note", "id", "at"}, *const other[] = {"id", "moment"};
+    struct leat_shapes s;
+    (void)state;
+    OK(leat_shapes_open(&s, &env, path, two, 2, INT64_MIN, oops));
+    assert_int_equal(s.count, 0);
+    leat_shapes_close(&s);
+    OK(leat_shapes_open(&s, &env, path, two, 2, 10, oops));
+    assert_int_equal(s.count, 0);
+    leat_shapes_close(&s);
+    for (int again = 0; again < 2; again++) { /* it is said on disk before a row is taken */
+        OK(leat_shapes_open(&s, &env, path, three, 3, 20 + again, oops));
+        assert_int_equal(s.count, 1);
+        assert_int_equal(s.former[0].count, 2);
+        assert_int_equal(s.former[0].columns[0], 1);
+        assert_int_equal(s.former[0].columns[1], 2);
+        assert_int_equal(s.former[0].until, 20);
+        leat_shapes_close(&s);
+    }
+    OK(leat_shapes_open(&s, &env, path, other, 2, 30, oops)); /* what was taken cannot be made of these */
+    assert_int_equal(s.count, 0);
+    leat_shapes_close(&s);
+    OK(leat_shapes_open(&s, &env, path, three, 3, 40, oops));
+    assert_int_equal(s.count, 2); /* as before, and the change that was taken back: its rows are known as they are */
+    OK(leat_shapes_forget(&s, 21, oops));
+    assert_int_equal(s.count, 1);
+    OK(leat_shapes_forget(&s, 41, oops));
+    assert_int_equal(s.count, 0);
+    leat_shapes_close(&s);
+    OK(leat_shapes_open(&s, &env, path, three, 3, 50, oops));
+    assert_int_equal(s.count, 0);
+    leat_shapes_close(&s);
+    OK(leat_io_write_durable(env.io, path, "{}", 2, true, oops));
+    struct leat_error err;
+    assert_int_equal(leat_shapes_open(&s, &env, path, three, 3, 50, &err), LEAT_CORRUPT);
 }
 
 static void test_records_that_did_not_become_durable(void **state) {
@@ -146,6 +211,7 @@ static int teardown(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_equal_rows, setup, teardown), cmocka_unit_test_setup_teardown(test_records_that_did_not_become_durable, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rows_that_had_other_columns, setup, teardown), cmocka_unit_test_setup_teardown(test_columns_that_change, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_torn_tail, setup, teardown), cmocka_unit_test_setup_teardown(test_what_cannot_come_again_is_forgotten, setup, teardown),
         cmocka_unit_test(test_cursors),
     };
