@@ -7,6 +7,7 @@
  *
  * One thread at a time: that of the intake. Partition 0; a record is the payload, or, with INCLUDE topic, a message (data/message.h) whose key is the topic. */
 #include <mosquitto.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -150,13 +151,19 @@ static enum leat_status dial(struct mqtt_source *s, struct leat_error *err) {
     return code == MOSQ_ERR_SUCCESS ? LEAT_OK : fail(s, "no connection", code, err);
 }
 
+/* TLS has taken bytes from the socket that nobody has read: the socket wakes nobody for them. */
+static bool kept_by_tls(const struct mqtt_source *s) {
+    SSL *tls = s->client ? mosquitto_ssl_get(s->client) : NULL;
+    return tls && SSL_pending(tls) > 0;
+}
+
 /* Reads what is there, up to max_bytes. */
 static int read_messages(struct mqtt_source *s, size_t max_bytes) {
     int code = MOSQ_ERR_SUCCESS;
-    for (size_t had = SIZE_MAX; code == MOSQ_ERR_SUCCESS && !*s->problem && had != s->payload.length && s->payload.length < max_bytes &&
-                                s->block->record_count < BLOCK_RECORDS;) {
-        had = s->payload.length;
+    for (bool more = true; more && code == MOSQ_ERR_SUCCESS && !*s->problem && s->payload.length < max_bytes && s->block->record_count < BLOCK_RECORDS;) {
+        size_t had = s->payload.length;
         code = mosquitto_loop_read(s->client, 1);
+        more = had != s->payload.length || kept_by_tls(s);
     }
     return code;
 }
@@ -286,8 +293,9 @@ static int64_t mqtt_next_poll_us(struct leat_connector *c) {
     int64_t left = s->retry_us - now(s);
     if (s->held.status != LEAT_OK) return 0;
     if (!s->client) return left > 1000 ? left : 1000;
+    if (kept_by_tls(s) && !s->unsynced) return 0;
     if (mosquitto_want_write(s->client)) return QUIET_US / 50; /* the socket takes no more just now */
-    return !s->up_to_date ? QUIET_US / 5 : s->keepalive_us / 4;
+    return !s->up_to_date || !s->subscribed ? QUIET_US / 5 : s->keepalive_us / 4;
 }
 
 static int mqtt_wake_fd(struct leat_connector *c) {

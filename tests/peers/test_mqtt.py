@@ -1,7 +1,11 @@
 """MQTT as a source, against a real broker."""
+import contextlib
 import json
 import os
+import select
 import shutil
+import socket
+import ssl
 import threading
 import time
 
@@ -125,3 +129,60 @@ def test_tls_and_a_password(tmp_path):
                 log = tmp_path / name / "leat.log"
                 servers.wait_for(said, lambda: said in log.read_text(), 30)
             assert "geheim" not in log.read_text()
+
+
+class Joining:
+    """TLS in front of a broker without; what the broker says within a moment is one TLS record, as brokers send it that have more to do."""
+
+    def __init__(self, port, folder):
+        folder.mkdir()
+        servers.certificates(folder)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(folder / "server.pem", folder / "server.key")
+        self.broker, self.listener = port, socket.create_server(("127.0.0.1", 0))
+        self.port, self.joined, self.brokers = self.listener.getsockname()[1], 0, []
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, broker = self.context.wrap_socket(self.listener.accept()[0], server_side=True), socket.create_connection(("127.0.0.1", self.broker))
+                self.brokers.append(broker)
+                threading.Thread(target=self.forward, args=(client, broker), daemon=True).start()
+
+    def reset(self):
+        for broker in self.brokers:
+            with contextlib.suppress(OSError):
+                broker.shutdown(socket.SHUT_RDWR)
+
+    def forward(self, client, broker):
+        with contextlib.suppress(OSError), client, broker:
+            while True:
+                if client in (select.select([client, broker], [], [])[0] if not client.pending() else [client]):
+                    piece = client.recv(65536)
+                    if not piece:
+                        return
+                    broker.sendall(piece)
+                    continue
+                time.sleep(0.3)
+                piece = broker.recv(16000)
+                if not piece:
+                    return
+                self.joined = max(self.joined, len(piece))
+                client.sendall(piece)
+
+
+def test_answers_over_tls_are_read_at_once(broker, tmp_path):
+    """Not at the next sign of life, an hour away here: several in one record, of which TLS wakes nobody for the second; and those of a new connection."""
+    front = Joining(broker.port, tmp_path / "front")
+    p = project(tmp_path / "p", front.port, "joined", f", tls = true, ca_file = '{tmp_path}/front/ca.pem', keepalive = INTERVAL '1' HOUR", "localhost")
+    p.once()
+    with p:
+        for n in range(3):
+            time.sleep(1)  # all is quiet
+            if n == 2:
+                front.reset()
+            broker.publish("alarms/x", payloads("j", range(10 * n, 10 * n + 10)))
+            servers.wait_for("the messages", lambda: len(once(p)) == 10 * n + 10, 20)
+    assert front.joined > 100
+    front.listener.close()
