@@ -52,10 +52,12 @@ static void put_changes(struct leat_buffer *out, const struct work *w) {
     leat_put(out, w->wait.key_columns ? "\"key\"" : "null");
     leat_putf(out, ",\"step\":%llu,\"changes\":[", (unsigned long long)w->wait.step);
     for (size_t i = 0; i < rows->row_count; i++) {
-        bool comes = leat_weight(rows, i) > 0;
-        leat_putf(out, "%s{\"op\":\"%s\",\"row\":", i ? "," : "", keyed ? comes ? "upsert" : "delete" : comes ? "append" : "retract");
-        leat_put_json_row(out, rows, i);
-        leat_put(out, "}");
+        int32_t weight = leat_weight(rows, i), copies = keyed ? 1 : weight < 0 ? -weight : weight;
+        for (int32_t copy = 0; copy < copies; copy++) {
+            leat_putf(out, "%s{\"op\":\"%s\",\"row\":", i || copy ? "," : "", keyed ? weight > 0 ? "upsert" : "delete" : weight > 0 ? "append" : "retract");
+            leat_put_json_row(out, rows, i);
+            leat_put(out, "}");
+        }
     }
     leat_put(out, "]}");
 }
@@ -96,7 +98,8 @@ static void render(struct leat_request *r) {
     }
     put_answer(&r->answer, &w->batch, r->match.values[0]);
     if (w->table) {
-        if (w->table->key_count && w->wait.changes.row_count <= 10000) drop_replaced(w);
+        size_t rows = w->wait.changes.row_count;
+        if (w->table->key_count && rows && rows <= 10000) drop_replaced(w);
         put_changes(&r->answer, w);
     }
     leat_put(&r->answer, "}\n");

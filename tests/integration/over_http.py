@@ -584,6 +584,80 @@ def waits():
     print("waits: 1200, each with its own change")
 
 
+def stopped_while_waiting():
+    """Records that are durable, and whoever waits for what they cause, when leat is told to stop."""
+    server = Server("stopped")
+
+    def ask(number):
+        c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        try:
+            while True:
+                server.ask("POST", "/v1/sources/events?wait=cards", json.dumps(event(number, f"s{number}")), JSON, connection=c)
+        except (OSError, http.client.HTTPException):
+            pass
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    time.sleep(1)
+    server.stop()
+    for thread in threads:
+        thread.join()
+    print("stopped while 16 wait")
+
+
+def copies():
+    """Equal rows of a table without a key: each is an event and a change of its own, and who comes back between two of them gets the others."""
+    server = Server("copies", project=PROJECT.replace("SELECT event_id, amount FROM events", "SELECT card, amount FROM events"))
+    body = "\n".join(json.dumps(event(number, "z" if number == 5 else "c", 99)) for number in range(6))
+    answer = json.loads(server.ask("POST", "/v1/sources/events?wait=plain", body, LINES)[1])
+    check([change["row"]["card"] for change in answer["wait"]["changes"]] == ["c"] * 5 + ["z"], answer)
+
+    def ids(after):
+        c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        c.request("GET", f"/v1/tables/plain/changes?after={after}")
+        answer, text, step = c.getresponse(), b"", str(after).split(".")[0]
+        while not re.search(rb"id: \d+\n[^\0]*\n\n", text):
+            text += answer.read1(4096)
+        c.close()
+        return re.findall(r"id: (\S+)", text.decode())
+
+    every = ids(0)
+    check(len(every) == 6, every)
+    for number, known in enumerate(every[:-1]):
+        check(ids(known) == every[number + 1:], "after", known, ids(known))
+    server.stop()
+    print("copies: 5 equal rows, resumed behind each")
+
+
+def queries_over_their_time():
+    server, endless = Server("overtime"), "SELECT count(*) FROM range(1000000) a, range(10000000) b WHERE a.range + b.range = 7"
+    for ms in (1, 1, 1, 5, 50):
+        status, data, _ = server.ask("POST", f"/v1/sql?timeout={ms}", endless, TEXT, timeout=30)
+        check(status == 504, "timeout", ms, status, data)
+    server.stop()
+    print("queries: stopped at their time, also while they are planned")
+
+
+def stuffed():
+    """Bodies that nobody asked for, or that are too many, are not kept in memory."""
+    server, held = Server("stuffed"), []
+    for i in range(60):
+        s = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+        path = "GET /healthz" if i % 2 else "POST /v1/sources/events"
+        s.sendall(f"{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 15000000\r\n\r\n".encode())
+        held.append(s)
+    for _ in range(14):
+        for s in held:
+            s.sendall(b" " * 1000000)
+    peak = json.loads(server.ask("GET", "/v1/status")[1])["peak_bytes"]
+    check(peak < 600e6, "bodies took", peak)
+    for s in held:
+        s.close()
+    server.stop()
+    print(f"stuffed: 60 bodies of 14 MB under way, peak memory {peak / 1e6:.0f} MB")
+
+
 def bomb():
     server = Server("bomb")
     member = gzip.compress(b" " * (10 << 20), 9)  # a thousand of them: 10 GB of nothing in 10 MB
@@ -615,7 +689,7 @@ if __name__ == "__main__":
     shutil.rmtree(WORK, ignore_errors=True)
     os.makedirs(WORK)
     only = os.environ.get("ONLY", "").split(",") if os.environ.get("ONLY") else None
-    for part in (statuses, waits, access, no_tokens, tls, hostile, bomb, slow_clients, resets, backups, kills):
+    for part in (statuses, waits, access, no_tokens, tls, hostile, bomb, stuffed, slow_clients, stopped_while_waiting, copies, queries_over_their_time, resets, backups, kills):
         if not only or part.__name__ in only:
             try:
                 part()
