@@ -30,6 +30,7 @@ struct leat_stream {
     size_t sent;                      /* and so many events of the next that has any (`at`) */
     struct leat_live_changes at;
     size_t row;                       /* in at.rows */
+    uint64_t known;                   /* so many events of `at` its client has from before */
     bool resetting;                   /* the table's rows are being sent, as of `step` or later, */
     uint64_t cursor;                  /* so far */
     uint64_t status_number;
@@ -54,13 +55,13 @@ static void put_event(struct leat_stream *s, const struct leat_changes *rows, si
     int32_t copies = keyed ? 1 : leat_weight(rows, row);
     for (copies = copies < 0 ? -copies : copies; copies > 0; copies--) {
         bool last = copies == 1 && row + 1 == rows->row_count; /* a row that comes or only goes: the last one is never replaced */
+        if (++s->sent <= s->known) continue;
         leat_putf(&s->text, "id: %llu", (unsigned long long)s->at.step);
-        if (!last) leat_putf(&s->text, ".%zu", s->sent + 1);
+        if (!last) leat_putf(&s->text, ".%zu", s->sent);
         leat_put(&s->text, "\nevent: ");
         leat_putf(&s->text, "%s\ndata: ", keyed ? comes ? "upsert" : "delete" : comes ? "append" : "retract");
         leat_put_json_row(&s->text, rows, row);
         leat_put(&s->text, "\n\n");
-        s->sent++;
     }
 }
 
@@ -73,6 +74,7 @@ static enum leat_status next_changes(struct leat_stream *s) {
             if (st != LEAT_OK) return st;
             s->row = 0;
             s->sent = 0;
+            s->known = 0;
         }
         const struct leat_changes *rows = s->at.rows;
         for (int n = 0; s->row < rows->row_count && n < PIECE_ROWS; s->row++, n++)
@@ -256,10 +258,7 @@ static enum leat_status skip_events(struct leat_stream *s, uint64_t step, uint64
         return LEAT_OK;
     }
     s->step = step - 1;
-    const struct leat_changes *rows = s->at.rows;
-    for (; s->row < rows->row_count && s->sent < number; s->row++)
-        if (!is_replaced(s->table, rows, s->row)) put_event(s, rows, s->row);
-    leat_buffer_reset(&s->text);
+    s->known = number;
     return LEAT_OK;
 }
 
