@@ -25,6 +25,7 @@ static struct leat_conn *running;
 static void on_alarm(int signal_number) {
     (void)signal_number;
     leat_conn_interrupt(running);
+    alarm(1); /* again: an interrupt is forgotten that comes while the query is planned */
 }
 
 static const struct leat_string *cell(const struct leat_result *r, size_t column, size_t row) {

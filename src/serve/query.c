@@ -15,7 +15,7 @@
 #include "serve/internal.h"
 #include "sql/duck.h"
 
-enum { WORKERS = 2, QUEUE_MAX = 32, IDLE_SECONDS = 30, VIEWS_WAIT_MS = 2000 };
+enum { WORKERS = 2, QUEUE_MAX = 32, IDLE_SECONDS = 30, VIEWS_WAIT_MS = 2000, STOP_AGAIN_US = 10000 };
 #define QUERY_MEMORY_BYTES ((uint64_t)LEAT_GIB)
 #define RESULT_BYTES_MAX (256 * LEAT_MIB)
 
@@ -33,6 +33,7 @@ struct worker {
     struct leat_query *queries;
     pthread_t thread;
     bool started;
+    bool ended;                /* guarded */
     struct leat_conn *conn;    /* guarded: the clerk interrupts it */
     struct job *running;       /* guarded */
     struct leat_view_texts made;
@@ -378,9 +379,13 @@ static void *work(void *context) {
         run_job(w, job);
     }
     close_conn(w);
+    pthread_mutex_lock(&q->lock);
+    w->ended = true;
+    pthread_mutex_unlock(&q->lock);
     return NULL;
 }
 
+/* DuckDB forgets an interrupt that comes before a statement is executed: so it is told again until the query has ended. */
 int64_t leat_queries_tick(struct leat_serve *serve, int64_t now_us) {
     struct leat_query *q = serve->queries;
     int64_t next = INT64_MAX;
@@ -388,10 +393,11 @@ int64_t leat_queries_tick(struct leat_serve *serve, int64_t now_us) {
     pthread_mutex_lock(&q->lock);
     for (int i = 0; i < WORKERS; i++) {
         struct job *job = q->workers[i].running;
-        if (!job || (job->stopped && !q->closing)) continue;
+        if (!job) continue;
         if (job->deadline_us <= now_us || q->closing) {
             job->stopped = true;
             leat_conn_interrupt(q->workers[i].conn);
+            if (now_us + STOP_AGAIN_US < next) next = now_us + STOP_AGAIN_US;
         } else if (job->deadline_us < next) {
             next = job->deadline_us;
         }
@@ -414,14 +420,23 @@ enum leat_status leat_queries_open(struct leat_serve *serve, struct leat_error *
     return LEAT_OK;
 }
 
+static bool all_ended(struct leat_query *q) {
+    bool ended = true;
+    pthread_mutex_lock(&q->lock);
+    for (int i = 0; i < WORKERS; i++) ended = ended && (q->workers[i].ended || !q->workers[i].started);
+    pthread_mutex_unlock(&q->lock);
+    return ended;
+}
+
 void leat_queries_stop(struct leat_serve *serve) {
     struct leat_query *q = serve->queries;
+    struct leat_clock *clock = leat_clock_real(); /* a signal has ended the sleeps of the engine's */
     if (!q) return;
     pthread_mutex_lock(&q->lock);
     q->closing = true;
     pthread_cond_broadcast(&q->more);
     pthread_mutex_unlock(&q->lock);
-    leat_queries_tick(serve, leat_serve_now(serve));
+    for (; !all_ended(q); clock->sleep_until(clock, clock->monotonic_us(clock) + STOP_AGAIN_US)) leat_queries_tick(serve, leat_serve_now(serve));
     for (int i = 0; i < WORKERS; i++)
         if (q->workers[i].started) pthread_join(q->workers[i].thread, NULL);
 }
