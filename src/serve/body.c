@@ -50,6 +50,11 @@ void leat_body_deinit(struct leat_body *body) {
     *body = (struct leat_body){0};
 }
 
+size_t leat_body_held_bytes(const struct leat_body *body) {
+    const struct leat_decompressor *d = body->decompressor;
+    return body->content.capacity + (d ? sizeof *d : 0) + (d && d->zstd ? ZSTD_sizeof_DStream(d->zstd) : 0);
+}
+
 static enum leat_status too_large(struct leat_error *err) {
     return leat_fail(err, LEAT_LIMIT, "the body has more than %zu bytes (decompressed); send it in parts", (size_t)LEAT_BODY_BYTES_MAX);
 }

@@ -25,6 +25,7 @@ void leat_body_init(struct leat_body *, enum leat_encoding);
 void leat_body_deinit(struct leat_body *);
 /* LIMIT: the cap; INVALID: damaged compressed data. After an error nothing more may be added. */
 enum leat_status leat_body_add(struct leat_body *, const char *bytes, size_t n, struct leat_error *) LEAT_MUST;
+size_t leat_body_held_bytes(const struct leat_body *); /* of memory */
 /* INVALID: it ends in the middle of compressed data. */
 enum leat_status leat_body_end(struct leat_body *, struct leat_error *) LEAT_MUST;
 

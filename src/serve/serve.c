@@ -237,6 +237,13 @@ static bool check_parameters(struct leat_request *r) {
     return true;
 }
 
+static bool too_many_bodies(struct leat_request *r) {
+    if (atomic_load(&r->serve->body_bytes) <= LEAT_BODY_ALL_MAX) return false;
+    leat_reply_error(r, 429, "busy", "too many bodies are under way");
+    leat_reply_header(r, "Retry-After", "1");
+    return true;
+}
+
 static bool begin_body(struct leat_request *r) {
     const char *length = leat_request_header(r, MHD_HTTP_HEADER_CONTENT_LENGTH), *encoded = leat_request_header(r, MHD_HTTP_HEADER_CONTENT_ENCODING);
     enum leat_encoding encoding;
@@ -248,11 +255,7 @@ static bool begin_body(struct leat_request *r) {
         leat_reply_error(r, 413, "too_large", "the body has more than %zu bytes; send it in parts", (size_t)LEAT_BODY_BYTES_MAX);
         return false;
     }
-    if (atomic_load(&r->serve->body_bytes) > LEAT_BODY_ALL_MAX) {
-        leat_reply_error(r, 429, "busy", "too many bodies are under way");
-        leat_reply_header(r, "Retry-After", "1");
-        return false;
-    }
+    if (too_many_bodies(r)) return false;
     leat_body_init(&r->body, encoding);
     return true;
 }
@@ -299,17 +302,25 @@ static bool announces_body(struct leat_request *r) {
     return (length && strcmp(length, "0") != 0) || leat_request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING);
 }
 
-static enum MHD_Result receive(struct leat_request *r, const char *bytes, size_t *n) {
+/* What is wrong is told when the body is over: libmicrohttpd takes no answer before. */
+static bool take_piece(struct leat_request *r, const char *bytes, size_t n) {
     struct leat_error err;
+    if (too_many_bodies(r)) return false;
+    if (leat_body_add(&r->body, bytes, n, &err) == LEAT_OK) return true;
+    leat_reply_status(r, &err);
+    return false;
+}
+
+static enum MHD_Result receive(struct leat_request *r, const char *bytes, size_t *n) {
     if (leat_serve_now(r->serve) - r->started_us > BODY_SECONDS * INT64_C(1000000)) return MHD_NO;
-    if (!r->refused && leat_body_add(&r->body, bytes, *n, &err) != LEAT_OK) {
-        leat_reply_status(r, &err); /* told when the body is over: libmicrohttpd takes no answer before */
-        r->refused = true;
-    } else if (r->refused) {
+    if (r->refused || !r->match.route->body) { /* nobody wants it */
         r->body.received_bytes += *n;
         if (r->body.received_bytes > LEAT_BODY_DISCARD_MAX) return MHD_NO;
+    } else if (!take_piece(r, bytes, *n)) {
+        r->refused = true;
+        leat_body_deinit(&r->body);
     }
-    size_t held = r->body.content.capacity;
+    size_t held = leat_body_held_bytes(&r->body);
     atomic_fetch_add(&r->serve->body_bytes, held - r->counted_bytes);
     r->counted_bytes = held;
     *n = 0;
@@ -513,7 +524,7 @@ void leat_serve_close(struct leat_serve *serve) {
         if (leat_connector_is_http(connector)) leat_http_stop(connector);
     }
     /* The engine has cancelled what it still had to answer; the answers need a moment to be on their way. */
-    struct leat_clock *clock = serve->env->clock;
+    struct leat_clock *clock = leat_clock_real(); /* a signal has ended the sleeps of the engine's */
     for (int i = 0; i < 500 && atomic_load(&serve->outstanding) > 0; i++) clock->sleep_until(clock, clock->monotonic_us(clock) + 10000);
     if (serve->daemon) MHD_stop_daemon(serve->daemon);
     leat_queries_close(serve);
