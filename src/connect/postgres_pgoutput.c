@@ -147,7 +147,7 @@ static void read_change(struct leat_pgoutput *p, struct reader *r, char kind, st
     size_t columns = p->source->value_count + 1;
     struct value *now = leat_alloc(2 * columns * sizeof *now), *old = now + columns;
     uint64_t part = take_number(r, 1);
-    bool has_old = part == 'K' || part == 'O';
+    bool has_old = part == 'K' || part == 'O', whole_old = part == 'O'; /* of a K all but the key is told as NULL */
     if (has_old) {
         read_tuple(p, r, old);
         if (kind != 'D') part = take_number(r, 1);
@@ -158,7 +158,7 @@ static void read_change(struct leat_pgoutput *p, struct reader *r, char kind, st
     }
     if (!r->bad && has_old && (kind == 'D' || key_differs(p->source, old, now))) put_event(out, p->source, 'd', old);
     if (!r->bad && kind != 'D') {
-        const char *unknown = fill_unchanged(p->source, now, has_old ? old : NULL);
+        const char *unknown = fill_unchanged(p->source, now, whole_old ? old : NULL);
         if (unknown) leat_putf(out, "{\"op\":\"unknown column\",\"column\":\"%s\",\"cure\":\"ALTER TABLE ... REPLICA IDENTITY FULL\"}\n", unknown);
         else put_event(out, p->source, kind == 'I' ? 'c' : 'u', now);
     }

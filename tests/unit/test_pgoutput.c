@@ -72,6 +72,10 @@ static void test_messages(void **state) {
     assert_string_equal(READ("U\0\0\0\7O" ROW("1", "abc") "N\0\6t\0\0\0\0011uuunn"),
                         "{\"op\":\"u\",\"after\":{\"id\":1,\"Status\":\"abc\",\"b\":\"\\\\x00\\\\xff\",\"f\":null,\"t\":null}}\n");
     assert_non_null(strstr(READ("U\0\0\0\7N\0\6t\0\0\0\0011nunnn"), "\"op\":\"unknown column\",\"column\":\"Status\""));
+    /* An old key has no other columns: that they are NULL in it says nothing. */
+    const char *moved = READ("U\0\0\0\7K\0\6t\0\0\0\0011nnnnnN\0\6t\0\0\0\0012nunnn");
+    assert_non_null(strstr(moved, "{\"op\":\"d\",\"before\":{\"id\":1}}\n"));
+    assert_non_null(strstr(moved, "\"op\":\"unknown column\",\"column\":\"Status\""));
     assert_string_equal(READ("D\0\0\0\7K\0\6t\0\0\0\0011nnnnn"), "{\"op\":\"d\",\"before\":{\"id\":1}}\n");
     assert_string_equal(READ("T\0\0\0\1\0\0\0\0\7"), "{\"op\":\"t\"}\n");
     assert_string_equal(READ("T\0\0\0\1\0\0\0\0\1"), "");
