@@ -31,7 +31,7 @@ static enum leat_status fail_sync(struct leat_error *err, const char *call, cons
 static enum leat_status real_open(struct leat_io *io, const char *path, enum leat_open_mode mode,
                                   struct leat_file **out, struct leat_error *err) {
     static const int flags[] = {
-        [LEAT_OPEN_READ] = O_RDONLY,
+        [LEAT_OPEN_READ] = O_RDONLY | O_NONBLOCK, /* of a pipe: or else one waits for its writer */
         [LEAT_OPEN_APPEND] = O_RDWR | O_APPEND | O_CREAT,
         [LEAT_OPEN_CREATE] = O_RDWR | O_APPEND | O_CREAT | O_EXCL,
         [LEAT_OPEN_TRUNCATE] = O_RDWR | O_APPEND | O_CREAT | O_TRUNC,
@@ -43,6 +43,11 @@ static enum leat_status real_open(struct leat_io *io, const char *path, enum lea
         fd = open(path, flags[mode] | O_CLOEXEC | O_NOCTTY, 0666);
     while (fd < 0 && errno == EINTR);
     if (fd < 0) return leat_fail_errno(err, "open", path);
+    struct stat st;
+    if (fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode)) {
+        close(fd);
+        return leat_fail(err, LEAT_INVALID, "open %s: it is a pipe, not a file", path);
+    }
     size_t length = strlen(path) + 1;
     struct leat_file *file = leat_alloc(sizeof *file + length);
     file->fd = fd;

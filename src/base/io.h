@@ -31,6 +31,7 @@ struct leat_stat {
 };
 
 struct leat_io_ops {
+    /* READ of a pipe is refused: INVALID, without waiting. */
     enum leat_status (*open)(struct leat_io *, const char *path, enum leat_open_mode, struct leat_file **, struct leat_error *);
     enum leat_status (*read_at)(struct leat_file *, uint64_t offset, void *out, size_t want, size_t *got, struct leat_error *);
     enum leat_status (*write)(struct leat_file *, const void *bytes, size_t n, struct leat_error *); /* all or error, at the end */

@@ -2,6 +2,7 @@
 #include "scratch.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "sim/disk.h"
@@ -66,6 +67,23 @@ static void the_real_table(void **state) {
 }
 
 /* shift: how far the bytes in memory are from where they are in a page of the file. */
+/* Whoever opens one waits for another who writes to it: forever. */
+static void a_pipe_is_no_file(void **state) {
+    (void)state;
+    struct leat_io *io = leat_io_real();
+    char *dir = scratch_dir(scratch, "pipe"), *path = leat_asprintf("%s/p", dir);
+    struct leat_file *file;
+    struct leat_error err = {0};
+    assert_int_equal(mkfifo(path, 0600), 0);
+    alarm(20);
+    assert_int_equal(io->ops->open(io, path, LEAT_OPEN_READ, &file, &err), LEAT_INVALID);
+    alarm(0);
+    assert_null(file);
+    assert_non_null(strstr(err.text, "it is a pipe, not a file"));
+    free(path);
+    free(dir);
+}
+
 static void write_large_and_small(char *room, size_t room_bytes, size_t shift) {
     struct leat_io *io = leat_io_real();
     static const size_t sizes[] = {5, 1 << 18, 4091, 4096 * 100, (3 << 20) + 13, 10, 700001, (1 << 20) - 1, 1 << 21};
@@ -305,6 +323,7 @@ static int clean(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_real_table),
+        cmocka_unit_test(a_pipe_is_no_file),
         cmocka_unit_test(large_writes_join_small_ones),
         cmocka_unit_test(helpers),
         cmocka_unit_test(adopting_checks_links_and_unlinks),
