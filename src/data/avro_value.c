@@ -145,7 +145,8 @@ static void put_decimal(struct leat_avro_cursor *c, struct leat_bytes bytes, int
     leat_i128 value = bytes.length && *bytes.data & 0x80 ? -1 : 0;
     size_t skip = 0;
     while (bytes.length - skip > 16 && (signed char)bytes.data[skip] == (signed char)value) skip++;
-    if (bytes.length - skip > 16 || scale < 0 || scale > 38) {
+    bool cut = skip && (signed char)bytes.data[skip] >> 7 != (signed char)value; /* the sign went with what was skipped */
+    if (cut || bytes.length - skip > 16 || scale < 0 || scale > 38) {
         fault(c, "a decimal has more than 38 digits");
         return;
     }
@@ -331,14 +332,21 @@ void leat_avro_put_json(const struct leat_avro_schema *s, uint32_t node, struct 
 /* ---- container files ---- */
 
 static const char *inflate_block(struct leat_bytes data, struct leat_arena *arena, struct leat_bytes *out) {
-    z_stream stream = {.next_in = (Bytef *)(uintptr_t)data.data, .avail_in = (uInt)data.length};
-    char *bytes = leat_arena_alloc(arena, LEAT_RECORD_BYTES_MAX);
-    if (inflateInit2(&stream, -15) != Z_OK) return "no memory to decompress its block";
-    stream.next_out = (Bytef *)bytes;
-    stream.avail_out = (uInt)LEAT_RECORD_BYTES_MAX;
-    int result = inflate(&stream, Z_FINISH);
-    *out = (struct leat_bytes){bytes, LEAT_RECORD_BYTES_MAX - stream.avail_out};
-    inflateEnd(&stream);
+    size_t room = 4 * data.length + 256; /* of many records: not for each as much as the largest may have */
+    int result = Z_BUF_ERROR;
+    for (bool most = false; result == Z_BUF_ERROR && !most; room *= 8) {
+        z_stream stream = {.next_in = (Bytef *)(uintptr_t)data.data, .avail_in = (uInt)data.length};
+        most = room >= LEAT_RECORD_BYTES_MAX;
+        if (most) room = LEAT_RECORD_BYTES_MAX;
+        if (inflateInit2(&stream, -15) != Z_OK) return "no memory to decompress its block";
+        char *bytes = leat_arena_alloc(arena, room);
+        stream.next_out = (Bytef *)bytes;
+        stream.avail_out = (uInt)room;
+        result = inflate(&stream, Z_FINISH);
+        *out = (struct leat_bytes){bytes, room - stream.avail_out};
+        inflateEnd(&stream);
+        if (stream.avail_out) break; /* there was room: it is the data that is short */
+    }
     return result == Z_STREAM_END ? NULL : "its block is not deflated data, or too large";
 }
 

@@ -14,6 +14,8 @@
 #include "data/value_text.h"
 #include "scratch.h"
 
+#include <zlib.h>
+
 static const char SCHEMA[] =
     "{\"type\": \"record\", \"name\": \"r\", \"namespace\": \"n\", \"fields\": [{\"name\": \"id\", \"type\": \"long\"},"
     "{\"name\": \"name\", \"type\": [\"null\", \"string\"]},"
@@ -164,12 +166,70 @@ static void values_without_bytes_are_bounded(void **state) {
     world_deinit(&w);
 }
 
+static void a_decimal_beyond_its_bytes_is_refused(void **state) {
+    (void)state;
+    struct world w;
+    world_init(&w, "id DECIMAL(38,0)");
+    put_schema(&w, 9, "{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":40,\"scale\":0}");
+    expect(&w, 9, "\x04\xff\xfe", 3, "{\"id\":-2}");
+    expect(&w, 9, "\x26\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\x2c", 20, "{\"id\":300}");
+    /* 2^128 - 1 is not -1, nor -2^128 + 1 one. */
+    expect(&w, 9, "\x22\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 18, "a decimal has more than 38 digits");
+    expect(&w, 9, "\x22\xff\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1", 18, "a decimal has more than 38 digits");
+    world_deinit(&w);
+}
+
+/* A container file (Obj 1, its schema and codec, 16 bytes, one record, deflated, 16 bytes) of a string of so many letters. */
+static struct leat_bytes container(struct leat_arena *arena, size_t letters, char *file) {
+    static const char head[] = "Obj\1\4\x16" "avro.schema\x10\"string\"\x14" "avro.codec\x0e" "deflate\0" "0123456789abcdef\2", sync[] = "0123456789abcdef";
+    char *text = leat_arena_alloc(arena, letters + 4), *at = file;
+    size_t n = 0;
+    for (uint64_t left = 2 * letters; n == 0 || left; left >>= 7) text[n++] = (char)((left & 0x7f) | (left > 0x7f ? 0x80 : 0));
+    memset(text + n, 'x', letters);
+    z_stream z = {.next_in = (Bytef *)text, .avail_in = (uInt)(n + letters)};
+    unsigned char packed[1 << 14];
+    z.next_out = packed;
+    z.avail_out = sizeof packed;
+    assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    deflateEnd(&z);
+    memcpy(at, head, sizeof head - 1);
+    at += sizeof head - 1;
+    for (uint64_t left = 2 * z.total_out; left; left >>= 7) *at++ = (char)((left & 0x7f) | (left > 0x7f ? 0x80 : 0));
+    memcpy(at, packed, z.total_out);
+    at += z.total_out;
+    memcpy(at, sync, 16);
+    return (struct leat_bytes){file, (size_t)(at + 16 - file)};
+}
+
+static void containers_take_the_memory_they_need(void **state) {
+    (void)state;
+    static const size_t sizes[] = {0, 1, 100, 1000, 100000, 8000000};
+    struct leat_arena arena = {0};
+    char *file = leat_arena_alloc(&arena, 1 << 15);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct leat_arena memory = {0};
+        struct leat_bytes schema, record, bytes = container(&arena, sizes[i], file);
+        const char *why = leat_avro_container_open(bytes, &memory, &schema, &record);
+        if (why) fail_msg("%zu: %s", sizes[i], why);
+        assert_true(record.length >= sizes[i] + 1 && record.length <= sizes[i] + 4);
+        assert_true(sizes[i] < 1000000 ? memory.used_bytes < 8 * sizes[i] + 20000 : memory.used_bytes < 3 * sizes[i]);
+        leat_arena_deinit(&memory);
+        bytes.length -= 17; /* cut: it is not what it says */
+        assert_non_null(leat_avro_container_open(bytes, &memory, &schema, &record));
+        leat_arena_deinit(&memory);
+    }
+    leat_arena_deinit(&arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_value_becomes_a_row),
         cmocka_unit_test(types_convert_or_are_refused),
         cmocka_unit_test(schemas_that_cannot_be_used_say_why),
         cmocka_unit_test(values_without_bytes_are_bounded),
+        cmocka_unit_test(a_decimal_beyond_its_bytes_is_refused),
+        cmocka_unit_test(containers_take_the_memory_they_need),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
