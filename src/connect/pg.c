@@ -46,12 +46,36 @@ static void ignore_notice(void *context, const PGresult *notice) {
     (void)context, (void)notice;
 }
 
+/* A password that is not quoted or escaped as it must be ends up in the host, the port or what libpq complains of. */
+bool leat_pg_dsn_is_whole(const char *dsn, const char **why) {
+    static const char uri[] = "user and password in a URI are percent-encoded (@ is %40, / is %2F, % is %25)",
+                      keywords[] = "values with blanks, quotes or backslashes stand in '...', with \\' and \\\\ in them";
+    bool is_uri = strncmp(dsn, "postgresql://", 13) == 0 || strncmp(dsn, "postgres://", 11) == 0;
+    if (!is_uri && !strchr(dsn, '=')) return true; /* a database's name */
+    PQconninfoOption *parsed = PQconninfoParse(dsn, NULL);
+    bool whole = parsed != NULL;
+    for (const PQconninfoOption *o = parsed; o && o->keyword && whole; o++) {
+        if (!o->val) continue;
+        if (strcmp(o->keyword, "port") == 0) whole = strspn(o->val, "0123456789,") == strlen(o->val);
+        if (strcmp(o->keyword, "host") == 0 || strcmp(o->keyword, "hostaddr") == 0) whole = *o->val == '@' || !strchr(o->val, '@'); /* @: an abstract socket */
+    }
+    PQconninfoFree(parsed);
+    *why = is_uri ? uri : keywords;
+    return whole;
+}
+
 enum leat_status leat_pg_connect(struct leat_pg *pg, const char *dsn, struct leat_error *err) {
     const char *const keywords[] = {"dbname", "application_name", "client_encoding", "options", NULL};
     /* what values look like must not depend on the server's settings */
     const char *const values[] = {dsn, "leat", "UTF8", "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c standard_conforming_strings=on", NULL};
     if (pg->conn && PQstatus(pg->conn) == CONNECTION_OK) return LEAT_OK;
     leat_pg_close(pg);
+    const char *why;
+    if (!leat_pg_dsn_is_whole(dsn, &why)) {
+        leat_fail(err, LEAT_IO, "PostgreSQL: the dsn cannot be read: %s", why);
+        err->retriable = true;
+        return LEAT_IO;
+    }
     pg->conn = PQconnectStartParams(keywords, values, 1);
     if (!pg->conn || PQstatus(pg->conn) == CONNECTION_BAD) return fail(pg, err, "cannot connect");
     int64_t until = deadline(pg);

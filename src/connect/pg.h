@@ -15,6 +15,8 @@ struct leat_pg {
     int64_t timeout_us;         /* of connecting, and of each answer */
     const atomic_int *stop;     /* a wait ends soon after it is set: CANCELLED. NULL: never */
 };
+/* False: libpq would not read it as it is meant, and say so in words that may be the password's. *why: what to do. */
+bool leat_pg_dsn_is_whole(const char *dsn, const char **why);
 /* dsn: keywords or a URI. Errors IO: it cannot be reached or does not let us in. A second call is OK at once while the connection holds. */
 enum leat_status leat_pg_connect(struct leat_pg *, const char *dsn, struct leat_error *) LEAT_MUST;
 void leat_pg_close(struct leat_pg *);

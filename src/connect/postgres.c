@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "connect/pg.h"
+
 struct leat_postgres {
     struct leat_clock *clock;
     PGconn *conn;
@@ -53,7 +55,12 @@ enum leat_status leat_postgres_connect(struct leat_clock *clock, const char *dsn
     const char *names[] = {"dbname", "fallback_application_name", "client_encoding", replication ? "replication" : NULL, NULL};
     const char *values[] = {dsn, "leat", "UTF8", "database", NULL};
     struct leat_postgres *p = leat_alloc(sizeof *p);
+    const char *why;
     *out = NULL;
+    if (!leat_pg_dsn_is_whole(dsn, &why)) {
+        free(p);
+        return fail(err, LEAT_IO, "the dsn cannot be read: ", why);
+    }
     p->clock = clock;
     p->conn = PQconnectStartParams(names, values, 1);
     if (!p->conn) {
