@@ -260,10 +260,32 @@ static bool begin_body(struct leat_request *r) {
     return true;
 }
 
+struct framing { const char *length, *coding; bool several; };
+
+static enum MHD_Result look_at_framing(void *context, enum MHD_ValueKind kind, const char *name, const char *value) {
+    struct framing *f = context;
+    (void)kind;
+    const char **of = strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0 ? &f->length : strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0 ? &f->coding : NULL;
+    if (of && *of) f->several = true;
+    if (of) *of = value ? value : "";
+    return MHD_YES;
+}
+
+/* Where the body ends must be the same for whoever stands in front of us: what follows it would else be a request that nobody there has seen. */
+static bool check_framing(struct leat_request *r) {
+    struct framing f = {0};
+    MHD_get_connection_values(r->connection, MHD_HEADER_KIND, look_at_framing, &f);
+    if (!f.several && !(f.length && f.coding) && (!f.coding || strcasecmp(f.coding, "chunked") == 0)) return true;
+    leat_reply_error(r, 400, "framing", "say how long the body is once: one Content-Length, or Transfer-Encoding: chunked");
+    leat_reply_header(r, "Connection", "close");
+    return false;
+}
+
 /* The answer, where the headers are enough for it; else false: go on. */
 static bool refuse(struct leat_request *r, const char *method, const char *url) {
     leat_route_find(strcmp(method, "HEAD") == 0 ? "GET" : method, url, &r->match);
     MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, add_query, &r->query);
+    if (!check_framing(r)) return true;
     if (atomic_load(&r->serve->closing)) {
         leat_reply_error(r, 503, "stopping", "leat stops");
         leat_reply_header(r, "Retry-After", "1");

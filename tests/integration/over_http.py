@@ -561,6 +561,30 @@ def hostile():
     print(f"hostile: 2000 requests, {answered} answered, {closed} closed")
 
 
+def framing():
+    """Requests of which two readers could think that they end in different places: refused, and nothing behind them is read as a request."""
+    server, record = Server("framing"), json.dumps(event(1)).encode()
+    chunked, length = b"%x\r\n%s\r\n0\r\n\r\n" % (len(record), record), f"Content-Length: {len(record)}\r\n"
+    coding = "Transfer-Encoding: chunked\r\n"
+    cases = [(length, record, ["200", "200"]), (coding, chunked, ["200", "200"]),
+             ("Content-Length: 2\r\n" + length, record, ["400"]), (length + "Content-Length: 2\r\n", record, ["400"]), (length + length, record, ["400"]),
+             ("Content-Length: 0\r\n" + length, record, ["400"]), (length + coding, chunked, ["400"]), ("Content-Length: 0\r\n" + coding, chunked, ["400"]),
+             (coding + coding, chunked, ["400"]), ("Transfer-Encoding: gzip, chunked\r\n", chunked, ["400"]), ("Transfer-Encoding: xchunked\r\n", chunked, ["400"])]
+    for head, body, expected in cases:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as s:
+            s.sendall(f"POST /v1/sources/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{head}\r\n".encode() + body +
+                      b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            got = b""
+            try:
+                while piece := s.recv(65536):
+                    got += piece
+            except ConnectionResetError:
+                pass
+        check(re.findall(r"HTTP/1.1 (\d+)", got.decode()) == expected, head, got)
+    server.stop()
+    print(f"framing: {len(cases)} requests")
+
+
 def waits():
     """Each of many at once is told just what its own record changed."""
     server, wrong = Server("waits"), []
@@ -689,7 +713,7 @@ if __name__ == "__main__":
     shutil.rmtree(WORK, ignore_errors=True)
     os.makedirs(WORK)
     only = os.environ.get("ONLY", "").split(",") if os.environ.get("ONLY") else None
-    for part in (statuses, waits, access, no_tokens, tls, hostile, bomb, stuffed, slow_clients, stopped_while_waiting, copies, queries_over_their_time, resets, backups, kills):
+    for part in (statuses, waits, access, no_tokens, tls, framing, hostile, bomb, stuffed, slow_clients, stopped_while_waiting, copies, queries_over_their_time, resets, backups, kills):
         if not only or part.__name__ in only:
             try:
                 part()
