@@ -167,10 +167,37 @@ static void a_rebuild_finds_what_is_there(void **state) {
     world_deinit(w);
 }
 
+/* A table over one of its own group, and what a constraint has set aside. */
+static void a_rebuild_reads_the_tables_of_its_group(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    world_init(w, SOURCE(""),
+               "CREATE MATERIALIZED TABLE checked (CONSTRAINT small EXPECT (v < 5) ON VIOLATION QUARANTINE) FRESHNESS = INTERVAL '1' SECOND AS SELECT id, v FROM events;\n"
+               "CREATE MATERIALIZED TABLE over FRESHNESS = INTERVAL '1' SECOND AS SELECT count(*) AS n, sum(v) AS v FROM checked;\n");
+    line(w, "{\"id\":\"a\",\"v\":1,\"ts\":\"2026-01-01 00:00:10\"}\n{\"id\":\"b\",\"v\":9,\"ts\":\"2026-01-01 00:00:10\"}\n");
+    run(w);
+    static const char *const tables[] = {"over", "checked"};
+    for (int i = 0; i < 2; i++) {
+        OK(leat_engine_rebuild(w->engine, tables[i], "test", NULL, oops));
+        for (int k = 0; k < 2; k++) {
+            expect_equal(w);
+            expect_text(w, "SELECT n || ' ' || v FROM over", "1 1");
+            expect_text(w, "SELECT count(*) FROM checked__quarantine", "1");
+            reopen(w);
+        }
+    }
+    line(w, "{\"id\":\"c\",\"v\":2,\"ts\":\"2026-01-01 00:00:10\"}\n");
+    run(w);
+    expect_equal(w);
+    expect_text(w, "SELECT n || ' ' || v FROM over", "2 3");
+    world_deinit(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(usable_dead_letters_are_admitted),
         cmocka_unit_test(a_rebuild_finds_what_is_there),
+        cmocka_unit_test(a_rebuild_reads_the_tables_of_its_group),
         cmocka_unit_test(a_crash_is_finished_at_the_next_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

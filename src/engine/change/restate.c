@@ -91,7 +91,8 @@ static void mark_rebuilt(struct leat_group *g, struct leat_rebuild *r, const jso
     for (int t = 0; t < g->table_count; t++) {
         if (!names(json_object_get(record, "rebuild"), g->tables[t]->def->name)) continue;
         r->tables[t] = true;
-        for (int i = 0; i < g->node_count; i++) r->nodes[i] |= g->nodes[i].feeds[t];
+        r->nodes[g->tables[t]->root] = true;
+        if (g->tables[t]->quarantine_root >= 0) r->nodes[g->tables[t]->quarantine_root] = true;
     }
 }
 
@@ -108,11 +109,11 @@ static void mark(struct leat_group *g, struct leat_rebuild *r, const uint64_t *c
         for (int c = 0; c < 2; c++) changes[i] |= node->children[c] >= 0 && changes[node->children[c]];
         r->nodes[i] = changes[i];
     }
+    for (int t = 0; t < g->table_count; t++) r->tables[t] = changes[g->tables[t]->root];
+    mark_rebuilt(g, r, record);
     for (int i = g->node_count - 1; i >= 0; i--)
         for (int c = 0; c < 2 && r->nodes[i]; c++)
             if (g->nodes[i].children[c] >= 0) r->nodes[g->nodes[i].children[c]] = true;
-    for (int t = 0; t < g->table_count; t++) r->tables[t] = changes[g->tables[t]->root];
-    mark_rebuilt(g, r, record);
     free(changes);
 }
 
