@@ -349,6 +349,16 @@ void leat_groups_free(struct leat_engine *engine) {
     engine->group_count = 0;
 }
 
+void leat_queues_clear(struct leat_group *g) {
+    for (size_t t = 0; t < g->engine->project->table_count; t++) {
+        if (!g->queues[t].schema) continue;
+        if (g->suspended)
+            leat_changes_deinit(&g->queues[t]);
+        else
+            leat_changes_reset(&g->queues[t]);
+    }
+}
+
 void leat_group_free(struct leat_group *g) {
     leat_lows_forget(g);
     free(g->lows);

@@ -408,6 +408,7 @@ enum leat_status leat_bronze_pick(struct leat_src *, uint32_t partition, const u
 enum leat_status leat_groups_build(struct leat_engine *, struct leat_diagnostics *diags, struct leat_error *) LEAT_MUST;
 enum leat_status leat_groups_arrange(struct leat_engine *, struct leat_error *) LEAT_MUST; /* makes the groups, empty */
 void leat_groups_free(struct leat_engine *);
+void leat_queues_clear(struct leat_group *); /* what waited is taken in; a suspended group has none beyond the pass that filled them */
 void leat_group_free(struct leat_group *);
 enum leat_status leat_group_open_node(struct leat_group *, int index, struct leat_error *) LEAT_MUST; /* empty state; the former is not closed */
 enum leat_status leat_group_reset_nodes(struct leat_group *, struct leat_error *) LEAT_MUST; /* empty state */

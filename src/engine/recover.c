@@ -91,11 +91,15 @@ static uint64_t last_step(const json_t *records) {
     return last;
 }
 
-static struct leat_group *group_of(struct leat_engine *engine, const json_t *freshness) {
+/* Whose step or restatement the record is. */
+static struct leat_group *group_of(struct leat_engine *engine, const json_t *record) {
+    const char *suspended = json_string_value(json_object_get(record, "suspended"));
     struct leat_group *found = NULL;
     for (int k = 0; k < engine->group_count && !found; k++) {
-        json_t *own = leat_freshness_json(&engine->groups[k]->freshness);
-        if (json_equal(own, freshness) && !engine->groups[k]->suspended) found = engine->groups[k];
+        struct leat_group *g = engine->groups[k];
+        json_t *own = leat_freshness_json(&g->freshness);
+        bool its = suspended ? g->suspended && strcmp(g->suspended->def->name, suspended) == 0 : !g->suspended && json_equal(own, json_object_get(record, "g"));
+        if (its) found = g;
         json_decref(own);
     }
     return found;
@@ -110,7 +114,7 @@ static enum leat_status replay_records(struct leat_engine *engine, const json_t 
         bool restate = is_type(record, "restate");
         if (!steps || !(restate || is_type(record, "step"))) continue;
         if ((uint64_t)json_integer_value(json_object_get(record, "n")) <= from) continue;
-        struct leat_group *group = group_of(engine, json_object_get(record, "g"));
+        struct leat_group *group = group_of(engine, record);
         if (!group) return leat_fail(err, LEAT_CORRUPT, "journal: a step of a group that does not exist");
         engine->replayed = true;
         enum leat_status st = restate ? leat_group_restate_again(group, record, err) : leat_group_replay(group, record, err);

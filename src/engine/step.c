@@ -555,8 +555,7 @@ static void advance(struct leat_group *g, const struct step_input *in) {
         leat_src_release(src);
     }
     leat_late_settle(g);
-    for (size_t t = 0; t < engine->project->table_count; t++)
-        if (g->queues[t].schema) leat_changes_reset(&g->queues[t]);
+    leat_queues_clear(g);
     g->last_clock_us = in->clock_us;
     g->started = true;
     g->steps++;

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "engine_world.h"
+#include "sim/kill.h"
 
 static const char MINUTES[] = "CREATE MATERIALIZED TABLE minutes FRESHNESS = INTERVAL '1' SECOND AS\n"
                               "SELECT window_start, count(*) AS n, sum(v) AS v FROM TUMBLE(events, ts, INTERVAL '1' MINUTE) GROUP BY window_start;\n";
@@ -321,6 +322,75 @@ static void a_run_admits_what_was_late(void **state) {
     world_deinit(w);
 }
 
+static void ask(struct world *w, struct leat_change what) {
+    struct leat_diagnostics diags = {0};
+    OK(leat_engine_apply(w->engine, &what, &diags, NULL, oops));
+    leat_diagnostics_deinit(&diags);
+}
+
+/* It is restated where it stands: over the other table as it was then. Returns whether the restatement came to its end. */
+static bool suspended_and_killed(uint64_t calls) {
+    struct world world, *w = &world;
+    struct leat_restate_options options = {.reason = "test"};
+    struct leat_error err = {0};
+    char *tables = leat_asprintf("%sCREATE MATERIALIZED TABLE totals FRESHNESS = INTERVAL '1' SECOND AS SELECT k, count(*) AS n FROM events GROUP BY k;\n"
+                                 "CREATE MATERIALIZED TABLE away FRESHNESS = INTERVAL '1' SECOND AS SELECT window_start, count(*) AS n, sum(t.n) AS v\n"
+                                 "FROM (FROM TUMBLE(events, ts, INTERVAL '1' MINUTE)) e JOIN totals t ON e.k = t.k GROUP BY window_start;\n", MINUTES);
+    with_one_late(w, tables);
+    free(tables);
+    ask(w, (struct leat_change){.suspend = "away"});
+    event(w, "d", 16, "00:05:20");
+    run(w);
+    w->env.io = leat_io_killable();
+    leat_io_kill_after(UINT64_MAX);
+    reopen(w);
+    leat_io_kill_after(calls);
+    bool finished = leat_engine_restate(w->engine, &options, NULL, &err) == LEAT_OK;
+    if (!finished && !leat_io_killed()) fail_msg("%s", err.text);
+    leat_engine_close(w->engine);
+    w->engine = NULL;
+    leat_io_kill_after(UINT64_MAX);
+    reopen(w);
+    run(w);
+    ask(w, (struct leat_change){.resume = "away"});
+    event(w, "e", 32, "00:05:30");
+    run(w);
+    reopen(w);
+    expect_equal(w);
+    world_deinit(w);
+    return finished;
+}
+
+/* Its query is another one while it is suspended: what comes after that waits in the lake, not in memory, and keeps no checkpoint back. */
+static void a_suspended_table_is_made_anew(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    for (int i = 0; i < 3; i++) {
+        char *tables = leat_asprintf("CREATE MATERIALIZED TABLE totals FRESHNESS = INTERVAL '%d' SECOND AS SELECT k, count(*) AS n FROM events GROUP BY k;\n"
+                                     "CREATE MATERIALIZED TABLE away FRESHNESS = INTERVAL '1' SECOND AS SELECT sum(n) + %d AS n FROM totals;\n", 1 + i / 2, i);
+        if (!i) {
+            with_one_late(w, tables);
+            ask(w, (struct leat_change){.suspend = "away"});
+        } else {
+            put(w, "project.sql", shop_sources, "w");
+            put(w, "project.sql", tables, "a");
+            ask(w, (struct leat_change){0});
+            event(w, "d", 16, "00:05:20");
+            run(w);
+        }
+        free(tables);
+    }
+    ask(w, (struct leat_change){.resume = "away"});
+    run(w);
+    expect_text(w, "SELECT n FROM away", "8");
+    world_deinit(w);
+}
+
+static void a_suspended_table_is_restated_where_it_stands(void **state) {
+    (void)state;
+    for (uint64_t calls = 8; !suspended_and_killed(calls); calls += 11) continue;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_are_provisional_or_final),
@@ -328,6 +398,7 @@ int main(void) {
         cmocka_unit_test(a_rebuild_goes_on_where_it_was),     cmocka_unit_test(late_records_are_admitted),
         cmocka_unit_test(a_range_is_restated),                cmocka_unit_test(what_is_built_on_it_follows),
         cmocka_unit_test(a_late_record_may_be_dead),          cmocka_unit_test(different_late_sets),
+        cmocka_unit_test(a_suspended_table_is_made_anew), cmocka_unit_test(a_suspended_table_is_restated_where_it_stands),
         cmocka_unit_test(once_a_day),                         cmocka_unit_test(a_run_admits_what_was_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -225,8 +225,7 @@ static void end(struct leat_group *g, struct before *b, bool back) {
         leat_cut_sets_load(g, g->rebuild->cut_sets);
         for (size_t s = 0; s < source_count(g); s++)
             if (g->reads[s]) leat_src_rewind(&engine->sources[s]);
-        for (size_t t = 0; t < engine->project->table_count; t++)
-            if (g->queues[t].schema) leat_changes_reset(&g->queues[t]);
+        leat_queues_clear(g);
     }
     g->started = b->started;
     g->steps = b->steps + !back;
@@ -250,6 +249,7 @@ static enum leat_status fill_queues(struct leat_group *g, const json_t *record, 
         struct leat_changes *queue = &g->queues[node->op->object];
         struct leat_stage *stage = NULL;
         struct leat_buffer sql = {0};
+        if (!queue->schema) leat_changes_init(queue, &upstream->plan->schema);
         if (queue->row_count) continue; /* filled for another operator */
         st = leat_table_select(g->engine, upstream, version_in(record, "tables", upstream), &sql, err);
         if (st == LEAT_OK) st = leat_stage_prepare(g->engine->batch_conn, sql.data, &stage, err);
@@ -594,11 +594,15 @@ static enum leat_status add_sources(struct leat_engine *engine, struct leat_gtab
     return st;
 }
 
-static json_t *versions_json(const struct leat_engine *engine) {
+/* Of the tables that a suspended one reads, those that it has seen. */
+static json_t *versions_json(const struct leat_group *g) {
+    const struct leat_engine *engine = g->engine;
     json_t *versions = json_object();
-    for (size_t t = 0; t < engine->project->table_count; t++)
-        if (!engine->tables[t].batch)
-            json_object_set_new(versions, engine->tables[t].def->name, json_integer(leat_delta_current(engine->tables[t].delta)->version));
+    for (size_t t = 0; t < engine->project->table_count; t++) {
+        const struct leat_gtable *table = &engine->tables[t];
+        json_t *seen = table == g->suspended ? NULL : json_object_get(g->versions, table->def->name);
+        if (!table->batch) json_object_set_new(versions, table->def->name, json_integer(seen ? json_integer_value(seen) : leat_delta_current(table->delta)->version));
+    }
     return versions;
 }
 
@@ -621,8 +625,9 @@ static json_t *record_of(const struct leat_group *g, const struct leat_restate_o
     }
     json_t *record = json_pack("{s:s,s:I,s:o,s:I,s:s,s:O,s:o,s:o}", "t", "restate", "n", (json_int_t)engine->step + 1, "g",
                                leat_freshness_json(&g->freshness), "c", (json_int_t)leat_engine_now(engine), "reason", options->reason, "sources",
-                               sources, "late", late, "tables", versions_json(engine));
+                               sources, "late", late, "tables", versions_json(g));
     if (g->engine->project->source_count) json_object_set_new(record, "retained", retained_json(g->engine));
+    if (g->suspended) json_object_set_new(record, "suspended", json_string(g->suspended->def->name));
     if (options->from_us > LEAT_RESTATE_FROM_MIN) json_object_set_new(record, "from", json_integer(options->from_us));
     if (options->to_us < LEAT_RESTATE_TO_MAX) json_object_set_new(record, "to", json_integer(options->to_us));
     return record;
