@@ -145,6 +145,19 @@ static bool same_text(const json_t *object, const char *key, const char *text) {
     return value && strcmp(value, text) == 0;
 }
 
+/* It had not begun when the state was saved, and what waited for it of other groups' tables is nowhere. */
+static bool misses_changes(const struct leat_group *g) {
+    for (size_t t = 0; t < g->engine->project->table_count; t++)
+        if (!g->started && g->queues[t].schema) return true;
+    return false;
+}
+
+static bool any_misses_changes(const struct leat_engine *engine) {
+    for (int k = 0; k < engine->group_count; k++)
+        if (misses_changes(engine->groups[k])) return true;
+    return false;
+}
+
 /* Puts the newest state in place that the journal can be replayed on. *usable: false when there is none. */
 static enum leat_status load_state(struct leat_engine *engine, const json_t *head, bool *usable, struct leat_error *err) {
     json_t *checkpoint = NULL;
@@ -160,7 +173,7 @@ static enum leat_status load_state(struct leat_engine *engine, const json_t *hea
         if (json_integer_value(json_object_get(checkpoint, "n")) > json_integer_value(json_object_get(head, "n")))
             leat_engine_load_runs(engine, checkpoint);
         leat_engine_load_streams(engine, checkpoint);
-        *usable = loaded = true;
+        *usable = loaded = !any_misses_changes(engine);
     } else if (json_integer_value(json_object_get(head, "n")) == reset_step) {
         leat_engine_load_runs(engine, head);
         for (int k = 0; k < engine->group_count && st == LEAT_OK; k++) {

@@ -81,7 +81,47 @@ static void tables_that_stay_do_not_read_history_again(void **state) {
     world_deinit(&w);
 }
 
+#define ONCE "CREATE SOURCE prices (k INTEGER PRIMARY KEY, price INTEGER) WITH (connector = 'file', path = 'in/prices.csv', format = 'csv');\n"
+#define COUNTS "CREATE MATERIALIZED TABLE counts FRESHNESS = INTERVAL '1' SECOND AS SELECT k, count(*) AS n FROM events GROUP BY k;\n"
+#define PRICED "CREATE MATERIALIZED TABLE priced FRESHNESS = INTERVAL '7' SECOND AS SELECT k, n, price FROM counts LEFT JOIN prices USING (k);\n"
+
+static void count_one(struct world *w) {
+    put(w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01 00:00:00\"}\n", "a");
+    OK(leat_engine_run_once(w->engine, true, false, oops));
+}
+
+/* A table that cannot begin, since a reference is not there yet, does not keep the others from being saved; and what it has not seen of them
+ * is there when it begins. */
+static void beside_a_table_that_waits(void **state) {
+    (void)state;
+    for (int way = 0; way < 3; way++) {
+        struct world world, *w = &world;
+        struct leat_diagnostics diags = {0};
+        const struct leat_change files = {0};
+        shop_init(w, ONCE COUNTS PRICED);
+        count_one(w);
+        OK(leat_engine_drain_and_checkpoint(w->engine, oops));
+        count_one(w);
+        if (way == 2) { /* the table goes, in place */
+            put(w, "project.sql", shop_sources, "w");
+            put(w, "project.sql", COUNTS, "a");
+            OK(leat_engine_apply(w->engine, &files, &diags, NULL, oops));
+        } else {
+            OK(leat_engine_drain_and_checkpoint(w->engine, oops));
+            if (way) reopen(w);
+            put(w, "in/prices.csv", "k,price\n1,5\n", "w");
+        }
+        count_one(w);
+        expect_equal(w);
+        expect_text(w, "SELECT n FROM counts", "3");
+        if (way != 2) expect_text(w, "SELECT n || ' ' || price FROM priced", "3 5");
+        leat_diagnostics_deinit(&diags);
+        world_deinit(w);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_change_after_one_that_was_killed), cmocka_unit_test(tables_that_stay_do_not_read_history_again)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_change_after_one_that_was_killed), cmocka_unit_test(tables_that_stay_do_not_read_history_again),
+                                       cmocka_unit_test(beside_a_table_that_waits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
