@@ -79,3 +79,13 @@ void prop_draw_data(struct prop_case *c, struct leat_random *r) {
         if (prop_chance(r, 20)) c->restate[i] = prop_chance(r, 60) ? 1 : (uint8_t)(2 + prop_below(r, 200));
     }
 }
+
+/* What came later has a generator of its own: a seed still draws the project and the data that it drew before. */
+void prop_draw_asks(struct prop_case *c, struct leat_random *r) {
+    if (prop_chance(r, 15)) c->change[0] = 1 + (uint32_t)prop_below(r, 1u << 30);
+    for (size_t i = 0; i < c->round_count; i++) {
+        if (prop_chance(r, 15)) c->crash[i] = 1 + (uint32_t)prop_below(r, prop_chance(r, 50) ? 40 : 300);
+        if (prop_chance(r, 25)) c->ask[i] = 1 + (uint32_t)prop_below(r, 1u << 30);
+    }
+    if (!c->old_times && prop_chance(r, 8)) prop_draw_retained(c, r);
+}

@@ -434,3 +434,29 @@ void prop_draw_tables(struct prop_case *c, struct leat_random *r) {
         free(rel.sql);
     }
 }
+
+/* Tables that can outlive their records: `leat check` refuses retention for others. */
+void prop_draw_retained(struct prop_case *c, struct leat_random *r) {
+    static const char *const QUERIES[] = {
+        "SELECT window_start, k, count(*) AS n, sum(v) AS v, max(s) AS s FROM TUMBLE(events, ts, INTERVAL '1' MINUTE) GROUP BY window_start, k",
+        "SELECT window_start, count(DISTINCT id) AS n FROM HOP(events, ts, INTERVAL '20' SECOND, INTERVAL '1' MINUTE) GROUP BY window_start",
+        "SELECT id, k, v, ts FROM events WHERE v IS NOT NULL",
+        "SELECT DISTINCT k, s, window_start FROM TUMBLE(events, ts, INTERVAL '1' MINUTE)",
+        "SELECT DISTINCT ON (k, window_start) k, v, s, window_start FROM TUMBLE(events, ts, INTERVAL '1' MINUTE) ORDER BY k, window_start, v DESC",
+        "SELECT e.id, e.k, e.ts, t.cat FROM events e LEFT JOIN things t ON e.k = t.k",
+        "SELECT window_start, t.cat, sum(e.d) AS d FROM (SELECT * FROM TUMBLE(events, ts, INTERVAL '30' SECOND)) e JOIN things t ON e.k = t.k GROUP BY ALL",
+        "SELECT k, window_start, median(v) AS v FROM TUMBLE(events, ts, INTERVAL '2' MINUTE) GROUP BY ALL"};
+    struct leat_buffer sql = {0};
+    const char *end = strstr(c->source_sql, "format = 'json')");
+    if (!end) return;
+    leat_putn(&sql, c->source_sql, (size_t)(end - c->source_sql));
+    leat_putf(&sql, "retention = INTERVAL '%u' SECOND, %s", 30 + (unsigned)prop_below(r, 120), end);
+    free(c->source_sql);
+    c->source_sql = sql.data;
+    c->retained = true;
+    for (size_t t = 0; t < c->table_count; t++) {
+        free(c->tables[t]);
+        c->tables[t] = leat_asprintf("CREATE MATERIALIZED TABLE t%zu\nFRESHNESS = INTERVAL %s SECOND\nAS %s;\n", t, prop_chance(r, 70) ? "'1'" : "'7'",
+                                     QUERIES[prop_below(r, sizeof QUERIES / sizeof *QUERIES)]);
+    }
+}

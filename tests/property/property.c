@@ -27,6 +27,8 @@ void prop_case_draw(struct prop_case *c, uint64_t seed) {
     c->huge = prop_chance(&random, 6);
     prop_draw_tables(c, &random);
     prop_draw_data(c, &random);
+    leat_random_seed(&random, seed * 2654435761u + 2);
+    prop_draw_asks(c, &random);
 }
 
 void prop_case_free(struct prop_case *c) {
@@ -49,9 +51,10 @@ static void print_coverage(const struct prop_coverage *v) {
            N(v->empty_tables), N(v->tables_late), N(v->tables_dead), N(v->tables_withheld), N(v->never_run));
     printf("  %llu comparisons with DuckDB, %llu impossible since rows are withheld\n", N(v->comparisons), N(v->uncompared));
     printf("cases: %llu with late rows, %llu with dead letters, %llu restarted with steps to replay, %llu from a checkpoint, %llu of "
-           "ten steps or more, %llu with reference changes, %llu whose project changed after records were late, %llu restated, %llu lost the work folder, %llu changed their project, %llu killed meanwhile\n",
+           "ten steps or more, %llu with reference changes, %llu whose project changed after records were late, %llu restated, %llu lost the work folder, %llu changed their project, %llu killed meanwhile; "
+           "%llu killed in a round, %llu asked of a table or source, %llu with retention\n",
            N(v->late), N(v->dead), N(v->restarts_replaying), N(v->checkpoints_loaded), N(v->many_steps), N(v->reference_changes),
-           N(v->changed_after_late), N(v->restated), N(v->lost), N(v->changes), N(v->killed));
+           N(v->changed_after_late), N(v->restated), N(v->lost), N(v->changes), N(v->killed), N(v->crashed), N(v->asked), N(v->retained));
 }
 
 int main(int argc, char **argv) {

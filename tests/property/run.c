@@ -23,7 +23,7 @@ struct run {
     const char *dir;
     struct prop_coverage *coverage;
     uint64_t steps, unsaved_steps; /* since the start; since the last checkpoint */
-    bool has_checkpoint, changed, killed, replayed, loaded, changed_after_late, restated, lost;
+    bool has_checkpoint, changed, killed, replayed, loaded, changed_after_late, restated, lost, crashed, asked;
 };
 
 void prop_write_file(const char *dir, const char *name, const char *text, const char *mode) {
@@ -39,7 +39,7 @@ void prop_write_file(const char *dir, const char *name, const char *text, const 
 /* The dial of each table, drawn from the round's change; and one table more, with another query each time. */
 static void put_table(const struct prop_case *c, size_t t, uint32_t change, struct leat_buffer *sql) {
     static const char *const DIALS[] = {"FRESHNESS = INTERVAL '1' SECOND", "FRESHNESS = INTERVAL '7' SECOND", "FRESHNESS = INTERVAL '1' DAY",
-                                        "SCHEDULE CRON '0 2 * * *'"};
+                                        "FRESHNESS = INTERVAL '1' SECOND BETWEEN '07:00' AND '19:00' ELSE INTERVAL '7' SECOND", "SCHEDULE CRON '0 2 * * *'"};
     const char *dial = strstr(c->tables[t], "FRESHNESS = "), *rest = strstr(c->tables[t], " SECOND");
     uint32_t drawn = (change >> (t * 4)) & 15;
     bool fixed = strstr(c->tables[t], "EMIT ON") || strstr(c->tables[t], "REFRESH_MODE");
@@ -48,7 +48,7 @@ static void put_table(const struct prop_case *c, size_t t, uint32_t change, stru
         return;
     }
     leat_putn(sql, c->tables[t], (size_t)(dial - c->tables[t]));
-    leat_put(sql, DIALS[drawn % (fixed ? 3 : 4)]);
+    leat_put(sql, DIALS[drawn % (fixed ? 4 : 5)]);
     leat_put(sql, rest + strlen(" SECOND"));
 }
 
@@ -60,7 +60,7 @@ static void put_more(uint32_t change, struct leat_buffer *sql) {
 
 static uint32_t change_of(const struct prop_case *c, size_t round) {
     uint32_t change = 0;
-    for (size_t i = 1; i <= round; i++)
+    for (size_t i = 0; i <= round; i++)
         if (c->change[i]) change = c->change[i];
     return change;
 }
@@ -173,7 +173,7 @@ static void cover_table(struct run *run, const json_t *table, bool *late, bool *
 }
 
 /* Every table saw every record and the row balance is exact; what the case met is counted. */
-static enum leat_status check_status(struct run *run, uint64_t records, char **report, struct leat_error *err) {
+static enum leat_status check_status(const struct prop_case *c, struct run *run, uint64_t records, char **report, struct leat_error *err) {
     struct leat_buffer text = {0};
     enum leat_status st = leat_engine_status(run->engine, &text, err);
     json_t *status = st == LEAT_OK ? json_loads(text.data, 0, NULL) : NULL, *table;
@@ -181,7 +181,7 @@ static enum leat_status check_status(struct run *run, uint64_t records, char **r
     size_t i;
     json_array_foreach(json_object_get(status, "tables"), i, table) {
         const json_t *balance = json_object_get(json_object_get(table, "balance"), "events");
-        if (balance && !json_object_get(table, "suspended") && !number(table, "failures") && (uint64_t)number(balance, "in") != records)
+        if (balance && !c->retained && !json_object_get(table, "suspended") && !number(table, "failures") && (uint64_t)number(balance, "in") != records)
             st = leat_fail(err, LEAT_CONFLICT, "a table did not see %llu records", (unsigned long long)records);
         if (balance && !json_is_true(json_object_get(balance, "exact")))
             st = leat_fail(err, LEAT_CONFLICT, "the row balance is not exact");
@@ -199,6 +199,9 @@ static enum leat_status check_status(struct run *run, uint64_t records, char **r
         run->coverage->lost += run->lost;
         run->coverage->changes += run->changed;
         run->coverage->killed += run->killed;
+        run->coverage->crashed += run->crashed;
+        run->coverage->asked += run->asked;
+        run->coverage->retained += c->retained;
     }
     json_decref(status);
     leat_buffer_deinit(&text);
@@ -250,9 +253,8 @@ static enum leat_status resume_all(const struct prop_case *c, struct run *run, s
     return st;
 }
 
-static enum leat_status play_round(const struct prop_case *c, size_t round, struct run *run, struct leat_error *err) {
-    enum leat_status st;
-    uint64_t got;
+static enum leat_status begin_round(const struct prop_case *c, size_t round, struct run *run, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
     struct leat_buffer status = {0};
     run->now_us += 2000000;
     if (round && c->change[round]) {
@@ -273,6 +275,12 @@ static enum leat_status play_round(const struct prop_case *c, size_t round, stru
         if ((st = change(c, round, run, err)) != LEAT_OK) return st;
     } else if (round == 0 || c->restart[round] || c->lose[round])
         if ((st = reopen(run, c->step_rows[round], err)) != LEAT_OK) return st;
+    return LEAT_OK;
+}
+
+static enum leat_status step_round(const struct prop_case *c, size_t round, struct run *run, struct leat_error *err) {
+    enum leat_status st;
+    uint64_t got;
     if ((st = leat_engine_ingest(run->engine, &got, err)) != LEAT_OK) return st;
     /* An even number stops in the middle of the backlog. */
     uint64_t limit = c->step_rows[round] % 2 ? UINT64_MAX : c->step_rows[round];
@@ -302,30 +310,87 @@ static enum leat_status restate(const struct prop_case *c, size_t round, struct 
     return st;
 }
 
+enum { ASK_PART, ASK_WHOLE, ASK_RUNS, ASK_REBUILD, ASK_REDECODE, ASK_RETRY, ASK_ONCE, ASKS };
+
+const char *prop_ask_name(uint32_t ask) {
+    static const char *const NAMES[ASKS] = {"REFRESH PARTITION", "REFRESH", "all runs", "rebuild", "redecode", "retry-dead", "run --once"};
+    return NAMES[ask % ASKS];
+}
+
+/* What can be asked of a running project; that the answer may be no is none of our concern. */
+static enum leat_status ask(const struct prop_case *c, size_t round, struct run *run, struct leat_error *err) {
+    static const char *const CONDITIONS[] = {"k % 2 = 0", "k < 2", "k IS NULL", "s = 'a'", "v > 0", "window_start > TIMESTAMP '2026-03-01 00:01'", "true"};
+    uint32_t drawn = c->ask[round], what = drawn % ASKS, t = drawn / ASKS % (uint32_t)c->table_count, more = drawn / 64;
+    enum leat_status st = LEAT_OK;
+    char table[16];
+    run->asked = true;
+    snprintf(table, sizeof table, "t%u", t);
+    switch (what) {
+    case ASK_PART:
+    case ASK_WHOLE: {
+        struct leat_diagnostics diags = {0};
+        struct leat_buffer sql = {0};
+        leat_putf(&sql, "ALTER MATERIALIZED TABLE %s REFRESH", table);
+        if (what == ASK_PART) leat_putf(&sql, " PARTITION (%s)", CONDITIONS[more % (sizeof CONDITIONS / sizeof *CONDITIONS)]);
+        st = leat_engine_alter(run->engine, sql.data, false, &diags, NULL, err);
+        leat_buffer_deinit(&sql);
+        leat_diagnostics_deinit(&diags);
+        break;
+    }
+    case ASK_RUNS: st = leat_engine_batch(run->engine, true, err); break;
+    case ASK_REBUILD: st = leat_engine_rebuild(run->engine, table, "property", NULL, err); break;
+    case ASK_REDECODE: st = leat_engine_redecode(run->engine, "events", "property", NULL, err); break;
+    case ASK_RETRY: st = leat_engine_retry_dead(run->engine, "events", "property", NULL, err); break;
+    default: st = leat_engine_run_once(run->engine, more % 2, false, err);
+    }
+    return st == LEAT_OK || err->fatal ? st : LEAT_OK;
+}
+
+static enum leat_status play_round(const struct prop_case *c, size_t round, struct run *run, char **report, struct leat_error *err) {
+    enum leat_status st = step_round(c, round, run, err);
+    if (st == LEAT_OK && c->ask[round] && (st = ask(c, round, run, err)) == LEAT_OK) st = verify(run, report, err);
+    if (st == LEAT_OK && c->flush[round] && (st = leat_engine_flush(run->engine, false, err)) == LEAT_OK) st = verify(run, report, err);
+    if (st == LEAT_OK && c->restate[round] && (st = restate(c, round, run, err)) == LEAT_OK) st = verify(run, report, err);
+    if (st != LEAT_OK || !c->checkpoint[round]) return st;
+    if ((st = leat_engine_drain_and_checkpoint(run->engine, err)) != LEAT_OK) return st;
+    run->has_checkpoint = true;
+    run->unsaved_steps = 0;
+    return LEAT_OK;
+}
+
+/* The round, with the process killed in its middle or not; then once more. */
+static enum leat_status play_killed(const struct prop_case *c, size_t round, struct run *run, char **report, struct leat_error *err) {
+    leat_io_kill_after(c->crash[round] ? c->crash[round] : UINT64_MAX);
+    enum leat_status st = play_round(c, round, run, report, err);
+    bool killed = st != LEAT_OK && leat_io_killed();
+    if (killed) {
+        leat_engine_close(run->engine);
+        run->engine = NULL;
+    }
+    leat_io_kill_after(UINT64_MAX);
+    if (!killed) return st;
+    run->crashed = true;
+    free(*report);
+    *report = NULL;
+    st = reopen(run, c->step_rows[round], err);
+    return st == LEAT_OK ? play_round(c, round, run, report, err) : st;
+}
+
 static enum leat_status play(const struct prop_case *c, struct run *run, char **report, struct leat_error *err) {
     uint64_t records = 0;
     enum leat_status st;
+    run->changed = c->change[0];
     for (size_t round = 0; round < c->round_count; round++) {
         write_round(c, round, run->dir);
         for (size_t k = 0; k < c->rounds[round].count; k++) records += c->rounds[round].lines[k] != NULL;
-        if ((st = play_round(c, round, run, err)) != LEAT_OK) return st;
-        if (c->flush[round]) {
-            if ((st = leat_engine_flush(run->engine, false, err)) != LEAT_OK) return st;
-            if ((st = verify(run, report, err)) != LEAT_OK) return st;
-        }
-        if (c->restate[round]) {
-            if ((st = restate(c, round, run, err)) != LEAT_OK) return st;
-            if ((st = verify(run, report, err)) != LEAT_OK) return st;
-        }
-        if (!c->checkpoint[round]) continue;
-        if ((st = leat_engine_drain_and_checkpoint(run->engine, err)) != LEAT_OK) return st;
-        run->has_checkpoint = true;
-        run->unsaved_steps = 0;
+        if ((st = begin_round(c, round, run, err)) != LEAT_OK) return st;
+        if ((st = play_killed(c, round, run, report, err)) != LEAT_OK) return st;
     }
     if ((st = resume_all(c, run, err)) != LEAT_OK) return st;
-    if ((st = leat_engine_run_once(run->engine, run->changed, c->seed % 2, err)) != LEAT_OK) return st;
+    /* What was run before its time is not due. */
+    if ((st = leat_engine_run_once(run->engine, run->changed || run->asked, c->seed % 2, err)) != LEAT_OK) return st;
     if ((st = verify(run, report, err)) != LEAT_OK) return st;
-    return check_status(run, records, report, err);
+    return check_status(c, run, records, report, err);
 }
 
 static void quiet(struct leat_env *env, enum leat_log_level level, const char *line) {

@@ -61,7 +61,7 @@ static void shrink_history(struct prop_case *c, const char *dir) {
             *flags[i] = false;
             *flags[i] = !still_fails(c, dir);
         }
-        uint32_t *draws[] = {&c->kill[round], &c->change[round]};
+        uint32_t *draws[] = {&c->kill[round], &c->crash[round], &c->change[round], &c->ask[round]};
         for (size_t i = 0; i < sizeof draws / sizeof *draws; i++) {
             uint32_t drawn = *draws[i];
             *draws[i] = 0;
@@ -115,6 +115,8 @@ static void write_history(const struct prop_case *c, const char *dir) {
         if (c->step_rows[round] % 2 == 0) leat_putf(&script, "# property stops after %llu steps\n", (unsigned long long)c->step_rows[round]);
         leat_putf(&script, "\"$leat\" run --once --project . --max-step-rows %llu\n\"$leat\" verify --project .\nsleep 1\n",
                   (unsigned long long)c->step_rows[round]);
+        if (c->ask[round]) leat_putf(&script, "# property asks for: %s\n", prop_ask_name(c->ask[round]));
+        if (c->crash[round]) leat_putf(&script, "# property kills the process in this round after %u calls that write\n", c->crash[round]);
         if (c->restate[round])
             leat_putf(&script, "\"$leat\" restate --project .%s\n\"$leat\" verify --project .\n", c->restate[round] > 1 ? " # property: from a time on" : "");
     }
@@ -143,6 +145,8 @@ void prop_report_failure(struct prop_case *c, const char *keep, const char *why)
         printf("  round %zu: step rows %llu%s%s%s%s%s\n", round, (unsigned long long)c->step_rows[round], c->change[round] ? ", project change" : c->lose[round] ? ", work folder lost" : "",
                c->restart[round] ? ", restart" : "",
                c->flush[round] ? ", flush" : "", c->checkpoint[round] ? ", checkpoint" : "", c->restate[round] ? ", restated" : "");
+        if (c->ask[round]) printf("  asked: %s\n", prop_ask_name(c->ask[round]));
+        if (c->crash[round]) printf("  killed after %u calls\n", c->crash[round]);
     }
     free(now);
 }
