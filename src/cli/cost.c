@@ -8,10 +8,10 @@
 #include "rehearse/cost.h"
 #include "rehearse/measure.h"
 
-enum { OPTION_SAMPLE, OPTION_PRICES, OPTION_PRINT_PRICES, OPTION_SVG, OPTION_CLOCK, OPTION_SCRATCH, OPTION_ONLY };
+enum { OPTION_SAMPLE, OPTION_PRICES, OPTION_PRINT_PRICES, OPTION_SVG, OPTION_CLOCK, OPTION_SCRATCH, OPTION_ONLY, OPTION_AT };
 static const struct leat_option_spec OPTIONS[] = {
     {.name = "sample", .type = LEAT_OPTION_INT, .unit = "steps", .min = 10, .max = 100000000, .default_text = "130",
-     .prose = "Of a freshness below an hour, so many steps are measured, behind all that came before them; the rest of the day is extrapolated. More is slower and surer."},
+     .prose = "Of a freshness below an hour, so many times that long is measured, at most 128 commits, behind all that came before; the rest of the day is extrapolated. More is slower and surer."},
     {.name = "prices", .type = LEAT_OPTION_PATH, .prose = "File of prices; --print-prices shows what it looks like."},
     {.name = "print_prices", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "Print the prices that are used without a file, and stop."},
     {.name = "svg", .type = LEAT_OPTION_PATH, .prose = "Write the curve as a picture into this file."},
@@ -20,6 +20,7 @@ static const struct leat_option_spec OPTIONS[] = {
     {.name = "scratch", .type = LEAT_OPTION_PATH, .prose = "Folder for the recording and the rehearsals' lakes. Default: .leat-rehearsal in the project, removed afterwards."},
     {.name = "only", .type = LEAT_OPTION_INTERVAL, .min = 1000, .max = INT64_C(31) * 86400 * 1000000,
      .prose = "Measure this one freshness from the recording in --scratch and print raw figures. This is how the command calls itself."},
+    {.name = "at", .type = LEAT_OPTION_INT, .unit = "us", .min = 1, .max = INT64_MAX, .prose = "With --only: the one run that a timer begins at this time."},
 };
 
 static const int64_t POINTS_US[] = {INT64_C(86400000000), INT64_C(3600000000), 300000000, 60000000, 10000000, 1000000, 100000};
@@ -29,28 +30,58 @@ static char *scratch_of(const struct leat_cli *cli) {
     return cli->given[OPTION_SCRATCH] ? leat_strdup(cli->values[OPTION_SCRATCH].text) : leat_asprintf("%s/.leat-rehearsal", cli->project);
 }
 
-/* ---- the child --------------------------------------------------------------------------------------------------------- */
+/* ---- the child, and its children ----------------------------------------------------------------------------------------- */
+
+struct child {
+    const struct leat_cli *cli;
+    char *self, *scratch;
+};
+
+/* leat_measure_options.run */
+static enum leat_status run_by_timer(void *context, int64_t at_us, struct leat_buffer *out, struct leat_child_outcome *outcome, struct leat_error *err) {
+    struct child *child = context;
+    char *only = leat_asprintf("%lld us", (long long)child->cli->values[OPTION_ONLY].number), *at = leat_asprintf("%lld", (long long)at_us);
+    char *argv[] = {child->self, "cost", "--project", (char *)child->cli->project, "--scratch", child->scratch, "--only", only, "--at", at, NULL};
+    enum leat_status st = leat_child_run(argv, out, outcome, err);
+    if (st == LEAT_OK && outcome->exit_code) st = leat_fail(err, LEAT_INVALID, "a run at %s failed (see above)", only);
+    free(only);
+    free(at);
+    return st;
+}
+
+static enum leat_status commit_interval(struct leat_cli *cli, int64_t *out, struct leat_error *err) {
+    struct leat_diagnostics diags = {0};
+    struct leat_project *project = NULL;
+    enum leat_status st = leat_project_load(&cli->env, cli->project, &project, &diags, err);
+    if (st == LEAT_OK) *out = leat_setting_int(project, "commit_interval");
+    if (project) leat_project_free(project);
+    leat_diagnostics_deinit(&diags);
+    return st;
+}
 
 static int measure_one(struct leat_cli *cli) {
+    struct child child = {cli, leat_child_self(), scratch_of(cli)};
     struct leat_record record = {0};
     struct leat_diagnostics diags = {0};
     struct leat_error err = {0};
     struct leat_buffer out = {0};
-    char *scratch = scratch_of(cli), *recorded = leat_asprintf("%s/recorded", scratch), *dir = leat_asprintf("%s/one", scratch);
+    char *recorded = leat_asprintf("%s/recorded", child.scratch), *dir = leat_asprintf("%s/one", child.scratch);
+    struct leat_measure_options options = {.project_dir = cli->project, .dir = dir, .record = &record, .freshness_us = cli->values[OPTION_ONLY].number,
+                                           .sample_steps = (uint64_t)cli->values[OPTION_SAMPLE].number, .run = run_by_timer, .context = &child};
     enum leat_status st = leat_record_load(&cli->env, recorded, &record, &err);
-    struct leat_project *project = NULL;
-    if (st == LEAT_OK) st = leat_project_load(&cli->env, cli->project, &project, &diags, &err);
-    struct leat_measure_options options = {.commit_interval_us = project ? leat_setting_int(project, "commit_interval") : 0, .project_dir = cli->project, .dir = dir, .record = &record, .freshness_us = cli->values[OPTION_ONLY].number,
-                                           .sample_steps = (uint64_t)cli->values[OPTION_SAMPLE].number};
-    leat_project_free(project);
-    leat_diagnostics_deinit(&diags);
-    if (st == LEAT_OK) st = leat_measure(&cli->env, &options, &diags, &out, &err);
+    if (cli->given[OPTION_AT]) {
+        if (st == LEAT_OK) st = leat_measure_run(&cli->env, &options, cli->values[OPTION_AT].number, &diags, &out, &err);
+    } else {
+        if (st == LEAT_OK) st = commit_interval(cli, &options.commit_interval_us, &err);
+        if (st == LEAT_OK) st = leat_measure(&cli->env, &options, &diags, &out, &err);
+    }
     if (st == LEAT_OK) puts(out.data);
     leat_cli_diagnostics(cli, &diags);
     leat_diagnostics_deinit(&diags);
     leat_record_deinit(&record);
     leat_buffer_deinit(&out);
-    free(scratch);
+    free(child.self);
+    free(child.scratch);
     free(recorded);
     free(dir);
     return st == LEAT_OK ? LEAT_EXIT_OK : leat_cli_failed(&err);
@@ -66,7 +97,7 @@ struct cost {
     struct leat_cost_need *needs;
     size_t need_count;
     struct leat_engine *engine; /* read-only: names and freshness of tables */
-    int64_t startup_us, commit_interval_us;
+    int64_t commit_interval_us;
 };
 
 static enum leat_status measure_point(struct cost *c, size_t i, struct leat_error *err) {
@@ -83,15 +114,10 @@ static enum leat_status measure_point(struct cost *c, size_t i, struct leat_erro
 }
 
 static enum leat_status measure_all(struct cost *c, struct leat_error *err) {
-    struct leat_buffer ignored = {0};
-    struct leat_child_outcome start = {0};
-    char *version[] = {c->self, "--version", NULL};
-    enum leat_status st = leat_child_run(version, &ignored, &start, err);
-    c->startup_us = start.cpu_us;
+    enum leat_status st = LEAT_OK;
     for (size_t i = 0; i < POINTS && st == LEAT_OK; i++) st = measure_point(c, i, err);
     leat_put(&c->measured, "]");
     if (leat_cli_is_terminal(2)) fputs("\r                    \r", stderr);
-    leat_buffer_deinit(&ignored);
     return st;
 }
 
@@ -106,8 +132,11 @@ static int prepare(struct cost *c, struct leat_error *err, enum leat_status *st)
         *st = leat_record_make(&c->cli->env, c->engine, &wanted, &c->record, err);
         c->commit_interval_us = leat_setting_int(project, "commit_interval");
         c->needs = leat_alloc((project->table_count + 1) * sizeof *c->needs);
-        for (size_t t = 0; t < project->table_count; t++)
-            c->needs[c->need_count++] = (struct leat_cost_need){project->tables[t].name, project->tables[t].freshness_us ? project->tables[t].freshness_us : POINTS_US[0]};
+        for (size_t t = 0; t < project->table_count; t++) {
+            const struct leat_table *table = &project->tables[t];
+            struct leat_calendar always = {.between_us = table->freshness_us ? table->freshness_us : POINTS_US[0]};
+            c->needs[c->need_count++] = (struct leat_cost_need){table->name, table->calendar.else_us ? table->calendar : always};
+        }
     }
     free(recorded);
     return code;
@@ -136,7 +165,7 @@ static enum leat_status keep(struct cost *c, const struct leat_cost *cost, const
 static enum leat_status report(struct cost *c, const struct leat_prices *prices, struct leat_error *err) {
     struct leat_cost cost = {0};
     struct leat_buffer out = {0};
-    enum leat_status st = leat_cost_model(c->measured.data, c->record.records, c->record.last_us - c->record.first_us, c->startup_us, c->commit_interval_us,
+    enum leat_status st = leat_cost_model(c->measured.data, c->record.records, c->record.last_us - c->record.first_us, c->commit_interval_us,
                                           prices, &cost, err);
     if (st == LEAT_OK && c->cli->json)
         leat_cost_json(&cost, prices, c->needs, c->need_count, &out);

@@ -35,6 +35,8 @@ void leat_engine_close(struct leat_engine *);
 const struct leat_project *leat_engine_project(const struct leat_engine *);
 const struct leat_plan *leat_engine_plan(const struct leat_engine *, size_t table); /* borrowed */
 
+enum { LEAT_STEP_FIFTHS = 4, LEAT_ALL_FIFTHS = 5 }; /* steps are so much of a freshness apart; the rest is for polling and the step itself */
+
 /* One poll of every source into the log, synced, decoded. *got: records read. */
 enum leat_status leat_engine_ingest(struct leat_engine *, uint64_t *got, struct leat_error *) LEAT_MUST;
 /* Steps every group that is due (all = false) or has anything to do (all = true), one step each. *did: any step ran. */

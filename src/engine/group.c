@@ -84,8 +84,8 @@ static int64_t shortest_of(const struct leat_freshness *f) {
     return c->else_us && c->else_us < c->between_us ? c->else_us : c->between_us;
 }
 
-/* FRESHNESS = DOWNSTREAM: as those who read it; where they differ, their shortest, at all hours (an hour when nobody continuous does). */
-struct leat_freshness leat_table_freshness(const struct leat_engine *engine, const struct leat_gtable *table) {
+/* FRESHNESS = DOWNSTREAM: as those who read it; where they differ, their shortest, at all hours (an hour when nobody continuous does). Theirs are known. */
+static struct leat_freshness freshness_of(const struct leat_engine *engine, const struct leat_gtable *table) {
     struct leat_freshness all = {.calendar = {.between_us = 3600 * (int64_t)1000000}};
     bool any = false;
     if (!table->def->downstream) return own_freshness(table);
@@ -94,7 +94,7 @@ struct leat_freshness leat_table_freshness(const struct leat_engine *engine, con
         if (reader->def->cron) continue;
         for (size_t k = 0; k < reader->plan->input_count; k++) {
             if (reader->plan->inputs[k] != (LEAT_OBJECT_TABLE << 24 | table->index)) continue;
-            struct leat_freshness theirs = leat_table_freshness(engine, reader);
+            const struct leat_freshness theirs = reader->freshness;
             if (any && !leat_freshness_same(&all, &theirs)) {
                 int64_t mine = shortest_of(&all), other = shortest_of(&theirs);
                 all = (struct leat_freshness){.calendar = {.between_us = mine < other ? mine : other}};
@@ -105,6 +105,14 @@ struct leat_freshness leat_table_freshness(const struct leat_engine *engine, con
         }
     }
     return all;
+}
+
+/* Readers stand behind what they read. */
+static void settle_freshness(struct leat_engine *engine) {
+    for (size_t i = engine->project->order_count; i-- > 0;) {
+        const struct leat_object_ref ref = engine->project->order[i];
+        if (ref.kind == LEAT_OBJECT_TABLE) engine->tables[ref.index].freshness = freshness_of(engine, &engine->tables[ref.index]);
+    }
 }
 
 bool leat_freshness_same(const struct leat_freshness *a, const struct leat_freshness *b) {
@@ -148,13 +156,12 @@ void leat_group_turn(struct leat_group *g) {
 }
 
 static struct leat_group *group_for(struct leat_engine *engine, struct leat_gtable *table) {
-    struct leat_freshness freshness = leat_table_freshness(engine, table);
     for (int i = 0; i < engine->group_count && !table->suspended; i++)
-        if (leat_freshness_same(&engine->groups[i]->freshness, &freshness) && !engine->groups[i]->suspended) return engine->groups[i];
+        if (leat_freshness_same(&engine->groups[i]->freshness, &table->freshness) && !engine->groups[i]->suspended) return engine->groups[i];
     size_t sources = engine->project->source_count + 1, tables = engine->project->table_count + 1;
     struct leat_group *g = leat_alloc(sizeof *g);
     g->engine = engine;
-    g->freshness = freshness;
+    g->freshness = table->freshness;
     leat_group_turn(g);
     g->suspended = table->suspended ? table : NULL;
     g->reads = leat_alloc(sources * sizeof *g->reads);
@@ -316,6 +323,7 @@ enum leat_status leat_groups_build(struct leat_engine *engine, struct leat_diagn
     }
     free(broken);
     if (st == LEAT_OK && broken_count) st = leat_fail(err, LEAT_INVALID, "the project has errors");
+    if (st == LEAT_OK) settle_freshness(engine);
     return st;
 }
 

@@ -103,6 +103,7 @@ struct leat_gtable {
     const struct leat_table *def;
     int index;                          /* in project->tables */
     struct leat_plan *plan;
+    struct leat_freshness freshness;    /* that is asked; DOWNSTREAM: of those who read it */
     struct leat_group *group;           /* NULL: scheduled or full */
     int root;                           /* gnode */
     int constrain, quarantine_root;     /* gnodes; -1: none */
@@ -413,14 +414,12 @@ void leat_group_free(struct leat_group *);
 enum leat_status leat_group_open_node(struct leat_group *, int index, struct leat_error *) LEAT_MUST; /* empty state; the former is not closed */
 enum leat_status leat_group_reset_nodes(struct leat_group *, struct leat_error *) LEAT_MUST; /* empty state */
 
-struct leat_freshness leat_table_freshness(const struct leat_engine *, const struct leat_gtable *);
 bool leat_freshness_same(const struct leat_freshness *, const struct leat_freshness *);
 /* Names it in journal and state: microseconds, and of a calendar a text; new reference. */
 json_t *leat_freshness_json(const struct leat_freshness *);
 void leat_freshness_put(const struct leat_freshness *, struct leat_buffer *out); /* for people: "1 second between 07:00 and 23:00, else 1 hour" */
 /* When what waits since then has waited for so many fifths of what it may. */
 int64_t leat_freshness_due(const struct leat_engine *, const struct leat_freshness *, int64_t since_us, int fifths);
-enum { LEAT_STEP_FIFTHS = 4, LEAT_ALL_FIFTHS = 5 }; /* the rest of a freshness is for polling and the step itself */
 void leat_group_turn(struct leat_group *); /* freshness_us is what it is now */
 /* What a table's state and content depend on, as a hash; malloc'd. Equal: both can be kept. */
 char *leat_table_signature(const struct leat_engine *, const struct leat_gtable *);

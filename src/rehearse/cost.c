@@ -97,7 +97,7 @@ void leat_prices_deinit(struct leat_prices *p) {
 
 struct model {
     const json_t *measured;
-    double records_day, span_us, startup_us, commit_us;
+    double records_day, span_us, commit_us;
     double per_record_us; /* in the largest batches */
 };
 
@@ -114,9 +114,15 @@ static bool is_timer(const json_t *point) {
     return json_is_true(json_object_get(point, "timer"));
 }
 
+/* A commit follows a step. */
+static double between_commits_us(const struct model *m, const json_t *point) {
+    double step_us = (double)leat_measure_step_us(json_integer_value(json_object_get(point, "freshness_us")));
+    return step_us > m->commit_us ? step_us : m->commit_us;
+}
+
 /* The window saw enough commits for their average, with the joining of small files that comes every 64. */
 static bool has_commits(const struct model *m, const json_t *point) {
-    return !is_timer(point) && number(point, "window_us") >= LEAT_MEASURE_COMMITS * m->commit_us;
+    return !is_timer(point) && number(point, "window_us") >= LEAT_MEASURE_COMMITS * between_commits_us(m, point);
 }
 
 /* The nearest longer freshness with as many commits a second as `at` has. */
@@ -141,9 +147,9 @@ static void model_timer(const struct model *m, const json_t *point, const struct
     double shift, factor = to_day(m, point, &shift), runs = number(point, "runs"), runs_day = DAY_US / number(point, "freshness_us");
     double empty = number(point, "empty_cpu_us"), beyond = number(point, "cpu_us") - runs * empty;
     if (beyond < 0) beyond = 0;
-    out->cpu_s = (runs_day * (empty + m->startup_us) + beyond * factor) / 1e6;
+    out->cpu_s = (runs_day * empty + beyond * factor) / 1e6;
     double wall = number(point, "empty_wall_us") * runs_day, wall_beyond = number(point, "wall_us") - runs * number(point, "empty_wall_us");
-    double up_us = wall + m->startup_us * runs_day + (wall_beyond > 0 ? wall_beyond * factor : 0);
+    double up_us = wall + (wall_beyond > 0 ? wall_beyond * factor : 0);
     if (up_us < runs_day * prices->least_seconds * 1e6) up_us = runs_day * prices->least_seconds * 1e6;
     out->hours_up = up_us > DAY_US ? 24 : up_us / 3600e6;
 }
@@ -201,11 +207,11 @@ static void model_point(const struct model *m, size_t at, const struct leat_pric
     out->money_requests = 30 * (out->puts * prices->per_1000_puts + out->gets * prices->per_1000_gets) / 1000;
 }
 
-enum leat_status leat_cost_model(const char *measured, uint64_t records, int64_t span_us, int64_t startup_us, int64_t commit_interval_us,
+enum leat_status leat_cost_model(const char *measured, uint64_t records, int64_t span_us, int64_t commit_interval_us,
                                  const struct leat_prices *prices, struct leat_cost *out, struct leat_error *err) {
     json_error_t problem;
     json_t *json = json_loads(measured, 0, &problem);
-    struct model m = {.measured = json, .span_us = span_us > 0 ? (double)span_us : 1, .startup_us = (double)startup_us, .commit_us = (double)commit_interval_us};
+    struct model m = {.measured = json, .span_us = span_us > 0 ? (double)span_us : 1, .commit_us = (double)commit_interval_us};
     *out = (struct leat_cost){0};
     if (!json_is_array(json)) {
         json_decref(json);
@@ -296,16 +302,73 @@ static void put_times(struct leat_buffer *out, const struct leat_cost_point *p, 
     if (base->cpu_s > 0) leat_putf(out, " (%.1f times)", t->cpu_s / base->cpu_s);
 }
 
+/* One freshness asked for and the share of a day that it holds. */
+struct asked {
+    int64_t us;
+    double share;
+};
+
+/* How many there are; the shorter one first. */
+static size_t asked_of(const struct leat_cost_need *need, struct asked out[2]) {
+    const struct leat_calendar *c = &need->asked;
+    enum { DAY_MINUTES = 1440 };
+    double between = (double)((c->to_minute - c->from_minute + DAY_MINUTES) % DAY_MINUTES) / DAY_MINUTES;
+    out[0] = (struct asked){c->between_us, c->else_us ? between : 1};
+    if (!c->else_us) return 1;
+    out[1] = (struct asked){c->else_us, 1 - between};
+    if (out[1].us < out[0].us) {
+        const struct asked first = out[0];
+        out[0] = out[1];
+        out[1] = first;
+    }
+    return 2;
+}
+
+static void put_answer(struct leat_buffer *out, int64_t asked_us, int64_t us) {
+    leat_put_freshness(out, us);
+    leat_put(out, us > asked_us ? " is the shortest measured" : " does");
+}
+
+/* A table by the hour: both freshnesses, weighed by the hours, and what the shorter one alone would take. */
+static void put_by_the_hour(const struct leat_cost *c, const struct leat_cost_need *need, const struct asked asked[2], struct leat_buffer *out) {
+    const struct leat_cost_point *p[2];
+    const struct leat_cost_table *t[2];
+    struct leat_cost_table both = {0};
+    for (int i = 0; i < 2; i++) {
+        p[i] = &c->points[leat_cost_meets(c, asked[i].us)];
+        if (!(t[i] = table_at(p[i], need->table))) return;
+        both.cpu_s += asked[i].share * t[i]->cpu_s;
+    }
+    leat_putf(out, "%s asks for ", need->table);
+    leat_put_freshness(out, asked[0].us);
+    leat_putf(out, " for %.3g hours of the day, else for ", 24 * asked[0].share);
+    leat_put_freshness(out, asked[1].us);
+    leat_put(out, "; ");
+    put_answer(out, asked[0].us, p[0]->freshness_us);
+    leat_put(out, ", and ");
+    put_answer(out, asked[1].us, p[1]->freshness_us);
+    leat_put(out, ", together at ");
+    put_count(out, both.cpu_s);
+    leat_put(out, " CPU s a day of its own. All day ");
+    put_times(out, p[0], t[0], &both);
+    leat_put(out, ".");
+}
+
 /* For one table: the longest freshness that does, and what more and less would take. */
 static void put_recommendation(const struct leat_cost *c, const struct leat_cost_need *need, struct leat_buffer *out) {
-    size_t at = leat_cost_meets(c, need->freshness_us);
+    struct asked asked[2];
+    if (asked_of(need, asked) > 1) {
+        put_by_the_hour(c, need, asked, out);
+        return;
+    }
+    size_t at = leat_cost_meets(c, asked[0].us);
     const struct leat_cost_table *here = table_at(&c->points[at], need->table), *other;
     if (!here) return;
     leat_putf(out, "%s asks for ", need->table);
-    leat_put_freshness(out, need->freshness_us);
+    leat_put_freshness(out, asked[0].us);
     leat_put(out, "; ");
-    leat_put_freshness(out, c->points[at].freshness_us);
-    leat_put(out, c->points[at].freshness_us > need->freshness_us ? " is the shortest measured, at " : " does, at ");
+    put_answer(out, asked[0].us, c->points[at].freshness_us);
+    leat_put(out, ", at ");
     put_count(out, here->cpu_s);
     leat_put(out, " CPU s a day of its own");
     if (at + 1 < c->point_count && (other = table_at(&c->points[at + 1], need->table))) {
@@ -319,15 +382,29 @@ static void put_recommendation(const struct leat_cost *c, const struct leat_cost
     leat_put(out, ".");
 }
 
+/* A machine as the shorter freshness needs it, requests by the hours. */
+static double money_for(const struct leat_cost *c, const struct leat_cost_need *need) {
+    struct asked asked[2];
+    size_t n = asked_of(need, asked);
+    double sum = c->points[leat_cost_meets(c, asked[0].us)].money_machine;
+    for (size_t i = 0; i < n; i++) sum += asked[i].share * c->points[leat_cost_meets(c, asked[i].us)].money_requests;
+    return sum;
+}
+
 /* The project needs what its most demanding table needs. */
 static void put_overall(const struct leat_cost *c, const struct leat_prices *prices, const struct leat_cost_need *needs, size_t count, struct leat_buffer *out) {
     const struct leat_cost_need *first = NULL;
-    for (size_t i = 0; i < count; i++)
-        if (!first || needs[i].freshness_us < first->freshness_us) first = &needs[i];
+    struct asked least = {0}, asked[2];
+    for (size_t i = 0; i < count; i++) {
+        asked_of(&needs[i], asked);
+        if (first && (asked[0].us > least.us || (asked[0].us == least.us && asked[0].share <= least.share))) continue;
+        first = &needs[i];
+        least = asked[0];
+    }
     if (!first || !c->point_count) return;
-    const struct leat_cost_point *p = &c->points[leat_cost_meets(c, first->freshness_us)], *longest = &c->points[0];
-    leat_putf(out, "All tables as fresh as %s: %.2f %s a month; all of them nightly: %.2f.", first->table, money(p), prices->currency, money(longest));
-    if (money(p) > 2 * money(longest) && p != longest)
+    double needed = money_for(c, first), longest = money(&c->points[0]);
+    leat_putf(out, "All tables as fresh as %s: %.2f %s a month; all of them nightly: %.2f.", first->table, needed, prices->currency, longest);
+    if (needed > 2 * longest)
         leat_putf(out, " If its readers can wait, or the table can run in a project of its own, that is worth asking ('leat advise %s').", first->table);
 }
 

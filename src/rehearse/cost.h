@@ -3,11 +3,12 @@
  * The model. A run by a timer costs what an empty run costs, and for each record what the measured runs took beyond that. `leat run` costs, per
  * second, what its window took; where the window is short against the time between commits, what commits and the archive take is the rate
  * of the next longer freshness whose window is not. A window with more or fewer records than the average is corrected by the cost of a
- * record in the largest batches. */
+ * record in the largest batches. A table by the hour costs what each of its freshnesses does, by the hours that it holds. */
 #ifndef LEAT_REHEARSE_COST_H
 #define LEAT_REHEARSE_COST_H
 
 #include "base/mem.h"
+#include "schedule/calendar.h"
 
 struct leat_machine { char *name; double vcpus, memory_gib, per_hour; };
 struct leat_prices {
@@ -41,14 +42,14 @@ struct leat_cost {
     struct leat_cost_point *points; size_t point_count; /* from the longest freshness to the shortest */
     double records_a_day, commit_interval_s;
 };
-/* measured: JSON array of what leat_measure gave. span_us, records: of the recording; startup_us: CPU time of starting the program.
+/* measured: JSON array of what leat_measure gave. span_us, records: of the recording.
  * Errors: CORRUPT no JSON */
-enum leat_status leat_cost_model(const char *measured, uint64_t records, int64_t span_us, int64_t startup_us, int64_t commit_interval_us,
+enum leat_status leat_cost_model(const char *measured, uint64_t records, int64_t span_us, int64_t commit_interval_us,
                                  const struct leat_prices *, struct leat_cost *out, struct leat_error *) LEAT_MUST;
 void leat_cost_deinit(struct leat_cost *);
 
-/* What each table's readers ask for. */
-struct leat_cost_need { const char *table; int64_t freshness_us; };
+/* What each table's readers ask for, by the hour or (no else_us) always. */
+struct leat_cost_need { const char *table; struct leat_calendar asked; };
 void leat_cost_print(const struct leat_cost *, const struct leat_prices *, const struct leat_cost_need *, size_t need_count, struct leat_buffer *out);
 void leat_cost_json(const struct leat_cost *, const struct leat_prices *, const struct leat_cost_need *, size_t need_count, struct leat_buffer *out);
 /* The curve as an SVG document, for light and dark pages. */

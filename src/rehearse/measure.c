@@ -74,8 +74,8 @@ static void drop(struct reading *r) {
     *r = (struct reading){0};
 }
 
-/* sum += to - from; `fresh`: the engine's account began anew in between. */
-static void add_difference(struct reading *sum, const struct reading *from, const struct reading *to, bool fresh) {
+/* sum += to - from */
+static void add_difference(struct reading *sum, const struct reading *from, const struct reading *to) {
     sum->cpu_us += to->cpu_us - from->cpu_us;
     sum->wall_us += to->wall_us - from->wall_us;
     sum->written_bytes += to->written_bytes - from->written_bytes;
@@ -87,7 +87,6 @@ static void add_difference(struct reading *sum, const struct reading *from, cons
     sum->steps += to->steps - from->steps;
     add_numbers(sum->phases, to->phases, 1);
     add_numbers(sum->tables, to->tables, 1);
-    if (fresh) return;
     add_numbers(sum->phases, from->phases, -1);
     add_numbers(sum->tables, from->tables, -1);
 }
@@ -99,20 +98,26 @@ static void at_end(void *context) {
     struct reading now;
     struct leat_error ignored = {0};
     m->peak_bytes = leat_usage_peak_since_reset_bytes();
-    if (take(m, &now, &ignored) == LEAT_OK) add_difference(&m->sum, &m->from, &now, false);
+    if (take(m, &now, &ignored) == LEAT_OK) add_difference(&m->sum, &m->from, &now);
     drop(&now);
+}
+
+int64_t leat_measure_step_us(int64_t freshness_us) {
+    return freshness_us * LEAT_STEP_FIFTHS / LEAT_ALL_FIFTHS;
 }
 
 static enum leat_status measure_service(struct measure *m, struct leat_error *err) {
     const struct leat_record *record = m->options->record;
-    int64_t f = m->options->freshness_us, span = record->last_us - record->first_us;
-    int64_t window = (int64_t)m->options->sample_steps * f, enough = m->options->commit_interval_us * (LEAT_MEASURE_COMMITS + 2), warm;
-    enum { LEAST_US = 60000000, STEPS_MIN = 20 };
-    if (enough < STEPS_MIN * f) enough = STEPS_MIN * f;
+    int64_t f = m->options->freshness_us, step = leat_measure_step_us(f), commit = m->options->commit_interval_us, span = record->last_us - record->first_us;
+    int64_t window = (int64_t)m->options->sample_steps * f, enough = (commit > step ? commit : step) * (LEAT_MEASURE_COMMITS + 2);
+    enum { LEAST_US = 60000000, WARM_US = 10000000 };
     if (window > enough) window = enough;
     if (window < LEAST_US) window = LEAST_US;
     if (window > span) window = span;
-    warm = window / 20 > 10000000 ? window / 20 : 10000000;
+    int64_t warm = window / 20 > WARM_US ? window / 20 : WARM_US;
+    if (warm < step) warm = step; /* the first one makes the tables */
+    if (window > span - warm && span - warm >= step) window = span - warm;
+    if (window > step) window -= window % step; /* whole steps, whenever they come */
     int64_t from = record->last_us - window;
     enum leat_status st = LEAT_OK;
     if (from - warm > record->first_us) st = leat_rehearsal_skip(m->rehearsal, from - warm, err);
@@ -128,45 +133,77 @@ static enum leat_status measure_service(struct measure *m, struct leat_error *er
 
 /* ---- kept by a timer that calls `leat run --once` ---------------------------------------------------------------------- */
 
-static enum leat_status run_once(struct measure *m, int64_t at_us, struct reading *spent, struct leat_diagnostics *diags, struct leat_error *err) {
-    struct reading from = {.cpu_us = leat_usage_cpu_us(), .wall_us = m->real->monotonic_us(m->real), .written_bytes = leat_usage_written_bytes()}, to;
-    const struct leat_scratch_io *io = leat_rehearsal_io(m->rehearsal);
-    from.puts = io->puts, from.gets = io->gets, from.lists = io->lists, from.deletes = io->deletes;
-    from.records = m->sum.records, from.steps = m->sum.steps;
-    enum leat_status st = leat_rehearsal_reopen(m->rehearsal, at_us, diags, err);
-    if (st == LEAT_OK) st = leat_engine_run_once(leat_rehearsal_engine(m->rehearsal), false, false, err);
-    if (st == LEAT_OK) st = take(m, &to, err);
-    if (st == LEAT_OK) {
-        leat_rehearsal_shut(m->rehearsal);
-        to.cpu_us = leat_usage_cpu_us();
-        to.wall_us = m->real->monotonic_us(m->real);
-        add_difference(spent, &from, &to, true);
-        drop(&to);
-    }
+static void put_json(json_t *json, struct leat_buffer *out) {
+    char *text = json_dumps(json, JSON_COMPACT);
+    leat_put(out, text);
+    free(text);
+    json_decref(json);
+}
+
+enum leat_status leat_measure_run(struct leat_env *env, const struct leat_measure_options *options, int64_t at_us, struct leat_diagnostics *diags,
+                                  struct leat_buffer *out, struct leat_error *err) {
+    struct measure m = {.options = options, .real = env->clock};
+    struct leat_rehearsal_options rehearsal = {.project_dir = options->project_dir, .dir = options->dir, .record = options->record,
+                                               .freshness_us = options->freshness_us, .resume_us = at_us};
+    struct reading r = {0};
+    int64_t written = leat_usage_written_bytes();
+    enum leat_status st = leat_rehearsal_open(env, &rehearsal, diags, &m.rehearsal, err);
+    if (st == LEAT_OK) st = leat_engine_run_once(leat_rehearsal_engine(m.rehearsal), false, false, err);
+    if (st == LEAT_OK) st = take(&m, &r, err);
+    leat_rehearsal_close(m.rehearsal);
+    if (st == LEAT_OK)
+        put_json(json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:O,s:O}", "written_bytes", (json_int_t)(leat_usage_written_bytes() - written), "puts",
+                           (json_int_t)r.puts, "gets", (json_int_t)r.gets, "lists", (json_int_t)r.lists, "deletes", (json_int_t)r.deletes, "records",
+                           (json_int_t)r.records, "steps", (json_int_t)r.steps, "phases", r.phases, "tables", r.tables),
+                 out);
+    drop(&r);
     return st;
 }
 
-static enum leat_status measure_timer(struct measure *m, struct leat_diagnostics *diags, struct leat_error *err) {
+/* Adds what the run printed; records and steps are of all runs so far. */
+static void add_run(struct measure *m, const json_t *run) {
+    struct reading *s = &m->sum;
+    s->records = (uint64_t)json_integer_value(json_object_get(run, "records"));
+    s->steps = (uint64_t)json_integer_value(json_object_get(run, "steps"));
+    s->written_bytes += json_integer_value(json_object_get(run, "written_bytes"));
+    s->puts += (uint64_t)json_integer_value(json_object_get(run, "puts"));
+    s->gets += (uint64_t)json_integer_value(json_object_get(run, "gets"));
+    s->lists += (uint64_t)json_integer_value(json_object_get(run, "lists"));
+    s->deletes += (uint64_t)json_integer_value(json_object_get(run, "deletes"));
+    add_numbers(s->phases, json_object_get(run, "phases"), 1);
+    add_numbers(s->tables, json_object_get(run, "tables"), 1);
+}
+
+static enum leat_status one_run(struct measure *m, int64_t at_us, bool counts, int64_t *cpu_us, int64_t *wall_us, struct leat_error *err) {
+    struct leat_buffer out = {0};
+    struct leat_child_outcome outcome = {0};
+    int64_t began = m->real->monotonic_us(m->real);
+    enum leat_status st = m->options->run(m->options->context, at_us, &out, &outcome, err);
+    json_t *run = st == LEAT_OK ? json_loads(out.data ? out.data : "", 0, NULL) : NULL;
+    if (st == LEAT_OK && !run) st = leat_fail(err, LEAT_CORRUPT, "a run that was measured gave no figures");
+    *cpu_us += outcome.cpu_us;
+    *wall_us += m->real->monotonic_us(m->real) - began;
+    if (outcome.peak_bytes > m->peak_bytes) m->peak_bytes = outcome.peak_bytes;
+    if (run && counts) add_run(m, run);
+    json_decref(run);
+    leat_buffer_deinit(&out);
+    return st;
+}
+
+static enum leat_status measure_timer(struct measure *m, struct leat_error *err) {
     const struct leat_record *record = m->options->record;
-    int64_t f = m->options->freshness_us, at = record->first_us;
+    int64_t f = m->options->freshness_us, at = record->first_us, ignored = 0;
     uint64_t runs = (uint64_t)((record->last_us - record->first_us) / f + 1);
-    enum leat_status st = LEAT_OK;
-    struct reading empty = {.phases = json_object(), .tables = json_object()}, first = {.phases = json_object(), .tables = json_object()};
-    leat_rehearsal_shut(m->rehearsal);
-    st = run_once(m, record->first_us - 1, &first, diags, err); /* makes the tables */
-    if (st == LEAT_OK) st = run_once(m, record->first_us - 1, &empty, diags, err);
-    m->empty_cpu_us = empty.cpu_us;
-    m->empty_wall_us = empty.wall_us;
-    drop(&first);
-    drop(&empty);
+    leat_rehearsal_close(m->rehearsal); /* the processes below go on in its folders */
+    m->rehearsal = NULL;
+    enum leat_status st = one_run(m, record->first_us - 1, false, &ignored, &ignored, err); /* makes the tables */
+    if (st == LEAT_OK) st = one_run(m, record->first_us - 1, false, &m->empty_cpu_us, &m->empty_wall_us, err);
     while (m->runs < runs && st == LEAT_OK) {
         at = at + f > record->last_us ? record->last_us + 1 : at + f;
-        st = run_once(m, at, &m->sum, diags, err);
+        st = one_run(m, at, true, &m->sum.cpu_us, &m->sum.wall_us, err);
         m->runs++;
-        if (m->options->progress) m->options->progress(m->options->context, (double)m->runs / (double)runs);
     }
     m->window_us = record->last_us - record->first_us;
-    m->peak_bytes = leat_usage_peak_bytes();
     return st;
 }
 
@@ -179,10 +216,7 @@ static void put(const struct measure *m, struct leat_buffer *out) {
                              (json_int_t)s->written_bytes, "puts", (json_int_t)s->puts, "gets", (json_int_t)s->gets, "lists", (json_int_t)s->lists,
                              "deletes", (json_int_t)s->deletes, "phases", s->phases, "tables", s->tables, "runs", (json_int_t)m->runs,
                              "empty_cpu_us", (json_int_t)m->empty_cpu_us, "empty_wall_us", (json_int_t)m->empty_wall_us);
-    char *text = json_dumps(json, JSON_COMPACT);
-    leat_put(out, text);
-    free(text);
-    json_decref(json);
+    put_json(json, out);
 }
 
 enum leat_status leat_measure(struct leat_env *env, const struct leat_measure_options *options, struct leat_diagnostics *diags,
@@ -191,7 +225,7 @@ enum leat_status leat_measure(struct leat_env *env, const struct leat_measure_op
     struct leat_rehearsal_options rehearsal = {.project_dir = options->project_dir, .dir = options->dir, .record = options->record,
                                                .freshness_us = options->freshness_us};
     enum leat_status st = leat_rehearsal_open(env, &rehearsal, diags, &m.rehearsal, err);
-    if (st == LEAT_OK) st = options->freshness_us >= LEAT_TIMER_FROM_US ? measure_timer(&m, diags, err) : measure_service(&m, err);
+    if (st == LEAT_OK) st = options->freshness_us >= LEAT_TIMER_FROM_US ? measure_timer(&m, err) : measure_service(&m, err);
     if (st == LEAT_OK) put(&m, out);
     leat_rehearsal_close(m.rehearsal);
     drop(&m.sum);

@@ -148,6 +148,12 @@ static enum leat_status open_engine(struct leat_rehearsal *r, struct leat_diagno
     return leat_engine_open(&r->env, &options, diags, &r->engine, err);
 }
 
+static enum leat_status make_folders(struct leat_rehearsal *r, struct leat_error *err) {
+    enum leat_status st = leat_io_remove_tree(r->env.io, r->options.dir, err);
+    if (st == LEAT_OK) st = leat_io_mkdirs(r->env.io, r->lake, err);
+    return st == LEAT_OK ? link_histories(r, r->lake, err) : st;
+}
+
 enum leat_status leat_rehearsal_open(struct leat_env *env, const struct leat_rehearsal_options *options, struct leat_diagnostics *diags,
                                      struct leat_rehearsal **out, struct leat_error *err) {
     struct leat_rehearsal *r = leat_alloc(sizeof *r);
@@ -160,7 +166,7 @@ enum leat_status leat_rehearsal_open(struct leat_env *env, const struct leat_reh
     for (size_t s = 0; s < record->source_count; s++)
         r->recordings[s] = (struct leat_recording){.path = record->sources[s].path, .next_us = record->sources[s].first_us};
     r->none.next_us = INT64_MAX;
-    leat_sim_clock_init(&r->clock, record->records ? record->first_us - 1 : r->real->now_us(r->real));
+    leat_sim_clock_init(&r->clock, options->resume_us ? options->resume_us : record->records ? record->first_us - 1 : r->real->now_us(r->real));
     r->clock.context = r;
     r->clock.clock.wait = wait_for;
     r->env.clock = &r->clock.clock;
@@ -170,9 +176,7 @@ enum leat_status leat_rehearsal_open(struct leat_env *env, const struct leat_reh
     r->work = leat_asprintf("%s/work", options->dir);
     leat_scratch_io_init(&r->io, r->lake, options->lean);
     r->env.io = &r->io.io;
-    enum leat_status st = leat_io_remove_tree(env->io, options->dir, err);
-    if (st == LEAT_OK) st = leat_io_mkdirs(env->io, r->lake, err);
-    if (st == LEAT_OK) st = link_histories(r, r->lake, err);
+    enum leat_status st = options->resume_us ? LEAT_OK : make_folders(r, err);
     if (st == LEAT_OK) st = open_engine(r, diags, err);
     if (st != LEAT_OK) {
         leat_rehearsal_close(r);
@@ -196,17 +200,6 @@ enum leat_status leat_rehearsal_run_to(struct leat_rehearsal *r, int64_t until_u
 
 enum leat_status leat_rehearsal_run(struct leat_rehearsal *r, int64_t until_us, struct leat_error *err) {
     return leat_rehearsal_run_to(r, until_us, NULL, NULL, err);
-}
-
-void leat_rehearsal_shut(struct leat_rehearsal *r) {
-    leat_engine_close(r->engine);
-    r->engine = NULL;
-}
-
-enum leat_status leat_rehearsal_reopen(struct leat_rehearsal *r, int64_t at_us, struct leat_diagnostics *diags, struct leat_error *err) {
-    leat_rehearsal_shut(r);
-    leat_sim_clock_advance(&r->clock, at_us - r->clock.clock.now_us(&r->clock.clock));
-    return open_engine(r, diags, err);
 }
 
 enum leat_status leat_rehearsal_skip(struct leat_rehearsal *r, int64_t until_us, struct leat_error *err) {

@@ -9,6 +9,7 @@
 struct leat_rehearsal_options {
     const char *project_dir;   /* the project that is rehearsed; its sources are fed by name */
     const char *dir;           /* its lake and work folder; made, what is in it is replaced */
+    int64_t resume_us;         /* not 0: the next process of a rehearsal that has been in `dir` before goes on at this time of its clock */
     const struct leat_record *record;
     int64_t freshness_us;      /* of all tables, scheduled ones too; 0: as each says */
     int64_t step_us;           /* continuous tables step no more often than this; 0: as their freshness says. Fewer records may be late then */
@@ -26,9 +27,6 @@ enum leat_status leat_rehearsal_run(struct leat_rehearsal *, int64_t until_us, s
 enum leat_status leat_rehearsal_run_to(struct leat_rehearsal *, int64_t until_us, void (*at_end)(void *), void *context, struct leat_error *) LEAT_MUST;
 /* Everything that comes before `until_us` at once, in large steps. */
 enum leat_status leat_rehearsal_skip(struct leat_rehearsal *, int64_t until_us, struct leat_error *) LEAT_MUST;
-/* As if the process had ended, and another one begun at `at_us`, by the clock of the rehearsal. */
-void leat_rehearsal_shut(struct leat_rehearsal *);
-enum leat_status leat_rehearsal_reopen(struct leat_rehearsal *, int64_t at_us, struct leat_diagnostics *, struct leat_error *) LEAT_MUST;
 /* What waits is stepped through and committed, every scheduled table is run. */
 enum leat_status leat_rehearsal_finish(struct leat_rehearsal *, struct leat_error *) LEAT_MUST;
 struct leat_engine *leat_rehearsal_engine(struct leat_rehearsal *);

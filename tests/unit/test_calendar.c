@@ -411,6 +411,30 @@ static void many_ways_to_a_deadline(void **state) {
     world_deinit(w);
 }
 
+/* FRESHNESS = DOWNSTREAM of what is read in two ways, which is read in two ways ...: each table is asked once. */
+static void downstream_through_diamonds(void **state) {
+    (void)state;
+    enum { LAYERS = 30 };
+    struct world world, *w = &world;
+    struct leat_buffer sql = {0};
+    struct leat_diagnostics diags = {0};
+    world_init(w, SOURCE, "");
+    leat_put(&sql, SOURCE);
+    leat_put(&sql, "CREATE MATERIALIZED TABLE a0 FRESHNESS = DOWNSTREAM AS SELECT id FROM events;\nCREATE MATERIALIZED TABLE b0 FRESHNESS = DOWNSTREAM AS SELECT id FROM events;\n");
+    for (int i = 1; i <= LAYERS; i++)
+        for (char name = 'a'; name <= 'b'; name++)
+            leat_putf(&sql, "CREATE MATERIALIZED TABLE %c%d FRESHNESS = %s AS SELECT id FROM a%d UNION ALL SELECT id FROM b%d;\n", name, i,
+                      i < LAYERS ? "DOWNSTREAM" : name == 'a' ? "INTERVAL '7' SECOND" : "INTERVAL '9' SECOND", i - 1, i - 1);
+    put(w, "project.sql", sql.data, "w");
+    const struct leat_engine_options options = {.project_dir = w->project, .read_only = true, .compile_only = true};
+    leat_engine_close(w->engine);
+    OK(leat_engine_open(&w->env, &options, &diags, &w->engine, oops));
+    for (int t = 0; t < 2 * LAYERS; t++) assert_int_equal(w->engine->tables[t].freshness.calendar.between_us, 7000000);
+    leat_diagnostics_deinit(&diags);
+    leat_buffer_deinit(&sql);
+    world_deinit(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_holds_and_until_when),
@@ -425,6 +449,7 @@ int main(void) {
         cmocka_unit_test(it_begins_early_enough),
         cmocka_unit_test(one_run_a_deadline),
         cmocka_unit_test(it_warns_before_it_is_missed),
+        cmocka_unit_test(downstream_through_diamonds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,7 +24,7 @@ static const char MEASURED[] = "[" POINT("86400000000", "true", "43200000000", "
 
 static void model(struct leat_prices *prices, struct leat_cost *cost) {
     OK(leat_prices_parse(leat_prices_default, prices, oops));
-    OK(leat_cost_model(MEASURED, 10000, 43200000000, 10000, 10000000, prices, cost, oops));
+    OK(leat_cost_model(MEASURED, 10000, 43200000000, 10000000, prices, cost, oops));
 }
 
 static void near(double is, double wanted) {
@@ -37,7 +37,7 @@ static void days_follow_from_windows(void **state) {
     struct leat_cost cost;
     model(&prices, &cost);
     near(cost.records_a_day, 20000);
-    near(cost.points[0].cpu_s, (1 * (200000 + 10000) + 800000 * 2) / 1e6);
+    near(cost.points[0].cpu_s, (1 * 200000 + 800000 * 2) / 1e6);
     near(cost.points[0].hours_up, 60 / 3600.0); /* paid for a minute at least */
     /* 463 records in 2000 s are 20001.6 a day: as many as the average. */
     near(cost.points[1].cpu_s, 2000000 * 43.2 / 1e6 - 1.6 * 80e-6);
@@ -60,7 +60,7 @@ static void it_is_said_in_words_and_drawn(void **state) {
     struct leat_prices prices;
     struct leat_cost cost;
     struct leat_buffer out = {0};
-    const struct leat_cost_need needs[] = {{"a", 5000000}};
+    const struct leat_cost_need needs[] = {{"a", {.between_us = 5000000}}};
     model(&prices, &cost);
     leat_cost_print(&cost, &prices, needs, 1, &out);
     assert_non_null(strstr(out.data, "a asks for 5 s; 1 s does, at "));
@@ -72,6 +72,27 @@ static void it_is_said_in_words_and_drawn(void **state) {
     assert_null(strstr(out.data, "\"nan"));
     assert_null(strstr(out.data, "-nan"));
     assert_string_equal(out.data + out.length - 7, "</svg>\n");
+    leat_buffer_deinit(&out);
+    leat_cost_deinit(&cost);
+    leat_prices_deinit(&prices);
+}
+
+/* By the hour: each freshness for the hours it holds, and the machine of the shorter one. */
+static void a_calendar_is_weighed_by_its_hours(void **state) {
+    (void)state;
+    struct leat_prices prices;
+    struct leat_cost cost;
+    struct leat_buffer out = {0};
+    const struct leat_cost_need needs[] = {{"b", {.between_us = 86400000000}}, {"a", {.between_us = 86400000000, .else_us = 1000000, .from_minute = 22 * 60, .to_minute = 6 * 60}}};
+    model(&prices, &cost);
+    const struct leat_cost_point *day = &cost.points[0], *second = &cost.points[2];
+    leat_cost_json(&cost, &prices, needs, 2, &out); /* from 22:00 to 06:00 as fresh as a day, else as a second */
+    char *of_its_own = leat_asprintf("a asks for 1 s for 16 hours of the day, else for 24 h; 1 s does, and 24 h does, together at %.1f CPU s a day of its own. All day 1 s would take %.1f (1.5 times).",
+                                     (16 * second->tables[0].cpu_s + 8 * day->tables[0].cpu_s) / 24, second->tables[0].cpu_s);
+    char *overall = leat_asprintf("All tables as fresh as a: %.2f USD a month", second->money_machine + (16 * second->money_requests + 8 * day->money_requests) / 24);
+    if (!strstr(out.data, of_its_own) || !strstr(out.data, overall)) fail_msg("no '%s' or '%s' in %s", of_its_own, overall, out.data);
+    free(of_its_own);
+    free(overall);
     leat_buffer_deinit(&out);
     leat_cost_deinit(&cost);
     leat_prices_deinit(&prices);
@@ -91,6 +112,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(days_follow_from_windows),
         cmocka_unit_test(it_is_said_in_words_and_drawn),
+        cmocka_unit_test(a_calendar_is_weighed_by_its_hours),
         cmocka_unit_test(wrong_prices_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -454,9 +454,8 @@ static void add_cost(const struct leat_apply *a, const struct leat_engine *runni
     }
 }
 
-static bool is_freshness(const struct leat_engine *engine, const struct leat_gtable *table, const json_t *was) {
-    struct leat_freshness f = leat_table_freshness(engine, table);
-    json_t *now = leat_freshness_json(&f);
+static bool is_freshness(const struct leat_gtable *table, const json_t *was) {
+    json_t *now = leat_freshness_json(&table->freshness);
     bool same = json_equal(now, was);
     json_decref(now);
     return same;
@@ -473,7 +472,7 @@ static const char *fate_word(const struct leat_apply *a, const struct leat_gtabl
     switch (a->fates[table->index]) {
     case LEAT_FATE_BATCH: return was ? "scheduled" : "batch";
     case LEAT_FATE_ANEW: return "anew";
-    default: return is_freshness(a->engine, table, was) ? "kept" : "moved";
+    default: return is_freshness(table, was) ? "kept" : "moved";
     }
 }
 

@@ -53,9 +53,8 @@ static enum leat_fate fate_of(const struct leat_apply *a, const struct leat_gtab
     return was_suspended && !table->suspended ? LEAT_FATE_RESUMED : LEAT_FATE_KEPT;
 }
 
-static bool same_group(const struct leat_engine *engine, const struct leat_gtable *a, const struct leat_gtable *b) {
-    struct leat_freshness x = leat_table_freshness(engine, a), y = leat_table_freshness(engine, b);
-    return a == b || (!a->suspended && !b->suspended && leat_freshness_same(&x, &y));
+static bool same_group(const struct leat_gtable *a, const struct leat_gtable *b) {
+    return a == b || (!a->suspended && !b->suspended && leat_freshness_same(&a->freshness, &b->freshness));
 }
 
 /* Readers of a changing table that step together take its difference in one way: from the queue, or by being made anew. */
@@ -65,7 +64,7 @@ static bool must_join(const struct leat_apply *a, const struct leat_gtable *read
         if (a->fates[u] != LEAT_FATE_ANEW && a->fates[u] != LEAT_FATE_RESUMED) continue;
         if (!reads(engine, reader, &engine->tables[u])) continue;
         for (size_t t = 0; t < engine->project->table_count; t++)
-            if (a->fates[t] == LEAT_FATE_ANEW && same_group(engine, reader, &engine->tables[t]) && reads(engine, &engine->tables[t], &engine->tables[u]))
+            if (a->fates[t] == LEAT_FATE_ANEW && same_group(reader, &engine->tables[t]) && reads(engine, &engine->tables[t], &engine->tables[u]))
                 return true;
     }
     return false;

@@ -714,21 +714,34 @@ static enum leat_status forget_strange_dead(struct leat_run *run, struct leat_er
     return set_dead(run, NULL, err);
 }
 
-/* The run of a table that was continuous has read what had been late for it: a restatement. */
-static enum leat_status admit_late(struct leat_gtable *table, struct leat_error *err) {
-    struct leat_buffer none = {0};
-    if (!table->late.delta || leat_delta_current(table->late.delta)->file_count == 0) return LEAT_OK;
-    leat_put(&none, "SELECT ");
-    for (size_t i = 0; i < table->late.schema.field_count; i++) {
-        char type[32];
-        leat_type_print(table->late.schema.fields[i].type, type);
-        leat_putf(&none, "%sCAST(NULL AS %s) AS ", i ? ", " : "", type);
-        leat_put_sql_name(&none, table->late.schema.fields[i].name);
+/* Late records of before the boundary of retention: what they would change stays as it is. */
+static void put_outlived(const struct leat_engine *engine, struct leat_buffer *sql) {
+    leat_put(sql, "(false");
+    for (size_t s = 0; s < engine->project->source_count; s++) {
+        if (engine->references[s] || engine->sources[s].retained_us == INT64_MIN) continue;
+        leat_put(sql, " OR (_source = ");
+        leat_put_sql_string(sql, engine->project->sources[s].name);
+        leat_putf(sql, " AND coalesce(event_time < make_timestamp(%lld), false))", (long long)engine->sources[s].retained_us);
     }
-    leat_put(&none, " WHERE false");
+    leat_put(sql, ")");
+}
+
+/* The run of a table that was continuous has read what had been late for it: a restatement. */
+static enum leat_status admit_late(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
+    struct leat_buffer outlived = {0}, rest = {0}, count = {0};
+    int64_t admitted = 0;
+    if (!table->late.delta || leat_delta_current(table->late.delta)->file_count == 0) return LEAT_OK;
+    put_outlived(engine, &outlived);
+    leat_putf(&count, "SELECT count(*) FILTER (WHERE NOT %s) FROM (", outlived.data);
+    enum leat_status st = leat_side_select(engine, table, &table->late, -1, NULL, &count, err);
+    leat_put(&count, ")");
+    if (st == LEAT_OK) st = leat_conn_int(engine->batch_conn, count.data, &admitted, err);
+    if (st == LEAT_OK && admitted) st = leat_side_select(engine, table, &table->late, -1, outlived.data, &rest, err);
     const struct leat_delta_commit_info info = {.operation = "WRITE"};
-    enum leat_status st = leat_delta_overwrite(table->late.delta, none.data, &info, NULL, err);
-    leat_buffer_deinit(&none);
+    if (st == LEAT_OK && admitted) st = leat_delta_overwrite(table->late.delta, rest.data, &info, NULL, err);
+    leat_buffer_deinit(&outlived);
+    leat_buffer_deinit(&rest);
+    leat_buffer_deinit(&count);
     return st;
 }
 
@@ -823,7 +836,7 @@ static enum leat_status record_success(struct leat_run *run, struct leat_error *
     table->retry_us = 0;
     table->inputs_seen = run->inputs;
     table->last_rows = snapshot_rows(leat_delta_current(table->delta), &bytes);
-    if ((st = admit_late(table, err)) != LEAT_OK) return st;
+    if ((st = admit_late(engine, table, err)) != LEAT_OK) return st;
     if ((st = leat_effects_ran(table, engine, err)) != LEAT_OK) return st;
     if ((st = journal_run(run, bytes, NULL, err)) != LEAT_OK || run->adds != LEAT_ADDS_ROWS) return st;
     return leat_setting_int(engine->project, "compact_files") ? leat_delta_compact(table->delta, 128u << 20, NULL, err) : LEAT_OK;
@@ -889,8 +902,7 @@ int64_t leat_batch_next_due(struct leat_engine *engine, struct leat_gtable *tabl
     if (!table->def->cron) {
         if (!table->runs) return table->last_run_us;
         if (inputs_fingerprint(engine, table, NULL) == table->inputs_seen) return INT64_MAX;
-        struct leat_freshness freshness = leat_table_freshness(engine, table);
-        return leat_freshness_due(engine, &freshness, table->last_run_us, LEAT_ALL_FIFTHS);
+        return leat_freshness_due(engine, &table->freshness, table->last_run_us, LEAT_ALL_FIFTHS);
     }
     return leat_deadline_plan(engine, table).start_us;
 }
