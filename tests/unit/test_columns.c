@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "engine_world.h"
+#include "sim/kill.h"
 
 #define SOURCE(more) \
     "CREATE SOURCE events (id VARCHAR NOT NULL, k INTEGER, " more "v BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts) INCLUDE offset AS place\n" \
@@ -178,6 +179,48 @@ static void old_records_are_decoded_again(void **state) {
     world_deinit(w);
 }
 
+/* Killed at each call of it: the command again does what was not done, and nothing is there twice. */
+static void a_redecode_that_is_killed(void **state) {
+    (void)state;
+    bool done = false;
+    for (uint64_t n = 1; !done; n += 1 + n) {
+        struct world world, *w = &world;
+        struct leat_error err;
+        world_init(w, SOURCE(""), SUMS);
+        for (int i = 0; i < 4; i++) event(w, i, i % 2);
+        put(w, "in/events.ndjson", "{\"id\":\"plain\",\"k\":0,\"v\":9,\"ts\":\"2026-01-01 00:00:05\"}\n", "a");
+        run(w);
+        apply(w, SOURCE(NEW), SUMS NOTED ONCE NIGHTLY, (const char *const[]){"\"sums\",\n   \"fate\": \"kept\"", NULL});
+        event(w, 6, 1);
+        OK(leat_engine_run_once(w->engine, true, false, oops));
+        leat_engine_close(w->engine);
+        w->engine = NULL;
+        leat_io_kill_after(UINT64_MAX);
+        w->env.io = leat_io_killable();
+        reopen(w);
+        leat_io_kill_after(n);
+        done = leat_engine_redecode(w->engine, "events", "to have them", NULL, &err) == LEAT_OK;
+        leat_engine_close(w->engine);
+        w->engine = NULL;
+        leat_io_kill_after(UINT64_MAX);
+        w->env.io = leat_io_real();
+        reopen(w); /* whatever was half done: tables say what bronze says */
+        OK(leat_engine_run_once(w->engine, true, false, oops));
+        expect_equal(w);
+        expect_text(w, "SELECT count(*) || ' ' || count(DISTINCT place) FROM events", "6 6");
+        expect_status(w, "\"exact\":true");
+        OK(leat_engine_redecode(w->engine, "events", "to have them", NULL, oops));
+        expect_contents(w, "n0 3 9.50; n1 2 5.00; - 1 0.00");
+        expect_text(w, "SELECT string_agg(coalesce(note, '-') || n, ' ' ORDER BY note) FROM nightly", "n03 n12 -1");
+        expect_text(w, "SELECT string_agg(id || note, ' ' ORDER BY id) FROM once", "e0n0 e1n1");
+        event(w, 7, 1);
+        run(w);
+        expect_contents(w, "n0 3 9.50; n1 3 12.50; - 1 0.00");
+        expect_text(w, "SELECT count(*) || ' ' || count(DISTINCT place) FROM events", "7 7");
+        world_deinit(w);
+    }
+}
+
 /* A suspended table stays as it is, and is run whole when it resumes. */
 static void a_suspended_table_is_run_when_it_resumes(void **state) {
     (void)state;
@@ -225,6 +268,7 @@ int main(void) {
         cmocka_unit_test(a_column_goes_and_comes_back),
         cmocka_unit_test(a_refused_change_leaves_the_former_project),
         cmocka_unit_test(old_records_are_decoded_again),
+        cmocka_unit_test(a_redecode_that_is_killed),
         cmocka_unit_test(a_suspended_table_is_run_when_it_resumes),
         cmocka_unit_test(another_type_is_refused),
     };

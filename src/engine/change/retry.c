@@ -8,7 +8,9 @@
  * piece, before them), and after recovery the tables are built anew.
  *
  * redecode: records of bronze that were decoded before the source got its newest columns, and whose payload was kept, take the place of what
- * they were, slice by slice; then the same. A crash leaves some done; the command again does all. */
+ * they were, slice by slice; then the same. A crash leaves some done; the command again does all.
+ *
+ * Both begin with a checkpoint: a step that recovery ran again would find other records than it did. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -279,7 +281,7 @@ static enum leat_status with_source(struct leat_engine *engine, const char *name
     if (!leat_project_find(engine->project, name, &ref) || ref.kind != LEAT_OBJECT_SOURCE || engine->references[ref.index])
         st = leat_fail(err, LEAT_NOT_FOUND, "there is no unbounded source \"%s\"", name);
     if (st == LEAT_OK) st = leat_engine_drain(engine, err);
-    if (st == LEAT_OK) st = leat_engine_flush(engine, false, err);
+    if (st == LEAT_OK) st = leat_engine_flush(engine, true, err); /* no step is run again over records that have changed */
     if (st == LEAT_OK) st = again(&engine->sources[ref.index], reason, json, err);
     char *text = st == LEAT_OK && out ? json_dumps(json, JSON_INDENT(1)) : NULL;
     if (text) leat_put(out, text);
