@@ -275,6 +275,46 @@ static void a_crash_at_any_call(void **state) {
     world_deinit(w);
 }
 
+static enum leat_status takes_all(struct leat_sink *sink, const struct leat_effect *effects, size_t count, const atomic_int *stop, size_t *confirmed, struct leat_error *err) {
+    (void)sink, (void)stop, (void)err;
+    for (size_t i = 0; i < count; i++)
+        if (strstr(effects[i].payload, "alert.left_out") && !strstr(effects[i].payload, "{\"count\":25,")) fail_msg("%s", effects[i].payload);
+    *confirmed = count;
+    return LEAT_OK;
+}
+
+/* Events that find ten thousand waiting are counted, through restarts, and told as one when there is room again. */
+static void more_than_can_wait(void **state) {
+    (void)state;
+    enum { MORE = 25, MOST = 10000 };
+    struct world world, *w = &world;
+    alerts_init(w, RAW HOOK);
+    const struct leat_alert alert = {.kind = "disk_low", .on = "folder", .object = (char *)"work", .incident = (char *)"x"};
+    for (int i = 0; i < MOST + MORE; i++) {
+        leat_alert_tell(w->engine, &alert, i % 2 == 0, "again");
+        if (i == MOST + 5) OK(leat_alerts_save(w->engine, oops));
+    }
+    look(w);
+    look(w);
+    expect_told(w, MOST);
+    reopen(w);
+    look(w);
+    expect_told(w, MOST);
+    struct leat_sink_ops ops = *w->engine->alerts->sink->ops;
+    ops.deliver = takes_all;
+    w->engine->alerts->sink->ops = &ops;
+    leat_alerts_settle(w->engine);
+    expect_told(w, 0);
+    look(w);
+    expect_told(w, 1);
+    look(w);
+    expect_told(w, 1);
+    leat_alerts_settle(w->engine);
+    expect_told(w, 0);
+    w->engine->alerts->sink->ops = &leat_sink_webhook;
+    world_deinit(w);
+}
+
 /* A webhook that is set while something is raised is told of it; without one, alerts are there all the same. */
 static void a_webhook_that_comes_later(void **state) {
     (void)state;
@@ -381,6 +421,7 @@ int main(void) {
         cmocka_unit_test(a_run_that_fails),
         cmocka_unit_test(a_check_that_drifts),
         cmocka_unit_test(a_crash_at_any_call),
+        cmocka_unit_test(more_than_can_wait),
         cmocka_unit_test(a_webhook_that_comes_later),
         cmocka_unit_test(a_state_that_is_lost),
         cmocka_unit_test(status_json_has_it),

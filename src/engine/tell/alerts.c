@@ -8,7 +8,7 @@
 
 #include "engine/tell/effects.h"
 
-enum { SECOND_US = 1000000, LOOK_US = SECOND_US, DISK_US = 10 * SECOND_US, WAIT_US = 10 * SECOND_US };
+enum { SECOND_US = 1000000, LOOK_US = SECOND_US, DISK_US = 10 * SECOND_US, WAIT_US = 10 * SECOND_US, ROOM_US = 60 * SECOND_US };
 
 struct look {
     struct leat_engine *engine;
@@ -384,6 +384,7 @@ enum leat_status leat_alerts_look(struct leat_engine *engine, bool last, struct 
     alerts->look_us = l.now_us + LOOK_US;
     alerts->next_us = INT64_MAX;
     look_at_all(&l);
+    if (alerts->left_out) look_again(&l, l.now_us + ROOM_US);
     return leat_alerts_save(engine, err);
 }
 

@@ -6,7 +6,7 @@
  * mark, so that a crash between the two neither loses nor repeats one.
  *
  * state.json: {"events": number of the last one, "alerts": [{"alert", "on", "object", "raised_us", "incident", "text", "base", "seen", "last_us"}],
- * "pending": [{"n", "key", "raised", "body"}]}; alerts that are not raised stand there for their counters.
+ * "pending": [{"n", "key", "raised", "body"}], "left_out": how many events were not told}; alerts that are not raised stand there for their counters.
  * Thread: the engine's; the outbox has its own. */
 #ifndef LEAT_ENGINE_ALERTS_H
 #define LEAT_ENGINE_ALERTS_H
@@ -29,6 +29,7 @@ struct leat_alerts {
     struct leat_alert *items; size_t count;
     uint64_t events;
     json_t *pending;            /* not yet known to be in the outbox */
+    uint64_t left_out;          /* events that found too many waiting; told as one when there is room */
     bool dirty;                 /* state.json is behind */
     bool moved;                 /* the status is behind */
     bool skipped;               /* a look was left out, because the last one was just before */

@@ -73,7 +73,8 @@ static json_t *state_json(const struct leat_alerts *alerts) {
         }
         json_array_append_new(all, json);
     }
-    return json_pack("{s:I,s:o,s:O}", "events", (json_int_t)alerts->events, "alerts", all, "pending", alerts->pending);
+    return json_pack("{s:I,s:o,s:O,s:I}", "events", (json_int_t)alerts->events, "alerts", all, "pending", alerts->pending, "left_out",
+                     (json_int_t)alerts->left_out);
 }
 
 static void load_alert(struct leat_alerts *alerts, const json_t *json) {
@@ -101,6 +102,7 @@ static enum leat_status load_state(struct leat_engine *engine, struct leat_error
         size_t i;
         json_array_foreach(json_object_get(state, "alerts"), i, item) load_alert(alerts, item);
         alerts->events = (uint64_t)json_integer_value(json_object_get(state, "events"));
+        alerts->left_out = (uint64_t)json_integer_value(json_object_get(state, "left_out"));
         if (json_is_array(json_object_get(state, "pending"))) json_array_extend(alerts->pending, json_object_get(state, "pending"));
         if (!state) leat_log(engine->env, LEAT_LOG_WARN, "%s is not JSON; what was raised is looked for anew", path);
         json_decref(state);
@@ -170,7 +172,8 @@ static enum leat_status open_webhook(struct leat_engine *engine, struct leat_err
 
 static enum leat_status forget_webhook(struct leat_engine *engine, struct leat_error *err) {
     char *dir = leat_asprintf("%s/outbox", engine->alerts->dir);
-    engine->alerts->dirty |= json_array_size(engine->alerts->pending) > 0;
+    engine->alerts->dirty |= json_array_size(engine->alerts->pending) > 0 || engine->alerts->left_out;
+    engine->alerts->left_out = 0;
     json_array_clear(engine->alerts->pending);
     enum leat_status st = leat_io_exists(engine->env->io, dir) ? leat_io_remove_tree(engine->env->io, dir, err) : LEAT_OK;
     free(dir);
@@ -198,7 +201,28 @@ enum leat_status leat_alerts_load(struct leat_engine *engine, struct leat_error 
     return leat_alerts_sink(engine->project, &alerts->def) ? open_webhook(engine, err) : forget_webhook(engine, err);
 }
 
-/* What is pending goes to the outbox, each event once: its number is the mark. */
+/* Half of what waited is delivered: there is room for the news that not all was told. */
+static void tell_left_out(struct leat_engine *engine) {
+    struct leat_alerts *alerts = engine->alerts;
+    struct leat_outbox_stats stats;
+    if (!alerts->left_out || !alerts->outbox) return;
+    leat_outbox_stats(alerts->outbox, &stats);
+    if (stats.waiting > WAITING_MAX / 2) return;
+    char *said = leat_asprintf("leat %s: %llu alerts and recoveries were not told, because %d others were waiting for this webhook; 'leat status' has what is raised",
+                               alerts->project, (unsigned long long)alerts->left_out, WAITING_MAX);
+    json_t *body = json_pack("{s:s,s:o,s:s%,s:{s:I,s:s%}}", "type", "alert.left_out", "timestamp", time_json(engine->clock_us), "text", said, strlen(said), "data",
+                             "count", (json_int_t)alerts->left_out, "project", alerts->project, strlen(alerts->project));
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    if (text) {
+        json_array_append_new(alerts->pending, json_pack("{s:I,s:s,s:b,s:s}", "n", (json_int_t)++alerts->events, "key", "left_out", "raised", 0, "body", text));
+        alerts->left_out = 0;
+    }
+    free(text);
+    free(said);
+    json_decref(body);
+}
+
+/* What is pending goes to the outbox, each event once: its number is the mark. Those for which there is no room are counted. */
 static enum leat_status hand_over(struct leat_engine *engine, struct leat_error *err) {
     struct leat_alerts *alerts = engine->alerts;
     struct leat_outbox_stats stats;
@@ -210,7 +234,11 @@ static enum leat_status hand_over(struct leat_engine *engine, struct leat_error 
         uint64_t n = (uint64_t)json_integer_value(json_object_get(event, "n"));
         const char *key = json_string_value(json_object_get(event, "key")), *body = json_string_value(json_object_get(event, "body"));
         enum leat_effect_kind kind = LEAT_EFFECT_APPEND;
-        if (n <= leat_outbox_mark(alerts->outbox) || !key || !body || stats.waiting + i > WAITING_MAX) continue;
+        if (n <= leat_outbox_mark(alerts->outbox) || !key || !body) continue;
+        if (stats.waiting + i >= WAITING_MAX) {
+            if (!alerts->left_out++) leat_log(engine->env, LEAT_LOG_WARN, "alerts: %d wait for the webhook; from here on they are counted, not told", WAITING_MAX);
+            continue;
+        }
         const struct leat_effect effect = {.sequence = leat_outbox_next_sequence(alerts->outbox, kind), .kind = kind, .key = key, .key_bytes = strlen(key),
                                            .payload = body, .payload_bytes = strlen(body)};
         if ((st = leat_outbox_append(alerts->outbox, n, &effect, (struct leat_hash128){0}, err)) != LEAT_OK) return st;
@@ -222,7 +250,9 @@ static enum leat_status hand_over(struct leat_engine *engine, struct leat_error 
 
 enum leat_status leat_alerts_save(struct leat_engine *engine, struct leat_error *err) {
     struct leat_alerts *alerts = engine->alerts;
+    tell_left_out(engine);
     if (!alerts->dirty && !json_array_size(alerts->pending)) return LEAT_OK;
+    const uint64_t left_out = alerts->left_out; /* as it is saved: what is counted below is still pending there */
     json_t *state = state_json(alerts);
     char *text = json_dumps(state, JSON_COMPACT), *path = state_path(alerts);
     enum leat_status st = leat_io_write_durable(engine->env->io, path, text, strlen(text), true, err);
@@ -233,10 +263,11 @@ enum leat_status leat_alerts_save(struct leat_engine *engine, struct leat_error 
     if (st == LEAT_OK && alerts->sink && (st = hand_over(engine, err)) != LEAT_OK) { /* half of an event may be in it */
         leat_outbox_close(alerts->outbox);
         alerts->outbox = NULL;
+        alerts->left_out = left_out; /* they are pending still */
     }
     if (st == LEAT_OK) {
         json_array_clear(alerts->pending);
-        alerts->dirty = false;
+        alerts->dirty = alerts->left_out != left_out;
     } else if (!err->fatal) { /* a full disk: it stays pending, and is tried again with the next look */
         leat_log(engine->env, LEAT_LOG_WARN, "alerts: %s", err->text);
         st = LEAT_OK;
