@@ -254,9 +254,47 @@ static enum leat_status write_rows(struct leat_delta *delta, const struct leat_c
     return overwrite ? leat_delta_overwrite_rows(delta, rows, 1, info, NULL, err) : leat_delta_append_rows(delta, rows, 1, info, NULL, err);
 }
 
-static enum leat_status commit_side(struct leat_engine *engine, struct leat_side *side, const struct leat_delta_commit_info *info, struct leat_error *err) {
+/* Dead letters of records that are gone from bronze (retention): nothing could find them again. */
+static enum leat_status read_outlived(struct leat_engine *engine, struct leat_gtable *table, struct leat_changes *out, struct leat_error *err) {
+    struct leat_buffer where = {0}, sql = {0};
+    struct leat_stage *stage = NULL;
+    for (size_t s = 0; s < engine->project->source_count; s++) {
+        if (engine->references[s] || !engine->sources[s].begins.count) continue;
+        leat_put(&where, where.length ? " OR (_source = " : "(_source = ");
+        leat_put_sql_string(&where, engine->project->sources[s].name);
+        leat_put(&where, " AND ");
+        leat_bronze_put_below(&engine->sources[s].begins, &where);
+        leat_put(&where, ")");
+    }
+    enum leat_status st = LEAT_OK;
+    if (where.length && leat_delta_current(table->dead.delta)->file_count) {
+        st = leat_side_select(engine, table, &table->dead, -1, where.data, &sql, err);
+        if (st == LEAT_OK) st = leat_stage_prepare(engine->batch_conn, sql.data, &stage, err);
+        if (st == LEAT_OK) st = leat_stage_run(stage, out, NULL, err);
+    }
+    leat_stage_free(stage);
+    leat_buffer_deinit(&where);
+    leat_buffer_deinit(&sql);
+    return st;
+}
+
+static enum leat_status replace_dead(struct leat_engine *engine, struct leat_gtable *table, const struct leat_delta_commit_info *info, struct leat_error *err) {
+    struct leat_changes rows;
+    leat_changes_init(&rows, &table->dead.schema);
+    enum leat_status st = read_outlived(engine, table, &rows, err);
+    if (st == LEAT_OK) {
+        leat_changes_append(&rows, &table->dead.pending, NULL, table->dead.pending.row_count, 1);
+        st = write_rows(table->dead.delta, &rows, true, info, err);
+    }
+    leat_changes_deinit(&rows);
+    return st;
+}
+
+static enum leat_status commit_side(struct leat_engine *engine, struct leat_gtable *table, struct leat_side *side, const struct leat_delta_commit_info *info,
+                                    struct leat_error *err) {
     if (!side->pending.row_count && !side->overwrite) return LEAT_OK;
-    enum leat_status st = write_rows(side->delta, &side->pending, side->overwrite, info, err);
+    bool replace = side == &table->dead && side->overwrite;
+    enum leat_status st = replace ? replace_dead(engine, table, info, err) : write_rows(side->delta, &side->pending, side->overwrite, info, err);
     if (st == LEAT_OK) {
         leat_changes_reset(&side->pending);
         side->overwrite = false;
@@ -370,9 +408,9 @@ static enum leat_status commit_table(struct leat_engine *engine, struct leat_gta
     char *app_id = leat_table_app_id(engine, table);
     struct leat_delta_txn txn = {app_id, (int64_t)engine->step};
     struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier.data, .txns = &txn, .txn_count = 1};
-    if ((st = commit_side(engine, &table->late, &info, err)) != LEAT_OK) goto out;
-    if ((st = commit_side(engine, &table->dead, &info, err)) != LEAT_OK) goto out;
-    if (table->audit.delta && (st = commit_side(engine, &table->audit, &info, err)) != LEAT_OK) goto out;
+    if ((st = commit_side(engine, table, &table->late, &info, err)) != LEAT_OK) goto out;
+    if ((st = commit_side(engine, table, &table->dead, &info, err)) != LEAT_OK) goto out;
+    if (table->audit.delta && (st = commit_side(engine, table, &table->audit, &info, err)) != LEAT_OK) goto out;
     if (leat_table_waits(table)) goto out;
     if ((st = commit_quarantine(engine, table, &info, err)) != LEAT_OK) goto out;
     if (table->overwrite)

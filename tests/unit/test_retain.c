@@ -231,6 +231,59 @@ static void what_comes_too_late_stays_late(void **state) {
     world_deinit(w);
 }
 
+/* Dead letters of a table outlive their records, too. */
+static void dead_letters_stay(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    line = 0;
+    world_init(w, SOURCE(KEPT), MINUTES "CREATE MATERIALIZED TABLE casts FRESHNESS = INTERVAL '1' SECOND AS\n"
+                                "SELECT CAST(CASE WHEN v % 30 = 0 THEN id ELSE '1' END AS INTEGER) AS n, ts FROM events;\n");
+    events(w, 0, 30);
+    run_all(w);
+    events(w, 30, 60);
+    run_all(w);
+    assert_true(count_of(w, "SELECT count(*) FROM events") < 140);
+    char *letters = text_of(w, "SELECT string_agg(_partition || ' ' || _offset || reason, ';' ORDER BY ALL) FROM casts__dead"), *work = leat_asprintf("%s/.leat", w->project);
+    expect_text(w, "SELECT count(*) FROM casts__dead", "8");
+    for (int i = 0; i < 2; i++) {
+        leat_engine_close(w->engine);
+        w->engine = NULL;
+        OK(leat_io_remove_tree(w->env.io, work, oops));
+        reopen(w);
+        run_all(w);
+        expect_text(w, "SELECT string_agg(_partition || ' ' || _offset || reason, ';' ORDER BY ALL) FROM casts__dead", letters);
+        expect_status(w, "\"exact\":true");
+        OK(leat_engine_rebuild(w->engine, "casts", "test", NULL, oops));
+        expect_text(w, "SELECT count(*) FROM casts__dead", "8");
+    }
+    free(letters);
+    free(work);
+    world_deinit(w);
+}
+
+/* Turned to a schedule, a table admits what was late for it, but for what it cannot: that stays told. */
+static void a_run_admits_what_it_can(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    char *rows = an_hour(w);
+    put(w, "in/events1.ndjson", "{\"id\":\"old\",\"k\":1,\"v\":7,\"ts\":\"2026-01-01 00:01:00\"}\n", "a");
+    put(w, "in/events1.ndjson", "{\"id\":\"less old\",\"k\":1,\"v\":7,\"ts\":\"2026-01-01 00:51:00\"}\n", "a");
+    run_all(w);
+    expect_text(w, "SELECT count(*) FROM minutes__late", "2");
+    assert_int_equal(apply(w, SOURCE(KEPT) THINGS COPIES NAMED HOURS
+                           "CREATE MATERIALIZED TABLE minutes SCHEDULE CRON '0 2 * * *' AS\n"
+                           "SELECT window_start, count(*) AS n, sum(v) AS v FROM TUMBLE(events, ts, INTERVAL '5' MINUTE) GROUP BY window_start;\n"),
+                     LEAT_OK);
+    for (int i = 0; i < 2; i++) {
+        run_all(w);
+        expect_frozen(w, rows);
+        expect_text(w, "SELECT string_agg(CAST(event_time AS VARCHAR), ' ') FROM minutes__late", "2026-01-01 00:01:00");
+        expect_text(w, "SELECT n FROM minutes WHERE window_start = '2026-01-01 00:50:00'", "21");
+    }
+    free(rows);
+    world_deinit(w);
+}
+
 static void a_changed_query_keeps_them_or_is_refused(void **state) {
     (void)state;
     struct world world, *w = &world;
@@ -442,6 +495,8 @@ int main(void) {
         cmocka_unit_test(what_comes_too_late_stays_late),
         cmocka_unit_test(a_changed_query_keeps_them_or_is_refused),
         cmocka_unit_test(what_cannot_keep_its_rows_is_refused),
+        cmocka_unit_test(dead_letters_stay),
+        cmocka_unit_test(a_run_admits_what_it_can),
         cmocka_unit_test(killed_anywhere),
         cmocka_unit_test(drawn_deeds),
     };
