@@ -11,7 +11,7 @@
 enum { OPTION_SAMPLE, OPTION_PRICES, OPTION_PRINT_PRICES, OPTION_SVG, OPTION_CLOCK, OPTION_SCRATCH, OPTION_ONLY, OPTION_AT };
 static const struct leat_option_spec OPTIONS[] = {
     {.name = "sample", .type = LEAT_OPTION_INT, .unit = "steps", .min = 10, .max = 100000000, .default_text = "130",
-     .prose = "Of a freshness below an hour, so many times that long is measured, at most 128 commits, behind all that came before; the rest of the day is extrapolated. More is slower and surer."},
+     .prose = "So many times each freshness is measured, at most 128 commits of what a running process keeps, behind all that came before; the rest is extrapolated. More is slower and surer."},
     {.name = "prices", .type = LEAT_OPTION_PATH, .prose = "File of prices; --print-prices shows what it looks like."},
     {.name = "print_prices", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "Print the prices that are used without a file, and stop."},
     {.name = "svg", .type = LEAT_OPTION_PATH, .prose = "Write the curve as a picture into this file."},

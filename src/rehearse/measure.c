@@ -161,10 +161,11 @@ enum leat_status leat_measure_run(struct leat_env *env, const struct leat_measur
 }
 
 /* Adds what the run printed; records and steps are of all runs so far. */
-static void add_run(struct measure *m, const json_t *run) {
-    struct reading *s = &m->sum;
+static void add_run(struct measure *m, const json_t *run, bool counts) {
+    struct reading *s = counts ? &m->sum : &m->from;
     s->records = (uint64_t)json_integer_value(json_object_get(run, "records"));
     s->steps = (uint64_t)json_integer_value(json_object_get(run, "steps"));
+    if (!counts) return;
     s->written_bytes += json_integer_value(json_object_get(run, "written_bytes"));
     s->puts += (uint64_t)json_integer_value(json_object_get(run, "puts"));
     s->gets += (uint64_t)json_integer_value(json_object_get(run, "gets"));
@@ -184,7 +185,7 @@ static enum leat_status one_run(struct measure *m, int64_t at_us, bool counts, i
     *cpu_us += outcome.cpu_us;
     *wall_us += m->real->monotonic_us(m->real) - began;
     if (outcome.peak_bytes > m->peak_bytes) m->peak_bytes = outcome.peak_bytes;
-    if (run && counts) add_run(m, run);
+    if (run) add_run(m, run, counts);
     json_decref(run);
     leat_buffer_deinit(&out);
     return st;
@@ -194,16 +195,22 @@ static enum leat_status measure_timer(struct measure *m, struct leat_error *err)
     const struct leat_record *record = m->options->record;
     int64_t f = m->options->freshness_us, at = record->first_us, ignored = 0;
     uint64_t runs = (uint64_t)((record->last_us - record->first_us) / f + 1);
+    if (runs > m->options->sample_steps) { /* behind all that came before, which the first one takes */
+        runs = m->options->sample_steps;
+        at = record->last_us - (int64_t)runs * f;
+    }
+    m->window_us = record->last_us - at;
     leat_rehearsal_close(m->rehearsal); /* the processes below go on in its folders */
     m->rehearsal = NULL;
-    enum leat_status st = one_run(m, record->first_us - 1, false, &ignored, &ignored, err); /* makes the tables */
-    if (st == LEAT_OK) st = one_run(m, record->first_us - 1, false, &m->empty_cpu_us, &m->empty_wall_us, err);
+    enum leat_status st = one_run(m, at - 1, false, &ignored, &ignored, err); /* makes the tables */
+    if (st == LEAT_OK) st = one_run(m, at - 1, false, &m->empty_cpu_us, &m->empty_wall_us, err);
     while (m->runs < runs && st == LEAT_OK) {
         at = at + f > record->last_us ? record->last_us + 1 : at + f;
         st = one_run(m, at, true, &m->sum.cpu_us, &m->sum.wall_us, err);
         m->runs++;
     }
-    m->window_us = record->last_us - record->first_us;
+    m->sum.records -= m->from.records;
+    m->sum.steps -= m->from.steps;
     return st;
 }
 

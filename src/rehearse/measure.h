@@ -9,7 +9,7 @@ struct leat_measure_options {
     const char *project_dir, *dir;  /* dir: for the rehearsal's lake */
     const struct leat_record *record;
     int64_t freshness_us;           /* of every table */
-    uint64_t sample_steps;          /* so many times the freshness is measured, less where that is more commits than needed; runs by a timer: all */
+    uint64_t sample_steps;          /* so many times the freshness is measured, less where that is more commits than needed; and so many runs by a timer */
     int64_t commit_interval_us;     /* the project's */
     /* Of a freshness that a timer keeps: does leat_measure_run in a process of its own. Both NULL where none is. */
     enum leat_status (*run)(void *context, int64_t at_us, struct leat_buffer *out, struct leat_child_outcome *, struct leat_error *);

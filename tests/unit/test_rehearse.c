@@ -152,9 +152,9 @@ static enum leat_status run_here(void *context, int64_t at_us, struct leat_buffe
     return st;
 }
 
-static void measured(struct world *w, const struct leat_record *r, int64_t freshness_us, int records, int steps) {
+static void measured(struct world *w, const struct leat_record *r, int64_t freshness_us, uint64_t sample, int records, int steps) {
     char *dir = scratch_dir(w->dir, "measured");
-    struct leat_measure_options options = {.project_dir = w->project, .dir = dir, .record = r, .freshness_us = freshness_us, .sample_steps = 1000,
+    struct leat_measure_options options = {.project_dir = w->project, .dir = dir, .record = r, .freshness_us = freshness_us, .sample_steps = sample,
                                            .commit_interval_us = 10000000};
     struct leat_diagnostics diags = {0};
     struct leat_buffer out = {0};
@@ -190,8 +190,13 @@ static void each_way_of_running_is_measured(void **state) {
     struct leat_record r;
     shop(w);
     record(w, &r);
-    measured(w, &r, 1000000, 5, 3); /* with the first one the tables are made, which is not measured */
-    measured(w, &r, LEAT_TIMER_FROM_US, 6, 1);
+    measured(w, &r, 1000000, 1000, 5, 3); /* with the first one the tables are made, which is not measured */
+    measured(w, &r, LEAT_TIMER_FROM_US, 1000, 6, 1);
+    w->now_us += INT64_C(18) * 3600 * 1000000;
+    event(w, 7, 7, "18:10:00"); /* hours later: the runs before the last two are one that does not count */
+    leat_record_deinit(&r);
+    record(w, &r);
+    measured(w, &r, LEAT_TIMER_FROM_US, 2, 1, 1);
     leat_record_deinit(&r);
     world_deinit(w);
 }
