@@ -193,13 +193,12 @@ def test_kill_9_under_load(database, tmp_path):
     stop, versions = threading.Event(), set()
 
     def load():
-        for n in range(1, 100000):
+        for n in range(0, 10**7, 20):
             if stop.is_set():
                 return
             try:
-                database.sql(f"INSERT INTO busy VALUES ({n}, 'new', {n}, {database.now()})")
-                if n % 3 == 0:
-                    database.sql(f"UPDATE busy SET status = 'paid', updated_at = {database.now()} WHERE id = {n - 1}")
+                database.sql("INSERT INTO busy VALUES " + ", ".join(f"({i}, 'new', {i}, {database.now()})" for i in range(n, n + 20)))
+                database.sql(f"UPDATE busy SET status = 'paid', updated_at = {database.now()} WHERE id >= {n} AND id % 3 = 0")
             except RuntimeError:
                 time.sleep(0.1)  # the server is away
 

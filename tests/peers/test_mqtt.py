@@ -88,6 +88,7 @@ def test_kill_9_under_load(broker, tmp_path):
         writer.join()
     p.once()
     assert set(once(p)) == {f"k-{n}" for n in range(sent[0])}
+    print(f"leat killed {KILLS} times; {sent[0]} messages")
 
 
 @pytest.mark.parametrize("fault", ["reset", "half_answer", "blackhole", "delay"])
