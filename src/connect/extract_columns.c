@@ -39,7 +39,8 @@ static enum leat_status load(struct leat_shapes *s, struct leat_error *err) {
     json_error_t why;
     enum leat_status st = leat_io_read_all(s->env->io, s->path, LEAT_MIB, &text, err);
     if (st == LEAT_OK) s->json = json_loadb(text.data, text.length, 0, &why);
-    if (st == LEAT_OK && !json_is_array(json_object_get(s->json, "columns"))) st = leat_fail(err, LEAT_CORRUPT, "%s is not what it should be", s->path);
+    if (st == LEAT_OK && !json_is_array(json_object_get(s->json, "columns")))
+        st = leat_fail(err, LEAT_CORRUPT, "%s is damaged; without it, the overlap is taken once more where columns have changed lately: remove it", s->path);
     leat_buffer_deinit(&text);
     return st == LEAT_NOT_FOUND ? LEAT_OK : st;
 }

@@ -13,7 +13,8 @@
  *                                       "LEATLOG1" and a version a segment, a version and a hash a block   refused
  *   .leat/connector/S/feed/N.spool      a version and a hash a block                              refused
  *   .leat/connector/S/partitions.json, lake/bronze/S/_partitions.json   "version"                 refused
- *   .leat/connector/S/batches           a hash an entry; this number                              forgotten from there on
+ *   .leat/connector/S/batches, taken    a hash an entry; this number                              forgotten from there on
+ *   .leat/connector/S/columns           this number                                               refused
  *   .leat/sink/S/progress.json, sink.json    this number                                          refused where it does not fit its log
  *   .leat/identity                      36 characters                                             refused
  *   .leat/control/                      lives no longer than the process                          refused
