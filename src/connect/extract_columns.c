@@ -51,7 +51,7 @@ static bool note_change(struct leat_shapes *s, const char *const *names, size_t 
     bool same = json_equal(now, was);
     if (!s->json) s->json = json_pack("{s:[]}", "former");
     else if (!same && high != INT64_MIN) json_array_insert_new(former, 0, json_pack("{s:O, s:I}", "columns", was, "until", (json_int_t)high));
-    if (json_array_size(former) > FORMER_MAX) json_array_remove(former, FORMER_MAX);
+    while (json_array_size(former) > FORMER_MAX) json_array_remove(former, FORMER_MAX);
     json_object_set_new(s->json, "columns", now);
     return !same;
 }
@@ -63,15 +63,18 @@ enum leat_status leat_shapes_open(struct leat_shapes *s, struct leat_env *env, c
     *s = (struct leat_shapes){.env = env, .path = leat_strdup(path)};
     enum leat_status st = load(s, err);
     if (st == LEAT_OK && note_change(s, names, count, high)) st = save(s, err);
-    s->former = leat_alloc((FORMER_MAX + 1) * sizeof *s->former);
+    if (st != LEAT_OK) {
+        leat_shapes_close(s);
+        return st;
+    }
+    s->former = leat_alloc(FORMER_MAX * sizeof *s->former);
     json_array_foreach(json_object_get(s->json, "former"), i, entry) {
         struct leat_shape *shape = &s->former[s->count];
         shape->until = json_integer_value(json_object_get(entry, "until"));
         if (find_columns(json_object_get(entry, "columns"), names, count, shape)) s->count++;
         else free(shape->columns), *shape = (struct leat_shape){0};
     }
-    if (st != LEAT_OK) leat_shapes_close(s);
-    return st;
+    return LEAT_OK;
 }
 
 enum leat_status leat_shapes_forget(struct leat_shapes *s, int64_t below, struct leat_error *err) {
