@@ -76,7 +76,8 @@ static void project_columns(const struct leat_op *op, const struct decoded *from
     to->row_count = from->rows.row_count;
 }
 
-/* Rows of an operator's input read again from the text of the events: one record each. */
+/* Rows of an operator's input read again from the text of the events, as the engine does it: decoded where they stand, then all at once
+ * through the MAPs between. */
 static enum leat_status fetch_rows(void *context, const leat_i128 *places, size_t n, struct leat_changes *out, struct leat_error *err) {
     struct fetch *f = context;
     const struct leat_op *ops = f->bench->plan->ops;
@@ -84,29 +85,29 @@ static enum leat_status fetch_rows(void *context, const leat_i128 *places, size_
     size_t map_count = 0;
     int at = ops[f->op].children[0];
     for (; ops[at].kind == LEAT_OP_MAP; at = ops[at].children[0]) maps[15 - map_count++] = f->bench->nodes[at];
-    struct decoded one = {0};
-    uint32_t start, end, record, count;
-    one.starts = &start;
-    one.records = &record;
-    f->bench->fetched += n;
+    const struct leat_op *source = &ops[at];
+    struct decoded again = {0};
+    struct leat_column columns[COLUMNS_MAX] = {0};
+    struct leat_changes view = {.schema = &source->schema, .columns = columns};
     enum leat_status status = LEAT_OK;
-    leat_changes_init(&one.rows, &f->bench->source->schema);
+    f->bench->fetched += n;
+    leat_changes_init(&again.rows, &f->bench->source->schema);
+    leat_changes_reserve(&again.rows, n);
     for (size_t i = 0; i < n && status == LEAT_OK; i++) {
+        uint32_t start, end, record, count;
         const struct leat_reject *rejects;
         size_t reject_count;
-        one.base = (uint64_t)places[i];
-        const char *text = f->bench->events->data + one.base;
-        leat_split_records(f->bench->source->format, text, f->bench->events->length - one.base, true, &start, &end, 1, &count);
+        const char *text = f->bench->events->data + (uint64_t)places[i];
+        leat_split_records(f->bench->source->format, text, f->bench->events->length - (uint64_t)places[i], true, &start, &end, 1, &count);
         struct leat_block block = {.record_count = 1, .payload = text, .starts = &start, .ends = &end, .payload_bytes = end};
-        leat_changes_reset(&one.rows);
-        status = leat_decode(f->bench->again, &block, 0, 1, &one.rows, &record, NULL, &rejects, &reject_count, err);
-        struct leat_column columns[COLUMNS_MAX] = {0};
-        struct leat_changes view = {.schema = &ops[at].schema, .columns = columns};
-        for (size_t c = 0; c < ops[at].schema.field_count; c++) columns[c].type = ops[at].schema.fields[c].type;
-        project_columns(&ops[at], &one, &view);
-        if (status == LEAT_OK) status = leat_nodes_pass(maps + 16 - map_count, map_count, &(struct leat_step_context){0}, &view, out, err);
+        status = leat_decode(f->bench->again, &block, 0, 1, &again.rows, &record, NULL, &rejects, &reject_count, err);
     }
-    leat_changes_deinit(&one.rows);
+    for (size_t c = 0; c < source->column_count; c++)
+        columns[c] = source->columns[c] == LEAT_COLUMN_PLACE ? (struct leat_column){.type = source->schema.fields[c].type, .data = (void *)(uintptr_t)places}
+                                                             : again.rows.columns[source->columns[c]];
+    view.row_count = again.rows.row_count;
+    if (status == LEAT_OK) status = leat_nodes_pass(maps + 16 - map_count, map_count, &(struct leat_step_context){0}, &view, out, err);
+    leat_changes_deinit(&again.rows);
     return status;
 }
 
