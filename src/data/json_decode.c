@@ -17,21 +17,33 @@
 
 #include <stdlib.h>
 
-/* NEXT_UNKNOWN - k: unknown key k. */
-enum { NEXT_END = -1, NEXT_UNKNOWN = -2, PROMOTE_AFTER_HITS = 3, CANDIDATES = 2, UNKNOWN_KEYS = 32 };
+enum { PROMOTE_AFTER_HITS = 3, CANDIDATES = 2, UNKNOWN_KEYS = 32 };
 
-/* What stands between a value and the next. */
+/* What is done with a value: the fast path of a column, none, or nobody wants it; or the record ends. */
+enum lane {
+    LANE_STRING,
+    LANE_INT64,
+    LANE_INT32,
+    LANE_DECIMAL64,
+    LANE_TIMESTAMP,
+    LANE_DOUBLE,
+    LANE_BOOLEAN,
+    LANE_SLOW,
+    LANE_SKIP,
+    LANE_END
+};
+
+/* What stands between a value and the next, and what that is. */
 struct transition {
     unsigned char bytes[LEAT_PATTERN_BYTES];
     uint32_t mask;
-    int32_t next;   /* column, or NEXT_... */
-    uint8_t length; /* 0: unused; the mask of an unused one matches nothing */
+    uint32_t column;         /* LANE_STRING to LANE_SLOW */
+    struct transition *next; /* what stands behind the value: CANDIDATES */
+    uint8_t length;          /* 0: unused; the mask of an unused one matches nothing */
     uint8_t hits;
+    uint8_t lane;
     bool quoted; /* ends with the value's opening quote */
 };
-
-/* Fast path of a column. */
-enum lane { LANE_STRING, LANE_INT64, LANE_INT32, LANE_DECIMAL64, LANE_TIMESTAMP, LANE_DOUBLE, LANE_BOOLEAN, LANE_SLOW };
 
 struct field {
     enum lane lane;
@@ -51,10 +63,10 @@ struct leat_json_decoder {
         size_t length;
     } unknown[UNKNOWN_KEYS]; /* k = UNKNOWN_KEYS: any other */
     size_t unknown_count;
-    uint64_t *seen; /* per column: the last record that had it */
+    uint8_t *seen;     /* per column: does the current record have it? */
+    size_t seen_count; /* how many it has */
     uint64_t record;
-    size_t seen_count; /* columns the current record has */
-    char date[10];     /* the last date of a timestamp, and what it means */
+    char date[10]; /* the last date of a timestamp, and what it means */
     int64_t date_us;
     uint64_t *failed; /* per column: the last record where its value did not fit */
     size_t failed_count;
@@ -91,7 +103,7 @@ enum leat_status leat_json_open(struct leat_decoder *d, struct leat_error *err) 
     d->json = j;
     j->field_count = n;
     j->fields = leat_alloc((n + 1) * sizeof *j->fields);
-    j->seen = leat_alloc((n + 1) * sizeof *j->seen);
+    j->seen = leat_alloc(n + 1);
     j->failed = leat_alloc((n + 1) * sizeof *j->failed);
     for (size_t i = 0; i < n; i++) {
         struct leat_type type = d->schema.fields[i].type;
@@ -255,10 +267,9 @@ static inline const char *fast_timestamp(struct leat_json_decoder *j, const char
     return p + 1;
 }
 
-static inline const char *fast_value(struct leat_json_decoder *j, const struct field *f, const char *p, bool quoted,
-                                     void *data, size_t row) {
-    if (LEAT_UNLIKELY(quoted != f->takes_quote)) return NULL;
-    switch (f->lane) {
+static inline const char *fast_value(struct leat_json_decoder *j, const struct transition *t, const char *p, void *data,
+                                     size_t row) {
+    switch ((enum lane)t->lane) {
     case LANE_STRING:
         return fast_string(p, (struct leat_string *)data + row);
     case LANE_INT64:
@@ -271,7 +282,7 @@ static inline const char *fast_value(struct leat_json_decoder *j, const struct f
         return p;
     }
     case LANE_DECIMAL64:
-        return fast_decimal(p, f, (int64_t *)data + row);
+        return fast_decimal(p, &j->fields[t->column], (int64_t *)data + row);
     case LANE_TIMESTAMP:
         return fast_timestamp(j, p, (int64_t *)data + row);
     case LANE_DOUBLE:
@@ -279,6 +290,8 @@ static inline const char *fast_value(struct leat_json_decoder *j, const struct f
     case LANE_BOOLEAN:
         return fast_boolean(p, (uint8_t *)data + row);
     case LANE_SLOW:
+    case LANE_SKIP:
+    case LANE_END:
         break;
     }
     return NULL;
@@ -292,14 +305,10 @@ static inline const char *fast_skip(const char *p, bool quoted) {
         p = leat_scan_string(p, &high);
         return *p == '"' ? p + 1 : NULL;
     }
+    const char *whole = leat_scan_whole(p);
+    if (LEAT_LIKELY(whole)) return whole;
     p += *p == '-';
-    uint64_t stop = leat_nondigits(leat_load_u64(p));
-    if (LEAT_UNLIKELY(!stop))
-        p = leat_scan_digits(p, &ignored);
-    else if (LEAT_UNLIKELY(stop & 0x80 || (*p == '0' && !(stop & 0x8000))))
-        return NULL; /* no digit, or more behind a zero */
-    else
-        p += __builtin_ctzll(stop) / 8;
+    p = leat_scan_digits(p, &ignored);
     if (p && *p == '.') {
         const char *point = p++;
         while (*p >= '0' && *p <= '9')
@@ -387,14 +396,9 @@ static const char *slow_value(struct row *r, size_t column, const char *p) {
     return after;
 }
 
-/* Notes that the record has the column. A second time: what the first left behind is undone. */
-static inline void mark_seen(struct row *r, size_t column) {
+/* The record has the column a second time: what the first left behind is undone. */
+static void forget_first(struct row *r, size_t column) {
     struct leat_json_decoder *j = r->d->json;
-    if (LEAT_LIKELY(j->seen[column] != j->record)) {
-        j->seen[column] = j->record;
-        j->seen_count++;
-        return;
-    }
     r->lossy = true;
     if (j->failed[column] == j->record) {
         j->failed[column] = 0;
@@ -404,78 +408,89 @@ static inline void mark_seen(struct row *r, size_t column) {
     if (r->out->columns[column].valid) r->out->columns[column].valid[r->index >> 6] |= 1ull << (r->index & 63);
 }
 
-static void remember(struct leat_json_decoder *j, size_t state, const char *text, size_t length, bool quoted,
-                     int32_t next) {
+static inline void mark_seen(struct row *r, struct leat_json_decoder *j, size_t column) {
+    if (LEAT_UNLIKELY(j->seen[column])) {
+        forget_first(r, column);
+        return;
+    }
+    j->seen[column] = 1;
+    j->seen_count++;
+}
+
+/* What led from `text` to the next value stands in `made`. */
+static void remember(struct transition *candidates, const char *text, size_t length, const struct transition *made) {
     if (length > LEAT_PATTERN_BYTES) return;
-    struct transition *t = j->after[state];
+    struct transition *t = candidates;
     if (t->length) t++; /* the first candidate is only replaced by promotion */
-    memset(t, 0, sizeof *t);
+    *t = *made;
+    memset(t->bytes, 0, sizeof t->bytes);
     memcpy(t->bytes, text, length);
     t->mask = length == LEAT_PATTERN_BYTES ? UINT32_MAX : (1u << length) - 1;
     t->length = (uint8_t)length;
-    t->quoted = quoted;
-    t->next = next;
+    t->hits = 0;
 }
-
-/* Where a transition led: the value's place after any opening quote. */
-struct step {
-    const char *value;
-    int32_t next;
-    bool quoted;
-};
 
 static const char *expected(struct row *r, const char *at, const char *what) {
     r->fault = (struct leat_json_fault){at, what};
     return NULL;
 }
 
-static int32_t unknown_key(struct leat_json_decoder *j, const char *name, size_t length) {
+static size_t unknown_key(struct leat_json_decoder *j, const char *name, size_t length) {
     for (size_t k = 0; k < j->unknown_count; k++)
-        if (j->unknown[k].length == length && !memcmp(j->unknown[k].name, name, length))
-            return NEXT_UNKNOWN - (int32_t)k;
-    if (j->unknown_count == UNKNOWN_KEYS || length > LEAT_PATTERN_BYTES) return NEXT_UNKNOWN - UNKNOWN_KEYS;
+        if (j->unknown[k].length == length && !memcmp(j->unknown[k].name, name, length)) return k;
+    if (j->unknown_count == UNKNOWN_KEYS || length > LEAT_PATTERN_BYTES) return UNKNOWN_KEYS;
     char *copy = leat_alloc(length + 1);
     memcpy(copy, name, length);
     j->unknown[j->unknown_count] = (struct unknown_key){copy, length};
-    return NEXT_UNKNOWN - (int32_t)j->unknown_count++;
+    return j->unknown_count++;
 }
 
-/* Reads `{` or `,` or `}`, and the key and the colon, the slow way, and remembers it. False: r->fault. */
-static bool slow_transition(struct row *r, size_t state, const char *p, struct step *out) {
+/* To the value of a key that is a column, or none (-1); `quote`: it begins with one. */
+static struct transition transition_to(struct leat_json_decoder *j, int column, const char *key, size_t key_length,
+                                       bool quote) {
+    if (column < 0) {
+        size_t state = j->field_count + 1 + unknown_key(j, key, key_length);
+        return (struct transition){.lane = LANE_SKIP, .quoted = quote, .next = j->after[state]};
+    }
+    const struct field *f = &j->fields[column];
+    struct transition t = {.column = (uint32_t)column, .quoted = quote && f->takes_quote, .next = j->after[1 + column]};
+    t.lane = (uint8_t)(t.quoted == f->takes_quote ? f->lane : LANE_SLOW);
+    return t;
+}
+
+/* Reads `{` or `,` or `}`, and the key and the colon, the slow way, and remembers it. Returns the value's place after
+ * any opening quote; NULL: r->fault. */
+static const char *slow_transition(struct row *r, struct transition *candidates, const char *p,
+                                   struct transition *out) {
     struct leat_json_decoder *j = r->d->json;
     const char *end = r->record->end, *start = p, *key;
     size_t key_length;
+    *out = (struct transition){.lane = LANE_END};
     p = leat_json_space(p, end);
-    if (state == 0) {
+    if (candidates == j->after[0]) {
         if (end - p >= 3 && !memcmp(p, "\xEF\xBB\xBF", 3))
             p += 3; /* a file's first record may follow a byte order mark */
         if (p >= end || *p != '{') return expected(r, p, "an object was expected");
         const char *inside = leat_json_space(p + 1, end);
-        if (inside < end && *inside == '}') {
-            *out = (struct step){inside + 1, NEXT_END, false};
-            return true;
-        }
+        if (inside < end && *inside == '}') return inside + 1;
     } else if (p < end && *p == '}') {
-        remember(j, state, start, (size_t)(p + 1 - start), false, NEXT_END);
-        *out = (struct step){p + 1, NEXT_END, false};
-        return true;
+        remember(candidates, start, (size_t)(p + 1 - start), out);
+        return p + 1;
     } else if (p >= end || *p != ',') {
         return expected(r, p, "\",\" or \"}\" was expected");
     }
     p = leat_json_space(p + 1, end);
     if (p >= end || *p != '"') return expected(r, p, "a key in double quotes was expected");
     p = leat_json_string(p + 1, end, &r->out->strings, &key, &key_length, &r->fault);
-    if (!p) return false;
+    if (!p) return NULL;
     p = leat_json_space(p, end);
     if (p >= end || *p != ':') return expected(r, p, "\":\" was expected");
     p = leat_json_space(p + 1, end);
     if (p >= end) return expected(r, p, "the record ends where a value was expected");
-    int column = leat_decoder_find(r->d, key, key_length);
-    out->next = column < 0 ? unknown_key(j, key, key_length) : column;
-    out->quoted = *p == '"' && (column < 0 || j->fields[column].takes_quote);
-    out->value = p + out->quoted;
-    remember(j, state, start, (size_t)(out->value - start), out->quoted, out->next);
-    return true;
+    *out = transition_to(j, leat_decoder_find(r->d, key, key_length), key, key_length, *p == '"');
+    p += out->quoted;
+    remember(candidates, start, (size_t)(p - start), out);
+    return p;
 }
 
 static inline const struct transition *match(struct transition *t, const char *p) {
@@ -493,33 +508,32 @@ static inline const struct transition *match(struct transition *t, const char *p
 static inline const char *decode_object(struct row *r) {
     struct leat_json_decoder *j = r->d->json;
     const char *p = r->record->text, *end = r->record->end;
-    size_t state = 0;
+    struct transition *candidates = j->after[0];
     for (;;) {
-        struct step step;
-        const struct transition *t = match(j->after[state], p);
+        struct transition slow;
+        const struct transition *t = match(candidates, p);
         if (LEAT_LIKELY(t)) {
-            step = (struct step){p + t->length, t->next, t->quoted};
-            if (LEAT_UNLIKELY(step.value > end)) return expected(r, end, "the record ends early");
-        } else if (!slow_transition(r, state, p, &step)) {
-            return NULL;
+            p += t->length;
+            if (LEAT_UNLIKELY(p > end)) return expected(r, end, "the record ends early");
+        } else {
+            p = slow_transition(r, candidates, p, &slow);
+            if (!p) return NULL;
+            t = &slow;
         }
-        p = step.value;
-        if (step.next < 0) {
-            if (step.next == NEXT_END) return p;
+        if (t->lane == LANE_END) return p;
+        candidates = t->next;
+        if (t->lane == LANE_SKIP) {
             r->unknown = true;
-            state = j->field_count + 1 + (size_t)(NEXT_UNKNOWN - step.next);
-            const char *skipped = fast_skip(p, step.quoted);
+            const char *skipped = fast_skip(p, t->quoted);
             if (LEAT_UNLIKELY(!skipped))
-                skipped = leat_json_skip(leat_json_space(p - step.quoted, end), end, 1, &r->fault);
+                skipped = leat_json_skip(leat_json_space(p - t->quoted, end), end, 1, &r->fault);
             if (LEAT_UNLIKELY(!skipped)) return NULL;
             p = skipped;
             continue;
         }
-        size_t column = (size_t)step.next;
-        mark_seen(r, column);
-        state = column + 1;
-        const char *after = fast_value(j, &j->fields[column], p, step.quoted, r->out->columns[column].data, r->index);
-        p = LEAT_LIKELY(after) ? after : slow_value(r, column, p - step.quoted);
+        mark_seen(r, j, t->column);
+        const char *after = fast_value(j, t, p, r->out->columns[t->column].data, r->index);
+        p = LEAT_LIKELY(after) ? after : slow_value(r, t->column, p - t->quoted);
         if (LEAT_UNLIKELY(!p)) return NULL;
     }
 }
@@ -528,7 +542,7 @@ static inline const char *decode_object(struct row *r) {
 static const char *fill_missing(struct row *r) {
     struct leat_json_decoder *j = r->d->json;
     for (size_t i = 0; i < j->field_count; i++) {
-        if (j->seen[i] == j->record) continue;
+        if (j->seen[i]) continue;
         if (j->fields[i].not_null) return leat_reject_missing(r->d, i, false);
         leat_set_null(r->out, i, r->index);
     }
@@ -572,7 +586,7 @@ static const char *put_rest(struct row *r) {
     out[used++] = '}';
     if (!leat_utf8_valid(out, used)) return expected(r, r->record->text, "invalid UTF-8 in a field that has no column");
     ((struct leat_string *)r->out->columns[column].data)[r->index] = leat_string_of(out, (uint32_t)used);
-    mark_seen(r, column);
+    mark_seen(r, r->d->json, column);
     return p;
 }
 
@@ -585,6 +599,7 @@ const char *leat_json_decode(struct leat_decoder *d, const struct leat_record *r
     struct leat_json_decoder *j = d->json;
     struct row r = {.d = d, .record = record, .out = out, .index = row};
     j->record++;
+    memset(j->seen, 0, j->field_count);
     j->seen_count = j->failed_count = 0;
     j->failure = NULL;
     const char *p = decode_object(&r);

@@ -79,6 +79,22 @@ static inline uint64_t leat_eight_digits(uint64_t v) {
     return (v & 0x0000FFFF0000FFFFull) * 42949672960001ull >> 32;
 }
 
+/* Past the digits of a number at p that is whole and not negative, up to the comma or brace behind it; NULL: leave it
+ * to others. */
+static inline const char *leat_scan_whole(const char *p) {
+#if defined(LEAT_SSE2)
+    __m128i digits = _mm_sub_epi8(_mm_loadu_si128((const void *)p), _mm_set1_epi8('0'));
+    unsigned stop = ~(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(digits, _mm_set1_epi8(9)), digits)) & 0xffff;
+    if (LEAT_UNLIKELY(!stop || stop & 1 || (*p == '0' && !(stop & 2)))) return NULL;
+    p += __builtin_ctz(stop);
+#else
+    uint64_t stop = leat_nondigits(leat_load_u64(p));
+    if (!stop || stop & 0x80 || (*p == '0' && !(stop & 0x8000))) return NULL;
+    p += __builtin_ctzll(stop) / 8;
+#endif
+    return *p == ',' || *p == '}' ? p : NULL;
+}
+
 static const uint64_t leat_powers_of_10[] = {1ull,
                                              10ull,
                                              100ull,
