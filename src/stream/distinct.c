@@ -70,6 +70,7 @@ struct distinct_node {
     size_t touched_count, touched_capacity;
     struct challenge *challenges;
     size_t challenge_count, challenge_capacity;
+    bool keep_new, some_kept; /* rows of its new keys are to be kept: all, some */
 };
 
 static enum kind kind_of(const struct leat_fingerprint *f) {
@@ -281,12 +282,28 @@ static uint32_t *winning_row(const struct distinct_node *d, const struct leat_fi
     return kind_of(f) == TOUCHED ? &d->touched[value_of(f)].from : NULL;
 }
 
-/* The winner of a key that was there before is now row `from` of the step's batch. */
-static void win(struct distinct_node *d, struct leat_fingerprint *f, uint32_t index, uint32_t from, uint64_t content) {
+/* A key of this step is known by the place of the row that wins it, or keeps that row at the step's end: KEPT, and none
+ * yet. */
+static void place_new(struct distinct_node *d, struct leat_fingerprint *f, const struct leat_changes *in,
+                      uint32_t row) {
+    uint64_t place;
+    f->at = 0;
+    if (!d->keep_new && pack_place(place_at(d, in, row), &place)) {
+        set_at(f, BY_PLACE, place);
+        return;
+    }
+    set_at(f, KEPT, 0);
+    d->some_kept = true;
+}
+
+/* The winner of the key is now row `from` of the step's batch. */
+static void win(struct distinct_node *d, struct leat_fingerprint *f, uint32_t index, const struct leat_changes *in,
+                uint32_t from, uint64_t content) {
     uint32_t *now = winning_row(d, f, index);
     f->content = content;
     if (now) {
         *now = from;
+        if (index >= d->first_new) place_new(d, f, in, from);
         return;
     }
     d->touched = one_more(d->touched, d->touched_count, &d->touched_capacity, sizeof *d->touched);
@@ -327,7 +344,7 @@ static void take_chunk(struct distinct_node *d, const struct leat_changes *in, s
         if (indexes[i] == next) { /* new: they are made in the order of rows */
             next++;
             f->content = contents[i];
-            f->at = 0;
+            place_new(d, f, in, row);
             d->new_rows[d->new_count++] = row;
             continue;
         }
@@ -335,7 +352,7 @@ static void take_chunk(struct distinct_node *d, const struct leat_changes *in, s
         if (!winning_row(d, f, indexes[i]) && kind_of(f) != KEPT)
             postpone(d, indexes[i], row);
         else if (beats(d, f, indexes[i], in, row))
-            win(d, f, indexes[i], row, contents[i]);
+            win(d, f, indexes[i], in, row, contents[i]);
     }
 }
 
@@ -400,7 +417,7 @@ static enum leat_status settle_challenges(struct distinct_node *d, const struct 
         uint64_t content;
         if (!beats(d, f, c.index, in, c.row)) continue;
         hash_contents(d, in, c.row, 1, &content);
-        win(d, f, c.index, c.row, content);
+        win(d, f, c.index, in, c.row, content);
     }
     d->challenge_count = 0;
     return status;
@@ -449,22 +466,16 @@ static void keep_rows(struct distinct_node *d, const struct leat_changes *in, co
     }
 }
 
-/* New keys are known by place, or keep their rows; touched ones keep theirs. */
+/* New keys that are not known by place keep their rows; touched ones keep theirs. */
 static void settle(struct distinct_node *d, const struct leat_changes *in, struct leat_changes *out) {
-    bool keep_new = !d->base.op->by_place || d->rows_fetched > FETCHES_FEW + d->rows_seen / FETCH_SHARE;
     size_t n = d->new_count + d->touched_count, count = 0;
     uint32_t *rows = leat_realloc(NULL, (n + 1) * sizeof *rows), *indexes = leat_realloc(NULL, (n + 1) * sizeof *rows);
     for (size_t i = 0; i < d->touched_count; i++)
         d->new_rows[d->new_count + i] = d->touched[i].from;
     give_losers(d, out);
     give_winners(in, d->new_rows, n, out);
-    for (uint32_t i = 0; i < d->new_count; i++) {
-        struct leat_fingerprint *f = leat_fingerprint_at(&d->table, d->first_new + i);
-        uint64_t place;
-        if (!keep_new && pack_place(place_at(d, in, d->new_rows[i]), &place)) {
-            set_at(f, BY_PLACE, place);
-            continue;
-        }
+    for (uint32_t i = 0; d->some_kept && i < d->new_count; i++) {
+        if (kind_of(leat_fingerprint_at(&d->table, d->first_new + i)) != KEPT) continue;
         rows[count] = d->new_rows[i];
         indexes[count++] = d->first_new + i;
     }
@@ -493,6 +504,8 @@ static enum leat_status distinct_step(struct leat_node *node, const struct leat_
                     (int)in->weights[i]);
     d->new_count = d->touched_count = d->challenge_count = 0;
     d->first_new = d->table.count;
+    d->keep_new = !node->op->by_place || d->rows_fetched > FETCHES_FEW + d->rows_seen / FETCH_SHARE;
+    d->some_kept = false;
     if (d->new_capacity < in->row_count) {
         d->new_capacity = in->row_count + in->row_count / 2;
         d->new_rows = leat_realloc(d->new_rows, d->new_capacity * sizeof *d->new_rows);

@@ -12,7 +12,7 @@
 #include "sql/sql_message.h"
 #include "state/row.h"
 
-enum { CHUNK_ROWS = 16384 };
+enum { CHUNK_ROWS = 32768 };
 _Static_assert(CHUNK_ROWS % 64 == 0, "views begin at whole validity words");
 
 struct map_node {
