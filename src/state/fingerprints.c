@@ -174,15 +174,20 @@ static void move(struct leat_fingerprints *t, size_t line, struct moved m, struc
         put(&t->lines[at], m.name, at != m.home, m.index);
 }
 
+/* Nearly all go to the two lines that become of theirs, and have room there. */
 static void split_line(struct leat_fingerprints *t, size_t i, unsigned name_bit, struct moved_list *waiting) {
     const struct leat_fingerprint_line line = t->lines[i];
     memset(&t->lines[i], 0, sizeof line);
     for (unsigned k = 0; k < count_of(&line); k++) {
-        struct moved m = {.index = line.indexes[k], .name = line.tags[k] | (line.marks >> (HASH_BIT + k) & 1) << 8};
-        if (line.marks >> (AWAY_BIT + k) & 1)
-            m.home = home_of(t, &leat_fingerprint_at(t, m.index)->key);
-        else
-            m.home = 2 * i + (m.name >> name_bit & 1);
+        const bool away = line.marks >> (AWAY_BIT + k) & 1;
+        const unsigned name = line.tags[k] | (line.marks >> (HASH_BIT + k) & 1) << 8;
+        struct leat_fingerprint_line *half = &t->lines[2 * i + (name >> name_bit & 1)];
+        if (!away && count_of(half) < LINE_PLACES) {
+            put(half, name, false, line.indexes[k]);
+            continue;
+        }
+        struct moved m = {.home = (size_t)(half - t->lines), .index = line.indexes[k], .name = name};
+        if (away) m.home = home_of(t, &leat_fingerprint_at(t, m.index)->key);
         move(t, i, m, waiting);
     }
 }
@@ -240,10 +245,12 @@ static void guess(const struct leat_fingerprints *t, const struct leat_hash128 *
     for (size_t i = 0; i < n; i++)
         __builtin_prefetch(&t->lines[home_of(t, &keys[i])], 1);
     for (size_t i = 0; i < n; i++) {
-        const struct leat_fingerprint_line *line = &t->lines[home_of(t, &keys[i])];
+        const size_t home = home_of(t, &keys[i]);
+        const struct leat_fingerprint_line *line = &t->lines[home];
         unsigned match = matches(line, tag_of(t, &keys[i]));
         out[i] = match ? line->indexes[__builtin_ctz(match)] : NONE;
         if (match) __builtin_prefetch(leat_fingerprint_at(t, out[i]));
+        if (count_of(line) == LINE_PLACES) __builtin_prefetch(&t->lines[(home + 1) & line_mask(t)], 1);
     }
 }
 
