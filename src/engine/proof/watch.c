@@ -92,7 +92,10 @@ enum leat_status leat_watch_run(struct leat_engine *engine, struct leat_error *e
 
 json_t *leat_watch_json(const struct leat_engine *engine) {
     const struct leat_watch *w = &engine->watch;
-    return json_pack("{s:I,s:I,s:s,s:I,s:I,s:I}", "periods", (json_int_t)w->periods, "differing", (json_int_t)w->differing, "table",
+    json_t *tables = json_object(); /* of each that was looked at: rows that differ, as last seen */
+    for (size_t i = 0; i < engine->project->table_count; i++)
+        if (engine->tables[i].watched) json_object_set_new(tables, engine->tables[i].def->name, json_integer((json_int_t)engine->tables[i].drifting));
+    return json_pack("{s:I,s:I,s:s,s:I,s:I,s:I,s:o}", "periods", (json_int_t)w->periods, "differing", (json_int_t)w->differing, "table",
                      engine->tables[w->last].def->name, "checked_us", (json_int_t)w->checked_us, "from_us", (json_int_t)w->from_us, "to_us",
-                     (json_int_t)w->to_us);
+                     (json_int_t)w->to_us, "tables", tables);
 }

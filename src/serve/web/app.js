@@ -3,7 +3,7 @@ import { events, get, name as quote, Problem, request, sql } from "./api.js";
 import { browser, download, grid, guess, picture, pictureControls } from "./browse.js";
 import { chart } from "./chart.js";
 import { h, replace, say } from "./dom.js";
-import { ago, bytes, count, plural, share, short, span, time, utc, words } from "./format.js";
+import { ago, bytes, cell, count, plural, share, short, span, time, utc, words } from "./format.js";
 import { lineage } from "./lineage.js";
 import { alerts, asked, attained, graphOf, group, health, isContinuous, lag, model, sinkHealth, sinks, source, table, totals } from "./model.js";
 
@@ -45,13 +45,35 @@ function freshness(t) {
 const cpu = (t) => (t.step_cpu_us ?? 0) + (t.batch_cpu_us ?? 0) + (t.commit_cpu_us ?? 0);
 const history = () => model.status.history ?? [];
 
+// A table whose first column names the row; on a phone each row is a card. columns: [name, kind, label]: "number" stands to the right, on a card with
+// its name; "whole" takes the card's width, behind the label where there is one. rows: a list of cells each.
+function listing(columns, rows, caption = null) {
+  const kind = (i) => columns[i][1] ?? null, label = (i) => (kind(i) === "number" ? columns[i][0].toLowerCase() : columns[i][2] ?? null);
+  return h("div", { class: "scroll" }, h("table", { class: "cards" }, caption ? h("caption", {}, caption) : null,
+    h("thead", {}, h("tr", {}, columns.map(([name], i) => h("th", { scope: "col", class: kind(i) === "number" ? "number" : null }, name)))),
+    h("tbody", {}, rows.map((row) => h("tr", {}, row.map((content, i) => (i ? h("td", { class: kind(i), "data-label": label(i) }, content) : h("th", { scope: "row" }, content))))))));
+}
+const bar = (part, state) => h("div", { class: `meter ${state ?? ""}` }, h("i", { style: `width: ${100 * part}%` }));
+
 function tableRows(tables) {
-  return h("div", { class: "scroll" }, h("table", { class: "cards" }, h("thead", {}, h("tr", {}, ["Table", "May be", "Is", "Rows", "Late", "Dead"].map((c, i) => h("th", { scope: "col", class: i > 2 ? "number" : null }, c)))),
-    h("tbody", {}, tables.map((t) => {
-      const b = totals(t), s = health(t);
-      return h("tr", {}, h("th", { scope: "row" }, dot(s.state), link("table", t.name), h("span", { class: "unseen" }, ` ${STATES[s.state] ?? ""}`)), h("td", { class: "whole" }, asked(t)),
-        h("td", { class: "whole" }, freshness(t), meter(t)), ["rows", "late", "dead"].map((k) => h("td", { class: "number", "data-label": k }, count(k === "rows" ? t.rows : b[k]))));
-    }))));
+  return listing([["Table"], ["May be", "whole"], ["Is", "whole"], ["Rows", "number"], ["Late", "number"], ["Dead", "number"]], tables.map((t) => {
+    const b = totals(t), s = health(t);
+    return [[dot(s.state), link("table", t.name), h("span", { class: "unseen" }, ` ${STATES[s.state] ?? ""}`)], asked(t), [freshness(t), meter(t)], count(t.rows), count(b.late), count(b.dead)];
+  }));
+}
+
+// Whether tables are what they should be: those that are watched against their own query, and checks against the system of record.
+function proofs() {
+  const watch = model.status.drift_watch, named = new Set(model.status.tables.map((t) => t.name));
+  const found = (differing, error, checked) => (error ? badge("failed", "bad") : !checked ? badge("not yet", null) : differing ? badge(`${plural(differing, "row")} differ`, "bad") : badge("equal", "good"));
+  const rows = (model.status.checks ?? []).map((c) => [link("table", c.table), `check ${c.name}`, [found(c.differing, c.error, c.checked_us), c.error ? h("div", { class: "small bad" }, c.error) : null], c.checked_us ? ago(c.checked_us, model.now()) : "–",
+    c.differing ? h("a", { class: "button plain", href: `#/sql/${encodeURIComponent(`SELECT * FROM ${quote(`${c.name}__differences`)} LIMIT 100`)}` }, "Which rows") : `${count(c.rows)} rows`]);
+  for (const [name, differing] of Object.entries(watch?.tables ?? {}))
+    if (named.has(name)) rows.push([link("table", name), "its own query", found(differing, null, true), name === watch.table ? ago(watch.checked_us, model.now()) : "before that",
+      name !== watch.table ? "" : watch.to_us ? `${utc(watch.from_us)} to ${utc(watch.to_us)}` : "all of it"]);
+  if (!rows.length) return null;
+  return [listing([["Table"], ["Compared with", "whole", "compared with"], ["Found", "whole"], ["When", "whole"], ["What", "whole"]], rows),
+    watch ? h("p", { class: "small quiet" }, `The drift watch has verified ${plural(watch.periods, "period").replace(/^\d+/, count)} since the start; ${watch.differing ? `${plural(watch.differing, "row")} differed` : "no row differed"}.`) : null];
 }
 
 // ---- views: each gives {title, body, update(status)} ----
@@ -64,10 +86,10 @@ function overview() {
     replace(top, h("div", { class: "headline" }, dot(state), h("div", {}, h("h1", {}, serious.length ? `${plural(new Set(serious.map((a) => a.name)).size, "thing")} to look at` : "Every table is as fresh as asked"),
       h("p", {}, `${plural(s.tables.length, "table")} from ${plural(s.sources.length, "source")}${sinks().length ? `, ${plural(sinks().length, "sink")}` : ""}. Whatever its freshness, a table shows what its query says.`))),
     h("div", { class: "tiles" }, tile(short(records), "records in", "#/sources"), tile(model.rate == null ? "–" : short(model.rate), "records a second now", "#/sources"),
-      tile(count(late), "came too late", "#/tables"), tile(count(dead), "could not be read", "#/sources"), tile(span(s.cpu_us), "CPU time since the start", "#/cost"), tile(bytes(s.peak_bytes), "memory at most", "#/cost")));
-    const g = graphOf();
+      tile(count(late), "came too late for a table", "#/tables"), tile(count(dead), "could not be read", "#/sources"), tile(span(s.cpu_us), "CPU time since the start", "#/cost"), tile(bytes(s.peak_bytes), "memory at most", "#/cost")));
+    const g = graphOf(), proven = proofs();
     replace(graph, g.nodes.length ? lineage(g.nodes, g.edges) : h("p", { class: "quiet" }, "No lineage."));
-    replace(list, h("div", { class: "grid" }, panel("Worth knowing", alertList(found, 8)), panel("Tables", tableRows(s.tables))));
+    replace(list, h("div", { class: "grid" }, panel("Worth knowing", alertList(found, 8)), panel("Tables", tableRows(s.tables)), proven ? panel("Compared", proven) : null));
   };
   return { title: "Overview", body: h("div", {}, top, panel("From sources to tables", graph), list), update };
 }
@@ -181,9 +203,9 @@ function tableView(name) {
     if (g && Date.now() - drawn > 9000) {
       drawn = Date.now();
       const points = g.attained;
-      replace(wait, points.length ? chart({ title: `How old ${name} was at each moment, against the ${words(t.freshness_us)} asked`, height: 200, unit: " s", marks: [{ y: t.freshness_us / 1e6 }],
-        x: { name: "Time", time: true, utc: false, values: points.map((p) => p[0] / 1e6) }, series: [{ name: "oldest record taken in (s)", values: points.map((p) => p[1] / 1e6) }] }) : h("p", { class: "quiet" }, "Nothing has come in since the start."),
-      points.length ? h("p", { class: "small quiet" }, `The dashed line is the freshness asked: ${words(t.freshness_us)}.`) : null);
+      replace(wait, points.length > 1 ? chart({ title: `How old ${name} was at each moment, against the ${words(t.freshness_us)} asked`, height: 200, unit: " s", marks: [{ y: t.freshness_us / 1e6 }],
+        x: { name: "Time", time: true, utc: false, values: points.map((p) => p[0] / 1e6) }, series: [{ name: "oldest record taken in (s)", values: points.map((p) => p[1] / 1e6) }] }) : h("p", { class: "quiet" }, points.length ? `One step since the start: ${span(points[0][1])} old at most. Drawn from the second on.` : "Nothing has come in since the start."),
+      points.length > 1 ? h("p", { class: "small quiet" }, `The dashed line is the freshness asked: ${words(t.freshness_us)}.`) : null);
     }
     if (isContinuous(t) && dialFor !== t.freshness_us && document.activeElement?.id !== "dial") {
       dialFor = t.freshness_us;
@@ -210,10 +232,10 @@ function sideLinks(t) {
 
 function sourcesView() {
   const list = h("div", {});
-  const update = () => replace(list, h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ["Source", "Records", "Dead", "Event time has come to", "In the archive"].map((c, i) => h("th", { scope: "col", class: i === 1 || i === 2 ? "number" : null }, c)))),
-    h("tbody", {}, model.status.sources.map((s) => h("tr", {}, h("th", { scope: "row" }, link("source", s.name)), h("td", { class: "number" }, count(s.reference ? s.rows : s.records)), h("td", { class: "number" }, s.reference ? "–" : count(s.dead)),
-      h("td", {}, s.reference ? `reference, version ${s.version}` : s.watermark_us ? utc(s.watermark_us) : "–", s.idle ? [" ", badge("idle", "info")] : null),
-      h("td", {}, s.reference ? "every version" : s.bronze_waiting ? `all but the last ${count(s.bronze_waiting)}` : "everything")))))));
+  const update = () => replace(list, listing([["Source"], ["Records", "number"], ["Dead", "number"], ["Event time has come to", "whole", "event time"], ["In the archive", "whole", "in the archive"]],
+    model.status.sources.map((s) => [link("source", s.name), count(s.reference ? s.rows : s.records), s.reference ? "–" : count(s.dead),
+      [s.reference ? `reference, version ${s.version}` : s.watermark_us ? utc(s.watermark_us) : "–", s.idle ? [" ", badge("idle", "info")] : null],
+      s.reference ? "every version" : s.bronze_waiting ? `all but the last ${count(s.bronze_waiting)}` : "everything"])));
   return { title: "Sources", body: h("div", {}, h("h1", {}, "Sources"), panel(null, list)), update };
 }
 
@@ -234,8 +256,8 @@ function sourceView(name) {
   };
   const s = source(name);
   if (s && !s.reference && s.dead)
-    sql(`SELECT regexp_replace(reason, '(''.*''|byte [0-9]+)', '…') AS reason, count(*) AS records, min(_arrival) AS first, max(_arrival) AS last FROM ${quote(`${name}__dead`)} GROUP BY 1 ORDER BY 2 DESC LIMIT 20`)
-      .then((r) => replace(dead, grid(r), h("div", { class: "actions" }, h("a", { class: "button plain", href: `#/sql/${encodeURIComponent(`SELECT reason, payload, _partition, _offset, _arrival FROM ${quote(`${name}__dead`)} ORDER BY _arrival DESC LIMIT 100`)}` }, "The records themselves"))))
+    sql(`SELECT regexp_replace(reason, '(''.*''|byte [0-9]+)', '…') AS reason, count(*) AS records, date_trunc('second', max(_arrival)) AS last FROM ${quote(`${name}__dead`)} GROUP BY 1 ORDER BY 2 DESC LIMIT 20`)
+      .then((r) => replace(dead, listing([["Reason"], ["Records", "number"], ["Last", "whole", "last"]], r.rows.map(([reason, n, last]) => [reason, count(n), cell(last).replace("T", " ")])), h("div", { class: "actions" }, h("a", { class: "button plain", href: `#/sql/${encodeURIComponent(`SELECT reason, payload, _partition, _offset, _arrival FROM ${quote(`${name}__dead`)} ORDER BY _arrival DESC LIMIT 100`)}` }, "The records themselves"))))
       .catch((e) => replace(dead, h("div", { class: "error" }, e.message)));
   else replace(dead, h("p", { class: "quiet" }, "None."));
   return { title: name, update, body: h("div", {}, head, h("div", { class: "grid" }, panel("State", facts), panel("Records that could not be read", dead)), panel("Who reads it", graph), panel("Records in the archive", content.rows)) };
@@ -260,10 +282,9 @@ function sinkView(name) {
 function runTable(runs, named = true) {
   if (!runs.length) return h("p", { class: "quiet" }, "No run yet.");
   const longest = Math.max(...runs.map((r) => r.end - r.start), 1);
-  return h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, named ? h("th", { scope: "col" }, "Table") : null, ["When", "Took", "Rows", "CPU", "Outcome"].map((c, i) => h("th", { scope: "col", class: i === 2 || i === 3 ? "number" : null }, c)))),
-    h("tbody", {}, runs.map((r) => h("tr", {}, named ? h("th", { scope: "row" }, link("table", r.table)) : null, h("td", {}, time(r.start)),
-      h("td", {}, span(r.end - r.start), h("div", { class: `meter ${r.error ? "bad" : ""}` }, h("i", { style: `width: ${(100 * (r.end - r.start)) / longest}%` }))),
-      h("td", { class: "number" }, count(r.rows)), h("td", { class: "number" }, span(r.cpu_us)), h("td", {}, r.error ? badge("failed", "bad") : badge("done", "good"), r.error ? h("div", { class: "small bad" }, r.error) : null))))));
+  const columns = [["Table"], ["When", "whole"], ["Took", "whole"], ["Rows", "number"], ["CPU", "number"], ["Outcome", "whole"]];
+  return listing(named ? columns : columns.slice(1), runs.map((r) => [link("table", r.table), time(r.start), [span(r.end - r.start), bar((r.end - r.start) / longest, r.error ? "bad" : null)], count(r.rows), span(r.cpu_us),
+    [r.error ? badge("failed", "bad") : badge("done", "good"), r.error ? h("div", { class: "small bad" }, r.error) : null]].slice(named ? 0 : 1)));
 }
 function runsView() {
   const next = h("div", {}), list = h("div", {});
@@ -284,8 +305,7 @@ function costView() {
     drawn = Date.now();
     const s = model.status, tables = s.tables.map((t) => [t, cpu(t)]).sort((a, b) => b[1] - a[1]), phases = Object.entries(s.phase_cpu_us ?? {}).filter(([, v]) => v > 0), most = Math.max(1, ...tables.map(([, c]) => c)), all = phases.reduce((n, [, v]) => n + v, 0);
     replace(body, h("div", { class: "grid" }, panel("CPU time of each table", h("p", { class: "small quiet" }, "Since the start: its share of the steps, its runs, its commits."),
-      h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ["Table", "May be", "CPU"].map((c, i) => h("th", { scope: "col", class: i === 2 ? "number" : null }, c)))), h("tbody", {}, tables.map(([t, c]) =>
-        h("tr", {}, h("th", { scope: "row" }, link("table", t.name)), h("td", {}, asked(t), h("div", { class: "meter" }, h("i", { style: `width: ${(100 * c) / most}%` }))), h("td", { class: "number" }, span(c)))))))),
+      listing([["Table"], ["May be", "whole"], ["CPU", "number"]], tables.map(([t, c]) => [link("table", t.name), [asked(t), bar(c / most)], span(c)]))),
     panel("What the CPU time went into", phases.length ? chart({ title: "CPU seconds since the start, by what they went into", kind: "bar", unit: " s", height: 240, x: { name: "Work", values: phases.map((_, i) => i), labels: phases.map(([k]) => PHASES[k] ?? k) }, series: [{ name: "CPU seconds", values: phases.map(([, v]) => v / 1e6) }] }) : h("p", { class: "quiet" }, "Nothing yet."),
       h("p", { class: "small quiet" }, `${span(all)} of CPU since the start; at most ${bytes(s.peak_bytes)} of memory.`))));
   };
@@ -293,10 +313,9 @@ function costView() {
     const points = [...(model.costs?.points ?? [])].sort((a, b) => b.freshness_us - a.freshness_us), labels = points.map((p) => words(p.freshness_us));
     if (!points.length) return replace(curve, h("p", { class: "quiet" }, "Run ", h("code", {}, "leat cost"), ": it plays your own recorded input at each freshness, from a day to a tenth of a second, and measures."));
     const names = Object.keys(points[0].tables);
-    replace(curve, h("div", { class: "scroll" }, h("table", {}, h("caption", {}, `Every table at one freshness, for a day of ${count(Math.round(model.costs.records_a_day))} records; money for thirty days`),
-      h("thead", {}, h("tr", {}, ["Freshness", "Kept by", "CPU seconds", "Memory", "Hours up", "Machine", "A month"].map((c, i) => h("th", { scope: "col", class: i > 1 && i !== 5 ? "number" : null }, c)))),
-      h("tbody", {}, points.map((p) => h("tr", {}, h("th", { scope: "row" }, words(p.freshness_us)), h("td", {}, p.kept_by === "timer" ? "a timer: off in between" : "leat run"), h("td", { class: "number" }, count(Math.round(p.cpu_s))),
-        h("td", { class: "number" }, bytes(p.peak_bytes)), h("td", { class: "number" }, p.hours_up.toFixed(1)), h("td", {}, p.machine ?? "none is large enough"), h("td", { class: "number" }, money(p))))))),
+    replace(curve, listing([["Freshness"], ["Kept by", "whole", "kept by"], ["CPU seconds", "whole", "CPU seconds"], ["Memory", "number"], ["Hours up", "number"], ["Machine", "whole", "machine"], ["A month", "whole", "a month"]],
+      points.map((p) => [words(p.freshness_us), p.kept_by === "timer" ? "a timer: off in between" : "leat run", count(Math.round(p.cpu_s)), bytes(p.peak_bytes), p.hours_up.toFixed(1), p.machine ?? "none is large enough", money(p)]),
+      `Every table at one freshness, for a day of ${count(Math.round(model.costs.records_a_day))} records; money for thirty days`),
     h("ul", {}, (model.costs.recommendation ?? []).map((text) => h("li", {}, text))),
     h("h3", {}, "CPU seconds a day of each table"),
     chart({ title: "CPU seconds a day of each table, by freshness", unit: " s", x: { name: "Freshness", values: points.map((_, i) => i), labels }, series: names.map((name) => ({ name, values: points.map((p) => p.tables[name]) })) }));

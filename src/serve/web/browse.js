@@ -2,7 +2,7 @@
 import { name as quote, request, sql } from "./api.js";
 import { chart } from "./chart.js";
 import { h, replace, say } from "./dom.js";
-import { cell, count, isNumeric, isTime, plural, seconds, words } from "./format.js";
+import { cell, count, figure, isNumeric, isTime, plural, seconds, words } from "./format.js";
 
 const ROWS = -2; // as a figure: how many rows
 const PAGE = 50, POINTS = 400, SERIES = 6;
@@ -18,7 +18,7 @@ export function grid(result, { caption = null, sort = null, onSort = null, final
     h("tbody", {}, result.rows.map((row) => h("tr", { class: final && !final(row) ? "provisional" : null },
       final ? h("td", {}, final(row) ? h("span", { class: "badge good" }, "final") : h("span", { class: "badge warn" }, "provisional")) : null,
       row.map((v, i) => h("td", { class: `${numeric[i] ? "number" : ""}${v === null ? " null" : ""}`.trim() || null, title: String(cell(v)).length > 40 ? cell(v) : null },
-        isTime(result.columns[i].type) ? cell(v).replace("T", " ") : cell(v))))))));
+        figure(v, result.columns[i].type))))))));
 }
 
 // Which columns make a picture: something along the bottom (a time before a name), a number, and perhaps a few lines.

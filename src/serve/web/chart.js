@@ -26,7 +26,7 @@ const when = (v, x) => (x.utc === false ? new Date(v * 1000).toLocaleString() : 
 // x: {name, values, time: bool, utc: bool, labels: [text] for categories}; series: [{name, values}]; provisional: from this index on, rows may
 // still change; marks: [{y}] drawn as dashed lines
 export function chart({ x, series, kind = "line", height = 260, title, unit = "", provisional = null, marks = [] }) {
-  const holder = h("div", { class: "chart", role: "img", "aria-label": title }), readout = h("p", { class: "readout", "aria-hidden": "true" });
+  const holder = h("div", { class: "chart", role: "img", "aria-label": title, style: `min-height: ${height}px` }), readout = h("p", { class: "readout", "aria-hidden": "true" });
   const state = { plot: null };
   const label = (i) => (x.labels ? x.labels[i] : x.time ? when(x.values[i], x) : x.values[i]);
   const read = (u) => {
@@ -36,11 +36,12 @@ export function chart({ x, series, kind = "line", height = 260, title, unit = ""
   const make = () => {
     state.plot?.destroy();
     const ink = color("--quiet"), grid = { stroke: fade(color("--line"), 0.8), width: 1 }, colors = palette();
-    const bars = kind === "bar", n = x.values.length, font = "12px system-ui, sans-serif", tight = () => n * 72 > holder.clientWidth;
+    const bars = kind === "bar", n = x.values.length, font = "12px system-ui, sans-serif", longest = Math.max(0, ...(x.labels ?? []).map((l) => clipped(l ?? "", false).length));
+    const tight = () => n * (longest * 7.5 + 14) > holder.clientWidth - 112; // names that would run into each other are turned
     const bottom = x.labels ? { splits: (u) => pick(n, u.width), values: (u, at) => at.map((i) => clipped(x.labels[i] ?? "", tight())), ...(tight() ? { rotate: -38, size: 68 } : {}) }
       : x.time ? { space: 70, values: (u, at) => at.map((v, i) => clock(v, at.length > 1 ? at[1] - at[0] : 86400, x.utc !== false, i === 0)) } : {};
     const options = {
-      width: Math.max(240, holder.clientWidth), height, padding: [12, x.labels ? 48 : 24, 0, 0], cursor: { y: false, points: { show: !bars } }, legend: { show: false },
+      width: Math.max(240, holder.clientWidth), height, padding: [12, x.labels ? 48 : 40, 0, 0], cursor: { y: false, points: { show: !bars } }, legend: { show: false },
       ...(x.time && x.utc !== false ? { tzDate: (ts) => uPlot.tzDate(new Date(ts * 1000), "Etc/UTC") } : {}),
       scales: { x: { time: !!x.time, range: bars || n < 2 ? barRange(x) : undefined }, y: { range: (u, low, high) => [Math.min(0, low ?? 0), Math.max(high ?? 0, ...marks.map((m) => m.y)) > 0 ? Math.max(high ?? 0, ...marks.map((m) => m.y)) * 1.08 : 1] } },
       axes: [

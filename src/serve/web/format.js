@@ -56,6 +56,11 @@ export function cell(value) {
   if (typeof value === "object") return JSON.stringify(value);
   return String(value);
 }
+// The same as a column of that type shows it: a time with a blank, a DECIMAL with all its digits behind the point.
+export function figure(value, type) {
+  const digits = typeof value === "number" ? /^DECIMAL\(\d+, ?(\d+)\)/.exec(type)?.[1] : null;
+  return digits ? value.toFixed(digits) : isTime(type) ? cell(value).replace("T", " ") : cell(value);
+}
 export const isNumeric = (type) => /^(U?(TINY|SMALL|BIG|HUGE)?INT|INTEGER|UINTEGER|DOUBLE|FLOAT|DECIMAL)/.test(type);
 export const isTime = (type) => /^(TIMESTAMP|DATE)/.test(type);
 // Seconds since the epoch of a DATE or TIMESTAMP as text; without a zone it is UTC.

@@ -37,6 +37,8 @@ export function health(table) {
   if (Object.values(table.balance ?? {}).some((b) => !b.exact)) return { state: "bad", why: "its row balance does not add up" };
   const check = model.status.checks?.find((c) => c.table === table.name && c.differing > 0);
   if (check) return { state: "bad", why: `${plural(check.differing, "row")} differ from what check ${check.name} compares with` };
+  const drift = model.status.drift_watch?.tables?.[table.name];
+  if (drift) return { state: "bad", why: `${plural(drift, "row")} differ from its own query` };
   if (isContinuous(table)) {
     const age = attained(table);
     if (age > 3 * table.freshness_us + 1e6) return { state: "bad", why: `${span(age)} old, asked were ${words(table.freshness_us)}` };
@@ -66,7 +68,7 @@ export function sinkHealth(sink) {
 // What a person should know, worst first: [{state, text, href}]
 export function alerts() {
   const kinds = { table: "table", sink: "sink", source: "source" };
-  const out = (model.status.alerts ?? []).map((a) => ({ state: "bad", name: a.object, text: `${a.text} (since ${ago(a.raised_us, then())})`, href: kinds[a.on] ? `#/${kinds[a.on]}/${encodeURIComponent(a.object)}` : "#/" }));
+  const out = (model.status.alerts ?? []).map((a) => ({ state: "bad", name: a.object, text: `${a.text.replace(new RegExp(`^${a.on} ${a.object.replace(/\W/g, "\\$&")}:? `), "")} (since ${ago(a.raised_us, then())})`, href: kinds[a.on] ? `#/${kinds[a.on]}/${encodeURIComponent(a.object)}` : "#/" }));
   const raised = new Set((model.status.alerts ?? []).map((a) => a.object)); // said already
   for (const t of model.status.tables) {
     if (raised.has(t.name)) continue;
@@ -80,7 +82,7 @@ export function alerts() {
   for (const s of model.status.sources) {
     const href = `#/source/${encodeURIComponent(s.name)}`;
     if (s.error) out.push({ state: "bad", name: s.name, text: s.error, href });
-    if (s.dead) out.push({ state: "info", name: s.name, text: `${plural(s.dead, "record")} (${share(s.dead, s.records)}) could not be read. They are kept, with the reason.`, href });
+    if (s.dead && !raised.has(s.name)) out.push({ state: "info", name: s.name, text: `${plural(s.dead, "record")} (${share(s.dead, s.records)}) could not be read. They are kept, with the reason.`, href });
   }
   for (const t of model.status.tables) {
     const late = totals(t).late;
