@@ -75,3 +75,11 @@ def test_deb(packages, tmp_path):
     said = subprocess.run([tmp_path / "usr/bin/leat", "--version"], check=True, capture_output=True, text=True).stdout
     assert said.startswith("leat ")
     assert {p.name for p in (tmp_path / "lib/systemd/system").iterdir()} == {"leat@.service", "leat-once@.service", "leat-once@.timer"}
+
+
+def test_deb_in_an_empty_debian(packages, tmp_path):
+    done = subprocess.run([ROOT / "tests/integration/packages.sh", next(packages.glob("leat_*.deb")), tmp_path], capture_output=True, text=True)
+    if done.returncode == 77:
+        pytest.skip(done.stdout.strip())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "installed, used and removed" in done.stdout, done.stdout
