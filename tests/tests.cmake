@@ -62,6 +62,8 @@ add_test(NAME audit COMMAND "${CMAKE_SOURCE_DIR}/tests/integration/audit.sh" $<T
 set_tests_properties(audit PROPERTIES TIMEOUT 300)
 add_test(NAME formats COMMAND "${CMAKE_SOURCE_DIR}/tests/integration/formats.sh" $<TARGET_FILE:leat> "${CMAKE_BINARY_DIR}/tests/formats")
 set_tests_properties(formats PROPERTIES TIMEOUT 300)
+add_test(NAME words COMMAND "${CMAKE_SOURCE_DIR}/tests/integration/words.sh" $<TARGET_FILE:leat> "${CMAKE_BINARY_DIR}/tests/words")
+set_tests_properties(words PROPERTIES TIMEOUT 300)
 add_test(NAME tutorial COMMAND "${CMAKE_SOURCE_DIR}/tests/integration/tutorial.sh" $<TARGET_FILE:leat> "${CMAKE_BINARY_DIR}/tests/tutorial")
 set_tests_properties(tutorial PROPERTIES TIMEOUT 300)
 add_test(NAME orders COMMAND "${CMAKE_SOURCE_DIR}/tests/integration/orders.sh" $<TARGET_FILE:leat> "${CMAKE_BINARY_DIR}/tests/orders")

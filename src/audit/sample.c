@@ -177,10 +177,12 @@ static enum leat_status look_at(struct leat_conn *conn, struct leat_sample_colum
     c->scale = NUMBER(2) < SCALE_MAX ? (int)NUMBER(2) : SCALE_MAX;
     c->type = LEAT_SAMPLE_TEXT;
     for (int i = 0; i < TYPES && c->values; i++) {
-        if (NUMBER(3 + i) * 100 < c->values * 98) continue;
+        int64_t unfit = c->values - NUMBER(3 + i);
+        if (c->near == LEAT_SAMPLE_TEXT && unfit * 20 <= c->values) c->near = types[i].type, c->unfit = unfit;
+        if (unfit * 200 > c->values) continue;
         c->type = types[i].type;
         if (c->type == LEAT_SAMPLE_INTEGER && named_like(c->name, ids)) c->type = LEAT_SAMPLE_BIGINT; /* ids grow */
-        c->unfit = c->values - NUMBER(3 + i);
+        c->unfit = unfit;
         break;
     }
     if (c->type == LEAT_SAMPLE_NESTED) c->unfit = 0;
@@ -262,6 +264,8 @@ enum leat_status leat_sample_look(struct leat_conn *conn, const char *path, cons
     if (st == LEAT_OK) st = leat_conn_int(conn, "SELECT count(*) FROM sample", &out->rows, err);
     for (size_t i = 0; st == LEAT_OK && i < out->column_count; i++)
         st = look_at(conn, &out->columns[i], err);
+    if (st == LEAT_OK && !out->csv && out->column_count == 1 && strcmp(out->columns[0].field, "json") == 0 && out->columns[0].type == LEAT_SAMPLE_NESTED)
+        st = leat_fail(err, LEAT_INVALID, "it holds arrays, not one object a line; jq -c '.[]' FILE.json >FILE.ndjson takes one apart");
     int64_t values = 0; /* lines that are no JSON give rows of NULL */
     for (size_t i = 0; i < out->column_count; i++)
         values += out->columns[i].values;

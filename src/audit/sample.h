@@ -1,7 +1,8 @@
 /* A look at a sample of someone's data, and the project that follows from it: types, key, watermark, first tables.
  *
  * Everything is a guess from at most LEAT_SAMPLE_ROWS records, and the project's comments say on what it rests. A type
- * is taken where 98 % of a column's values fit; the others would be dead letters, and are counted. Depends on sql/. */
+ * is taken where 99.5 % of a column's values fit; the others would be dead letters, and are counted. Where only most fit,
+ * the rest means something (an invoice "C1001" among numbers is a cancellation): text. Depends on sql/. */
 #ifndef LEAT_AUDIT_SAMPLE_H
 #define LEAT_AUDIT_SAMPLE_H
 
@@ -25,7 +26,8 @@ struct leat_sample_column {
     enum leat_sample_type type;
     int scale;                /* DECIMAL */
     int64_t values, distinct; /* not NULL */
-    int64_t unfit;            /* values that are not of the type */
+    int64_t unfit;            /* values that are not of the type; of text: that kept it from being of type `near` */
+    enum leat_sample_type near; /* TEXT: no other type comes near */
 };
 struct leat_sample {
     char *source; /* its name in the project */

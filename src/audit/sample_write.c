@@ -8,9 +8,9 @@
 
 enum { CATEGORIES_MAX = 40 };
 
+static const char *const names[] = {"VARCHAR", "VARCHAR", "BOOLEAN", "INTEGER", "BIGINT", "DECIMAL", "DOUBLE", "DATE", "TIMESTAMP"};
+
 static void put_type(const struct leat_sample_column *c, struct leat_buffer *out) {
-    static const char *const names[] = {"VARCHAR", "VARCHAR", "BOOLEAN", "INTEGER",  "BIGINT",
-                                        NULL,      "DOUBLE",  "DATE",    "TIMESTAMP"};
     if (c->type == LEAT_SAMPLE_DECIMAL)
         leat_putf(out, "DECIMAL(18,%d)", c->scale > 2 ? c->scale : 2);
     else
@@ -53,7 +53,10 @@ static void put_column_note(const struct leat_sample *s, int at, struct leat_buf
         leat_put(out, "always empty in the sample");
     else if (c->type == LEAT_SAMPLE_TEXT && c->distinct <= CATEGORIES_MAX)
         leat_putf(out, "%" PRId64 " different value%s", c->distinct, plural(c->distinct));
-    if (c->unfit)
+    if (c->unfit && c->type == LEAT_SAMPLE_TEXT)
+        leat_putf(out, "; %" PRId64 " of %" PRId64 " value%s no %s: as text they are kept", c->unfit, c->values,
+                  c->unfit == 1 ? " is" : "s are", names[c->near]);
+    else if (c->unfit)
         leat_putf(out, "; %" PRId64 " value%s of another kind: dead letter%s", c->unfit, plural(c->unfit),
                   plural(c->unfit));
 }

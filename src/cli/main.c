@@ -204,7 +204,7 @@ static int parse_line(struct parse *p, int argc, char **argv) {
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "-h") == 0) {
             p->global[GLOBAL_HELP].number = 1;
-        } else if (argv[i][0] == '-' && argv[i][1] == '-' && argv[i][2]) {
+        } else if (argv[i][0] == '-' && argv[i][1] == '-' && argv[i][2] > ' ') { /* "-- text" is SQL */
             int code = parse_option(p, argv, argc, &i);
             if (code != LEAT_EXIT_OK) return code;
         } else if (p->argument_count < ARGUMENTS_MAX) {
@@ -225,6 +225,8 @@ static int parse_line(struct parse *p, int argc, char **argv) {
 int main(int argc, char **argv) {
     static struct parse p;
     const char *names[COMMAND_COUNT];
+    static char help[] = "--help";
+    if (argc == 3 && strcmp(argv[1], "help") == 0) argv[1] = argv[2], argv[2] = help;
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "-h") == 0) {
         print_usage(argc < 2 ? stderr : stdout);
         return argc < 2 ? LEAT_EXIT_USAGE : LEAT_EXIT_OK;

@@ -95,6 +95,11 @@ static int run(struct leat_cli *cli) {
         fprintf(stderr, "leat new: %s is there already; choose another name\n", dir);
         return LEAT_EXIT_USAGE;
     }
+    struct leat_stat stat = {0};
+    if (sample && (cli->env.io->ops->stat(cli->env.io, sample, &stat, &err) != LEAT_OK || stat.is_dir)) {
+        fprintf(stderr, stat.is_dir ? "leat new: %s is a folder; name one file of it as the sample\n" : "leat new: there is no file %s\n", sample);
+        return LEAT_EXIT_USAGE;
+    }
     enum leat_status st = write_project(cli, dir, sample, sample ? base_of(sample) : "events.ndjson", &err);
     return st == LEAT_OK ? LEAT_EXIT_OK : leat_cli_failed(&err);
 }

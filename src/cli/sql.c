@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "sql/duck.h"
+#include "sql/lexer.h"
 
 enum { OPTION_FORMAT, OPTION_TIMEOUT, OPTION_MEMORY };
 enum format { FORMAT_TABLE, FORMAT_CSV, FORMAT_JSON };
@@ -133,10 +133,8 @@ static void unwrap_line(char *text) {
 
 static enum leat_status query(struct leat_conn *conn, const char *text, struct leat_result *result, struct leat_error *err) {
     struct leat_buffer sql = {0};
-    size_t n = strlen(text);
-    while (n && (text[n - 1] == ';' || text[n - 1] == '\n' || text[n - 1] == ' ')) n--;
     leat_put(&sql, "SELECT CAST(COLUMNS(*) AS VARCHAR) FROM (\n");
-    leat_putn(&sql, text, n);
+    leat_put(&sql, text);
     leat_put(&sql, "\n)");
     enum leat_status st = leat_conn_query(conn, sql.data, result, err);
     if (st != LEAT_OK) unwrap_line(err->text);
@@ -144,30 +142,54 @@ static enum leat_status query(struct leat_conn *conn, const char *text, struct l
     return st;
 }
 
-/* False for statements that would change something; DuckDB refuses them too, with less clear words. */
-static bool reads(const char *text) {
-    static const char *const WRITES[] = {"alter", "attach", "copy", "create", "delete", "detach", "drop", "export", "import",
-                                         "insert", "install", "load", "merge", "pragma", "set", "truncate", "update"};
-    text += strspn(text, " \t\r\n");
-    size_t n = strcspn(text, " \t\r\n;(");
-    for (size_t i = 0; i < sizeof WRITES / sizeof *WRITES; i++)
-        if (n == strlen(WRITES[i]) && strncasecmp(text, WRITES[i], n) == 0) return false;
-    return true;
+/* ---- statements ------------------------------------------------------------------------------------------------------------------------ */
+
+/* What begins like this is no query: what to do instead. DuckDB would refuse it too, with less clear words. */
+#define ONLY_READS "only reads, and ALTER; write a query (SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW TABLES)"
+static const struct { const char *word, *says; } OTHERS[] = {
+    {"alter", "ALTER stands alone, without other statements"},
+    {"attach", ONLY_READS}, {"copy", ONLY_READS}, {"create", ONLY_READS}, {"delete", ONLY_READS}, {"detach", ONLY_READS}, {"drop", ONLY_READS},
+    {"export", ONLY_READS}, {"import", ONLY_READS}, {"insert", ONLY_READS}, {"install", ONLY_READS}, {"load", ONLY_READS}, {"merge", ONLY_READS},
+    {"pragma", ONLY_READS}, {"set", ONLY_READS}, {"truncate", ONLY_READS}, {"update", ONLY_READS},
+    {"refresh", "a table is refreshed by ALTER MATERIALIZED TABLE name REFRESH"},
+    {"explain", "'leat explain TABLE' shows how a table is kept; plans of queries are not shown"},
+    {"\\", "SHOW TABLES lists what can be asked, DESCRIBE name its columns; commands with a backslash are psql's"},
+    {".", "SHOW TABLES lists what can be asked, DESCRIBE name its columns; commands with a point are other shells'"},
+};
+
+static bool begins(const struct leat_tokens *tokens, const struct leat_statement *s, const char *word) {
+    return leat_token_is(tokens, s->first, word) || leat_token_is_operator(tokens, s->first, word);
 }
 
-static int run(struct leat_cli *cli) {
+/* NULL: it may be a query. */
+static const char *no_query(const struct leat_tokens *tokens, const struct leat_statement *s) {
+    for (size_t i = 0; i < sizeof OTHERS / sizeof *OTHERS; i++)
+        if (begins(tokens, s, OTHERS[i].word)) return OTHERS[i].says;
+    return NULL;
+}
+
+static char *text_of(const struct leat_tokens *tokens, const struct leat_statement *s) {
+    const struct leat_token *first = &tokens->items[s->first], *last = &tokens->items[s->first + s->count - 1];
+    size_t end = s->broken ? strlen(tokens->text) : last->offset + last->length; /* what has no end goes on to the text's */
+    return leat_strndup(tokens->text + first->offset, end - first->offset);
+}
+
+static enum leat_status answer(struct leat_cli *cli, const char *text, struct leat_error *err) {
+    struct leat_result result = {0};
+    alarm((unsigned)(cli->values[OPTION_TIMEOUT].number / 1000000));
+    enum leat_status st = query(running, text, &result, err);
+    alarm(0);
+    int64_t format = cli->json ? FORMAT_JSON : cli->values[OPTION_FORMAT].number;
+    if (st == LEAT_OK) (format == FORMAT_TABLE ? print_table : format == FORMAT_CSV ? print_csv : print_json)(&result);
+    leat_result_deinit(&result);
+    return st;
+}
+
+static int answer_all(struct leat_cli *cli, const struct leat_tokens *tokens, const struct leat_statement *statements, size_t count) {
     struct leat_engine_options options = {.read_only = true};
     struct leat_engine *engine;
     struct leat_duck *duck = NULL;
-    struct leat_conn *conn = NULL;
-    struct leat_result result = {0};
     struct leat_error err = {0};
-    const char *sql = cli->arguments[0] + strspn(cli->arguments[0], " \t\r\n");
-    if (strncasecmp(sql, "alter", 5) == 0) return leat_cli_change(cli, sql, false);
-    if (!reads(cli->arguments[0])) {
-        fputs("leat sql: only reads, and ALTER; write a query (SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW TABLES)\n", stderr);
-        return LEAT_EXIT_USAGE;
-    }
     int code = leat_cli_open(cli, &options, &engine);
     if (code != LEAT_EXIT_OK) return code;
     char *lake = realpath(leat_engine_lake_dir(engine), NULL);
@@ -177,38 +199,66 @@ static int run(struct leat_cli *cli) {
                                        .locked = true,
                                        .allowed_dir = lake};
     enum leat_status st = leat_duck_open(&locked, &duck, &err);
-    if (st == LEAT_OK) st = leat_conn_open(duck, &conn, &err);
-    if (st == LEAT_OK) st = leat_engine_sql_views(engine, conn, &err);
-    if (st == LEAT_OK) {
-        running = conn;
-        signal(SIGALRM, on_alarm);
-        alarm((unsigned)(cli->values[OPTION_TIMEOUT].number / 1000000));
-        st = query(conn, cli->arguments[0], &result, &err);
-        alarm(0);
+    if (st == LEAT_OK) st = leat_conn_open(duck, &running, &err);
+    if (st == LEAT_OK) st = leat_engine_sql_views(engine, running, &err);
+    signal(SIGALRM, on_alarm);
+    for (size_t i = 0; i < count && st == LEAT_OK; i++) {
+        char *text = text_of(tokens, &statements[i]);
+        if (i) putchar('\n');
+        st = answer(cli, text, &err);
+        fflush(stdout);
+        free(text);
     }
-    if (st == LEAT_OK) {
-        int64_t format = cli->json ? FORMAT_JSON : cli->values[OPTION_FORMAT].number;
-        if (format == FORMAT_TABLE)
-            print_table(&result);
-        else if (format == FORMAT_CSV)
-            print_csv(&result);
-        else
-            print_json(&result);
-    } else {
-        code = leat_cli_failed(&err);
-    }
-    leat_result_deinit(&result);
-    if (conn) leat_conn_close(conn);
+    if (st != LEAT_OK) code = leat_cli_failed(&err);
+    if (running) leat_conn_close(running);
     if (duck) leat_duck_close(duck);
     free(lake);
     leat_engine_close(engine);
     return code;
 }
 
+static int refuse(const char *says) {
+    fprintf(stderr, "leat sql: %s\n", says);
+    return LEAT_EXIT_USAGE;
+}
+
+static int run_text(struct leat_cli *cli, const char *text) {
+    struct leat_tokens tokens;
+    struct leat_statement *statements;
+    leat_lex(text, strlen(text), &tokens);
+    size_t count = leat_lex_statements(&tokens, &statements);
+    const char *wrong = count ? NULL : "the query is empty";
+    char *one = count == 1 && begins(&tokens, &statements[0], "alter") ? text_of(&tokens, &statements[0]) : NULL;
+    for (size_t i = 0; i < count && !one && !wrong; i++) wrong = no_query(&tokens, &statements[i]);
+    int code = wrong ? refuse(wrong) : one ? leat_cli_change(cli, one, false) : answer_all(cli, &tokens, statements, count);
+    free(one);
+    free(statements);
+    leat_tokens_deinit(&tokens);
+    return code;
+}
+
+static int run(struct leat_cli *cli) {
+    enum { QUERY_BYTES_MAX = 1 << 20 };
+    struct leat_buffer text = {0};
+    struct leat_error err = {0};
+    if (cli->argument_count && strcmp(cli->arguments[0], "-") != 0) return run_text(cli, cli->arguments[0]);
+    if (!cli->argument_count && leat_cli_is_terminal(0)) return refuse("an argument is missing: a query; or pipe one in: leat sql <query.sql");
+    char block[4096];
+    for (size_t n; text.length <= QUERY_BYTES_MAX && (n = fread(block, 1, sizeof block, stdin)) > 0;) leat_putn(&text, block, n);
+    enum leat_status st = LEAT_OK;
+    if (ferror(stdin)) st = leat_fail_errno(&err, "read", "standard input");
+    if (text.length > QUERY_BYTES_MAX) st = leat_fail(&err, LEAT_INVALID, "the query is longer than %d bytes", QUERY_BYTES_MAX);
+    int code = st == LEAT_OK ? run_text(cli, text.data ? text.data : "") : leat_cli_failed(&err);
+    leat_buffer_deinit(&text);
+    return code;
+}
+
 const struct leat_command leat_command_sql = {
-    .name = "sql", .arguments = "QUERY", .min_arguments = 1, .max_arguments = 1, .summary = "query the tables (read-only)",
+    .name = "sql", .arguments = "[QUERY]", .max_arguments = 1, .summary = "query the tables (read-only)",
     .options = OPTIONS, .option_count = sizeof OPTIONS / sizeof *OPTIONS,
-    .prose = "Runs one SELECT in DuckDB's dialect over the lake. Every source (its bronze archive), table, TABLE__late, TABLE__dead and\n"
-             "SOURCE__dead can be named. (ALTER MATERIALIZED TABLE ... is done as 'leat alter' does it.) The query can read nothing but the lake, write nothing, and is stopped at its time and memory caps.",
+    .prose = "Runs a SELECT in DuckDB's dialect over the lake. Every source (its bronze archive), table, TABLE__late, TABLE__dead and\n"
+             "SOURCE__dead can be named; SHOW TABLES lists them. Without QUERY, or for '-', statements are read from standard input. The query can\n"
+             "read nothing but the lake, write nothing, and is stopped at its time and memory caps. (ALTER MATERIALIZED TABLE ... is done as\n"
+             "'leat alter' does it.)",
     .run = run,
 };

@@ -142,7 +142,7 @@ struct leat_gtable {
     bool run_added;                     /* it computed what was new */
     int64_t last_cpu_us, last_rows;
     uint64_t inputs_seen;               /* fingerprint of inputs at the last full run */
-    bool watched;                       /* the drift watch has compared it since the start; */
+    int64_t watched_us;                 /* when the drift watch compared it, 0: not since the start; */
     uint64_t drifting; char *drift_where; /* so many rows differed, of those that fit this (NULL: all) */
     uint64_t verified[2];               /* the comparison that last found content, and quarantine, equal (verify.c); 0: none */
 };

@@ -353,7 +353,7 @@ enum leat_status leat_project_load(struct leat_env *env, const char *dir, struct
         return status;
     }
     if (project->file_count == 0)
-        leat_diagnose(diags, (struct leat_place){0}, false, "a project is a folder with .sql files",
+        leat_diagnose(diags, (struct leat_place){0}, false, "a project is a folder with .sql files: 'leat new FOLDER SAMPLE' makes one, --project FOLDER names one",
                       "there is no .sql file in the project's folder");
     parse_all(project, diags);
     *out = project;

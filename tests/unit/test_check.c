@@ -206,6 +206,7 @@ static void the_watch_finds_a_damaged_table(void **state) {
     event(w, "58", 1, 1);
     run_for_a_while(w);
     expect_status(w, "\"drift_watch\":{\"periods\":");
+    expect_status(w, "\"tables\":{\"minutes\":{\"differing\":0,\"checked_us\":");
     assert_int_equal(errors_told, 0);
     plant(w);
     reopen(w);

@@ -103,11 +103,29 @@ static void csv_with_its_own_delimiter(void **state) {
     leat_sample_deinit(&s);
 }
 
+/* Invoices of a real shop: one in fifty is a cancellation, "C1007". As a BIGINT it would be a dead letter, and revenue too high. */
+static void a_second_kind_of_value_is_no_dirt(void **state) {
+    (void)state;
+    struct leat_buffer text = {0}, project = {0};
+    leat_put(&text, "invoice_no,amount\n");
+    for (int i = 0; i < 1000; i++) leat_putf(&text, "%s%d,%d.50\n", i % 50 == 7 ? "C" : "", 1000 + i / 3, i % 50 == 7 ? -i : i);
+    struct leat_sample s = look("invoices.csv", text.data, LEAT_OK);
+    expect_column(&s, 0, "invoice_no", LEAT_SAMPLE_TEXT);
+    expect_column(&s, 1, "amount", LEAT_SAMPLE_DECIMAL);
+    leat_sample_project(&s, "in/invoices.csv", "invoices.csv", &project);
+    assert_non_null(strstr(project.data, "20 of 1000 values are no INTEGER"));
+    assert_null(strstr(project.data, "dead letter"));
+    leat_sample_deinit(&s);
+    leat_buffer_deinit(&text);
+    leat_buffer_deinit(&project);
+}
+
 static void what_is_no_sample(void **state) {
     (void)state;
     look("d.ndjson", "", LEAT_INVALID);
     look("e.ndjson", "this is no JSON\nnor this\n", LEAT_INVALID);
     look("f.csv", "a,b\n", LEAT_INVALID);
+    look("g.json", "[{\"id\":1},{\"id\":2}]\n", LEAT_INVALID); /* reads nothing, line by line */
 }
 
 int main(void) {
@@ -115,6 +133,7 @@ int main(void) {
         cmocka_unit_test(types_are_those_the_decoder_takes),
         cmocka_unit_test(key_and_watermark_survive_dirt),
         cmocka_unit_test(csv_with_its_own_delimiter),
+        cmocka_unit_test(a_second_kind_of_value_is_no_dirt),
         cmocka_unit_test(what_is_no_sample),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

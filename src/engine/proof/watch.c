@@ -59,14 +59,13 @@ static enum leat_status look(struct leat_engine *engine, struct leat_gtable *tab
         st = draw_period(engine, table, &where, err);
     if (st == LEAT_OK) st = leat_table_verify(engine, table, where, EXAMPLES, &out, &differing, err);
     if (st == LEAT_OK) {
-        table->watched = true;
+        table->watched_us = w->checked_us = leat_engine_now(engine);
         table->drifting = differing;
         free(table->drift_where);
         table->drift_where = where;
         where = NULL;
         w->periods++;
         w->differing += differing;
-        w->checked_us = leat_engine_now(engine);
         w->last = (size_t)table->index;
         if (differing) leat_log(engine->env, LEAT_LOG_ERROR, "drift watch: a table is not what its query says; 'leat rebuild %s' mends it: %s", table->def->name, out.data);
     } else if (!err->fatal) {
@@ -93,8 +92,12 @@ enum leat_status leat_watch_run(struct leat_engine *engine, struct leat_error *e
 json_t *leat_watch_json(const struct leat_engine *engine) {
     const struct leat_watch *w = &engine->watch;
     json_t *tables = json_object(); /* of each that was looked at: rows that differ, as last seen */
-    for (size_t i = 0; i < engine->project->table_count; i++)
-        if (engine->tables[i].watched) json_object_set_new(tables, engine->tables[i].def->name, json_integer((json_int_t)engine->tables[i].drifting));
+    for (size_t i = 0; i < engine->project->table_count; i++) {
+        const struct leat_gtable *table = &engine->tables[i];
+        if (!table->watched_us) continue;
+        json_object_set_new(tables, table->def->name,
+                            json_pack("{s:I,s:I}", "differing", (json_int_t)table->drifting, "checked_us", (json_int_t)table->watched_us));
+    }
     return json_pack("{s:I,s:I,s:s,s:I,s:I,s:I,s:o}", "periods", (json_int_t)w->periods, "differing", (json_int_t)w->differing, "table",
                      engine->tables[w->last].def->name, "checked_us", (json_int_t)w->checked_us, "from_us", (json_int_t)w->from_us, "to_us",
                      (json_int_t)w->to_us, "tables", tables);

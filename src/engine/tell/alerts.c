@@ -269,7 +269,7 @@ static void look_checks(struct look *l) {
 static void look_watch(struct look *l) {
     for (size_t t = 0; t < l->engine->project->table_count; t++) {
         const struct leat_gtable *table = &l->engine->tables[t];
-        if (!table->watched)
+        if (!table->watched_us)
             leave(l, table->def->name);
         else if (!table->drifting)
             well(l, table->def->name, 0);

@@ -48,7 +48,7 @@ const history = () => model.status.history ?? [];
 // A table whose first column names the row; on a phone each row is a card. columns: [name, kind, label]: "number" stands to the right, on a card with
 // its name; "whole" takes the card's width, behind the label where there is one. rows: a list of cells each.
 function listing(columns, rows, caption = null) {
-  const kind = (i) => columns[i][1] ?? null, label = (i) => (kind(i) === "number" ? columns[i][0].toLowerCase() : columns[i][2] ?? null);
+  const kind = (i) => columns[i][1] ?? null, label = (i) => columns[i][2] ?? (kind(i) === "number" ? columns[i][0].toLowerCase() : null);
   return h("div", { class: "scroll" }, h("table", { class: "cards" }, caption ? h("caption", {}, caption) : null,
     h("thead", {}, h("tr", {}, columns.map(([name], i) => h("th", { scope: "col", class: kind(i) === "number" ? "number" : null }, name)))),
     h("tbody", {}, rows.map((row) => h("tr", {}, row.map((content, i) => (i ? h("td", { class: kind(i), "data-label": label(i) }, content) : h("th", { scope: "row" }, content))))))));
@@ -68,8 +68,8 @@ function proofs() {
   const found = (differing, error, checked) => (error ? badge("failed", "bad") : !checked ? badge("not yet", null) : differing ? badge(`${plural(differing, "row")} differ`, "bad") : badge("equal", "good"));
   const rows = (model.status.checks ?? []).map((c) => [link("table", c.table), `check ${c.name}`, [found(c.differing, c.error, c.checked_us), c.error ? h("div", { class: "small bad" }, c.error) : null], c.checked_us ? ago(c.checked_us, model.now()) : "–",
     c.differing ? h("a", { class: "button plain", href: `#/sql/${encodeURIComponent(`SELECT * FROM ${quote(`${c.name}__differences`)} LIMIT 100`)}` }, "Which rows") : `${count(c.rows)} rows`]);
-  for (const [name, differing] of Object.entries(watch?.tables ?? {}))
-    if (named.has(name)) rows.push([link("table", name), "its own query", found(differing, null, true), name === watch.table ? ago(watch.checked_us, model.now()) : "before that",
+  for (const [name, seen] of Object.entries(watch?.tables ?? {}))
+    if (named.has(name)) rows.push([link("table", name), "its own query", found(seen.differing, null, true), ago(seen.checked_us, model.now()),
       name !== watch.table ? "" : watch.to_us ? `${utc(watch.from_us)} to ${utc(watch.to_us)}` : "all of it"]);
   if (!rows.length) return null;
   return [listing([["Table"], ["Compared with", "whole", "compared with"], ["Found", "whole"], ["When", "whole"], ["What", "whole"]], rows),
@@ -89,7 +89,7 @@ function overview() {
       tile(count(late), "came too late for a table", "#/tables"), tile(count(dead), "could not be read", "#/sources"), tile(span(s.cpu_us), "CPU time since the start", "#/cost"), tile(bytes(s.peak_bytes), "memory at most", "#/cost")));
     const g = graphOf(), proven = proofs();
     replace(graph, g.nodes.length ? lineage(g.nodes, g.edges) : h("p", { class: "quiet" }, "No lineage."));
-    replace(list, h("div", { class: "grid" }, panel("Worth knowing", alertList(found, 8)), panel("Tables", tableRows(s.tables)), proven ? panel("Compared", proven) : null));
+    replace(list, h("div", { class: "grid" }, panel("Worth knowing", alertList(found, 8)), panel("Tables", tableRows(s.tables))), proven ? panel("Compared", proven) : null);
   };
   return { title: "Overview", body: h("div", {}, top, panel("From sources to tables", graph), list), update };
 }
@@ -282,7 +282,7 @@ function sinkView(name) {
 function runTable(runs, named = true) {
   if (!runs.length) return h("p", { class: "quiet" }, "No run yet.");
   const longest = Math.max(...runs.map((r) => r.end - r.start), 1);
-  const columns = [["Table"], ["When", "whole"], ["Took", "whole"], ["Rows", "number"], ["CPU", "number"], ["Outcome", "whole"]];
+  const columns = [["Table"], ["When", "whole"], ["Took", "whole"], ["Rows", "number"], ["CPU", "number", "CPU"], ["Outcome", "whole"]];
   return listing(named ? columns : columns.slice(1), runs.map((r) => [link("table", r.table), time(r.start), [span(r.end - r.start), bar((r.end - r.start) / longest, r.error ? "bad" : null)], count(r.rows), span(r.cpu_us),
     [r.error ? badge("failed", "bad") : badge("done", "good"), r.error ? h("div", { class: "small bad" }, r.error) : null]].slice(named ? 0 : 1)));
 }
@@ -305,7 +305,7 @@ function costView() {
     drawn = Date.now();
     const s = model.status, tables = s.tables.map((t) => [t, cpu(t)]).sort((a, b) => b[1] - a[1]), phases = Object.entries(s.phase_cpu_us ?? {}).filter(([, v]) => v > 0), most = Math.max(1, ...tables.map(([, c]) => c)), all = phases.reduce((n, [, v]) => n + v, 0);
     replace(body, h("div", { class: "grid" }, panel("CPU time of each table", h("p", { class: "small quiet" }, "Since the start: its share of the steps, its runs, its commits."),
-      listing([["Table"], ["May be", "whole"], ["CPU", "number"]], tables.map(([t, c]) => [link("table", t.name), [asked(t), bar(c / most)], span(c)]))),
+      listing([["Table"], ["May be", "whole"], ["CPU", "number", "CPU"]], tables.map(([t, c]) => [link("table", t.name), [asked(t), bar(c / most)], span(c)]))),
     panel("What the CPU time went into", phases.length ? chart({ title: "CPU seconds since the start, by what they went into", kind: "bar", unit: " s", height: 240, x: { name: "Work", values: phases.map((_, i) => i), labels: phases.map(([k]) => PHASES[k] ?? k) }, series: [{ name: "CPU seconds", values: phases.map(([, v]) => v / 1e6) }] }) : h("p", { class: "quiet" }, "Nothing yet."),
       h("p", { class: "small quiet" }, `${span(all)} of CPU since the start; at most ${bytes(s.peak_bytes)} of memory.`))));
   };

@@ -36,12 +36,12 @@ export function chart({ x, series, kind = "line", height = 260, title, unit = ""
   const make = () => {
     state.plot?.destroy();
     const ink = color("--quiet"), grid = { stroke: fade(color("--line"), 0.8), width: 1 }, colors = palette();
-    const bars = kind === "bar", n = x.values.length, font = "12px system-ui, sans-serif", longest = Math.max(0, ...(x.labels ?? []).map((l) => clipped(l ?? "", false).length));
-    const tight = () => n * (longest * 7.5 + 14) > holder.clientWidth - 112; // names that would run into each other are turned
-    const bottom = x.labels ? { splits: (u) => pick(n, u.width), values: (u, at) => at.map((i) => clipped(x.labels[i] ?? "", tight())), ...(tight() ? { rotate: -38, size: 68 } : {}) }
+    const bars = kind === "bar", n = x.values.length, font = "12px system-ui, sans-serif", longest = widest((x.labels ?? []).map((l) => clipped(l ?? "")), font);
+    const turned = () => n * (longest + 12) > holder.clientWidth - 64 - longest / 2; // names would run into each other
+    const bottom = x.labels ? { splits: (u) => pick(n, u.width), values: (u, at) => at.map((i) => clipped(x.labels[i] ?? "")), ...(turned() ? { rotate: -38, size: 34 + longest * 0.62 } : {}) }
       : x.time ? { space: 70, values: (u, at) => at.map((v, i) => clock(v, at.length > 1 ? at[1] - at[0] : 86400, x.utc !== false, i === 0)) } : {};
     const options = {
-      width: Math.max(240, holder.clientWidth), height, padding: [12, x.labels ? 48 : 40, 0, 0], cursor: { y: false, points: { show: !bars } }, legend: { show: false },
+      width: Math.max(240, holder.clientWidth), height, padding: [12, x.labels ? Math.max(24, turned() ? longest * 0.8 : longest / 2 + 4) : 40, 0, 0], cursor: { y: false, points: { show: !bars } }, legend: { show: false },
       ...(x.time && x.utc !== false ? { tzDate: (ts) => uPlot.tzDate(new Date(ts * 1000), "Etc/UTC") } : {}),
       scales: { x: { time: !!x.time, range: bars || n < 2 ? barRange(x) : undefined }, y: { range: (u, low, high) => [Math.min(0, low ?? 0), Math.max(high ?? 0, ...marks.map((m) => m.y)) > 0 ? Math.max(high ?? 0, ...marks.map((m) => m.y)) * 1.08 : 1] } },
       axes: [
@@ -74,7 +74,12 @@ export function chart({ x, series, kind = "line", height = 260, title, unit = ""
     })))));
   return h("figure", { style: "margin:0" }, holder, key, readout, table);
 }
-const clipped = (text, tight) => (text.length > (tight ? 11 : 18) ? `${text.slice(0, tight ? 10 : 17)}…` : text);
+const clipped = (text) => (text.length > 18 ? `${text.slice(0, 17)}…` : text);
+function widest(texts, font) {
+  const context = document.createElement("canvas").getContext("2d");
+  context.font = font;
+  return Math.max(0, ...texts.map((text) => context.measureText(text).width));
+}
 function barRange(x) {
   const n = x.values.length, step = n > 1 ? (x.values[n - 1] - x.values[0]) / (n - 1) : x.time ? 86400 : 1;
   return () => [x.values[0] - step * 0.6, x.values[n - 1] + step * 0.6];

@@ -36,9 +36,9 @@ export function health(table) {
   if (table.error) return { state: "bad", why: table.error };
   if (Object.values(table.balance ?? {}).some((b) => !b.exact)) return { state: "bad", why: "its row balance does not add up" };
   const check = model.status.checks?.find((c) => c.table === table.name && c.differing > 0);
-  if (check) return { state: "bad", why: `${plural(check.differing, "row")} differ from what check ${check.name} compares with` };
+  if (check) return { state: "bad", check: check.name, why: `${plural(check.differing, "row")} differ from what check ${check.name} compares with` };
   const drift = model.status.drift_watch?.tables?.[table.name];
-  if (drift) return { state: "bad", why: `${plural(drift, "row")} differ from its own query` };
+  if (drift?.differing) return { state: "bad", why: `${plural(drift.differing, "row")} differ from its own query` };
   if (isContinuous(table)) {
     const age = attained(table);
     if (age > 3 * table.freshness_us + 1e6) return { state: "bad", why: `${span(age)} old, asked were ${words(table.freshness_us)}` };
@@ -73,6 +73,7 @@ export function alerts() {
   for (const t of model.status.tables) {
     if (raised.has(t.name)) continue;
     const h = health(t);
+    if (raised.has(h.check)) continue;
     if (h.state === "bad" || h.state === "warn") out.push({ state: h.state, name: t.name, text: h.why, href: `#/table/${encodeURIComponent(t.name)}` });
   }
   for (const s of sinks()) {
