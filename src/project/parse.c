@@ -28,6 +28,21 @@ static bool skip_if_not_exists(struct leat_parser *p) {
     return leat_parser_expect(p, "EXISTS");
 }
 
+/* Words of other systems, and what stands for them here; NULL: none that is known. */
+static const char *said_elsewhere(const struct leat_parser *p, size_t at) {
+    static const struct { const char *word, *here; } WORDS[] = {
+        {"DYNAMIC", "say CREATE MATERIALIZED TABLE name FRESHNESS = INTERVAL ... AS SELECT ..."},
+        {"STREAMING", "say CREATE MATERIALIZED TABLE name FRESHNESS = INTERVAL ... AS SELECT ..."},
+        {"STREAM", "say CREATE SOURCE for input; changes of a table are followed by a SINK or over HTTP"},
+        {"INSERT", "what goes out is told by CREATE SINK name FROM table WITH (connector = ...)"},
+        {"DROP", "leave its CREATE statement out of the files, then `leat apply`"},
+        {"{", "files are SQL as it stands, not templates: names of tables are written plainly, ${NAME} is read from the environment"},
+    };
+    for (size_t i = 0; i < sizeof WORDS / sizeof *WORDS; i++)
+        if (leat_parser_is_at(p, at, WORDS[i].word) || leat_token_is_operator(&p->tokens, at, WORDS[i].word)) return WORDS[i].here;
+    return NULL;
+}
+
 static void parse_create(struct leat_parser *p) {
     static const char *const kinds[] = {"SOURCE", "VIEW", "MATERIALIZED", "SINK", "CHECK", NULL};
     if (!skip_or_replace(p))
@@ -58,7 +73,7 @@ static void parse_create(struct leat_parser *p) {
         char found[64];
         leat_parser_show(p, at, found);
         char *hint = nearest ? leat_asprintf("did you mean %s?", nearest) : NULL;
-        leat_parser_error(p, at, hint, "expected SOURCE, VIEW, MATERIALIZED TABLE or SINK after CREATE, found %s", found);
+        leat_parser_error(p, at, hint ? hint : said_elsewhere(p, at), "expected SOURCE, VIEW, MATERIALIZED TABLE, SINK or CHECK after CREATE, found %s", found);
         free(hint);
     }
 }
@@ -71,7 +86,7 @@ static void parse_statement(struct leat_parser *p) {
     } else if (leat_parser_accept(p, "SET")) {
         leat_parser_set(p);
     } else if (leat_parser_is(p, "ALTER")) {
-        unsupported(p, at, "ALTER", "change the CREATE statement itself and run leat again");
+        leat_parser_error(p, at, "`leat alter \"ALTER ...\"` rewrites the table's statement and applies it", "ALTER stands in no file: what it would change stands in CREATE");
     } else if (leat_parser_is(p, "AUTO")) {
         unsupported(p, at, "AUTO CDC", "build the current rows with arg_max(column, sequence) and GROUP BY key");
     } else {
@@ -79,7 +94,8 @@ static void parse_statement(struct leat_parser *p) {
         char found[64];
         leat_parser_show(p, at, found);
         char *hint = nearest ? leat_asprintf("did you mean %s?", nearest) : NULL;
-        leat_parser_error(p, at, hint ? hint : "a project holds CREATE and SET statements; queries are for `leat sql`",
+        const char *here = hint ? hint : said_elsewhere(p, at);
+        leat_parser_error(p, at, here ? here : "a project holds CREATE and SET statements; queries are for `leat sql`",
                           "expected CREATE or SET, found %s", found);
         free(hint);
     }
