@@ -264,8 +264,10 @@ enum leat_status leat_sample_look(struct leat_conn *conn, const char *path, cons
     if (st == LEAT_OK) st = leat_conn_int(conn, "SELECT count(*) FROM sample", &out->rows, err);
     for (size_t i = 0; st == LEAT_OK && i < out->column_count; i++)
         st = look_at(conn, &out->columns[i], err);
-    if (st == LEAT_OK && !out->csv && out->column_count == 1 && strcmp(out->columns[0].field, "json") == 0 && out->columns[0].type == LEAT_SAMPLE_NESTED)
-        st = leat_fail(err, LEAT_INVALID, "it holds arrays, not one object a line; jq -c '.[]' FILE.json >FILE.ndjson takes one apart");
+    if (st == LEAT_OK && !out->csv && out->column_count == 1 && strcmp(out->columns[0].field, "json") == 0 &&
+        out->columns[0].type == LEAT_SAMPLE_NESTED)
+        st = leat_fail(err, LEAT_INVALID,
+                       "it holds arrays, not one object a line; jq -c '.[]' FILE.json >FILE.ndjson takes one apart");
     int64_t values = 0; /* lines that are no JSON give rows of NULL */
     for (size_t i = 0; i < out->column_count; i++)
         values += out->columns[i].values;

@@ -8,7 +8,8 @@
 
 enum { CATEGORIES_MAX = 40 };
 
-static const char *const names[] = {"VARCHAR", "VARCHAR", "BOOLEAN", "INTEGER", "BIGINT", "DECIMAL", "DOUBLE", "DATE", "TIMESTAMP"};
+static const char *const names[] = {"VARCHAR", "VARCHAR", "BOOLEAN", "INTEGER",  "BIGINT",
+                                    "DECIMAL", "DOUBLE",  "DATE",    "TIMESTAMP"};
 
 static void put_type(const struct leat_sample_column *c, struct leat_buffer *out) {
     if (c->type == LEAT_SAMPLE_DECIMAL)
