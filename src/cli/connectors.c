@@ -60,6 +60,18 @@ static size_t print_all(struct leat_cli *cli, json_t *list) {
     return shown;
 }
 
+static void no_such(const char *name) {
+    size_t sinks, n = 0;
+    const struct leat_sink_ops *const *all = leat_sinks(&sinks);
+    const char **names = leat_alloc((leat_connector_table_count + sinks) * sizeof *names);
+    for (size_t i = 0; i < leat_connector_table_count; i++) names[n++] = leat_connector_tables[i]->name;
+    for (size_t i = 0; i < sinks; i++) names[n++] = all[i]->name;
+    const char *nearest = leat_nearest(name, names, n);
+    fprintf(stderr, "leat: there is no connector '%s'; ", name);
+    fprintf(stderr, nearest ? "did you mean '%s'?\n" : "'leat connectors' lists them\n", nearest);
+    free(names);
+}
+
 static int run(struct leat_cli *cli) {
     json_t *list = json_array();
     size_t shown = print_all(cli, list);
@@ -68,7 +80,7 @@ static int run(struct leat_cli *cli) {
         puts(text);
         free(text);
     } else if (!shown) {
-        fprintf(stderr, "leat: there is no connector '%s'; 'leat connectors' lists them\n", cli->arguments[0]);
+        no_such(cli->arguments[0]);
     } else if (!cli->argument_count) {
         puts("\n'leat connectors NAME' shows its options and what it guarantees.");
     }

@@ -58,6 +58,10 @@ static enum leat_status record(struct rehearse *r, int *code, struct leat_error 
     wanted.dir = dir;
     enum leat_status st = leat_engine_open(&r->cli->env, &options, &diags, &engine, err);
     if (st == LEAT_OK) st = leat_record_make(&r->cli->env, engine, &wanted, &r->record, err);
+    if (st == LEAT_OK && !r->record.records)
+        st = leat_fail(err, LEAT_NOT_FOUND, r->cli->given[OPTION_FROM] || r->cli->given[OPTION_TO]
+                                                ? "there is nothing to rehearse: no record came between --from and --to, which are times of arrival"
+                                                : "there is nothing to rehearse: bronze holds no record; 'leat run' first");
     if (leat_cli_diagnostics(r->cli, &diags)) *code = LEAT_EXIT_NO;
     leat_diagnostics_deinit(&diags);
     leat_engine_close(engine);

@@ -22,6 +22,7 @@ answers 2 "unknown option --onec; did you mean --once?" run --onec
 answers 2 "'abc' is not a whole number" run --max-step-rows abc
 answers 2 "there is no folder /nope" run --project /nope
 answers 2 "one argument too many, 'more'" run more
+answers 2 "no connector 'kafak'; did you mean 'kafka'?" connectors kafak
 answers 1 "'leat new FOLDER SAMPLE' makes one" check --project empty
 
 echo "== new"
@@ -59,6 +60,16 @@ printf "SELECT 1; DELETE FROM odd" >../two
 run 2 sql <../two
 check "nothing is run where one is no query" 0 "$(grep -c row out.txt)"
 run 3 sql "SELECT 'no end"
+
+echo "== nothing is not equal"
+cd ..
+printf "id,at\n1,2026-01-01 10:00:00\n" >one.csv
+run 0 new times one.csv
+mkdir changed
+cp times/project.sql changed/
+answers 2 "bronze holds no record" rehearse --current times --project changed
+run 0 run --once --all --project times
+answers 2 "no record came between --from and --to" rehearse --current times --project changed --from 2020-01-01 --to 2020-01-02
 
 echo "$checked checks, $failed failed"
 [ "$failed" = 0 ]
