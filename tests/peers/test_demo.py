@@ -70,7 +70,7 @@ def test_tarball_where_there_is_nothing(packages, tmp_path):
 def test_deb(packages, tmp_path):
     deb = next(packages.glob("leat_*.deb"))
     fields = subprocess.run(["dpkg-deb", "--field", deb], check=True, capture_output=True, text=True).stdout
-    assert re.search(r"^Package: leat$", fields, re.M) and re.search(r"^Depends: libc6, .*libmicrohttpd", fields, re.M), fields
+    assert re.search(r"^Package: leat$", fields, re.M) and re.search(r"^Depends: libc6 \(>= [0-9.]+\), .*libmicrohttpd.*zlib1g", fields, re.M), fields
     subprocess.run(["dpkg-deb", "--extract", deb, tmp_path], check=True)
     said = subprocess.run([tmp_path / "usr/bin/leat", "--version"], check=True, capture_output=True, text=True).stdout
     assert said.startswith("leat ")
