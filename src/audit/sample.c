@@ -85,7 +85,8 @@ static enum leat_status read_csv(struct leat_conn *conn, const char *path, struc
     leat_buffer_reset(&sql);
     leat_put(&sql, "CREATE TEMP TABLE sample AS SELECT * FROM read_csv(");
     leat_put_sql_string(&sql, path);
-    leat_put(&sql, ", all_varchar = true, header = true, ignore_errors = true, null_padding = true, delim = ");
+    leat_put(&sql, ", all_varchar = true, header = true, ignore_errors = true, null_padding = true, parallel = false, "
+                   "delim = "); /* several threads know no line ends in quotes */
     leat_put_sql_string(&sql, s->delimiter ? s->delimiter : ",");
     leat_putf(&sql, ") LIMIT %d", LEAT_SAMPLE_ROWS);
     if (st == LEAT_OK) st = leat_conn_exec(conn, sql.data, err);

@@ -103,6 +103,15 @@ static void csv_with_its_own_delimiter(void **state) {
     leat_sample_deinit(&s);
 }
 
+static void line_ends_in_quotes(void **state) {
+    (void)state;
+    struct leat_sample s = look("quoted.csv", "id,t,v\r\n1,2026-01-01 00:00:00,\"a\r\nb\"\r\n2,2026-01-01 00:00:05,c\r\n", LEAT_OK);
+    assert_int_equal(s.rows, 2);
+    expect_column(&s, 1, "t", LEAT_SAMPLE_TIMESTAMP);
+    expect_column(&s, 2, "v", LEAT_SAMPLE_TEXT);
+    leat_sample_deinit(&s);
+}
+
 /* Invoices of a real shop: one in fifty is a cancellation, "C1007". As a BIGINT it would be a dead letter, and revenue too high. */
 static void a_second_kind_of_value_is_no_dirt(void **state) {
     (void)state;
@@ -133,6 +142,7 @@ int main(void) {
         cmocka_unit_test(types_are_those_the_decoder_takes),
         cmocka_unit_test(key_and_watermark_survive_dirt),
         cmocka_unit_test(csv_with_its_own_delimiter),
+        cmocka_unit_test(line_ends_in_quotes),
         cmocka_unit_test(a_second_kind_of_value_is_no_dirt),
         cmocka_unit_test(what_is_no_sample),
     };
