@@ -36,12 +36,16 @@ void leat_outbox_fail(struct leat_outbox *box, const struct leat_error *err) {
 enum leat_status leat_outbox_save(struct leat_outbox *box, uint64_t confirmed, struct leat_error *err) {
     char *path = leat_asprintf("%s/progress.json", box->dir);
     json_t *voids = json_array();
+    pthread_mutex_lock(&box->save_lock);
+    leat_outbox_lock(box);
     for (size_t i = 0; i < box->void_count; i++)
         if (box->voids[i].to > confirmed)
             json_array_append_new(voids, json_pack("[I,I]", (json_int_t)box->voids[i].from, (json_int_t)box->voids[i].to));
+    leat_outbox_unlock(box);
     json_t *progress = json_pack("{s:I,s:I,s:o}", "confirmed", (json_int_t)confirmed, "delivered", (json_int_t)box->delivered, "void", voids);
     char *text = json_dumps(progress, JSON_COMPACT);
     enum leat_status st = leat_io_write_durable(box->env.io, path, text, strlen(text), true, err);
+    pthread_mutex_unlock(&box->save_lock);
     if (st != LEAT_OK) leat_outbox_fail(box, err);
     free(text);
     json_decref(progress);
@@ -263,6 +267,22 @@ enum leat_status leat_outbox_complete(struct leat_outbox *box, uint64_t mark, in
     box->batch_first = box->next;
     box->mark = mark;
     box->dirty = true;
+    return st;
+}
+
+enum leat_status leat_outbox_abandon(struct leat_outbox *box, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
+    box->next -= box->gathered; /* these are nowhere yet */
+    box->gathered = 0;
+    leat_buffer_reset(&box->payload);
+    leat_outbox_lock(box);
+    uint64_t confirmed = box->confirmed;
+    bool any = box->next > box->batch_first;
+    if (any) st = leat_log_sync(box->log, err); /* or numbers that are void would be given again after a crash */
+    if (any && st == LEAT_OK) add_void(box, box->batch_first, box->next);
+    leat_outbox_unlock(box);
+    if (any && st == LEAT_OK) st = leat_outbox_save(box, confirmed, err);
+    box->batch_first = box->next;
     return st;
 }
 

@@ -38,6 +38,8 @@ enum leat_status leat_outbox_append(struct leat_outbox *, uint64_t mark, const s
 enum leat_status leat_outbox_reject(struct leat_outbox *, const struct leat_effect *, const char *reason, struct leat_error *) LEAT_MUST;
 /* Ends the batch, which may be empty (then the mark alone is kept). */
 enum leat_status leat_outbox_complete(struct leat_outbox *, uint64_t mark, int64_t clock_us, struct leat_error *) LEAT_MUST;
+/* What has been appended since the last complete batch is void, durably. */
+enum leat_status leat_outbox_abandon(struct leat_outbox *, struct leat_error *) LEAT_MUST;
 /* Makes what is complete durable and wakes the thread. err->fatal also when the sink's thread met a failed fsync. */
 enum leat_status leat_outbox_sync(struct leat_outbox *, struct leat_error *) LEAT_MUST;
 /* Everything of complete batches above `mark` that is still in the log, in order. */

@@ -303,7 +303,7 @@ void leat_outbox_threads_init(struct leat_outbox *box) {
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    if (pthread_mutex_init(&box->lock, NULL) != 0 || pthread_cond_init(&box->changed, &attributes) != 0) leat_panic("outbox: lock");
+    if (pthread_mutex_init(&box->save_lock, NULL) != 0 || pthread_mutex_init(&box->lock, NULL) != 0 || pthread_cond_init(&box->changed, &attributes) != 0) leat_panic("outbox: lock");
     pthread_condattr_destroy(&attributes);
 }
 
@@ -361,6 +361,7 @@ void leat_outbox_threads_deinit(struct leat_outbox *box) {
         box->running = false;
     }
     pthread_cond_destroy(&box->changed);
+    pthread_mutex_destroy(&box->save_lock);
     pthread_mutex_destroy(&box->lock);
 }
 

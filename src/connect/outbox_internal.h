@@ -24,6 +24,7 @@ struct leat_outbox {
     uint32_t *starts, *ends, gathered;
 
     /* between the threads: under the lock */
+    pthread_mutex_t save_lock;      /* progress.json; taken before `lock` */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct leat_log *log, *dead;
@@ -40,7 +41,7 @@ struct leat_outbox {
     struct leat_error failure;      /* set before `failed` is */
     bool running, started;
     pthread_t thread;
-    struct leat_outbox_void *voids; /* changed only while opening */
+    struct leat_outbox_void *voids; /* of batches cut short */
     size_t void_count;
 
     /* the sink's thread */

@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include "base/mem.h"
 #include "base/wake.h"
 #include "connect/connector.h"
@@ -232,8 +233,9 @@ struct leat_runs_pass {
     int64_t *bronze_versions;           /* per source */
     int64_t began_us;                   /* what is due later is for another pass: it has to see what came until then */
     size_t next;                        /* in the project's order */
+    bool beside;                        /* steps go on between its runs */
     bool *once;                         /* per view of the project: it is computed once for all that read it */
-    struct leat_run_space here, beside; /* in the engine's instance, in one of their own */
+    struct leat_run_space here;         /* in the engine's instance */
 };
 /* The row balance of a run (balance.c): what is known, and what is to be counted. */
 struct leat_balance_query { size_t source; bool dead; char *sql; };
@@ -319,6 +321,8 @@ struct leat_engine {
     char *fingerprint;                  /* of software, settings and plans (rule 5) */
     struct leat_beside *beside;         /* a run beside the steps; NULL: none is under way */
     struct leat_runs_pass *pass;        /* the tables that run one after the other see one frontier; NULL: none is under way */
+    bool memory_shared;                 /* the batch instance leaves memory to that of what is computed beside */
+    struct leat_run_space apart;        /* of what is computed beside, in an instance of its own */
     struct leat_effects *effects;       /* per project sink (engine/tell/effects.h) */
     size_t effects_count;
     struct leat_alerts *alerts;         /* engine/tell/alerts.h; NULL: read-only */
@@ -564,7 +568,8 @@ void leat_effects_close(struct leat_engine *);
 enum leat_status leat_effects_step(struct leat_gtable *, const struct leat_changes *, uint64_t step, bool restated, struct leat_error *) LEAT_MUST;
 /* Before the commit that replaces the content of a table made anew, whose new content is `pending`. diff: to the lake's. Synced. */
 enum leat_status leat_effects_replaced(struct leat_gtable *, const struct leat_changes *diff, struct leat_error *) LEAT_MUST;
-enum leat_status leat_effects_ran(struct leat_gtable *, struct leat_engine *, struct leat_error *) LEAT_MUST; /* a table's run has committed */
+/* A table's run has committed. beside: its sinks are told by the next leat_telling_begin, not at once. */
+enum leat_status leat_effects_ran(struct leat_gtable *, struct leat_engine *, bool beside, struct leat_error *) LEAT_MUST;
 enum leat_status leat_effects_committed(struct leat_engine *, struct leat_error *) LEAT_MUST; /* after commits */
 enum leat_status leat_effects_sync(struct leat_engine *, struct leat_error *) LEAT_MUST;
 /* A table made anew whose sinks must not see it half-way: it commits when everything that had been read has come to it. */
@@ -712,6 +717,20 @@ void leat_pass_ran(struct leat_runs_pass *, const struct leat_gtable *);
 void leat_pass_end(struct leat_runs_pass *);
 enum leat_status leat_space_make(struct leat_run_space *, const struct leat_run_views *, struct leat_error *) LEAT_MUST; /* any thread */
 void leat_space_close(struct leat_run_space *);
+
+/* telling.c: the difference between two versions of a table, told to one sink. begin and end in the engine's thread; compute in any, while nobody
+ * else appends to the sink's outbox. *out NULL: nobody is to be told anything. end: unless all was told, it is told again from the same version on. */
+struct leat_telling {
+    struct leat_effects *effects;
+    uint64_t mark, slices;
+    char *now, *before;                 /* SELECTs; before NULL: there was nothing */
+    atomic_bool stop;                   /* it is not to go on */
+    enum leat_status status;
+    struct leat_error error;
+};
+enum leat_status leat_telling_begin(struct leat_engine *, struct leat_telling **out, struct leat_error *) LEAT_MUST;
+void leat_telling_compute(struct leat_telling *, struct leat_conn *);
+enum leat_status leat_telling_end(struct leat_telling *, struct leat_error *) LEAT_MUST; /* frees it */
 
 /* beside.c: leat_engine_batch_beside */
 const struct leat_run *leat_beside_run(const struct leat_engine *); /* under way; NULL: none */

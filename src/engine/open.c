@@ -362,6 +362,7 @@ void leat_engine_close_project(struct leat_engine *engine) {
     leat_project_free(engine->project);
     engine->step_conn = engine->batch_conn = NULL;
     engine->step_duck = engine->batch_duck = NULL;
+    engine->memory_shared = false;
     engine->made_views = engine->view_sql = NULL;
     engine->sources = NULL;
     engine->references = NULL;

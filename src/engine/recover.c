@@ -111,6 +111,7 @@ static enum leat_status replay_records(struct leat_engine *engine, const json_t 
     json_t *record;
     json_array_foreach((json_t *)records, i, record) {
         if (is_type(record, "run")) leat_engine_replay_run(engine, record);
+        if (is_type(record, "part")) leat_history_add(engine, record);
         bool restate = is_type(record, "restate");
         if (!steps || !(restate || is_type(record, "step"))) continue;
         if ((uint64_t)json_integer_value(json_object_get(record, "n")) <= from) continue;

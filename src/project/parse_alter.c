@@ -34,6 +34,14 @@ static char *rest_of(const struct leat_tokens *tokens, size_t at) {
     return leat_strndup(tokens->text + from, to - from);
 }
 
+static bool opens(const struct leat_tokens *tokens, size_t at) {
+    return leat_token_is_operator(tokens, at, "(") || leat_token_is_operator(tokens, at, "[") || leat_token_is_operator(tokens, at, "{");
+}
+
+static bool closes(const struct leat_tokens *tokens, size_t at) {
+    return leat_token_is_operator(tokens, at, ")") || leat_token_is_operator(tokens, at, "]") || leat_token_is_operator(tokens, at, "}");
+}
+
 /* What stands in the parentheses, as one condition: Flink's list (day = '...', shop = 1) too. *at: behind them. NULL: there are none. */
 static char *condition(const struct leat_tokens *tokens, size_t *at) {
     struct leat_buffer out = {0};
@@ -43,8 +51,8 @@ static char *condition(const struct leat_tokens *tokens, size_t *at) {
     leat_put(&out, "(");
     for (; i < tokens->count; i++) {
         const struct leat_token *token = &tokens->items[i];
-        depth += leat_token_is_operator(tokens, i, "(");
-        depth -= leat_token_is_operator(tokens, i, ")");
+        depth += opens(tokens, i);
+        depth -= closes(tokens, i);
         if (depth == 0) break;
         if (depth == 1 && leat_token_is_operator(tokens, i, ","))
             leat_put(&out, ") AND (");
@@ -52,7 +60,7 @@ static char *condition(const struct leat_tokens *tokens, size_t *at) {
             leat_putf(&out, "%s%.*s", out.data[out.length - 1] == '(' ? "" : " ", (int)token->length, tokens->text + token->offset);
     }
     leat_put(&out, ")");
-    if (i == tokens->count || i == first + 1) leat_buffer_deinit(&out);
+    if (i == tokens->count || i == first + 1 || !leat_token_is_operator(tokens, i, ")")) leat_buffer_deinit(&out);
     else *at = i + 1;
     return out.data;
 }

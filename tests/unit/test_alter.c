@@ -65,7 +65,8 @@ static void operations_carry_no_text(void **state) {
 
 static void a_part_is_a_condition(void **state) {
     static const char *const cases[][2] = {{"(a = 1)", "(a = 1)"}, {"(day = DATE '2026-03-01', shop IN (1, 2));", "(day = DATE '2026-03-01') AND (shop IN (1 , 2 ))"},
-                                           {"( a >= 1 AND b = ')' )", "(a >= 1 AND b = ')')"}};
+                                           {"( a >= 1 AND b = ')' )", "(a >= 1 AND b = ')')"},
+                                           {"(a = [1, 2][k], b = {'x': 1, 'y': 2}.x)", "(a = [ 1 , 2 ] [ k ]) AND (b = { 'x' : 1 , 'y' : 2 } . x)"}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct leat_alter alter;

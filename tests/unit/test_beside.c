@@ -8,7 +8,9 @@
 #include "engine_world.h"
 
 #include "base/io.h"
+#include "engine/change/control.h"
 #include "engine/internal.h"
+#include "engine/tell/effects.h"
 
 /* The disk, but files that other threads than the test's adopt wait until they may. */
 struct held_io {
@@ -17,29 +19,33 @@ struct held_io {
     pthread_t engine;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool closed;
+    bool closed, untold; /* files, effects */
     int waiting, passed;
 };
 static struct held_io gate;
 
+static void pass_gate(const bool *closed) {
+    if (pthread_equal(pthread_self(), gate.engine)) return;
+    pthread_mutex_lock(&gate.lock);
+    gate.waiting++;
+    pthread_cond_broadcast(&gate.changed);
+    while (*closed)
+        pthread_cond_wait(&gate.changed, &gate.lock);
+    gate.waiting--;
+    gate.passed++;
+    pthread_mutex_unlock(&gate.lock);
+}
+
 static enum leat_status adopt(struct leat_io *io, const char *scratch, const char *to, struct leat_error *err) {
     (void)io;
-    if (!pthread_equal(pthread_self(), gate.engine)) {
-        pthread_mutex_lock(&gate.lock);
-        gate.waiting++;
-        pthread_cond_broadcast(&gate.changed);
-        while (gate.closed)
-            pthread_cond_wait(&gate.changed, &gate.lock);
-        gate.waiting--;
-        gate.passed++;
-        pthread_mutex_unlock(&gate.lock);
-    }
+    pass_gate(&gate.closed);
     return leat_io_real()->ops->adopt(leat_io_real(), scratch, to, err);
 }
 
 static void set_gate(bool closed) {
     pthread_mutex_lock(&gate.lock);
     gate.closed = closed;
+    if (!closed) gate.untold = false;
     pthread_cond_broadcast(&gate.changed);
     pthread_mutex_unlock(&gate.lock);
 }
@@ -67,7 +73,7 @@ static void world(struct world *w, const char *more) {
     gate.ops.adopt = adopt;
     gate.io = *leat_io_real();
     gate.io.ops = &gate.ops;
-    gate.closed = false;
+    gate.closed = gate.untold = false;
     gate.waiting = gate.passed = 0;
     char *text = leat_asprintf("%s%s", tables, more);
     shop_init(w, text);
@@ -275,6 +281,190 @@ static void the_status_tells_runs_without_steps(void **state) {
     world_deinit(&w);
 }
 
+#define WIDE \
+    "CREATE MATERIALIZED TABLE wide (PRIMARY KEY (id)) SCHEDULE CRON '0 2 * * *' AS SELECT id, v, repeat('x', 4000) AS text FROM events;\n" \
+    "CREATE SINK wide_out FROM wide WITH (connector = 'file', path = 'wide.out', on_retract = 'send');\n"
+
+/* Rows of which the outbox has several blocks before the batch is complete. */
+static void put_wide(struct world *w, const char *prefix, int v) {
+    struct leat_buffer lines = {0};
+    for (int i = 0; i < 6000; i++) leat_putf(&lines, "{\"id\":\"%s%d\",\"k\":1,\"v\":%d,\"ts\":\"2026-01-01T00:00:00\"}\n", prefix, i, v);
+    put(w, "in/events.ndjson", lines.data, "a");
+    leat_buffer_deinit(&lines);
+}
+
+/* What was told adds up to the table, each effect once and in order. */
+static void expect_told(struct world *w, const char *effects) {
+    leat_engine_deliver(w->engine);
+    char *from = leat_asprintf("read_json('%s/wide.out', format = 'newline_delimited', columns = {id: 'VARCHAR', kind: 'VARCHAR', \"row\": 'JSON'})", w->project);
+    char *sql = leat_asprintf("WITH f AS (SELECT \"row\"->>'id' AS id, sum(CASE kind WHEN 'append' THEN 1 ELSE -1 END)::INTEGER AS n FROM %s GROUP BY 1 HAVING n <> 0), "
+                              "t AS (SELECT id, 1 AS n FROM wide) SELECT count(*) FROM ((FROM f EXCEPT FROM t) UNION ALL (FROM t EXCEPT FROM f))", from);
+    expect_text(w, sql, "0");
+    free(sql);
+    sql = leat_asprintf("SELECT count(*) || ' ' || count(*) FILTER (WHERE id <= before) FROM (SELECT id, lag(id) OVER () AS before FROM %s)", from);
+    expect_text(w, sql, effects);
+    free(sql);
+    free(from);
+}
+
+static struct leat_sink_ops held_ops;
+static const struct leat_sink_ops *real_ops;
+static atomic_int encoded;
+
+static enum leat_status encode(struct leat_sink *sink, const struct leat_effect_row *row, struct leat_buffer *out, struct leat_error *err) {
+    if (++encoded == 3000) pass_gate(&gate.untold);
+    return real_ops->encode(sink, row, out, err);
+}
+
+static void until_half_is_told(struct world *w) {
+    struct leat_clock *clock = leat_clock_real();
+    real_ops = w->engine->effects[0].ops;
+    held_ops = *real_ops;
+    held_ops.encode = encode;
+    w->engine->effects[0].ops = &held_ops;
+    encoded = 0;
+    gate.untold = true;
+    night(w);
+    do {
+        turn(w);
+        clock->sleep_until(clock, clock->monotonic_us(clock) + 1000);
+    } while (encoded < 3000);
+    wait_at_gate();
+    assert_null(leat_beside_run(w->engine)); /* the run itself has ended */
+}
+
+/* The disk as a power failure would find it now, with an engine of its own. */
+static void open_image(const struct world *w, struct world *image) {
+    *image = (struct world){.now_us = w->now_us + 1000000};
+    leat_env_real(&image->env);
+    leat_clock_virtual_init(&image->clock, &image->now_us);
+    image->env.clock = &image->clock;
+    image->env.log = quiet;
+    image->dir = scratch_make();
+    image->project = leat_asprintf("%s/project", image->dir);
+    char *copy = leat_asprintf("cp -a %s %s", w->project, image->project);
+    assert_int_equal(system(copy), 0);
+    free(copy);
+    reopen(image);
+}
+
+/* What a run changed is told beside the steps, too; cut short by a crash it is told by the next start, once. */
+static void sinks_are_told_beside(void **state) {
+    (void)state;
+    struct world w, image;
+    world(&w, WIDE);
+    put_wide(&w, "a", 1);
+    night(&w);
+    finish(&w);
+    expect_told(&w, "6000 0");
+    put_wide(&w, "b", 2);
+    until_half_is_told(&w);
+    assert_true(leat_engine_runs_beside(w.engine));
+    char *whole, *part;
+    OK(leat_conn_text(w.engine->batch_conn, "SELECT current_setting('memory_limit')", &part, oops)); /* of both together there is one */
+    put(&w, "in/events.ndjson", "{\"id\":\"c\",\"k\":7,\"v\":10,\"ts\":\"2026-01-01T00:00:00\"}\n", "a");
+    uint64_t steps = w.engine->step;
+    turn(&w);
+    assert_true(w.engine->step > steps);
+    open_image(&w, &image);
+    expect_told(&image, "12000 0");
+    world_deinit(&image);
+    set_gate(false);
+    finish(&w);
+    expect_told(&w, "12000 0");
+    night(&w);
+    finish(&w);
+    expect_told(&w, "12001 0");
+    OK(leat_conn_text(w.engine->batch_conn, "SELECT current_setting('memory_limit')", &whole, oops));
+    assert_string_equal(part, "953.6 MiB");
+    assert_string_equal(whole, "3.7 GiB");
+    free(whole);
+    free(part);
+    expect_equal(&w);
+    world_deinit(&w);
+}
+
+static void *open_gate_soon(void *context) {
+    struct leat_clock *clock = leat_clock_real();
+    (void)context;
+    clock->sleep_until(clock, clock->monotonic_us(clock) + 50000);
+    set_gate(false);
+    return NULL;
+}
+
+/* Stopped for a change of the project, it is told again from the beginning, also after a restart. */
+static void telling_that_was_stopped_begins_again(void **state) {
+    (void)state;
+    for (int restart = 0; restart < 2; restart++) {
+        struct world w;
+        pthread_t other;
+        world(&w, WIDE);
+        put_wide(&w, "a", 1);
+        night(&w);
+        finish(&w);
+        put_wide(&w, "b", 2);
+        until_half_is_told(&w);
+        assert_int_equal(pthread_create(&other, NULL, open_gate_soon, NULL), 0);
+        leat_beside_cancel(w.engine);
+        pthread_join(other, NULL);
+        assert_false(leat_engine_runs_beside(w.engine));
+        if (restart) reopen(&w);
+        finish(&w);
+        expect_told(&w, "12000 0");
+        reopen(&w);
+        put_wide(&w, "c", 3);
+        night(&w);
+        finish(&w);
+        expect_told(&w, "18000 0");
+        world_deinit(&w);
+    }
+}
+
+static enum leat_status request(struct world *w, const char *text) {
+    struct leat_buffer reply = {0};
+    char id[37], *work = leat_asprintf("%s/.leat", w->project);
+    OK(leat_control_request(&w->env, work, text, id, oops));
+    OK(leat_control_serve(w->engine, oops));
+    OK(leat_control_reply(&w->env, work, id, &reply, oops));
+    json_t *json = json_loads(reply.data, 0, NULL);
+    enum leat_status status = (enum leat_status)json_integer_value(json_object_get(json, "status"));
+    json_decref(json);
+    leat_buffer_deinit(&reply);
+    free(work);
+    return status;
+}
+
+#define ALTER(what) "{\"do\": \"alter\", \"sql\": \"ALTER MATERIALIZED TABLE " what "\"}"
+
+/* What changes nothing does not stop a run: refused, so already, or for after it; what changes the project does. */
+static void only_a_change_stops_a_run(void **state) {
+    (void)state;
+    struct world w;
+    pthread_t other;
+    world(&w, "");
+    OK(leat_control_listen(w.engine, oops));
+    put(&w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01T00:00:00\"}\n", "a");
+    turn(&w);
+    set_gate(true);
+    night(&w);
+    turn(&w);
+    wait_at_gate();
+    assert_int_equal(pthread_create(&other, NULL, open_gate_soon, NULL), 0); /* what stops it waits for it */
+    assert_int_not_equal(request(&w, ALTER("nowhere SUSPEND")), LEAT_OK);
+    assert_int_not_equal(request(&w, ALTER("now_t SET FRESHNESS = 'soon'")), LEAT_OK);
+    assert_int_not_equal(request(&w, "{\"do\": \"dance\"}"), LEAT_OK);
+    assert_int_equal(request(&w, ALTER("silver REFRESH PARTITION (id = 'a')")), LEAT_BUSY);
+    assert_int_equal(request(&w, "{\"do\": \"apply\"}"), LEAT_OK);
+    assert_true(leat_engine_runs_beside(w.engine));
+    pthread_join(other, NULL);
+    assert_int_equal(request(&w, ALTER("now_t SET FRESHNESS = INTERVAL '2' SECOND")), LEAT_OK);
+    assert_false(leat_engine_runs_beside(w.engine));
+    finish(&w);
+    expect_text(&w, "SELECT count(*) FROM silver", "1");
+    expect_equal(&w);
+    world_deinit(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_go_on),
@@ -283,6 +473,9 @@ int main(void) {
         cmocka_unit_test(what_is_due_later_sees_what_came_until_then),
         cmocka_unit_test(the_manifest_names_what_runs_made),
         cmocka_unit_test(the_status_tells_runs_without_steps),
+        cmocka_unit_test(sinks_are_told_beside),
+        cmocka_unit_test(telling_that_was_stopped_begins_again),
+        cmocka_unit_test(only_a_change_stops_a_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

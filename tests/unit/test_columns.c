@@ -12,6 +12,8 @@
 #include "engine_world.h"
 #include "sim/kill.h"
 
+#include "engine/internal.h"
+
 #define SOURCE(more) \
     "CREATE SOURCE events (id VARCHAR NOT NULL, k INTEGER, " more "v BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts) INCLUDE offset AS place\n" \
     "WITH (connector = 'file', path = 'in/events.ndjson', format = 'json');\n"
@@ -142,6 +144,9 @@ static void a_refused_change_leaves_the_former_project(void **state) {
     assert_true(leat_engine_apply(w->engine, &change, &diags, NULL, &err) != LEAT_OK);
     assert_false(err.fatal);
     leat_diagnostics_deinit(&diags);
+    int64_t threads;
+    OK(leat_conn_int(w->engine->batch_conn, "SELECT current_setting('threads')", &threads, oops));
+    assert_int_equal(threads, 1); /* others only spin beside a single writer */
     event(w, 2, 1);
     OK(leat_engine_run_once(w->engine, false, false, oops));
     expect_equal(w);

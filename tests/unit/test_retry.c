@@ -17,6 +17,7 @@
 static const char TABLES[] = "CREATE MATERIALIZED TABLE minutes FRESHNESS = INTERVAL '1' SECOND AS\n"
                              "SELECT window_start, count(*) AS n, sum(v) AS v FROM TUMBLE(events, ts, INTERVAL '1' MINUTE) GROUP BY window_start;\n"
                              "CREATE MATERIALIZED TABLE totals FRESHNESS = INTERVAL '2' SECOND AS SELECT count(*) AS windows, sum(n) AS n FROM minutes;\n"
+                             "CREATE MATERIALIZED TABLE above SCHEDULE CRON '0 2 * * *' AS SELECT n.n, e.n AS events FROM nightly n, (SELECT count(*) AS n FROM events) e;\n"
                              "CREATE MATERIALIZED TABLE nightly SCHEDULE CRON '0 2 * * *' AS SELECT count(*) AS n FROM events;\n";
 
 static void line(struct world *w, const char *text) {
@@ -71,6 +72,7 @@ static void usable_dead_letters_are_admitted(void **state) {
     mend(w);
     retry(w, "\"usable\": 2");
     mended(w);
+    expect_text(w, "SELECT n || ' ' || events FROM above", "5 5"); /* after what it reads */
     expect_text(w, "SELECT string_agg(reason || ' ' || \"new\", ';' ORDER BY \"new\") FROM minutes__restatements WHERE old IS NOT NULL",
                 "the column may be missing {\"window_start\":\"2026-01-01 00:00:00\",\"n\":2,\"v\":1};the column may be missing "
                 "{\"window_start\":\"2026-01-01 00:05:00\",\"n\":2,\"v\":4}");

@@ -410,7 +410,7 @@ enum leat_status leat_engine_take_project(struct leat_engine *engine, struct lea
         }
     }
     json_decref(state);
-    if (st == LEAT_OK) st = leat_engine_parallel(engine, false, err);
+    if (engine->batch_conn) st = leat_engine_narrow(engine, st, err);
     if (st == LEAT_OK) st = leat_engine_drain_and_checkpoint(engine, err);
     if (st == LEAT_OK) st = leat_engine_publish_project(engine, err);
     if (st != LEAT_OK && decided) err->fatal = true; /* the next start finishes it */

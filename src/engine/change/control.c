@@ -14,6 +14,7 @@
 #include "base/pipe.h"
 #include "engine/care/backup.h"
 #include "engine/internal.h"
+#include "project/alter.h"
 
 enum { REQUEST_BYTES_MAX = 16 << 20 };
 
@@ -61,7 +62,8 @@ static enum leat_status carry_out(struct leat_engine *engine, const json_t *requ
     return leat_fail(err, LEAT_INVALID, "a request of another version of leat");
 }
 
-static enum leat_status answer(struct leat_engine *engine, const char *name, struct leat_error *err) {
+/* question: only what it would do. */
+static enum leat_status answer(struct leat_engine *engine, const char *name, bool question, struct leat_error *err) {
     struct leat_buffer text = {0}, plan = {0}, findings = {0};
     struct leat_diagnostics diags = {0};
     struct leat_error problem = {0};
@@ -70,6 +72,7 @@ static enum leat_status answer(struct leat_engine *engine, const char *name, str
     if (st == LEAT_OK) st = engine->env->io->ops->unlink(engine->env->io, path, err);
     if (st != LEAT_OK) goto out;
     json_t *request = json_loadb(text.data ? text.data : "", text.length, 0, NULL), *reply;
+    if (question) json_object_set_new(request, "dry_run", json_true());
     done = carry_out(engine, request, &diags, &plan, &problem);
     leat_put(&findings, "");
     leat_diagnostics_print(&diags, &findings);
@@ -101,19 +104,58 @@ static bool has_company(const struct leat_engine *engine) {
     return company;
 }
 
-/* They are in the way of a change, not of a question. */
-static bool changes_something(const struct leat_engine *engine, const char *name) {
+/* What a request needs: runs beside and threads that read the engine are in the way of a change alone. */
+enum need { NEEDS_NOTHING, IS_A_QUESTION, NEEDS_REST };
+
+/* A part is computed between two turns like anything else, and refused while runs are under way. */
+static bool is_part(const struct leat_engine *engine, const json_t *request) {
+    const char *what = json_string_value(json_object_get(request, "do")), *sql = json_string_value(json_object_get(request, "sql"));
+    struct leat_alter alter = {0};
+    struct leat_error ignored;
+    struct leat_object_ref ref;
+    if (!what || strcmp(what, "alter") != 0 || !sql || leat_alter_parse(sql, &alter, &ignored) != LEAT_OK) return false;
+    bool part = alter.kind == LEAT_ALTER_REFRESH && alter.text && leat_project_find(engine->project, alter.table, &ref) && ref.kind == LEAT_OBJECT_TABLE &&
+                engine->tables[ref.index].batch;
+    leat_alter_deinit(&alter);
+    return part;
+}
+
+/* A run is not stopped for what fails, or what is so already: asked as a question first. */
+static bool changes_nothing(struct leat_engine *engine, json_t *request) {
+    struct leat_diagnostics diags = {0};
+    struct leat_error problem = {0};
+    const char *what = json_string_value(json_object_get(request, "do"));
+    json_t *question = json_copy(request);
+    json_object_set_new(question, "dry_run", json_true());
+    bool nothing = carry_out(engine, question, &diags, NULL, &problem) != LEAT_OK && !problem.fatal;
+    if (!nothing && what && strcmp(what, "apply") == 0) {
+        struct leat_project *files = NULL;
+        leat_diagnostics_deinit(&diags);
+        diags = (struct leat_diagnostics){0};
+        nothing = leat_project_load(engine->env, engine->project_dir, &files, &diags, &problem) == LEAT_OK && leat_project_same_text(engine->project, files);
+        leat_project_free(files);
+    }
+    leat_diagnostics_deinit(&diags);
+    json_decref(question);
+    return nothing;
+}
+
+static enum need need_of(struct leat_engine *engine, const char *name) {
     struct leat_buffer text = {0};
     struct leat_error ignored;
     char *path = place(engine->work_dir, name);
     enum leat_status st = leat_io_read_all(engine->env->io, path, REQUEST_BYTES_MAX, &text, &ignored);
     json_t *request = st == LEAT_OK ? json_loadb(text.data ? text.data : "", text.length, 0, NULL) : NULL;
     const char *what = json_string_value(json_object_get(request, "do"));
-    bool asks = json_is_true(json_object_get(request, "dry_run")) || (what && strcmp(what, "stage") == 0);
+    enum need need = NEEDS_REST;
+    if (json_is_true(json_object_get(request, "dry_run")) || (what && strcmp(what, "stage") == 0) || is_part(engine, request))
+        need = NEEDS_NOTHING;
+    else if (leat_engine_runs_beside(engine) && changes_nothing(engine, request))
+        need = IS_A_QUESTION;
     json_decref(request);
     leat_buffer_deinit(&text);
     free(path);
-    return !asks;
+    return need;
 }
 
 enum leat_status leat_control_serve(struct leat_engine *engine, struct leat_error *err) {
@@ -125,12 +167,12 @@ enum leat_status leat_control_serve(struct leat_engine *engine, struct leat_erro
     for (size_t i = 0; i < count && st == LEAT_OK && !engine->parked; i++) {
         size_t n = strlen(names[i]);
         if (n <= 8 || strcmp(names[i] + n - 8, ".request") != 0) continue;
-        bool changes = changes_something(engine, names[i]);
-        if (changes) leat_beside_cancel(engine);
-        if (changes && has_company(engine))
+        enum need need = need_of(engine, names[i]);
+        if (need == NEEDS_REST) leat_beside_cancel(engine);
+        if (need == NEEDS_REST && has_company(engine))
             engine->parked = leat_strdup(names[i]);
         else
-            st = answer(engine, names[i], err);
+            st = answer(engine, names[i], need == IS_A_QUESTION, err);
     }
     leat_names_free(names, count);
     free(dir);
@@ -144,7 +186,7 @@ bool leat_control_parked(const struct leat_engine *engine) {
 enum leat_status leat_control_answer_parked(struct leat_engine *engine, struct leat_error *err) {
     char *name = engine->parked, *pipe = place(engine->work_dir, "wake");
     engine->parked = NULL;
-    enum leat_status st = answer(engine, name, err);
+    enum leat_status st = answer(engine, name, false, err);
     (void)leat_pipe_ring(pipe); /* others may wait behind it */
     free(name);
     free(pipe);

@@ -166,11 +166,13 @@ static enum leat_status rebuild(struct leat_src *src, const char *reason, json_t
     struct leat_error gone = {0};
     leat_src_rewind(src);
     enum leat_status st = leat_restate_source(engine, (size_t)src->index, reason, done, err);
-    for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++)
-        if (engine->tables[t].batch && engine->tables[t].runs && reads(&engine->tables[t], src->index)) {
-            engine->tables[t].asked = true; /* whole: it is not only new records that it has not seen */
-            if (!engine->tables[t].suspended) st = leat_batch_run(engine, &engine->tables[t], NULL, err);
-        }
+    for (size_t i = 0; i < engine->project->order_count && st == LEAT_OK; i++) { /* what a table reads is made before it */
+        if (engine->project->order[i].kind != LEAT_OBJECT_TABLE) continue;
+        struct leat_gtable *table = &engine->tables[engine->project->order[i].index];
+        if (!table->batch || !table->runs || !reads(table, src->index)) continue;
+        table->asked = true; /* whole: it is not only new records that it has not seen */
+        if (!table->suspended) st = leat_batch_run(engine, table, NULL, err);
+    }
     if (st == LEAT_OK) st = leat_engine_checkpoint(engine, err);
     char *path = marker(engine);
     if (st == LEAT_OK && engine->env->io->ops->unlink(engine->env->io, path, &gone) != LEAT_OK) st = leat_fail(err, gone.status, "%s", gone.text);

@@ -823,6 +823,8 @@ static enum leat_status record_failure(struct leat_run *run, struct leat_error *
     return journal_run(run, 0, run->error.text, err);
 }
 
+enum { FEW_ROWS = 1000 }; /* what sinks are told of so many is told at once, if the run was brief */
+
 static enum leat_status record_success(struct leat_run *run, struct leat_error *err) {
     struct leat_engine *engine = run->engine;
     struct leat_gtable *table = run->table;
@@ -837,7 +839,8 @@ static enum leat_status record_success(struct leat_run *run, struct leat_error *
     table->inputs_seen = run->inputs;
     table->last_rows = snapshot_rows(leat_delta_current(table->delta), &bytes);
     if ((st = admit_late(engine, table, err)) != LEAT_OK) return st;
-    if ((st = leat_effects_ran(table, engine, err)) != LEAT_OK) return st;
+    bool long_told = run->pass && run->pass->beside && (run->beside || table->last_rows > FEW_ROWS);
+    if ((st = leat_effects_ran(table, engine, long_told, err)) != LEAT_OK) return st;
     if ((st = journal_run(run, bytes, NULL, err)) != LEAT_OK || run->adds != LEAT_ADDS_ROWS) return st;
     return leat_setting_int(engine->project, "compact_files") ? leat_delta_compact(table->delta, 128u << 20, NULL, err) : LEAT_OK;
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/usage.h"
 #include "engine/internal.h"
 #include "sql/lexer.h"
 
@@ -111,14 +112,62 @@ static bool has_query(const char *where) {
     return found;
 }
 
-/* Of a row whose key stays, other columns may fit before and not after: a part of such rows could hold a key twice, or not at all. */
-static void put_columns_of_condition(const struct leat_gtable *table, struct leat_buffer *sql) {
-    const struct leat_table *def = table->def;
-    if (!table->batch || !def->primary_key_count) leat_put(sql, "*");
-    for (size_t i = 0; table->batch && i < def->primary_key_count; i++) {
-        if (i) leat_put(sql, ", ");
-        leat_put_sql_name(sql, def->primary_key[i]);
+static bool is_key(const struct leat_op *op, size_t column) {
+    bool found = false;
+    for (size_t i = 0; i < op->key_count; i++) found |= op->keys[i] == column;
+    return found;
+}
+
+/* Does an operator's column say which group, or which row of several that are one, a row is? Where nothing groups, every column does. */
+static bool tells_groups(const struct leat_plan *plan, int op, size_t column) {
+    const struct leat_op *o = &plan->ops[op];
+    size_t left = o->child_count ? plan->ops[o->children[0]].schema.field_count : 0;
+    switch (o->kind) {
+    case LEAT_OP_SOURCE:
+    case LEAT_OP_REFERENCE:
+    case LEAT_OP_TABLE: return true;
+    case LEAT_OP_MAP:
+        if (o->map[column].from >= 0) return tells_groups(plan, o->children[0], (size_t)o->map[column].from);
+        for (size_t i = 0; i < left; i++) /* computed of anything */
+            if (!tells_groups(plan, o->children[0], i)) return false;
+        return true;
+    case LEAT_OP_AGGREGATE: return column < o->key_count && tells_groups(plan, o->children[0], o->keys[column]);
+    case LEAT_OP_DISTINCT_ON: return is_key(o, column) && tells_groups(plan, o->children[0], column);
+    case LEAT_OP_LOOKUP:
+    case LEAT_OP_JOIN: return column < left ? tells_groups(plan, o->children[0], column) : tells_groups(plan, o->children[1], column - left);
+    case LEAT_OP_TOP_N: /* the place comes last */
+    case LEAT_OP_CONSTRAIN: return column < left && tells_groups(plan, o->children[0], column);
+    case LEAT_OP_UNION: return tells_groups(plan, o->children[0], column) && tells_groups(plan, o->children[1], column);
+    default: return false; /* computed of all rows of a key */
     }
+}
+
+/* Of a row whose key stays, other columns may fit before and not after: a part of such rows could hold a key twice, or not at all. */
+static bool may_say(const struct leat_gtable *table, size_t column) {
+    const struct leat_plan *plan = table->plan;
+    bool key = false;
+    if (!table->batch) return true;
+    for (size_t i = 0; i < table->def->primary_key_count; i++) key |= strcasecmp(table->def->primary_key[i], plan->schema.fields[column].name) == 0;
+    if (table->def->primary_key_count) return key;
+    return !plan->op_count || tells_groups(plan, (int)plan->op_count - 1, column);
+}
+
+static void put_columns_of_condition(const struct leat_gtable *table, struct leat_buffer *sql) {
+    const struct leat_schema *schema = &table->plan->schema;
+    size_t count = 0;
+    for (size_t i = 0; i < schema->field_count; i++) {
+        if (!may_say(table, i)) continue;
+        leat_put(sql, count++ ? ", " : "");
+        leat_put_sql_name(sql, schema->fields[i].name);
+    }
+    if (!count) leat_put(sql, "NULL AS __none");
+}
+
+static const char *columns_word(const struct leat_gtable *table) {
+    if (table->batch && table->def->primary_key_count) return "PRIMARY KEY";
+    for (size_t i = 0; i < table->plan->schema.field_count; i++)
+        if (!may_say(table, i)) return "columns that it groups by";
+    return "columns";
 }
 
 static enum leat_status check_condition(struct leat_engine *engine, const struct leat_gtable *table, const char *where, struct leat_error *err) {
@@ -134,8 +183,7 @@ static enum leat_status check_condition(struct leat_engine *engine, const struct
         st = leat_fail(err, LEAT_INVALID, "'%.200s' is no condition", where);
     leat_schema_deinit(&schema);
     leat_buffer_deinit(&sql);
-    bool keyed = table->batch && table->def->primary_key_count;
-    return st == LEAT_OK ? st : leat_prepend(err, "REFRESH PARTITION takes a condition on the table's %s", keyed ? "PRIMARY KEY" : "columns");
+    return st == LEAT_OK ? st : leat_prepend(err, "REFRESH PARTITION takes a condition on the table's %s", columns_word(table));
 }
 
 static enum leat_status check_table(const struct leat_engine *engine, const struct leat_gtable *table, const json_t *frontier, const char *where, struct leat_error *err) {
@@ -210,16 +258,27 @@ static enum leat_status commit_part(struct leat_engine *engine, struct leat_gtab
     struct leat_delta_txn txn = {app_id, leat_delta_current(table->delta)->version + 1};
     const struct leat_delta_commit_info info = {.operation = "MERGE", .frontier_json = text, .txns = &txn, .txn_count = 1};
     enum leat_status st = leat_delta_apply(table->delta, changes, NULL, 0, &info, NULL, err);
-    if (st == LEAT_OK) st = leat_effects_ran(table, engine, err);
+    if (st == LEAT_OK) st = leat_effects_ran(table, engine, false, err);
     free(run_id);
     free(app_id);
     free(text);
     return st;
 }
 
+static enum leat_status journal_part(struct leat_engine *engine, const struct leat_gtable *table, const char *where, int64_t start_us, int64_t cpu_us, size_t changed,
+                                     struct leat_error *err) {
+    json_t *record = json_pack("{s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:i,s:I}", "t", "part", "table", table->def->name, "where", where, "start", (json_int_t)start_us, "end",
+                               (json_int_t)leat_engine_now(engine), "rows", (json_int_t)changed, "cpu_us", (json_int_t)(leat_usage_cpu_us() - cpu_us), "bytes", 0,
+                               "version", (json_int_t)leat_delta_current(table->delta)->version);
+    leat_history_add(engine, record);
+    engine->status_is_news = true;
+    return leat_engine_journal(engine, record, err);
+}
+
 static enum leat_status refresh_run(struct leat_engine *engine, struct leat_gtable *table, const char *where, size_t *changed, struct leat_error *err) {
     const char *text = leat_delta_current(table->delta)->frontier_json;
     json_t *frontier = text ? json_loads(text, 0, NULL) : NULL, *part = NULL;
+    int64_t start_us = leat_engine_now(engine), cpu_us = leat_usage_cpu_us();
     struct leat_buffer now = {0};
     struct leat_changes changes;
     leat_changes_init(&changes, &table->plan->schema);
@@ -239,6 +298,7 @@ static enum leat_status refresh_run(struct leat_engine *engine, struct leat_gtab
         engine->manifest_is_due |= st == LEAT_OK;
         if (st == LEAT_OK) st = leat_tables_commit(engine, err); /* the manifest */
     }
+    if (st == LEAT_OK) st = journal_part(engine, table, where, start_us, cpu_us, changes.row_count, err);
     json_decref(part);
     json_decref(frontier);
     leat_buffer_deinit(&now);

@@ -158,7 +158,6 @@ void leat_pass_ran(struct leat_runs_pass *pass, const struct leat_gtable *table)
 void leat_pass_end(struct leat_runs_pass *pass) {
     if (!pass) return;
     leat_space_close(&pass->here);
-    leat_space_close(&pass->beside);
     json_decref(pass->frontier);
     free(pass->bronze_versions);
     free(pass->once);

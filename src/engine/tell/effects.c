@@ -202,76 +202,6 @@ enum leat_status leat_effects_sync(struct leat_engine *engine, struct leat_error
     return st;
 }
 
-/* ---- differences between versions -------------------------------------------------------------------------------------- */
-
-static void put_columns(const struct leat_schema *schema, struct leat_buffer *sql) {
-    for (size_t i = 0; i < schema->field_count; i++) {
-        if (i) leat_put(sql, ", ");
-        leat_put_sql_name(sql, schema->fields[i].name);
-    }
-}
-
-static void put_hash(const struct leat_effects *e, struct leat_buffer *sql) {
-    const struct leat_table *table = e->table->def;
-    leat_put(sql, "hash(");
-    for (size_t i = 0; i < table->primary_key_count; i++) {
-        if (i) leat_put(sql, ", ");
-        leat_put_sql_name(sql, table->primary_key[i]);
-    }
-    if (!table->primary_key_count) put_columns(&e->table->plan->schema, sql);
-    leat_put(sql, ")");
-}
-
-/* Rows with weights: those of version `to` less those of `from` (-1: none), of one slice of the keys. */
-static enum leat_status put_difference(const struct leat_effects *e, int64_t from, int64_t to, uint64_t slices, uint64_t slice,
-                                       struct leat_buffer *sql, struct leat_error *err) {
-    const struct leat_schema *schema = &e->table->plan->schema;
-    enum leat_status st;
-    leat_put(sql, "SELECT ");
-    put_columns(schema, sql);
-    leat_put(sql, ", CAST(sum(__c) AS INTEGER) AS __w FROM (SELECT *, 1 AS __c FROM (");
-    if ((st = leat_table_select(e->engine, e->table, to, sql, err)) != LEAT_OK) return st;
-    leat_put(sql, ")");
-    if (from >= 0) {
-        leat_put(sql, " UNION ALL SELECT *, -1 AS __c FROM (");
-        if ((st = leat_table_select(e->engine, e->table, from, sql, err)) != LEAT_OK) return st;
-        leat_put(sql, ")");
-    }
-    leat_put(sql, ")");
-    if (slices > 1) {
-        leat_put(sql, " WHERE ");
-        put_hash(e, sql);
-        leat_putf(sql, " %% %llu = %llu", (unsigned long long)slices, (unsigned long long)slice);
-    }
-    leat_put(sql, " GROUP BY ");
-    put_columns(schema, sql);
-    leat_put(sql, " HAVING sum(__c) <> 0");
-    return LEAT_OK;
-}
-
-/* Tells what leads from one version of the table to the current one, in slices that fit into memory. */
-static enum leat_status emit_versions(struct leat_effects *e, int64_t from, uint64_t mark, struct leat_error *err) {
-    enum { SLICE_ROWS = 500000 };
-    const struct leat_delta_snapshot *now = leat_delta_current(e->table->delta);
-    uint64_t rows = 0;
-    enum leat_status st = LEAT_OK;
-    for (size_t i = 0; i < now->file_count; i++) rows += (uint64_t)now->files[i].row_count;
-    for (uint64_t slice = 0, slices = 1 + rows / SLICE_ROWS; slice < slices && st == LEAT_OK; slice++) {
-        struct leat_changes changes;
-        struct leat_buffer sql = {0};
-        struct leat_stage *stage = NULL;
-        leat_changes_init(&changes, &e->table->plan->schema);
-        st = put_difference(e, from, now->version, slices, slice, &sql, err);
-        if (st == LEAT_OK) st = leat_stage_prepare(e->engine->batch_conn, sql.data, &stage, err);
-        if (st == LEAT_OK) st = leat_stage_run(stage, &changes, NULL, err);
-        if (st == LEAT_OK) st = leat_effects_emit(e, &changes, mark, err);
-        leat_stage_free(stage);
-        leat_buffer_deinit(&sql);
-        leat_changes_deinit(&changes);
-    }
-    return st == LEAT_OK ? complete(e, mark, err) : leat_prepend(err, "sink \"%s\"", e->def->name);
-}
-
 /* ---- tables made anew -------------------------------------------------------------------------------------------------- */
 
 static bool reads_table(const struct leat_engine *engine, const struct leat_gtable *table, const struct leat_gtable *other) {
@@ -373,23 +303,37 @@ enum leat_status leat_effects_replaced(struct leat_gtable *table, const struct l
     return st;
 }
 
-/* From the version it knows to the current one; with spool_limit reached, later and from the same version on. */
-static enum leat_status tell_run(struct leat_effects *e, struct leat_error *err) {
+uint64_t leat_effects_run_mark(const struct leat_effects *e) {
+    return mark_of(e->table, delta_version(e->table));
+}
+
+bool leat_effects_is_cut(struct leat_effects *e) {
     struct leat_outbox_stats stats;
-    uint64_t mark = mark_of(e->table, delta_version(e->table)), last = leat_outbox_mark(e->outbox);
-    if (taken_in(e, mark)) return LEAT_OK;
     leat_outbox_stats(e->outbox, &stats);
     bool full = stats.waiting && stats.bytes > (uint64_t)leat_sink_option_int(e->def, "spool_limit", 0);
-    e->cut_version = full ? (int64_t)(last >> 1) - 1 : -1; /* shown; the mark says the same */
-    if (full) return LEAT_OK;
-    enum leat_status st = last ? emit_versions(e, (int64_t)(last >> 1) - 1, mark, err) : complete(e, mark, err);
+    e->cut_version = full ? (int64_t)(leat_outbox_mark(e->outbox) >> 1) - 1 : -1; /* shown; the mark says the same */
+    return full;
+}
+
+/* From the version it knows to the current one; with spool_limit reached, later and from the same version on. */
+static enum leat_status tell_run(struct leat_effects *e, struct leat_error *err) {
+    uint64_t mark = leat_effects_run_mark(e), last = leat_outbox_mark(e->outbox);
+    e->run_due = false;
+    if (taken_in(e, mark) || leat_effects_is_cut(e)) return LEAT_OK;
+    enum leat_status st = last ? leat_effects_emit_versions(e, (int64_t)(last >> 1) - 1, mark, err) : complete(e, mark, err);
     return st == LEAT_OK ? leat_outbox_sync(e->outbox, err) : st;
 }
 
-enum leat_status leat_effects_ran(struct leat_gtable *table, struct leat_engine *engine, struct leat_error *err) {
+enum leat_status leat_effects_ran(struct leat_gtable *table, struct leat_engine *engine, bool beside, struct leat_error *err) {
     enum leat_status st = LEAT_OK;
-    for (size_t i = 0; i < engine->effects_count && st == LEAT_OK; i++)
-        if (engine->effects[i].table == table) st = tell_run(&engine->effects[i], err);
+    for (size_t i = 0; i < engine->effects_count && st == LEAT_OK; i++) {
+        struct leat_effects *e = &engine->effects[i];
+        if (e->table != table) continue;
+        if (beside && leat_outbox_mark(e->outbox))
+            e->run_due = true;
+        else
+            st = tell_run(e, err);
+    }
     return st;
 }
 
@@ -399,12 +343,12 @@ enum leat_status leat_effects_ran(struct leat_gtable *table, struct leat_engine 
 static enum leat_status begin_run(struct leat_effects *e, struct leat_error *err) {
     uint64_t last = leat_outbox_mark(e->outbox), mark = mark_of(e->table, delta_version(e->table));
     if (last && mark_is_run(last)) return tell_run(e, err);
-    return !last && e->def->snapshot ? emit_versions(e, -1, mark, err) : complete(e, mark, err);
+    return !last && e->def->snapshot ? leat_effects_emit_versions(e, -1, mark, err) : complete(e, mark, err);
 }
 
 static enum leat_status tell_snapshot(struct leat_effects *e, struct leat_error *err) {
     e->snapshot_due = false;
-    return emit_versions(e, -1, mark_of(e->table, e->engine->step), err);
+    return leat_effects_emit_versions(e, -1, mark_of(e->table, e->engine->step), err);
 }
 
 static enum leat_status begin_one(struct leat_effects *e, struct leat_error *err) {
@@ -432,7 +376,7 @@ static enum leat_status bound_spool(struct leat_effects *e, struct leat_error *e
     leat_outbox_stats(e->outbox, &stats);
     if (e->cut_version >= 0 && leat_outbox_mark(e->outbox) <= e->cut_mark) {
         if (stats.waiting) return LEAT_OK;
-        enum leat_status st = emit_versions(e, e->cut_version, mark, err);
+        enum leat_status st = leat_effects_emit_versions(e, e->cut_version, mark, err);
         if (st == LEAT_OK) st = leat_outbox_sync(e->outbox, err);
         if (st != LEAT_OK) return st;
     } else if (e->cut_version < 0) {
@@ -467,9 +411,9 @@ enum leat_status leat_effects_catch_up(struct leat_engine *engine, struct leat_e
     for (size_t i = 0; i < engine->effects_count && st == LEAT_OK; i++) {
         struct leat_effects *e = &engine->effects[i];
         if (e->cut_version < 0) continue;
-        if (e->table->batch)
-            st = tell_run(e, err);
-        else if (!e->table->overwrite && !e->table->pending.row_count)
+        if (e->table->batch && engine->options.in_turns)
+            st = tell_run(e, err); /* else beside (telling.c) */
+        else if (!e->table->batch && !e->table->overwrite && !e->table->pending.row_count)
             st = bound_spool(e, err);
     }
     return st;

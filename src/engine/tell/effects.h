@@ -23,6 +23,7 @@ struct leat_effects { /* of one sink */
     char *dir, *state_dir, *identity;
     bool upserts;
     bool same_plan;                     /* the table's query is the one whose rows were told */
+    bool run_due;                       /* a run beside has committed, of which it has not been told */
     bool snapshot_due;                  /* of a new sink: the table's rows, at its next commit */
     int64_t cut_version;                /* spool_limit: the version it knows, nothing is taken in; -1: not cut off */
     uint64_t cut_mark;
@@ -37,6 +38,11 @@ enum leat_status leat_effects_emit(struct leat_effects *, const struct leat_chan
 /* effects_told.c: the same for a table made anew: diff to the lake, whose version has the effects up to mark `since`; content: what it is now. */
 enum leat_status leat_effects_emit_untold(struct leat_effects *, const struct leat_changes *diff, const struct leat_changes *content, uint64_t since,
                                           uint64_t mark, struct leat_error *) LEAT_MUST;
+/* telling.c: tells what leads from version `from` (-1: none) of the table to the current one, here and now; the batch is complete then. */
+enum leat_status leat_effects_emit_versions(struct leat_effects *, int64_t from, uint64_t mark, struct leat_error *) LEAT_MUST;
+/* effects.c: of a table that runs. */
+bool leat_effects_is_cut(struct leat_effects *); /* spool_limit is reached */
+uint64_t leat_effects_run_mark(const struct leat_effects *); /* of the table's newest version */
 void leat_effects_emit_init(struct leat_effects *);
 void leat_effects_emit_deinit(struct leat_effects *);
 void leat_effects_close_dead(struct leat_effects *); /* effects_dead.c */
