@@ -272,7 +272,35 @@ static json_t *checkpoint_after(struct leat_engine *engine, const json_t *apply)
     return NULL;
 }
 
-enum leat_status leat_engine_recover(struct leat_engine *engine, struct leat_error *err) {
+/* What was read must be there still: the log cannot tell damage of its last write from a write that was never acknowledged. */
+static enum leat_status check_inputs(const struct leat_engine *engine, struct leat_error *err) {
+    for (int k = 0; k < engine->group_count; k++)
+        for (size_t s = 0; s < engine->project->source_count; s++) {
+            const struct leat_cursors *read = &engine->groups[k]->cursors[s];
+            for (size_t i = 0; engine->groups[k]->reads[s] && i < read->count; i++) {
+                uint64_t end = leat_cursor_get(&engine->sources[s].ends, read->items[i].partition);
+                if (read->items[i].next > end)
+                    return leat_fail(err, LEAT_CORRUPT, "source \"%s\": %llu records of partition %u have been read, but the log ends at %llu: it is damaged. Restore "
+                                     "the work folder; or remove %s, and leat goes on from what the lake holds", engine->project->sources[s].name,
+                                     (unsigned long long)read->items[i].next, read->items[i].partition, (unsigned long long)end, engine->work_dir);
+            }
+        }
+    return LEAT_OK;
+}
+
+/* A commit follows its step's record: a table that is past the journal has seen another work folder of this name. */
+static enum leat_status check_tables(const struct leat_engine *engine, struct leat_error *err) {
+    for (size_t t = 0; t < engine->project->table_count; t++) {
+        const struct leat_gtable *table = &engine->tables[t];
+        if (!table->batch && table->committed_step > engine->step)
+            return leat_fail(err, LEAT_CONFLICT, "table \"%s\" has step %llu, this work folder only knows of %llu: it is an older copy. Use the newest one; or remove "
+                             "%s, and leat goes on from what the lake holds", table->def->name, (unsigned long long)table->committed_step,
+                             (unsigned long long)engine->step, engine->work_dir);
+    }
+    return LEAT_OK;
+}
+
+static enum leat_status recover(struct leat_engine *engine, struct leat_error *err) {
     json_t *head = json_array_get(engine->records, 0), *apply = leat_engine_apply_record(engine), *after = NULL;
     bool usable = false;
     enum leat_status st = LEAT_OK;
@@ -287,4 +315,10 @@ enum leat_status leat_engine_recover(struct leat_engine *engine, struct leat_err
     st = recover_from(engine, head, !apply || after, err);
     json_decref(after);
     return st;
+}
+
+enum leat_status leat_engine_recover(struct leat_engine *engine, struct leat_error *err) {
+    enum leat_status st = recover(engine, err);
+    if (st == LEAT_OK) st = check_inputs(engine, err);
+    return st == LEAT_OK ? check_tables(engine, err) : st;
 }

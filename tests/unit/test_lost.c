@@ -248,11 +248,81 @@ static void history_is_not_erased(void **state) {
     world_deinit(w);
 }
 
+static enum leat_status try_open(struct world *w, uint64_t step_rows, struct leat_error *err) {
+    struct leat_engine_options options = {.project_dir = w->project, .max_step_rows = step_rows};
+    struct leat_diagnostics diags = {0};
+    leat_engine_close(w->engine);
+    w->engine = NULL;
+    enum leat_status st = leat_engine_open(&w->env, &options, &diags, &w->engine, err);
+    leat_diagnostics_deinit(&diags);
+    return st;
+}
+
+static void step_all(struct world *w) {
+    bool did = true;
+    uint64_t got;
+    OK(leat_engine_ingest(w->engine, &got, oops));
+    while (did) OK(leat_engine_step(w->engine, true, &did, oops));
+}
+
+static void shell(struct world *w, const char *format) {
+    char *command = leat_asprintf(format, w->project, w->project);
+    assert_int_equal(system(command), 0);
+    free(command);
+}
+
+
+/* The log's end is damaged, and bronze does not have it yet: what the journal says was read is not there. */
+static void the_end_of_the_log_is_damaged(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    struct leat_error err = {0};
+    world_init(w, SOURCES, TABLES);
+    event(w, "in/events1.ndjson", "a", 1, "00:00:10");
+    run(w);
+    event(w, "in/events1.ndjson", "b", 2, "00:00:20");
+    step_all(w);
+    leat_engine_close(w->engine);
+    w->engine = NULL;
+    shell(w, "truncate -s -8 %s/.leat/log/events/*.log");
+    assert_int_equal(try_open(w, 0, &err), LEAT_CORRUPT);
+    assert_non_null(strstr(err.text, "the log ends at 1"));
+    lose(w); /* as it says */
+    run(w);
+    expect_text(w, "SELECT count(*) FROM copies", "2");
+    world_deinit(w);
+}
+
+/* A copy of the work folder put back beside a lake that has gone on: tables would take its next steps for those that they have. */
+static void a_copy_of_the_work_folder(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    struct leat_error err = {0};
+    uint64_t got;
+    world_init(w, SOURCES, TABLES);
+    OK(try_open(w, 1, oops));
+    for (int i = 1; i < 4; i++) event(w, "in/events1.ndjson", "a", i, "00:00:10");
+    OK(leat_engine_ingest(w->engine, &got, oops));
+    shell(w, "cp -r %s/.leat %s/copy");
+    step_all(w);
+    OK(leat_engine_flush(w->engine, false, oops));
+    leat_engine_close(w->engine);
+    w->engine = NULL;
+    shell(w, "cd %s; rm -r .leat; mv %s/copy .leat");
+    assert_int_equal(try_open(w, 0, &err), LEAT_CONFLICT);
+    lose(w);
+    event(w, "in/events1.ndjson", "a", 4, "00:00:10");
+    run(w);
+    expect_text(w, "SELECT count(*) FROM copies", "4");
+    world_deinit(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_lake_is_enough),    cmocka_unit_test(past_bronze_is_read_again), cmocka_unit_test(files_may_be_copies),
         cmocka_unit_test(what_was_fed_is_known), cmocka_unit_test(two_work_folders),
-        cmocka_unit_test(history_is_not_erased),
+        cmocka_unit_test(history_is_not_erased), cmocka_unit_test(the_end_of_the_log_is_damaged),
+        cmocka_unit_test(a_copy_of_the_work_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
