@@ -266,6 +266,24 @@ static void another_type_is_refused(void **state) {
     world_deinit(w);
 }
 
+/* As many records are unusable afterwards, but others. */
+static void other_records_are_dead_letters(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    world_init(w, SOURCE(""), SUMS);
+    put(w, "in/events.ndjson", "{\"id\":\"bad\",\"ts\":\"2026-01-01 00:00:00\",\"note\":\"5\"}\n{\"id\":\"7\",\"ts\":\"2026-01-01 00:00:00\",\"note\":\"oops\"}\n", "a");
+    run(w);
+    apply(w, SOURCE(NEW), SUMS "CREATE MATERIALIZED TABLE numbers FRESHNESS = INTERVAL '1' SECOND AS SELECT CAST(coalesce(note, id) AS INTEGER) AS n FROM events;\n",
+          (const char *const[]){NULL});
+    run(w);
+    expect_text(w, "SELECT string_agg(_offset, ' ') FROM numbers__dead", "0");
+    OK(leat_engine_redecode(w->engine, "events", "to see", NULL, oops));
+    expect_equal(w);
+    expect_text(w, "SELECT string_agg(n, ' ') FROM numbers", "5");
+    expect_text(w, "SELECT string_agg(_offset, ' ') FROM numbers__dead", "1");
+    world_deinit(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_column_has_values_from_then_on),
@@ -274,6 +292,7 @@ int main(void) {
         cmocka_unit_test(a_refused_change_leaves_the_former_project),
         cmocka_unit_test(old_records_are_decoded_again),
         cmocka_unit_test(a_redecode_that_is_killed),
+        cmocka_unit_test(other_records_are_dead_letters),
         cmocka_unit_test(a_suspended_table_is_run_when_it_resumes),
         cmocka_unit_test(another_type_is_refused),
     };

@@ -460,8 +460,13 @@ static uint64_t rows_of(const struct leat_delta *delta) {
     return rows;
 }
 
+/* Dead letters only become more: records that were late and fail. Of records that were decoded anew, others may fail. */
+static bool same_dead(const struct leat_gtable *table, const json_t *record) {
+    return table->dead.pending.row_count == rows_of(table->dead.delta) && !json_object_get(record, "reread");
+}
+
 /* The next commit's rows of one table; none where the lake has them from before a restart. */
-static enum leat_status publish(struct leat_group *g, int t, struct outcome *o, struct leat_error *err) {
+static enum leat_status publish(struct leat_group *g, int t, const json_t *record, struct outcome *o, struct leat_error *err) {
     struct leat_gtable *table = g->tables[t];
     const struct leat_changes *diff = &o->diffs[t];
     uint64_t step = g->rebuild->step;
@@ -477,8 +482,7 @@ static enum leat_status publish(struct leat_group *g, int t, struct outcome *o, 
         leat_changes_reset(&table->late.pending);
         table->late.overwrite = false;
     }
-    /* Dead letters only become more: records that were late and fail. */
-    if (step <= table->dead.committed_step || table->dead.pending.row_count == rows_of(table->dead.delta))
+    if (step <= table->dead.committed_step || same_dead(table, record))
         leat_changes_reset(&table->dead.pending);
     else
         table->dead.overwrite = true;
@@ -518,7 +522,7 @@ static enum leat_status restate_group(struct leat_group *g, json_t *record, bool
         end(g, &before, st != LEAT_OK);
     }
     for (int t = 0; t < g->table_count && st == LEAT_OK; t++)
-        if (rebuild.tables[t]) st = publish(g, t, o, err);
+        if (rebuild.tables[t]) st = publish(g, t, record, o, err);
     if (st == LEAT_OK) st = leat_effects_sync(g->engine, err);
     if (st == LEAT_OK) leat_live_step_done(g, rebuild.step, rebuild.clock_us);
     if (st == LEAT_OK) g->engine->restated_us = rebuild.clock_us;
