@@ -80,6 +80,17 @@ void prop_draw_data(struct prop_case *c, struct leat_random *r) {
     }
 }
 
+/* A field that is declared by some projects only. */
+static void add_field(struct prop_case *c, struct leat_random *r) {
+    for (size_t i = 0; i < c->round_count; i++)
+        for (size_t k = 0; k < c->rounds[i].count; k++) {
+            char *line = c->rounds[i].lines[k];
+            if (prop_chance(r, 50)) continue;
+            c->rounds[i].lines[k] = leat_asprintf("{\"x\":%d,%s", (int)prop_below(r, 9), line + 1);
+            free(line);
+        }
+}
+
 /* What came later has a generator of its own: a seed still draws the project and the data that it drew before. */
 void prop_draw_asks(struct prop_case *c, struct leat_random *r) {
     if (prop_chance(r, 15)) c->change[0] = 1 + (uint32_t)prop_below(r, 1u << 30);
@@ -88,4 +99,8 @@ void prop_draw_asks(struct prop_case *c, struct leat_random *r) {
         if (prop_chance(r, 25)) c->ask[i] = 1 + (uint32_t)prop_below(r, 1u << 30);
     }
     if (!c->old_times && prop_chance(r, 8)) prop_draw_retained(c, r);
+    if (prop_chance(r, 30)) add_field(c, r);
+    bool lost = false; /* with the work folder goes what was not yet told; and JSON readers take 38 digits for a double */
+    for (size_t i = 0; i < c->round_count; i++) lost |= c->lose[i];
+    c->sink = !lost && !c->huge && prop_chance(r, 20) ? (int)prop_below(r, c->table_count) : -1;
 }

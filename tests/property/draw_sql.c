@@ -454,6 +454,8 @@ void prop_draw_retained(struct prop_case *c, struct leat_random *r) {
     free(c->source_sql);
     c->source_sql = sql.data;
     c->retained = true;
+    for (size_t i = 0; i < c->round_count; i++)
+        if (prop_chance(r, 50)) c->ask[i] = PROP_ASK_ONCE; /* that is when they leave */
     for (size_t t = 0; t < c->table_count; t++) {
         free(c->tables[t]);
         c->tables[t] = leat_asprintf("CREATE MATERIALIZED TABLE t%zu\nFRESHNESS = INTERVAL %s SECOND\nAS %s;\n", t, prop_chance(r, 70) ? "'1'" : "'7'",

@@ -24,12 +24,13 @@ struct prop_case {
     uint8_t restate[ROUNDS_MAX];                              /* 0: no; 1: everything late; more: event times from that many seconds on */
     uint32_t crash[ROUNDS_MAX];                               /* the process is killed in the round, after so many calls that write; 0: not */
     uint32_t ask[ROUNDS_MAX];                                 /* something asked of one table or of the source, drawn from this; 0: nothing */
+    int sink;                                                 /* the table that a file is told of; -1: none */
     bool retained;                                            /* records leave bronze (retention) */
 };
 /* What the cases so far have met. */
 struct prop_coverage {
     uint64_t tables, classes[8], empty_tables, uncompared, comparisons, tables_late, tables_dead, tables_withheld, never_run;
-    uint64_t late, dead, restarts_replaying, checkpoints_loaded, many_steps, reference_changes, changed_after_late, restated, lost, changes, killed, crashed, asked, retained; /* cases */
+    uint64_t late, dead, restarts_replaying, checkpoints_loaded, many_steps, reference_changes, changed_after_late, restated, lost, changes, killed, crashed, asked, retained, told; /* cases */
 };
 void prop_case_draw(struct prop_case *, uint64_t seed);
 void prop_case_free(struct prop_case *);
@@ -42,6 +43,7 @@ void prop_write_project(const struct prop_case *, size_t round, const char *dir)
 void prop_write_file(const char *dir, const char *name, const char *text, const char *mode);
 char *prop_round_text(const struct prop_case *, size_t round);
 const char *prop_ask_name(uint32_t ask);
+enum { PROP_ASK_ONCE = 6 };
 /* shrink.c: makes the case small while it fails, leaves it in keep/<seed> as a project with its history. */
 void prop_report_failure(struct prop_case *, const char *keep, const char *why);
 /* draw_sql.c, draw_data.c */

@@ -52,10 +52,21 @@ static void put_table(const struct prop_case *c, size_t t, uint32_t change, stru
     leat_put(sql, rest + strlen(" SECOND"));
 }
 
+/* The source has a column more, of which the records always said something. */
+static bool has_more_columns(uint32_t change) {
+    return change && (change >> 21) % 3 == 0;
+}
+
+static void put_source(const struct prop_case *c, uint32_t change, struct leat_buffer *sql) {
+    const char *end = strstr(c->source_sql, ",\n  WATERMARK");
+    leat_putn(sql, c->source_sql, (size_t)(end - c->source_sql));
+    leat_putf(sql, "%s%s", has_more_columns(change) ? ", x INTEGER" : "", end);
+}
+
 static void put_more(uint32_t change, struct leat_buffer *sql) {
     if (change % 3)
-        leat_putf(sql, "CREATE MATERIALIZED TABLE more FRESHNESS = INTERVAL '1' SECOND AS SELECT window_start, count(*) AS n, sum(k) AS k\n"
-                       "FROM TUMBLE(events, ts, INTERVAL '%u' SECOND) GROUP BY window_start;\n", change % 5 * 20 + 20);
+        leat_putf(sql, "CREATE MATERIALIZED TABLE more FRESHNESS = INTERVAL '1' SECOND AS SELECT window_start, count(*) AS n, sum(%s) AS k\n"
+                       "FROM TUMBLE(events, ts, INTERVAL '%u' SECOND) GROUP BY window_start;\n", has_more_columns(change) ? "x" : "k", change % 5 * 20 + 20);
 }
 
 static uint32_t change_of(const struct prop_case *c, size_t round) {
@@ -71,10 +82,12 @@ void prop_write_project(const struct prop_case *c, size_t round, const char *dir
     snprintf(in, sizeof in, "%s/in", dir);
     mkdir(dir, 0777);
     mkdir(in, 0777);
-    leat_put(&sql, c->source_sql);
+    put_source(c, change_of(c, round), &sql);
     for (size_t t = 0; t < c->table_count; t++)
         if (c->tables[t]) put_table(c, t, change_of(c, round), &sql);
     put_more(change_of(c, round), &sql);
+    if (c->sink >= 0 && c->tables[c->sink])
+        leat_putf(&sql, "CREATE SINK told FROM t%d WITH (connector = 'file', path = 'told.out', on_retract = 'send', start = 'snapshot');\n", c->sink);
     prop_write_file(dir, "project.sql", sql.data, "w");
     leat_buffer_deinit(&sql);
 }
@@ -202,6 +215,7 @@ static enum leat_status check_status(const struct prop_case *c, struct run *run,
         run->coverage->crashed += run->crashed;
         run->coverage->asked += run->asked;
         run->coverage->retained += c->retained;
+        run->coverage->told += c->sink >= 0;
     }
     json_decref(status);
     leat_buffer_deinit(&text);
@@ -310,7 +324,7 @@ static enum leat_status restate(const struct prop_case *c, size_t round, struct 
     return st;
 }
 
-enum { ASK_PART, ASK_WHOLE, ASK_RUNS, ASK_REBUILD, ASK_REDECODE, ASK_RETRY, ASK_ONCE, ASKS };
+enum { ASK_PART, ASK_WHOLE, ASK_RUNS, ASK_REBUILD, ASK_REDECODE, ASK_RETRY, ASK_ONCE = PROP_ASK_ONCE, ASKS };
 
 const char *prop_ask_name(uint32_t ask) {
     static const char *const NAMES[ASKS] = {"REFRESH PARTITION", "REFRESH", "all runs", "rebuild", "redecode", "retry-dead", "run --once"};
@@ -376,6 +390,37 @@ static enum leat_status play_killed(const struct prop_case *c, size_t round, str
     return st == LEAT_OK ? play_round(c, round, run, report, err) : st;
 }
 
+/* The fold of what the sink was told is the table; each change once, in order. */
+static enum leat_status check_sink(const struct prop_case *c, struct run *run, struct leat_error *err) {
+    struct leat_conn *conn = NULL;
+    char *type = NULL, *sql = NULL, path[512];
+    int64_t wrong = 0;
+    if (c->sink < 0 || !c->tables[c->sink]) return LEAT_OK;
+    leat_engine_deliver(run->engine);
+    snprintf(path, sizeof path, "%s/told.out", run->dir);
+    if (!leat_io_exists(leat_io_real(), path)) prop_write_file(run->dir, "told.out", "", "w");
+    enum leat_status st = leat_conn_open(ducks[LEAT_DUCK_BATCH], &conn, err);
+    if (st == LEAT_OK) st = leat_engine_sql_views(run->engine, conn, err);
+    if (st == LEAT_OK) {
+        sql = leat_asprintf("SELECT string_agg('\"' || column_name || '\" ' || column_type, ', ') FROM (DESCRIBE t%d)", c->sink);
+        st = leat_conn_text(conn, sql, &type, err);
+        free(sql);
+        sql = NULL;
+    }
+    if (st == LEAT_OK) {
+        sql = leat_asprintf("WITH l AS MATERIALIZED (SELECT id, kind, \"row\" AS r, lag(id) OVER () AS before FROM read_json('%s', format = 'newline_delimited', "
+                            "columns = {id: 'VARCHAR', kind: 'VARCHAR', \"row\": 'STRUCT(%s)'})), "
+                            "s AS (SELECT r, CASE kind WHEN 'append' THEN 1 ELSE -1 END AS n FROM l UNION ALL SELECT t, -1 FROM t%d t) "
+                            "SELECT (SELECT count(*) FROM (SELECT r FROM s GROUP BY r HAVING sum(n) <> 0)) + "
+                            "(SELECT count(*) - count(DISTINCT id) + count(*) FILTER (WHERE id <= before) FROM l)", path, type, c->sink);
+        st = leat_conn_int(conn, sql, &wrong, err);
+    }
+    if (conn) leat_conn_close(conn);
+    free(type);
+    free(sql);
+    return st == LEAT_OK && wrong ? leat_fail(err, LEAT_CONFLICT, "what the sink was told of t%d differs from it in %lld places", c->sink, (long long)wrong) : st;
+}
+
 static enum leat_status play(const struct prop_case *c, struct run *run, char **report, struct leat_error *err) {
     uint64_t records = 0;
     enum leat_status st;
@@ -390,6 +435,7 @@ static enum leat_status play(const struct prop_case *c, struct run *run, char **
     /* What was run before its time is not due. */
     if ((st = leat_engine_run_once(run->engine, run->changed || run->asked, c->seed % 2, err)) != LEAT_OK) return st;
     if ((st = verify(run, report, err)) != LEAT_OK) return st;
+    if ((st = check_sink(c, run, err)) != LEAT_OK) return st;
     return check_status(c, run, records, report, err);
 }
 
