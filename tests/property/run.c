@@ -39,7 +39,8 @@ void prop_write_file(const char *dir, const char *name, const char *text, const 
 /* The dial of each table, drawn from the round's change; and one table more, with another query each time. */
 static void put_table(const struct prop_case *c, size_t t, uint32_t change, struct leat_buffer *sql) {
     static const char *const DIALS[] = {"FRESHNESS = INTERVAL '1' SECOND", "FRESHNESS = INTERVAL '7' SECOND", "FRESHNESS = INTERVAL '1' DAY",
-                                        "FRESHNESS = INTERVAL '1' SECOND BETWEEN '07:00' AND '19:00' ELSE INTERVAL '7' SECOND", "SCHEDULE CRON '0 2 * * *'"};
+                                        "FRESHNESS = INTERVAL '1' SECOND BETWEEN '07:00' AND '19:00' ELSE INTERVAL '7' SECOND", "SCHEDULE CRON '0 2 * * *'",
+                                        "SCHEDULE CRON '0 2 * * *' REFRESH_MODE = INCREMENTAL"};
     const char *dial = strstr(c->tables[t], "FRESHNESS = "), *rest = strstr(c->tables[t], " SECOND");
     uint32_t drawn = (change >> (t * 4)) & 15;
     bool fixed = strstr(c->tables[t], "EMIT ON") || strstr(c->tables[t], "REFRESH_MODE");
@@ -48,7 +49,7 @@ static void put_table(const struct prop_case *c, size_t t, uint32_t change, stru
         return;
     }
     leat_putn(sql, c->tables[t], (size_t)(dial - c->tables[t]));
-    leat_put(sql, DIALS[drawn % (fixed ? 4 : 5)]);
+    leat_put(sql, DIALS[drawn % (fixed ? 4 : 6)]);
     leat_put(sql, rest + strlen(" SECOND"));
 }
 
@@ -124,6 +125,14 @@ static void open_ducks(void) {
     }
 }
 
+static void tell_all(const struct leat_diagnostics *diags, struct leat_error *err) {
+    struct leat_buffer text = {0};
+    if (!diags->count) return;
+    leat_diagnostics_print(diags, &text);
+    snprintf(err->text, sizeof err->text, "%s", text.data);
+    leat_buffer_deinit(&text);
+}
+
 static enum leat_status reopen(struct run *run, uint64_t step_rows, struct leat_error *err) {
     struct leat_diagnostics diags = {0};
     struct leat_engine_options options = {.project_dir = run->dir,
@@ -135,12 +144,7 @@ static enum leat_status reopen(struct run *run, uint64_t step_rows, struct leat_
     run->loaded |= run->engine && run->has_checkpoint;
     leat_engine_close(run->engine);
     enum leat_status st = leat_engine_open(&run->env, &options, &diags, &run->engine, err);
-    if (st != LEAT_OK && diags.count) {
-        struct leat_buffer text = {0};
-        leat_diagnostics_print(&diags, &text);
-        snprintf(err->text, sizeof err->text, "%s", text.data);
-        leat_buffer_deinit(&text);
-    }
+    if (st != LEAT_OK) tell_all(&diags, err);
     leat_diagnostics_deinit(&diags);
     return st;
 }
@@ -231,6 +235,7 @@ static enum leat_status change_in_place(const struct prop_case *c, uint32_t chan
     struct leat_change what = {.suspend = change % 4 == 1 ? name : NULL, .resume = change % 4 == 2 ? name : NULL};
     if (!c->tables[change / 7 % c->table_count]) what = (struct leat_change){0};
     enum leat_status st = leat_engine_apply(run->engine, &what, &diags, &plan, err);
+    if (st != LEAT_OK) tell_all(&diags, err);
     leat_diagnostics_deinit(&diags);
     leat_buffer_deinit(&plan);
     return st;
