@@ -30,6 +30,7 @@
 /* Journal: one record is a line; a checkpoint rotates the file long before the bound */
 #define LEAT_JOURNAL_RECORD_BYTES_MAX (16 * LEAT_MIB)
 #define LEAT_JOURNAL_FILE_BYTES_MAX (1 * LEAT_GIB)
+#define LEAT_JOURNAL_DUE_BYTES (16 * LEAT_MIB) /* of steps: then a checkpoint is taken */
 
 /* Delta Lake log entries and checkpoint pointers are read whole */
 #define LEAT_DELTA_ENTRY_BYTES_MAX (256 * LEAT_MIB)

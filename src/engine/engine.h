@@ -19,6 +19,7 @@ struct leat_engine_options {
     bool as_applied;           /* the project as it was applied last, whatever the files say now */
     const struct leat_project *like; /* the texts of this project instead of the files; NULL: the files */
     uint64_t max_step_rows;    /* 0: the project's setting */
+    uint64_t journal_due_bytes; /* of steps in the journal, then a checkpoint is taken; 0: LEAT_JOURNAL_DUE_BYTES */
     bool serve;                /* keep what engine/live/live.h gives */
     bool in_turns;             /* scheduled and full runs are no threads beside the steps: where the clock is not the real one they would take no time */
     /* A rehearsal: called with the project as loaded, before anything is made of it; may change freshness and where input comes from. */

@@ -297,6 +297,7 @@ struct leat_engine {
     int64_t phase_cpu_us[LEAT_PHASE_COUNT]; /* where the CPU time went since the start */
     uint64_t step;                      /* the last journaled step, over all groups */
     uint64_t checkpoint_step, records_since_checkpoint;
+    uint64_t journal_head_bytes; /* of the journal as it began; 0: not known */
     uint64_t replay_from; /* the step whose state recovery began with; those after it were run again */
     int64_t commit_due_us;
     int64_t clock_us;                   /* never runs backwards */

@@ -141,7 +141,10 @@ enum leat_status leat_engine_flush(struct leat_engine *engine, bool checkpoint, 
     return checkpoint ? leat_engine_checkpoint(engine, err) : LEAT_OK;
 }
 
+/* Also after many steps of a few records each: a start reads the whole journal, and runs it again. */
 static bool checkpoint_due(const struct leat_engine *engine) {
+    uint64_t due = engine->options.journal_due_bytes ? engine->options.journal_due_bytes : LEAT_JOURNAL_DUE_BYTES;
+    if (leat_journal_size_bytes(engine->journal) - engine->journal_head_bytes > due) return true;
     return engine->records_since_checkpoint >= (uint64_t)leat_setting_int(engine->project, "checkpoint_records");
 }
 

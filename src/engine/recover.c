@@ -17,6 +17,7 @@ enum leat_status leat_engine_write_head(struct leat_engine *engine, struct leat_
     char *text = json_dumps(state, JSON_COMPACT);
     struct leat_journal_record head = {text, strlen(text)};
     enum leat_status st = leat_journal_rotate(engine->journal, &head, 1, err);
+    if (st == LEAT_OK) engine->journal_head_bytes = leat_journal_size_bytes(engine->journal);
     free(text);
     json_decref(state);
     return st;

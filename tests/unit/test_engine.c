@@ -226,11 +226,34 @@ static void sums_that_fit_in_the_end(void **state) {
     world_deinit(w);
 }
 
+/* Steps of a record each: the journal would reach its limit before there are records enough for a checkpoint. */
+static void a_long_journal_is_begun_anew(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    struct leat_diagnostics diags = {0};
+    world_init(w, "CREATE SOURCE events (v INTEGER) WITH (connector = 'file', path = 'in/events.ndjson', format = 'json');\n",
+               "CREATE MATERIALIZED TABLE sums FRESHNESS = INTERVAL '1' SECOND AS SELECT sum(v) AS v FROM events;\n");
+    struct leat_engine_options options = {.project_dir = w->project, .max_step_rows = 1, .journal_due_bytes = 4096};
+    for (int i = 0; i < 100; i++) put(w, "in/events.ndjson", "{\"v\":1}\n", "a");
+    leat_engine_close(w->engine);
+    OK(leat_engine_open(&w->env, &options, &diags, &w->engine, oops));
+    OK(leat_engine_run_once(w->engine, true, false, oops));
+    char *command = leat_asprintf("test $(cat %s/.leat/journal/* | grep -c '\"t\":\"step\"') -lt 60", w->project);
+    assert_int_equal(system(command), 0);
+    free(command);
+    reopen(w);
+    expect_equal(w);
+    expect_text(w, "SELECT v FROM sums", "100");
+    leat_diagnostics_deinit(&diags);
+    world_deinit(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_reference_read_twice),   cmocka_unit_test(computed_keys_survive_a_restart),
         cmocka_unit_test(a_rebuild_keeps_arrival_times),
         cmocka_unit_test(every_source_wakes),
+        cmocka_unit_test(a_long_journal_is_begun_anew),
         cmocka_unit_test(verify_knows_who_is_behind), cmocka_unit_test(verify_knows_what_is_closed),
         cmocka_unit_test(withheld_rows_are_told),     cmocka_unit_test(a_start_without_news_keeps_the_state),
         cmocka_unit_test(runs_have_a_row_balance),     cmocka_unit_test(sums_that_fit_in_the_end),
