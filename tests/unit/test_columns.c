@@ -284,6 +284,29 @@ static void other_records_are_dead_letters(void **state) {
     world_deinit(w);
 }
 
+/* The version of a table with other columns may be the number of one that it had before: what was run over that is run again. */
+static void a_full_table_over_one_with_other_columns(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    static const char *const tables[] = {"CREATE MATERIALIZED TABLE all_of FRESHNESS = INTERVAL '1' SECOND AS SELECT * FROM events;\n",
+                                         "CREATE MATERIALIZED TABLE widest FRESHNESS = INTERVAL '1' SECOND REFRESH_MODE = FULL AS SELECT max(v) AS v, count(*) AS n FROM all_of;\n"};
+    char *both = leat_asprintf("%s%s", tables[0], tables[1]);
+    world_init(w, SOURCE(""), both);
+    event(w, 1, 1);
+    run(w);
+    event(w, 2, 1);
+    OK(leat_engine_run_once(w->engine, false, false, oops));
+    OK(leat_engine_run_once(w->engine, true, false, oops));
+    expect_text(w, "SELECT n FROM widest", "2");
+    apply(w, SOURCE(NEW), both, (const char *const[]){"\"all_of\",\n   \"fate\": \"anew\"", NULL});
+    expect_equal(w);
+    OK(leat_engine_run_once(w->engine, false, false, oops));
+    expect_equal(w);
+    expect_text(w, "SELECT n FROM widest", "2");
+    free(both);
+    world_deinit(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_column_has_values_from_then_on),
@@ -293,6 +316,7 @@ int main(void) {
         cmocka_unit_test(old_records_are_decoded_again),
         cmocka_unit_test(a_redecode_that_is_killed),
         cmocka_unit_test(other_records_are_dead_letters),
+        cmocka_unit_test(a_full_table_over_one_with_other_columns),
         cmocka_unit_test(a_suspended_table_is_run_when_it_resumes),
         cmocka_unit_test(another_type_is_refused),
     };

@@ -270,6 +270,16 @@ static enum leat_status take_batch(struct leat_apply *a, struct leat_gtable *tab
     return LEAT_OK;
 }
 
+/* Versions of a table that has other columns now are those of another: runs that read it say nothing any more. */
+static void ask_readers(const struct leat_apply *a, const struct leat_gtable *table) {
+    if (leat_apply_version(a, "tables", table) >= 0) return;
+    for (size_t t = 0; t < a->engine->project->table_count; t++) {
+        struct leat_gtable *reader = &a->engine->tables[t];
+        for (size_t i = 0; reader->batch && i < reader->plan->input_count; i++)
+            reader->asked |= reader->plan->inputs[i] == (LEAT_OBJECT_TABLE << 24 | table->index);
+    }
+}
+
 /* After the decision. */
 static enum leat_status take(struct leat_apply *a, struct leat_error *err) {
     struct leat_engine *engine = a->engine;
@@ -285,6 +295,7 @@ static enum leat_status take(struct leat_apply *a, struct leat_error *err) {
         }
         if (st == LEAT_OK) st = leat_table_move_in(engine, table, err);
         if (st != LEAT_OK) return st;
+        ask_readers(a, table);
         if (a->fates[t] != LEAT_FATE_KEPT) leat_live_forget_past(engine, table);
         for (int k = 0; k < engine->group_count && a->diffs[t].schema; k++)
             if (told(a, engine->groups[k], table))
