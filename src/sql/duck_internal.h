@@ -67,6 +67,10 @@ duckdb_logical_type leat_duck_logical(struct leat_type type); /* caller destroys
 
 /* Turns a failed result into err (result may be NULL: then text alone decides). */
 enum leat_status leat_duck_fail(struct leat_error *err, duckdb_result *result, const char *text);
+/* Of a locked instance: INVALID where the statement is no query, or calls a table function that does more than read. *syntax: false
+ * when it cannot be parsed, which DuckDB says better. */
+enum leat_status leat_duck_check_query(struct leat_conn *, const char *sql, bool *syntax, struct leat_error *) LEAT_MUST;
+enum leat_status leat_duck_only_queries(struct leat_error *) LEAT_MUST;
 enum leat_status leat_duck_prepare(struct leat_conn *, const char *sql, duckdb_prepared_statement *out,
                                    struct leat_error *);
 /* The answer to `sql` in `world` (0: it depends on nothing but `sql`), a copy; false: none is remembered. */

@@ -87,13 +87,15 @@ static enum leat_status prepare_reading(struct leat_conn *c, const char *sql, bo
                                         struct leat_error *err) {
     size_t nested;
     *schema = (struct leat_schema){0};
-    enum leat_status status = leat_duck_prepare(c, sql, out, err);
+    bool syntax = true;
+    enum leat_status status = c->duck->locked ? leat_duck_check_query(c, sql, &syntax, err) : LEAT_OK;
+    if (!status) status = leat_duck_prepare(c, sql, out, err);
     if (status) return status;
     /* EXPLAIN neither: EXPLAIN ANALYZE COPY ... would write. */
-    if (c->duck->locked && duckdb_prepared_statement_type(*out) != DUCKDB_STATEMENT_TYPE_SELECT) {
+    if (c->duck->locked && (!syntax || duckdb_prepared_statement_type(*out) != DUCKDB_STATEMENT_TYPE_SELECT)) {
         duckdb_destroy_prepare(out);
-        return leat_fail(err, LEAT_INVALID,
-                         "only queries may run here (SELECT, FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, SHOW)");
+        *out = NULL;
+        return leat_duck_only_queries(err);
     }
     read_schema(*out, schema, &nested);
     for (size_t i = 0; i < schema->field_count && all_text; i++)

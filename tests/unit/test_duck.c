@@ -114,8 +114,27 @@ static void test_locked_instance(void **state) {
     assert_int_equal(leat_conn_query(c, path, &r, &err), LEAT_INVALID);
     snprintf(path, sizeof path, "EXPLAIN ANALYZE COPY (SELECT 1) TO '%s/b.csv'", dir);
     assert_int_equal(leat_conn_query(c, path, &r, &err), LEAT_INVALID);
-    OK(leat_conn_query(c, "DESCRIBE SELECT 1", &r, &err));
-    leat_result_deinit(&r);
+    static const char *const acts[] = {
+        "SELECT * FROM enable_profiling(save_location = '%s/a.parquet')", "SELECT (SELECT count(*) FROM enable_logging(storage = 'file', storage_path = '%s'))",
+        "WITH x AS (FROM system.main.ENABLE_LOGGING()) FROM x -- %s", "FROM query('FROM enable_profiling(save_location = ''%s/a.parquet'')')",
+        "FROM json_execute_serialized_sql(json_serialize_sql('FROM enable_logging() -- %s'))", "DESCRIBE FROM disable_logging() -- %s", "FROM arrow_scan(1, 2, 3) -- %s",
+        "PRAGMA database_list -- %s", "EXPORT DATABASE '%s/x'", "SELECT 1; SELECT 2 -- %s"};
+    for (size_t i = 0; i < sizeof acts / sizeof *acts; i++) {
+        char sql[256];
+        snprintf(sql, sizeof sql, acts[i], dir);
+        if (leat_conn_query(c, sql, &r, &err) == LEAT_OK) fail_msg("runs: %s", sql);
+        if (i < 7 && !strstr(err.text, "is not for queries here")) fail_msg("%s: %s", sql, err.text);
+    }
+    snprintf(path, sizeof path, "SELECT x FROM read_parquet('%s/a.parquet')", dir);
+    expect_text(c, path, "42");
+    static const char *const reads[] = {"DESCRIBE SELECT 1", "SHOW TABLES", "SUMMARIZE SELECT 1 AS a", "VALUES (170141183460469231731687303715884105727)", "FROM range(3), unnest([1])",
+                                        "SELECT chr(0), 1e308, -0.0", "FROM duckdb_settings()"};
+    for (size_t i = 0; i < sizeof reads / sizeof *reads; i++) {
+        OK(leat_conn_query(c, reads[i], &r, &err));
+        leat_result_deinit(&r);
+    }
+    assert_int_equal(leat_conn_query(c, "SELEC 1", &r, &err), LEAT_SQL);
+    assert_non_null(strstr(err.text, "LINE 1: SELEC 1"));
     OK(leat_conn_exec(c, "CREATE VIEW v AS SELECT 1 AS a", &err));
     expect_text(c, "SELECT a FROM v", "1");
     leat_conn_close(c);
