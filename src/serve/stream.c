@@ -15,7 +15,7 @@
 #include "data/value_text.h"
 #include "serve/internal.h"
 
-enum { STREAMS_MAX = 1000, PIECE_ROWS = 256 };
+enum { STREAMS_MAX = 1000, PIECE_ROWS = 256, PIECE_BYTES = 256 << 10, SCAN_ROWS = 16 };
 #define BEAT_US INT64_C(15000000)
 #define STATUS_US INT64_C(1000000)
 
@@ -77,7 +77,7 @@ static enum leat_status next_changes(struct leat_stream *s) {
             s->known = 0;
         }
         const struct leat_changes *rows = s->at.rows;
-        for (int n = 0; s->row < rows->row_count && n < PIECE_ROWS; s->row++, n++)
+        for (int n = 0; s->row < rows->row_count && n < PIECE_ROWS && s->text.length < PIECE_BYTES; s->row++, n++)
             if (!is_replaced(s->table, rows, s->row)) put_event(s, rows, s->row);
         if (s->row < rows->row_count) continue;
         s->step = s->at.step;
@@ -102,14 +102,17 @@ static void next_snapshot(struct leat_stream *s) {
     struct leat_live_frontier ignored;
     struct leat_changes rows;
     leat_changes_init(&rows, &s->table->schema);
-    leat_live_scan(s->serve->live, s->table, &s->cursor, PIECE_ROWS, PIECE_ROWS, NULL, NULL, &rows, &ignored);
-    for (size_t row = 0; row < rows.row_count; row++) {
-        leat_put(&s->text, "event: upsert\ndata: ");
-        leat_put_json_row(&s->text, &rows, row);
-        leat_put(&s->text, "\n\n");
-    }
+    do {
+        leat_changes_reset(&rows);
+        leat_live_scan(s->serve->live, s->table, &s->cursor, SCAN_ROWS, SCAN_ROWS, NULL, NULL, &rows, &ignored);
+        for (size_t row = 0; row < rows.row_count; row++) {
+            leat_put(&s->text, "event: upsert\ndata: ");
+            leat_put_json_row(&s->text, &rows, row);
+            leat_put(&s->text, "\n\n");
+        }
+        s->resetting = s->cursor != 0;
+    } while (s->resetting && s->text.length < PIECE_BYTES);
     leat_changes_deinit(&rows);
-    s->resetting = s->cursor != 0;
     if (!s->resetting) put_start(s);
 }
 

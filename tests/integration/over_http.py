@@ -90,6 +90,11 @@ class Server:
         check(status == expected, path, status, data[:300])
         return json.loads(data)
 
+    def follow(self, table, after):
+        s = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        s.sendall(f"GET /v1/tables/{table}/changes?after={after} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        return s
+
     def rows(self, table):
         rows, cursor = [], ""
         while cursor is not None:
@@ -663,6 +668,27 @@ def queries_over_their_time():
     print("queries: stopped at their time, also while they are planned")
 
 
+def large_rows():
+    """Followers that do not read, of a table with rows of 100 kB: each holds a piece of them. Those that read get all."""
+    server = Server("large")
+    followers = [server.follow("cards", "now") for _ in range(120)]
+    body = "\n".join(json.dumps(event(number, f"{number:03}" + "x" * 100000)) for number in range(140))
+    check(server.ask("POST", "/v1/sources/events?wait=plain", body, LINES)[0] == 200, "large rows")
+    time.sleep(2)
+    peak = json.loads(server.ask("GET", "/v1/status")[1])["peak_bytes"]
+    check(peak < 600e6, "followers took", peak)
+    for s in (followers[0], server.follow("cards", "0")):
+        seen, rest = set(), b""
+        while len(seen) < 140:
+            rest += s.recv(1 << 20)
+            seen.update(re.findall(rb'"card":"(\d{3})x', rest))
+            rest = rest[-20:]
+    for s in followers:
+        s.close()
+    server.stop()
+    print(f"large rows: 120 followers, peak memory {peak / 1e6:.0f} MB")
+
+
 def stuffed():
     """Bodies that nobody asked for, or that are too many, are not kept in memory."""
     server, held = Server("stuffed"), []
@@ -713,7 +739,7 @@ if __name__ == "__main__":
     shutil.rmtree(WORK, ignore_errors=True)
     os.makedirs(WORK)
     only = os.environ.get("ONLY", "").split(",") if os.environ.get("ONLY") else None
-    for part in (statuses, waits, access, no_tokens, tls, framing, hostile, bomb, stuffed, slow_clients, stopped_while_waiting, copies, queries_over_their_time, resets, backups, kills):
+    for part in (statuses, waits, access, no_tokens, tls, framing, hostile, bomb, stuffed, large_rows, slow_clients, stopped_while_waiting, copies, queries_over_their_time, resets, backups, kills):
         if not only or part.__name__ in only:
             try:
                 part()
