@@ -192,8 +192,7 @@ void leat_put_sql_name(struct leat_buffer *b, const char *name) {
     put_quoted(b, name, '"');
 }
 
-/* Length of the valid UTF-8 sequence at text (1-4), 0 if there is none (RFC 3629: no overlong forms, no surrogates). */
-static size_t utf8_length(const unsigned char *text, size_t n) {
+size_t leat_utf8_length(const unsigned char *text, size_t n) {
     unsigned char c = text[0];
     if (c < 0x80) return 1;
     size_t length = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
@@ -211,7 +210,7 @@ void leat_put_json_string(struct leat_buffer *b, const char *text, size_t n) {
     size_t plain = 0; /* start of the run not yet written */
     for (size_t i = 0; i < n;) {
         unsigned char c = (unsigned char)text[i];
-        size_t length = utf8_length((const unsigned char *)text + i, n - i);
+        size_t length = leat_utf8_length((const unsigned char *)text + i, n - i);
         if (length > 0 && c >= 0x20 && c != '"' && c != '\\') {
             i += length;
             continue;

@@ -46,6 +46,8 @@ enum leat_status leat_buffer_add(struct leat_buffer *b, const void *bytes, size_
 void leat_put(struct leat_buffer *b, const char *text);
 void leat_putn(struct leat_buffer *b, const char *text, size_t n);
 void leat_putf(struct leat_buffer *b, const char *format, ...) LEAT_PRINTF(2, 3);
+/* Length of the valid UTF-8 sequence at text (1-4), 0 if there is none (RFC 3629: no overlong forms, no surrogates). */
+size_t leat_utf8_length(const unsigned char *text, size_t n);
 /* Appends text as an SQL string literal 'it''s' / quoted identifier "a""b" / JSON string. */
 void leat_put_sql_string(struct leat_buffer *b, const char *text);
 void leat_put_sql_name(struct leat_buffer *b, const char *name);

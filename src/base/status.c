@@ -6,10 +6,21 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
+
+void leat_text_mend(char *text) {
+    size_t n = strlen(text);
+    for (size_t i = 0, length; i < n; i += length ? length : 1) {
+        length = leat_utf8_length((const unsigned char *)text + i, n - i);
+        if (!length) text[i] = '?';
+    }
+}
+
 static void set_text(struct leat_error *err, enum leat_status status, const char *format, va_list args) {
     /* Formatted aside first: callers may pass err->text as an argument. */
     char text[LEAT_ERROR_TEXT_SIZE];
     vsnprintf(text, sizeof text, format, args);
+    leat_text_mend(text);
     memset(err, 0, sizeof *err);
     err->status = status;
     memcpy(err->text, text, strlen(text) + 1);
@@ -68,6 +79,7 @@ enum leat_status leat_prepend(struct leat_error *err, const char *format, ...) {
         used += part;
     }
     text[used] = '\0';
+    leat_text_mend(text);
     memcpy(err->text, text, used + 1);
     return err->status;
 }

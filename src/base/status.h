@@ -31,7 +31,7 @@ struct leat_error {
     bool retriable; /* the same call may succeed later */
     bool fatal;     /* the process must stop and recover from what is durable (failed fsync) */
     bool bad_data;  /* one record is at fault: dead letter, never retried */
-    char text[LEAT_ERROR_TEXT_SIZE];
+    char text[LEAT_ERROR_TEXT_SIZE]; /* UTF-8 */
 };
 
 #define LEAT_MUST __attribute__((warn_unused_result))
@@ -45,6 +45,8 @@ enum leat_status leat_fail(struct leat_error *err, enum leat_status status, cons
 enum leat_status leat_fail_errno(struct leat_error *err, const char *call, const char *path);
 /* Prepends "<formatted>: " to the text; returns err's status (LEAT_INVALID if err is NULL). */
 enum leat_status leat_prepend(struct leat_error *err, const char *format, ...) LEAT_PRINTF(2, 3);
+/* Makes UTF-8 of a text, in place, whatever it quotes and wherever it was cut: a byte that is none becomes '?'. */
+void leat_text_mend(char *text);
 /* Upper-case name of a status, static. */
 const char *leat_status_name(enum leat_status status);
 

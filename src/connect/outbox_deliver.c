@@ -222,6 +222,7 @@ static void went_wrong(struct leat_outbox *box, const struct leat_error *err) {
     size_t length = strlen(err->text) < sizeof box->error ? strlen(err->text) : sizeof box->error - 1;
     memcpy(box->error, err->text, length);
     box->error[length] = 0;
+    leat_text_mend(box->error);
     box->revision += first;
     leat_outbox_unlock(box);
     if (first) leat_log(&box->env, LEAT_LOG_WARN, "%s; tried again", err->text);

@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #include "data/arrow.h"
+#include "data/utf8.h"
 #include "data/value_text.h"
 #include "serve/internal.h"
 #include "sql/duck.h"
@@ -484,8 +485,8 @@ static char *trimmed(const char *text, size_t n) {
 char *leat_request_sql(struct leat_request *r) {
     const struct leat_buffer *body = &r->body.content;
     const char *type = leat_request_header(r, MHD_HTTP_HEADER_CONTENT_TYPE);
-    if (body->length && memchr(body->data, 0, body->length)) {
-        leat_reply_error(r, 400, "sql", "the query has a NUL byte");
+    if (body->length && (memchr(body->data, 0, body->length) || !leat_utf8_valid(body->data, body->length))) {
+        leat_reply_error(r, 400, "sql", "the body is not UTF-8, or has a NUL byte");
         return NULL;
     }
     if (!type || strncasecmp(type, "application/json", 16) != 0) {

@@ -528,6 +528,16 @@ def statuses():
     check(status == 200 and changes == [{"op": "upsert", "row": {"card": "waited", "n": 1, "total": 7}}], changes)
     status, data, _ = server.ask("GET", "/v1/tables/cards/rows/waited")
     check(json.loads(data) == {"card": "waited", "n": 1, "total": 7}, data)
+    for name, expected in ((b"\xff\xfe", 400), ("é".encode() * 1500, 202)):  # the second is longer than an error's text, which is cut within a letter
+        status, data, answered = server.ask("POST", "/v1/alter", b'ALTER MATERIALIZED TABLE "' + name + b'" SUSPEND', TEXT)
+        check(status == expected, "alter", name[:10], status, data[:200])
+        while status in (202, 503):  # closed for a moment, perhaps
+            time.sleep(0.05)
+            try:
+                status, data, _ = server.ask("GET", answered["Location"])
+            except OSError:
+                check(server.process.poll() is None, "leat has died")
+        check(status in (400, 409) and "message" in json.loads(data)["error"], "alter", status, data[:200])
     server.stop()
     print(f"statuses: {len(cases)} requests")
 

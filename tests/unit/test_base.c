@@ -59,6 +59,23 @@ static void long_errors_stay_within_bounds(void **state) {
     assert_int_equal(strlen(err.text), LEAT_ERROR_TEXT_SIZE - 1);
 }
 
+/* They end up in JSON: a text cut in the midst of a character, or one that quotes a file, is UTF-8 all the same. */
+static void errors_are_utf8(void **state) {
+    (void)state;
+    struct leat_error err;
+    char longer[3000] = "x";
+    for (size_t i = 1; i + 2 < sizeof longer; i += 2) memcpy(longer + i, "\xC3\xA9", 3);
+    leat_fail(&err, LEAT_IO, "x%s", longer);
+    assert_int_equal(strlen(err.text), LEAT_ERROR_TEXT_SIZE - 1);
+    assert_string_equal(err.text + LEAT_ERROR_TEXT_SIZE - 4, "\xC3\xA9?");
+    leat_fail(&err, LEAT_IO, "%s", longer);
+    assert_string_equal(err.text + LEAT_ERROR_TEXT_SIZE - 3, "\xC3\xA9");
+    leat_prepend(&err, "y");
+    assert_string_equal(err.text + LEAT_ERROR_TEXT_SIZE - 4, "\xC3\xA9?");
+    leat_fail(&err, LEAT_IO, "%s", "a\xFFz\xE2\x82\xAC\xED\xA0\x80");
+    assert_string_equal(err.text, "a?z\xE2\x82\xAC???");
+}
+
 static void buffers_hold_their_maximum(void **state) {
     (void)state;
     struct leat_buffer b = {.max_bytes = 10};
@@ -262,6 +279,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_say_what_and_why),
         cmocka_unit_test(long_errors_stay_within_bounds),
+        cmocka_unit_test(errors_are_utf8),
         cmocka_unit_test(buffers_hold_their_maximum),
         cmocka_unit_test(text_is_quoted),
         cmocka_unit_test(arenas_align_and_keep_blocks),

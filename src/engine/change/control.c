@@ -64,25 +64,26 @@ static enum leat_status carry_out(struct leat_engine *engine, const json_t *requ
 
 /* question: only what it would do. */
 static enum leat_status answer(struct leat_engine *engine, const char *name, bool question, struct leat_error *err) {
-    struct leat_buffer text = {0}, plan = {0}, findings = {0};
+    struct leat_buffer text = {0}, plan = {0}, findings = {0}, reply = {0};
     struct leat_diagnostics diags = {0};
     struct leat_error problem = {0};
     char *path = place(engine->work_dir, name), *reply_path = leat_asprintf("%.*sreply", (int)(strlen(path) - strlen("request")), path);
     enum leat_status st = leat_io_read_all(engine->env->io, path, REQUEST_BYTES_MAX, &text, err), done;
     if (st == LEAT_OK) st = engine->env->io->ops->unlink(engine->env->io, path, err);
     if (st != LEAT_OK) goto out;
-    json_t *request = json_loadb(text.data ? text.data : "", text.length, 0, NULL), *reply;
+    json_t *request = json_loadb(text.data ? text.data : "", text.length, 0, NULL);
     if (question) json_object_set_new(request, "dry_run", json_true());
     done = carry_out(engine, request, &diags, &plan, &problem);
     leat_put(&findings, "");
-    leat_diagnostics_print(&diags, &findings);
-    reply = json_pack("{s:i,s:s,s:s}", "status", (int)done, "error", done == LEAT_OK ? "" : problem.text, "diagnostics", findings.data);
-    if (plan.data) json_object_set_new(reply, "plan", json_loads(plan.data, 0, NULL));
-    char *out = json_dumps(reply, JSON_COMPACT);
-    st = write_whole(engine->env->io, reply_path, out, err);
-    free(out);
+    leat_diagnostics_print(&diags, &findings); /* which quote files: not always UTF-8 */
+    leat_putf(&reply, "{\"status\":%d,\"error\":", (int)done);
+    leat_put_json_string(&reply, problem.text, done == LEAT_OK ? 0 : strlen(problem.text));
+    leat_put(&reply, ",\"diagnostics\":");
+    leat_put_json_string(&reply, findings.data, findings.length);
+    if (plan.data) leat_putf(&reply, ",\"plan\":%s", plan.data);
+    leat_put(&reply, "}");
+    st = write_whole(engine->env->io, reply_path, reply.data, err);
     json_decref(request);
-    json_decref(reply);
     if (done != LEAT_OK && problem.fatal) {
         *err = problem;
         st = done;
@@ -92,6 +93,7 @@ out:
     leat_buffer_deinit(&text);
     leat_buffer_deinit(&plan);
     leat_buffer_deinit(&findings);
+    leat_buffer_deinit(&reply);
     free(path);
     free(reply_path);
     return st;
