@@ -81,6 +81,16 @@ static void put_utf8(struct leat_buffer *out, const SQLWCHAR *text, size_t count
     }
 }
 
+/* So many bytes of UTF-16; returns how many of them were left at the piece's start for the next. */
+static size_t put_piece(struct odbc_child *c, size_t bytes, bool more) {
+    const SQLWCHAR *text = (const SQLWCHAR *)(const void *)c->piece;
+    size_t count = bytes / sizeof *text;
+    bool half = more && count && text[count - 1] >= 0xD800 && text[count - 1] < 0xDC00;
+    put_utf8(&c->out, text, count - half);
+    if (half) memmove(c->piece, &text[count - 1], sizeof *text);
+    return half ? sizeof *text : 0;
+}
+
 /* Appends the value's length and bytes; what is beyond *room, which becomes less by them, is left out. False: the driver failed. */
 static bool put_column(struct odbc_child *c, SQLHSTMT statement, SQLUSMALLINT column, char kind, size_t *room) {
     SQLSMALLINT type = kind == LEAT_ODBC_BYTES ? SQL_C_BINARY : kind == LEAT_ODBC_WIDE_TEXT ? SQL_C_WCHAR : SQL_C_CHAR;
@@ -88,15 +98,17 @@ static bool put_column(struct odbc_child *c, SQLHSTMT statement, SQLUSMALLINT co
     int32_t length = -1;
     size_t at = c->out.length, begin = at + sizeof length;
     leat_putn(&c->out, (const char *)&length, sizeof length);
+    size_t kept = 0; /* bytes at the piece's start: half a pair, the other half of which comes with the next */
     for (;;) {
         SQLLEN indicator;
-        SQLRETURN st = SQLGetData(statement, column, type, c->piece, PIECE_BYTES, &indicator);
+        size_t most = PIECE_BYTES - kept;
+        SQLRETURN st = SQLGetData(statement, column, type, c->piece + kept, (SQLLEN)most, &indicator);
         if (st == SQL_NO_DATA) break;
         if (!SQL_SUCCEEDED(st)) return false;
         if (indicator == SQL_NULL_DATA) return true;
-        bool more = indicator == SQL_NO_TOTAL || (size_t)indicator > PIECE_BYTES - end;
-        size_t got = more ? PIECE_BYTES - end : (size_t)indicator;
-        if (kind == LEAT_ODBC_WIDE_TEXT) put_utf8(&c->out, (const SQLWCHAR *)(const void *)c->piece, got / sizeof(SQLWCHAR));
+        bool more = indicator == SQL_NO_TOTAL || (size_t)indicator > most - end;
+        size_t got = more ? most - end : (size_t)indicator;
+        if (kind == LEAT_ODBC_WIDE_TEXT) kept = put_piece(c, kept + got, more);
         else leat_putn(&c->out, c->piece, got);
         if (c->out.length - begin > *room) c->out.length = begin + *room;
         if (st == SQL_SUCCESS) break;

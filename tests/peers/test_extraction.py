@@ -299,6 +299,17 @@ def test_sqlite_whose_times_are_texts(tmp_path):
             assert sorted(r[0] for r in rows(tmp_path)) == list(range(n + 1))
 
 
+def test_long_texts_come_whole(tmp_path):
+    """The driver gives a text in pieces of 32 k UTF-16 units; a letter of two may lie across their border."""
+    p, db = sqlite(tmp_path, "id BIGINT, updated_at TIMESTAMP, s VARCHAR", "FRESHNESS = INTERVAL '1' SECOND AS SELECT id, length(s) AS n, s[-3:] AS last FROM orders")
+    db.execute("CREATE TABLE orders (id INTEGER, updated_at TEXT, s TEXT)")
+    lengths = [size + more for size in (32766, 65532) for more in range(-3, 4)]
+    for n in lengths:
+        db.execute("INSERT INTO orders VALUES (?, '2026-03-01 08:00:00', ?)", (n, "a" * n + "\U0001F600bc"))
+    p.once()
+    assert sorted(rows(tmp_path)) == [(n, n + 3, "\U0001F600bc") for n in lengths]
+
+
 def test_a_row_that_is_too_long_is_a_dead_letter(tmp_path):
     """700 columns of 60 kB: beyond what the process that has the driver hands over at once. The rows after it are taken."""
     columns = [f"c{n}" for n in range(700)]
