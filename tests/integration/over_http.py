@@ -693,6 +693,10 @@ def large_rows():
             rest += s.recv(1 << 20)
             seen.update(re.findall(rb'"card":"(\d{3})x', rest))
             rest = rest[-20:]
+    page = server.json("/v1/tables/cards/rows?limit=10000")
+    check(page["next"] and len(page["rows"]) < 100, "a page of", len(page["rows"]))
+    check(len(server.json("/v1/tables/cards/rows?limit=10000&n=2")["rows"]) == 0, "rows that do not fit")
+    check(sorted(row["card"][:3] for row in server.rows("cards")) == [f"{number:03}" for number in range(140)], "pages")
     for s in followers:
         s.close()
     server.stop()

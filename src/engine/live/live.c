@@ -17,6 +17,7 @@
 #include "state/row.h"
 
 #define LIVE_KEY_COLUMNS_MAX 32
+#define SCAN_BYTES (4 * LEAT_MIB) /* of texts that one look copies, about: rows may be large */
 
 struct part {
     int table;
@@ -517,7 +518,7 @@ void leat_live_scan(struct leat_live *live, const struct leat_live_table *table,
     pthread_rwlock_rdlock(&live->lock);
     *frontier = live->now;
     uint64_t at = *cursor;
-    for (; at < content->keys.bound && given < max_rows && seen < max_seen; at++) {
+    for (; at < content->keys.bound && given < max_rows && seen < max_seen && out->strings.used_bytes < SCAN_BYTES; at++) {
         struct leat_entry *entry = leat_keyed_at(&content->keys, (uint32_t)at);
         if (!(entry->flags & LEAT_ENTRY_LIVE)) continue;
         seen++;

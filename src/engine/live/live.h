@@ -31,7 +31,7 @@ bool leat_live_get(struct leat_live *, const struct leat_live_table *, const str
                    struct leat_live_frontier *);
 /* Rows from *cursor (0: the first) on for which keep (NULL: all) says so, at most max_rows of them, looking at no more than max_seen. Rows keep
  * their place while they exist, so calls one after the other give each row that was there all the time once. *cursor: where to go on; 0:
- * there are no more. One call is of one frontier. */
+ * there are no more. One call is of one frontier, and ends before max_rows where rows are large (bounded memory). */
 void leat_live_scan(struct leat_live *, const struct leat_live_table *, uint64_t *cursor, size_t max_rows, size_t max_seen,
                     bool (*keep)(void *, const struct leat_changes *, size_t row), void *context, struct leat_changes *out,
                     struct leat_live_frontier *);
