@@ -409,6 +409,19 @@ static bool check_freshness(struct leat_parser *p, const struct table_draft *dra
     return true;
 }
 
+/* Folders of the lake that others have. A table with its name there would be in the midst of them, and take them along when it is replaced. */
+static bool has_folder_of_its_own(struct leat_parser *p, const char *name) {
+    static const char *const taken[] = {"bronze", "dead", "pins"};
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
+        if (strcasecmp(taken[i], name) != 0)
+            continue;
+        leat_parser_error(p, p->at - 1, "the lake's folder of that name has what leat itself keeps there; say more, such as bronze_orders",
+                          "'%s' cannot be the name of a table", name);
+        return false;
+    }
+    return true;
+}
+
 void leat_parser_table(struct leat_parser *p) {
     struct table_draft draft = {.table = {.place = leat_parser_place(p, p->at)}};
     struct leat_table *table = &draft.table;
@@ -418,7 +431,9 @@ void leat_parser_table(struct leat_parser *p) {
         return;
     bool fresh = leat_parser_claim_name(p, table->name, table->place);
     struct leat_object_ref object = {LEAT_OBJECT_TABLE, fresh ? project->table_count : SIZE_MAX};
-    bool ok = !leat_parser_accept_operator(p, "(") || parse_table_items(p, &draft);
+    bool ok = has_folder_of_its_own(p, table->name);
+    if (leat_parser_accept_operator(p, "("))
+        ok &= parse_table_items(p, &draft);
     ok &= parse_table_clauses(p, &draft);
     bool clauses_ok = ok;
     if (leat_parser_expect(p, "AS")) {
