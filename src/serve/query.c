@@ -184,7 +184,13 @@ static void put_array(struct leat_buffer *out, const struct leat_changes *rows, 
     leat_put(out, "]");
 }
 
-static void reply_json(struct job *job, const struct leat_result *result) {
+/* Names stand beside every value: text may be much longer than what it is made of. */
+static enum leat_status check_size(const struct leat_buffer *out, struct leat_error *err) {
+    if (out->length <= RESULT_BYTES_MAX) return LEAT_OK;
+    return leat_fail(err, LEAT_LIMIT, "the answer has more than %zu MB; ask for less, or as parquet or arrow", (size_t)(RESULT_BYTES_MAX / LEAT_MIB));
+}
+
+static enum leat_status reply_json(struct job *job, const struct leat_result *result, struct leat_error *err) {
     struct leat_buffer *out = &job->request->answer;
     size_t n = result->rows.row_count;
     leat_put(out, "{");
@@ -196,6 +202,8 @@ static void reply_json(struct job *job, const struct leat_result *result) {
     }
     leat_put(out, ",\"rows\":[");
     for (size_t i = 0; i < n; i++) {
+        enum leat_status st = check_size(out, err);
+        if (st != LEAT_OK) return st;
         if (i) leat_put(out, ",");
         if (job->options.table)
             leat_put_json_row(out, &result->rows, i);
@@ -209,6 +217,7 @@ static void reply_json(struct job *job, const struct leat_result *result) {
         leat_put(out, ",\"next\":null");
     leat_put(out, "}\n");
     leat_reply(job->request, 200, NULL);
+    return LEAT_OK;
 }
 
 static enum leat_status reply_parquet(struct leat_query *q, struct job *job, const struct leat_result *result, struct leat_error *err) {
@@ -247,6 +256,7 @@ static enum leat_status reply_parquet(struct leat_query *q, struct job *job, con
 static enum leat_status reply_rows(struct leat_query *q, struct job *job, const struct leat_result *result, struct leat_error *err) {
     struct leat_request *r = job->request;
     size_t n = result->rows.row_count;
+    enum leat_status st = LEAT_OK;
     if (job->options.one_row) {
         if (!n) return leat_fail(err, LEAT_NOT_FOUND, "there is no row of that key");
         leat_put_json_row(&r->answer, &result->rows, 0);
@@ -255,19 +265,19 @@ static enum leat_status reply_rows(struct leat_query *q, struct job *job, const 
         return LEAT_OK;
     }
     switch (job->options.format) {
-    case LEAT_QUERY_JSON: reply_json(job, result); return LEAT_OK;
+    case LEAT_QUERY_JSON: return reply_json(job, result, err);
     case LEAT_QUERY_NDJSON:
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < n && (st = check_size(&r->answer, err)) == LEAT_OK; i++) {
             leat_put_json_row(&r->answer, &result->rows, i);
             leat_put(&r->answer, "\n");
         }
         leat_reply(r, 200, "application/x-ndjson");
-        return LEAT_OK;
+        return st;
     case LEAT_QUERY_CSV:
         leat_put_csv_header(&r->answer, &result->schema);
-        for (size_t i = 0; i < n; i++) leat_put_csv_row(&r->answer, &result->rows, i);
+        for (size_t i = 0; i < n && (st = check_size(&r->answer, err)) == LEAT_OK; i++) leat_put_csv_row(&r->answer, &result->rows, i);
         leat_reply(r, 200, "text/csv; charset=utf-8");
-        return LEAT_OK;
+        return st;
     case LEAT_QUERY_PARQUET: return reply_parquet(q, job, result, err);
     case LEAT_QUERY_ARROW: break;
     }

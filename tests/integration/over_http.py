@@ -674,8 +674,10 @@ def queries_over_their_time():
     for ms in (1, 1, 1, 5, 50):
         status, data, _ = server.ask("POST", f"/v1/sql?timeout={ms}", endless, TEXT, timeout=30)
         check(status == 504, "timeout", ms, status, data)
+    status, data, _ = server.ask("POST", "/v1/sql?format=ndjson", f"SELECT range AS {'a' * 1000} FROM range(400000)", TEXT)  # 3 MB, told in 400
+    check(status == 413, "a long answer", status, len(data))
     server.stop()
-    print("queries: stopped at their time, also while they are planned")
+    print("queries: stopped at their time, also while they are planned, and at the size of their answer")
 
 
 def large_rows():
