@@ -62,21 +62,35 @@ static void put_changes(struct leat_buffer *out, const struct work *w) {
     leat_put(out, "]}");
 }
 
-/* A key that also comes has not gone. */
+struct keyed { struct leat_hash128 hash; uint32_t row; };
+
+static int by_key(const void *a, const void *b) {
+    const struct keyed *x = a, *y = b;
+    int order = memcmp(&x->hash, &y->hash, sizeof x->hash);
+    return order ? order : (x->row > y->row) - (x->row < y->row);
+}
+
+/* Of the changes of a key only the last: one that also comes has not gone. */
 static void drop_replaced(struct work *w) {
     struct leat_changes *rows = &w->wait.changes, kept;
-    uint32_t *picked = leat_alloc((rows->row_count + 1) * sizeof *picked);
-    size_t n = 0;
-    for (size_t i = 0; i < rows->row_count; i++) {
-        bool replaced = false;
-        for (size_t k = i + 1; k < rows->row_count && !replaced; k++) /* ordered by key within a step */
-            replaced = leat_key_equal(rows, i, w->table->key, rows, k, w->table->key, w->table->key_count);
-        if (!replaced) picked[n++] = (uint32_t)i;
-    }
+    size_t n = rows->row_count, picked_count = 0;
+    struct leat_hash128 *hashes = leat_alloc((n + 1) * sizeof *hashes);
+    struct keyed *order = leat_alloc((n + 1) * sizeof *order);
+    bool *last = leat_alloc(n + 1);
+    uint32_t *picked = leat_alloc((n + 1) * sizeof *picked);
+    leat_key_hash(rows, 0, n, w->table->key, w->table->key_count, hashes);
+    for (size_t i = 0; i < n; i++) order[i] = (struct keyed){hashes[i], (uint32_t)i};
+    qsort(order, n, sizeof *order, by_key);
+    for (size_t i = 0; i < n; i++) last[order[i].row] = i + 1 == n || memcmp(&order[i].hash, &order[i + 1].hash, sizeof order->hash) != 0;
+    for (size_t i = 0; i < n; i++)
+        if (last[i]) picked[picked_count++] = (uint32_t)i;
     leat_changes_init(&kept, rows->schema);
-    leat_changes_append(&kept, rows, picked, n, 1);
+    leat_changes_append(&kept, rows, picked, picked_count, 1);
     leat_changes_swap(&kept, rows);
     leat_changes_deinit(&kept);
+    free(hashes);
+    free(order);
+    free(last);
     free(picked);
 }
 
@@ -98,8 +112,7 @@ static void render(struct leat_request *r) {
     }
     put_answer(&r->answer, &w->batch, r->match.values[0]);
     if (w->table) {
-        size_t rows = w->wait.changes.row_count;
-        if (w->table->key_count && rows && rows <= 10000) drop_replaced(w);
+        if (w->table->key_count && w->wait.changes.row_count) drop_replaced(w);
         put_changes(&r->answer, w);
     }
     leat_put(&r->answer, "}\n");

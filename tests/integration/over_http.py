@@ -619,6 +619,10 @@ def waits():
     for thread in threads:
         thread.join()
     check(not wrong, len(wrong), "wrong, such as", wrong[:1])
+    for total in (1, 2):  # of 12,000 keys each change once, also where a row takes another's place
+        body = "\n".join(json.dumps(event(number, f"many{number}")) for number in range(12000))
+        changes = json.loads(server.ask("POST", "/v1/sources/events?wait=cards", body, LINES)[1])["wait"]["changes"]
+        check(sorted(set((change["op"], change["row"]["n"]) for change in changes)) == [("upsert", total)] and len(changes) == 12000, len(changes), changes[:2])
     server.stop()
     print("waits: 1200, each with its own change")
 
