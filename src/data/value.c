@@ -146,7 +146,7 @@ static enum leat_value_status parse_integer(struct leat_type type, const char *t
     unsigned bits = (unsigned)size * 8;
     u128 limit = is_unsigned ? (bits == 128 ? U128_MAX : ((u128)1 << bits) - 1) : ((u128)1 << (bits - 1)) - 1;
     if (number.negative) limit = is_unsigned ? 0 : limit + 1;
-    if (value > limit) return LEAT_VALUE_RANGE;
+    if (value > limit || (bits == 128 && value >= power_of_10(38))) return LEAT_VALUE_RANGE;
     store_integer(out, size, number.negative ? -value : value);
     return LEAT_VALUE_OK;
 }

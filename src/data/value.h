@@ -2,7 +2,8 @@
  *
  * Stricter than DuckDB: a fraction does not silently become an integer; no underscores, 0x or 0b in numbers; a number
  * beyond a float's range is out of range instead of infinite; a year is 0001 to 9999 in four digits; no BC, epoch,
- * infinity in times; nothing may follow a date but a time. Different: TIMESTAMP with an offset is converted to UTC
+ * infinity in times; nothing may follow a date but a time; HUGEINT and UHUGEINT have 38 digits, which is what the lake
+ * can hold. Different: TIMESTAMP with an offset is converted to UTC
  * (DuckDB's cast drops the offset); TIMESTAMPTZ without one is UTC; a decimal written with an exponent is rounded
  * from its exact value (DuckDB 1.5 rounds '73e-9' up to 0.01). */
 #ifndef LEAT_DATA_VALUE_H

@@ -368,6 +368,22 @@ static void json_numbers(void **state) {
     close_source(&f);
 }
 
+/* The lake keeps them as DECIMAL(38,0): a record with more would stop every commit. */
+static void huge_numbers_fit_the_lake(void **state) {
+    (void)state;
+    static const char *const types[] = {"v HUGEINT", "v UHUGEINT"};
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture f;
+        open_source(&f, LEAT_FORMAT_JSON, types[i], NULL);
+        decode(&f, "{\"v\":99999999999999999999999999999999999999}");
+        assert_int_equal(f.reject_count, 0);
+        check_reject(&f, "{\"v\":100000000000000000000000000000000000000}", "out of range for");
+        check_reject(&f, "{\"v\":\"-1e38\"}", "out of range for");
+        check_reject(&f, "{\"v\":170141183460469231731687303715884105727}", "out of range for");
+        close_source(&f);
+    }
+}
+
 static void json_times(void **state) {
     (void)state;
     struct fixture f;
@@ -790,6 +806,7 @@ int main(void) {
         cmocka_unit_test(json_syntax),
         cmocka_unit_test(json_numbers),
         cmocka_unit_test(json_times),
+        cmocka_unit_test(huge_numbers_fit_the_lake),
         cmocka_unit_test(csv_records),
         cmocka_unit_test(csv_options),
         cmocka_unit_test(splitting_does_not_depend_on_chunks),
