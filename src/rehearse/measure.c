@@ -110,7 +110,7 @@ static enum leat_status measure_service(struct measure *m, struct leat_error *er
     const struct leat_record *record = m->options->record;
     int64_t f = m->options->freshness_us, step = leat_measure_step_us(f), commit = m->options->commit_interval_us, span = record->last_us - record->first_us;
     int64_t window = (int64_t)m->options->sample_steps * f, enough = (commit > step ? commit : step) * (LEAT_MEASURE_COMMITS + 2);
-    enum { LEAST_US = 60000000, WARM_US = 10000000 };
+    enum { LEAST_US = 300000000, WARM_US = 10000000 };
     if (window > enough) window = enough;
     if (window < LEAST_US) window = LEAST_US;
     if (window > span) window = span;
@@ -229,8 +229,9 @@ static void put(const struct measure *m, struct leat_buffer *out) {
 enum leat_status leat_measure(struct leat_env *env, const struct leat_measure_options *options, struct leat_diagnostics *diags,
                               struct leat_buffer *out, struct leat_error *err) {
     struct measure m = {.options = options, .real = env->clock, .sum = {.phases = json_object(), .tables = json_object()}};
+    enum { REST_US = 2000 };
     struct leat_rehearsal_options rehearsal = {.project_dir = options->project_dir, .dir = options->dir, .record = options->record,
-                                               .freshness_us = options->freshness_us};
+                                               .freshness_us = options->freshness_us, .rest_us = REST_US};
     enum leat_status st = leat_rehearsal_open(env, &rehearsal, diags, &m.rehearsal, err);
     if (st == LEAT_OK) st = options->freshness_us >= LEAT_TIMER_FROM_US ? measure_timer(&m, err) : measure_service(&m, err);
     if (st == LEAT_OK) put(&m, out);

@@ -61,6 +61,7 @@ static void wait_for(struct leat_clock *clock, int64_t deadline_us, const int *f
     struct leat_rehearsal *r = ((struct leat_sim_clock *)clock->context)->context;
     bool woken = false; /* does it wait for the sources? */
     for (int i = 0; i < count; i++) woken |= fds[i] == LEAT_RECORDED_TOKEN;
+    if (r->options.rest_us) r->real->sleep_until(r->real, r->real->monotonic_us(r->real) + r->options.rest_us);
     jump(r, deadline_us, woken);
 }
 
