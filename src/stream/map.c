@@ -130,6 +130,23 @@ static bool is_identity(const struct leat_rows *rows) {
     return true;
 }
 
+/* The lake keeps a HUGEINT as DECIMAL(38,0): a longer one is the row's fault, as one is that does not fit 128 bits. */
+static bool fits_the_lake(const struct leat_changes *values) {
+    const unsigned __int128 bound = (unsigned __int128)10000000000000000000u * 10000000000000000000u;
+    for (size_t c = 0; c < values->schema->field_count; c++) {
+        const struct leat_column *column = &values->columns[c];
+        bool is_signed = column->type.kind == LEAT_HUGEINT;
+        if (!is_signed && column->type.kind != LEAT_UHUGEINT) continue;
+        for (size_t row = 0; row < values->row_count; row++) {
+            unsigned __int128 value;
+            memcpy(&value, (const char *)column->data + row * sizeof value, sizeof value);
+            if (is_signed && (leat_i128)value < 0) value = -value;
+            if (value >= bound && !leat_is_null(column, row)) return false;
+        }
+    }
+    return true;
+}
+
 /* Runs the stage over `in` into map->values and map->rows. */
 static enum leat_status run_stage(struct map_node *map, struct leat_stage *stage, const struct leat_changes *in,
                                   struct leat_changes *values, struct leat_error *err) {
@@ -138,7 +155,10 @@ static enum leat_status run_stage(struct map_node *map, struct leat_stage *stage
     leat_conn_bind(map->conn, map->input_name, in);
     enum leat_status status = leat_stage_run(stage, values, &map->rows, err);
     leat_conn_bind(map->conn, map->input_name, NULL);
-    return status;
+    if (status != LEAT_OK || fits_the_lake(values)) return status;
+    leat_fail(err, LEAT_SQL, "a HUGEINT of more than 38 digits, which the lake cannot hold");
+    err->bad_data = true;
+    return LEAT_SQL;
 }
 
 /* What a user can read: DuckDB's message without the place in a statement and the column names that only leat knows. */

@@ -248,6 +248,23 @@ static void a_long_journal_is_begun_anew(void **state) {
     world_deinit(w);
 }
 
+/* 128 bits hold numbers of 39 digits, the lake 38: such a row is a dead letter, and the others are written. */
+static void numbers_longer_than_the_lake_has(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    shop_init(w, "CREATE MATERIALIZED TABLE huge FRESHNESS = INTERVAL '1' SECOND AS SELECT id, CAST(v AS HUGEINT) * 50000000000000000000000000000000000000 AS h FROM events;\n");
+    const int values[] = {1, 2, -2, 3, -1};
+    for (int i = 0; i < 5; i++) {
+        char *line = leat_asprintf("{\"id\":\"%d\",\"k\":1,\"v\":%d,\"ts\":\"2026-01-01 00:00:00\"}\n", i, values[i]);
+        put(w, "in/events.ndjson", line, "a");
+        free(line);
+    }
+    OK(leat_engine_run_once(w->engine, true, false, oops));
+    expect_equal(w);
+    expect_status(w, "\"balance\":{\"events\":{\"in\":5,\"admitted\":2,\"late\":0,\"dead\":3,\"exact\":true}}");
+    world_deinit(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_reference_read_twice),   cmocka_unit_test(computed_keys_survive_a_restart),
@@ -257,6 +274,7 @@ int main(void) {
         cmocka_unit_test(verify_knows_who_is_behind), cmocka_unit_test(verify_knows_what_is_closed),
         cmocka_unit_test(withheld_rows_are_told),     cmocka_unit_test(a_start_without_news_keeps_the_state),
         cmocka_unit_test(runs_have_a_row_balance),     cmocka_unit_test(sums_that_fit_in_the_end),
+        cmocka_unit_test(numbers_longer_than_the_lake_has),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
