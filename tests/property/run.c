@@ -473,6 +473,6 @@ char *prop_case_run(const struct prop_case *c, const char *dir, struct prop_cove
 }
 
 bool prop_refused(const char *why) {
-    return strstr(why, "error:") || strstr(why, "Binder Error") || strstr(why, "cannot be kept") || strstr(why, "does not run") ||
+    return strstr(why, "error:") || strstr(why, "Binder Error") || strstr(why, "cannot be kept") || strstr(why, "does not run") || strstr(why, "is impossible here") ||
            strstr(why, "EMIT ON WINDOW CLOSE needs");
 }

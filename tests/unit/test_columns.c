@@ -307,6 +307,40 @@ static void a_full_table_over_one_with_other_columns(void **state) {
     world_deinit(w);
 }
 
+/* A table that is scheduled from now on and has other columns, killed after so many calls of the start that brings both. Returns whether it came to its end. */
+static bool killed_with_other_columns(uint64_t calls) {
+    struct world world, *w = &world;
+    struct leat_error err = {0};
+    struct leat_diagnostics diags = {0};
+    world_init(w, SOURCE(""), "CREATE MATERIALIZED TABLE all_of FRESHNESS = INTERVAL '1' SECOND AS SELECT * FROM events;\n");
+    struct leat_engine_options options = {.project_dir = w->project};
+    w->env.io = leat_io_killable();
+    leat_io_kill_after(UINT64_MAX);
+    reopen(w);
+    event(w, 1, 1);
+    run(w);
+    put(w, "project.sql", SOURCE(NEW), "w");
+    put(w, "project.sql", "CREATE MATERIALIZED TABLE all_of SCHEDULE CRON '0 2 * * *' AS SELECT * FROM events;\n", "a");
+    leat_engine_close(w->engine);
+    leat_io_kill_after(calls);
+    bool finished = leat_engine_open(&w->env, &options, &diags, &w->engine, &err) == LEAT_OK;
+    if (!finished && !leat_io_killed()) fail_msg("%s", err.text);
+    leat_diagnostics_deinit(&diags);
+    leat_engine_close(w->engine);
+    w->engine = NULL;
+    leat_io_kill_after(UINT64_MAX);
+    reopen(w);
+    run(w);
+    expect_text(w, "SELECT count(*) FROM all_of", "1");
+    world_deinit(w);
+    return finished;
+}
+
+static void killed_anywhere(void **state) {
+    (void)state;
+    for (uint64_t calls = 60; !killed_with_other_columns(calls); calls += 9) continue;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_column_has_values_from_then_on),
@@ -316,6 +350,7 @@ int main(void) {
         cmocka_unit_test(old_records_are_decoded_again),
         cmocka_unit_test(a_redecode_that_is_killed),
         cmocka_unit_test(other_records_are_dead_letters),
+        cmocka_unit_test(killed_anywhere),
         cmocka_unit_test(a_full_table_over_one_with_other_columns),
         cmocka_unit_test(a_suspended_table_is_run_when_it_resumes),
         cmocka_unit_test(another_type_is_refused),

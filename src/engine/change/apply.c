@@ -244,7 +244,8 @@ static enum leat_status take_turned(struct leat_apply *a, struct leat_gtable *ta
     const json_t *former = leat_apply_former(a, table), *group = leat_state_group(a->state, table->def->name);
     json_t *versions = json_object_get(group, "versions");
     table->turned_us = json_integer_value(json_object_get(a->record, "c"));
-    if (table->beside || json_object_get(former, "waits") || json_object_get(former, "held") || !json_is_true(json_object_get(group, "started"))) {
+    bool other_columns = leat_apply_version(a, "tables", table) < 0; /* its new place is empty, also where a crash has left it */
+    if (other_columns || json_object_get(former, "waits") || json_object_get(former, "held") || !json_is_true(json_object_get(group, "started"))) {
         table->asked = true;
         return LEAT_OK;
     }
