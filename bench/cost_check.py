@@ -108,9 +108,9 @@ def used_by_service(day, name, freshness, window, speed):
     done = day.until(start)
     path = project(day, name, freshness, done)
     leat("run", "--once", "--project", path)
-    environment = dict(os.environ, LD_PRELOAD=args.faketime, FAKETIME=f"+0 x{speed}") # from now on: a clock that stepped back would be waited for
+    faster = dict(LD_PRELOAD=args.faketime, FAKETIME=f"+0 x{speed}") if speed != 1 else {}  # from now on: a clock that stepped back would be waited for
     started = time.monotonic()
-    child = subprocess.Popen([args.leat, "run", "--project", path], env=environment, stdout=subprocess.DEVNULL)
+    child = subprocess.Popen([args.leat, "run", "--project", path], env=dict(os.environ, **faster), stdout=subprocess.DEVNULL)
     first = begun = None
     for i in range(done, len(day.lines) + 1):
         due = day.due[i] if i < len(day.lines) else end
