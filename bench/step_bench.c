@@ -22,7 +22,8 @@ struct bench {
     struct leat_project *project;
     struct leat_plan *plan;
     struct leat_node **nodes;
-    struct leat_changes *outs;
+    struct leat_changes *outs, *views;
+    const struct leat_changes **results; /* each out or view */
     const struct leat_source *source; /* the events, and what rows read again are decoded with */
     struct leat_decoder *again;
     const struct leat_buffer *events;
@@ -116,6 +117,7 @@ static void step(struct bench *b, const struct decoded *decoded, const int *obje
         const struct leat_op *op = &b->plan->ops[i];
         struct leat_changes *out = &b->outs[i];
         const struct leat_changes *inputs[2] = {NULL, NULL};
+        b->results[i] = out;
         if (op->kind == LEAT_OP_SOURCE || op->kind == LEAT_OP_REFERENCE) {
             out->row_count = 0;
             for (size_t k = 0; k < count; k++)
@@ -124,16 +126,17 @@ static void step(struct bench *b, const struct decoded *decoded, const int *obje
         }
         leat_changes_reset(out);
         for (int c = 0; c < op->child_count; c++)
-            if (b->outs[op->children[c]].row_count) inputs[c] = &b->outs[op->children[c]];
+            if (b->results[op->children[c]]->row_count) inputs[c] = b->results[op->children[c]];
         struct fetch fetch = {.bench = b, .op = (int)i};
-        struct leat_step_context context = {.cut_us = INT64_MIN, .fetch = fetch_rows, .fetch_context = &fetch};
+        struct leat_step_context context = {.cut_us = INT64_MIN, .fetch = fetch_rows, .fetch_context = &fetch, .may_pass = true};
         need(leat_node_step(b->nodes[i], &context, inputs, out, err), err);
+        if (leat_node_passed(b->nodes[i], inputs[0], &b->views[i])) b->results[i] = &b->views[i];
     }
 }
 
 /* The table's changes: one row a group. */
 static void count_changes(struct bench *b) {
-    const struct leat_changes *changes = &b->outs[b->plan->op_count - 1];
+    const struct leat_changes *changes = b->results[b->plan->op_count - 1];
     const int64_t *orders = changes->columns[leat_schema_find(&b->plan->schema, "orders")].data;
     const leat_i128 *revenue = changes->columns[leat_schema_find(&b->plan->schema, "revenue")].data;
     for (size_t i = 0; i < changes->row_count; i++) {
@@ -179,10 +182,13 @@ int main(int argc, char **argv) {
     need(leat_conn_open(duck, &conn, &err), &err);
     b.nodes = leat_alloc(b.plan->op_count * sizeof *b.nodes);
     b.outs = leat_alloc(b.plan->op_count * sizeof *b.outs);
+    b.views = leat_alloc(b.plan->op_count * sizeof *b.views);
+    b.results = leat_alloc(b.plan->op_count * sizeof *b.results);
     for (size_t i = 0; i < b.plan->op_count; i++) {
         const struct leat_op *op = &b.plan->ops[i];
         const struct leat_schema *schemas[2] = {NULL, NULL};
         leat_changes_init(&b.outs[i], &op->schema);
+        leat_changes_init(&b.views[i], &op->schema);
         for (int c = 0; c < op->child_count; c++) schemas[c] = &b.plan->ops[op->children[c]].schema;
         if (op->kind != LEAT_OP_SOURCE && op->kind != LEAT_OP_REFERENCE)
             need(leat_node_open(conn, op, schemas, (int)i, &b.nodes[i], &err), &err);

@@ -151,7 +151,7 @@ struct leat_gnode {
     const struct leat_op *op;
     struct leat_node *node;             /* NULL for SOURCE, REFERENCE, TABLE */
     int children[2];
-    struct leat_changes out, view;      /* this step's changes: owned, or a SOURCE's borrowed columns of one chunk */
+    struct leat_changes out, view;      /* this step's changes: owned, or borrowed columns: a SOURCE's of one chunk, a MAP's of its input */
     struct leat_changes *result;        /* &out, &view, or NULL: nothing in this step */
     int64_t lateness_us;                /* of the tables it serves; -1: no cut */
     int64_t cpu_us;                     /* of its steps, since the start */

@@ -475,12 +475,13 @@ static enum leat_status run_nodes(struct leat_group *g, const struct step_input 
         int64_t cut = cuts[i] == CUT_NONE ? INT64_MIN : cuts[i];
         if (!inputs[0] && !inputs[1] && g->started && !leat_node_due(node->node, cut)) continue;
         struct leat_fetch fetch = {.group = g, .node = i};
-        struct leat_step_context context = {.clock_us = in->clock_us, .cut_us = cut, .fetch = leat_fetch_rows, .fetch_context = &fetch};
+        struct leat_step_context context = {.clock_us = in->clock_us, .cut_us = cut, .fetch = leat_fetch_rows, .fetch_context = &fetch, .may_pass = true};
         int64_t cpu = leat_usage_thread_cpu_us();
         st = leat_node_step(node->node, &context, inputs, &node->out, err);
         node->cpu_us += leat_usage_thread_cpu_us() - cpu;
         if (st != LEAT_OK) break;
         if (node->out.row_count) node->result = &node->out;
+        if (leat_node_passed(node->node, inputs[0], &node->view)) node->result = &node->view;
         g->rows_touched += (inputs[0] ? inputs[0]->row_count : 0) + (inputs[1] ? inputs[1]->row_count : 0);
         if (node->op->kind == LEAT_OP_MAP) collect_failed(g, i, in, cuts[node->children[0]]);
     }

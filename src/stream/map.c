@@ -250,12 +250,13 @@ static enum leat_status map_step(struct leat_node *node, const struct leat_step_
     struct map_node *map = (struct map_node *)node;
     const struct leat_changes *in = inputs[0];
     struct leat_error local = {0};
-    (void)context;
+    bool passing = context && context->may_pass && !map->value_count; /* every row so far, and none was given yet */
     if (!err) err = &local;
     clear_failed(map);
     if (!in) return LEAT_OK;
     if (!map->input_name) { /* neither filter nor expression */
-        emit(map, in, NULL, in->row_count, false, out);
+        node->passed = passing;
+        if (!passing) emit(map, in, NULL, in->row_count, false, out);
         return LEAT_OK;
     }
     enum leat_status made = need_stage(map, err);
@@ -265,12 +266,17 @@ static enum leat_status map_step(struct leat_node *node, const struct leat_step_
         size_t n = in->row_count - from < CHUNK_ROWS ? in->row_count - from : CHUNK_ROWS;
         leat_changes_view(&view, map->view_columns, in, from, n);
         enum leat_status status = run_stage(map, map->stage, &view, &map->values, err);
+        bool in_order = status == LEAT_OK && is_identity(&map->rows);
+        if (passing && in_order && map->rows.count == n) continue;
+        if (passing) emit(map, in, NULL, from, false, out); /* what came before this chunk */
+        passing = false;
         if (status == LEAT_OK)
-            emit(map, &view, is_identity(&map->rows) ? NULL : map->rows.rows, map->rows.count, false, out);
+            emit(map, &view, in_order ? NULL : map->rows.rows, map->rows.count, false, out);
         else if (err->bad_data && !err->fatal)
             status = run_separately(map, &view, (uint32_t)from, out, err);
         if (status) return status;
     }
+    node->passed = passing;
     if (map->failed_count) qsort(map->failed, map->failed_count, sizeof *map->failed, by_row);
     return LEAT_OK;
 }

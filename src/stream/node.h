@@ -29,6 +29,7 @@ struct leat_node {
     const struct leat_op *op;
     const struct leat_schema *inputs[2]; /* op->schema where there is no child */
     int id;
+    bool passed;       /* see leat_node_passed */
     uint64_t based_on; /* number of the checkpoint its dirty entries are relative to */
     struct leat_node_stats stats;
 };

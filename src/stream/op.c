@@ -82,9 +82,19 @@ enum leat_status leat_node_step(struct leat_node *node, const struct leat_step_c
             present[i] = inputs[i];
             node->stats.rows_in += inputs[i]->row_count;
         }
+    node->passed = false;
     enum leat_status status = node->ops->step(node, context, present, out, err);
-    node->stats.rows_out += out->row_count - before;
+    node->stats.rows_out += node->passed ? present[0]->row_count : out->row_count - before;
     return status;
+}
+
+bool leat_node_passed(const struct leat_node *node, const struct leat_changes *input, struct leat_changes *view) {
+    if (!node->passed) return false;
+    for (size_t i = 0; i < node->op->map_count; i++)
+        view->columns[i] = input->columns[node->op->map[i].from];
+    view->row_count = input->row_count;
+    view->weights = input->weights;
+    return true;
 }
 
 enum leat_status leat_nodes_pass(struct leat_node *const *nodes, size_t count, const struct leat_step_context *context,

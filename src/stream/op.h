@@ -15,6 +15,7 @@ struct leat_step_context {
      * give, in the order of `places`, strings copied. Such records were admitted in an earlier step and are not judged again. */
     enum leat_status (*fetch)(void *fetch_context, const leat_i128 *places, size_t n, struct leat_changes *out, struct leat_error *);
     void *fetch_context;
+    bool may_pass; /* the caller asks leat_node_passed */
 };
 /* A row that a MAP's expression rejected: the input row is left out of the output and reported here. */
 struct leat_failed_row { uint32_t row; char *message; };
@@ -31,6 +32,9 @@ void leat_node_close(struct leat_node *);
  * valid as long as both the inputs and out are. MAP: rows whose expressions raise are left out and listed. */
 enum leat_status leat_node_step(struct leat_node *, const struct leat_step_context *, const struct leat_changes *const inputs[2],
                                 struct leat_changes *out, struct leat_error *) LEAT_MUST;
+/* After a step that may_pass: did a MAP that computes nothing let every row through? Then `out` got nothing, and the result is columns of
+ * input 0, which `view` (columns of the caller's, one for each of the op) is made to borrow. */
+bool leat_node_passed(const struct leat_node *, const struct leat_changes *input, struct leat_changes *view);
 /* Runs rows through stateless nodes, the lowest first, outside the count of the step: appends what the last gives to `out`, strings copied. */
 enum leat_status leat_nodes_pass(struct leat_node *const *nodes, size_t count, const struct leat_step_context *, const struct leat_changes *rows,
                                  struct leat_changes *out, struct leat_error *) LEAT_MUST;

@@ -1,5 +1,6 @@
 /* Operators against DuckDB: after every step of a random run the sum of all output changes must equal the operator's
  * SQL over the sum of all input changes. */
+#include "data/key.h"
 #include "ops_harness.h"
 
 static const struct leat_type BIGINT = {.kind = LEAT_BIGINT}, DOUBLE = {.kind = LEAT_DOUBLE},
@@ -838,6 +839,53 @@ static void map_without_sql(void **state) {
     rig_deinit(&r);
 }
 
+/* What a MAP lets through whole is not copied; one row that stays behind, in a later chunk, and all of it is given. */
+static void map_passes_on(void **state) {
+    (void)state;
+    enum { ROWS = 70000, NONE = ROWS };
+    static const size_t stays_behind[] = {NONE, 0, 40000, ROWS - 1};
+    struct leat_map_column columns[] = {{.from = C_TEXT}, {.from = C_KEY}};
+    struct leat_op op = {.kind = LEAT_OP_MAP, .map = columns, .map_count = 2, .filter = "c0 >= 0"};
+    struct generator g = make_generator(12);
+    struct rig r;
+    struct leat_changes view;
+    g.null_percent = 0;
+    add_input_field(&op, C_TEXT);
+    add_input_field(&op, C_KEY);
+    rig_init(&r, &op, 1);
+    leat_changes_init(&view, &op.schema);
+    struct leat_changes *in = &r.step[0];
+    for (size_t i = 0; i < ROWS; i++)
+        random_row(&g, in);
+    for (size_t which = 0; which < 4; which++) {
+        for (int may_pass = 0; may_pass < 2; may_pass++) {
+            const size_t without = stays_behind[which];
+            int32_t *keys = in->columns[C_KEY].data;
+            for (size_t i = 0; i < ROWS; i++)
+                keys[i] = i == without ? -1 : (int32_t)i;
+            const struct leat_changes *inputs[2] = {in, NULL};
+            struct leat_step_context context = {.cut_us = INT64_MIN, .may_pass = may_pass};
+            leat_changes_reset(&r.out);
+            OK(leat_node_step(r.node, &context, inputs, &r.out, oops));
+            bool passed = leat_node_passed(r.node, in, &view);
+            assert_true(passed == (may_pass && without == NONE));
+            const struct leat_changes *result = passed ? &view : &r.out;
+            assert_int_equal(r.out.row_count, passed ? 0 : ROWS - (without != NONE));
+            assert_int_equal(result->row_count, ROWS - (without != NONE));
+            for (size_t i = 0; i < result->row_count; i++) {
+                const size_t row = i + (i >= without);
+                assert_int_equal(((const int32_t *)result->columns[1].data)[i], row);
+                assert_true(leat_key_equal(result, i, &(uint16_t){0}, in, row, &(uint16_t){C_TEXT}, 1));
+                assert_int_equal(leat_weight(result, i), leat_weight(in, row));
+            }
+        }
+    }
+    memset(view.columns, 0, 2 * sizeof *view.columns); /* borrowed */
+    view.weights = NULL;
+    leat_changes_deinit(&view);
+    rig_deinit(&r);
+}
+
 static void map_failing_rows(void **state) {
     (void)state;
     struct leat_map_column columns[] = {{.from = C_INT},
@@ -931,6 +979,7 @@ int main(void) {
         cmocka_unit_test(recompute_keyless),
         cmocka_unit_test(map_expressions),
         cmocka_unit_test(map_without_sql),
+        cmocka_unit_test(map_passes_on),
         cmocka_unit_test(map_failing_rows),
         cmocka_unit_test(union_all),
     };
