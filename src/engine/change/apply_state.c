@@ -204,13 +204,21 @@ static void set_frontier(const struct leat_apply *a, struct leat_group *g) {
     g->started = true;
 }
 
+/* What a table that is suspended from now on has seen of others: of one that begins anew with other columns nothing, its version 0. */
+static json_t *seen_versions(const struct leat_apply *a) {
+    json_t *seen = json_copy(json_object_get(a->record, "tables"));
+    for (size_t t = 0; t < a->engine->project->table_count; t++)
+        if (leat_apply_version(a, "tables", &a->engine->tables[t]) < 0) json_object_set_new(seen, a->engine->tables[t].def->name, json_integer(0));
+    return seen;
+}
+
 static void place_groups(const struct leat_apply *a) {
     for (int k = 0; k < a->engine->group_count; k++) {
         struct leat_group *g = a->engine->groups[k];
         set_frontier(a, g);
         if (!g->suspended) continue;
         if (a->fates[g->suspended->index] == LEAT_FATE_KEPT) leat_group_load(g, leat_state_group(a->state, g->suspended->def->name));
-        if (!g->versions) g->versions = json_incref(json_object_get(a->record, "tables"));
+        if (!g->versions) g->versions = seen_versions(a);
     }
 }
 
@@ -313,6 +321,7 @@ static enum leat_status fill_queue(struct pass *p, const struct leat_gtable *tab
         if (st == LEAT_OK) leat_changes_consolidate(queue);
         return st;
     }
+    if (p->group->suspended) return now < 0 ? LEAT_OK : add_content(a->engine, table, now, 1, queue, err); /* what is to be committed comes when it resumes */
     if (a->fates[table->index] != LEAT_FATE_ANEW) st = add_content(a->engine, table, now, 1, queue, err);
     if (st == LEAT_OK && a->fates[table->index] != LEAT_FATE_KEPT)
         leat_changes_append(queue, &table->pending, NULL, table->pending.row_count, 1);
