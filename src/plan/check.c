@@ -22,6 +22,7 @@ static void repair(struct leat_op *op, size_t column, const char *expected) {
         char *old = op->map[column].expression;
         op->map[column].expression = leat_asprintf("CAST(%s AS %s)", old, expected);
         op->map[column].can_fail = true;
+        op->map[column].tumbled = (struct leat_tumbled){0};
         free(old);
         return;
     }

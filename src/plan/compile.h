@@ -23,6 +23,7 @@ struct leat_rel_column {
     bool session_time;     /* it did, with this span, before window functions that partition by other columns */
     const char *time_lost; /* it did follow event time, until this; NULL */
     bool unusable;         /* a nested column that did not survive an unnest beside it */
+    struct leat_tumbled tumbled; /* what the text says, over the operator's columns */
     int reference_key;     /* >= 0: carries that primary key column of the reference below, unchanged or widened; -1 */
 };
 /* An operator with a MAP on top that is not emitted yet, so that adjacent filters and projections fuse. */
@@ -32,6 +33,9 @@ struct leat_rel {
     size_t count;
     const char *filter; /* over the operator's columns; NULL: none */
     bool filter_can_fail;
+    struct leat_test *tests; /* arena; what the filter says, as far as it is tests */
+    size_t test_count;
+    bool untested; /* the filter says more than its tests */
     bool one_row; /* exactly one row always */
 };
 struct leat_cte {
@@ -111,6 +115,11 @@ bool leat_rel_flush(struct leat_compile *c, struct leat_rel *rel);
 bool leat_rel_settle(struct leat_compile *c, struct leat_rel *rel, uint16_t **at);
 /* A writer whose references are the columns of rel, as they stand over its operator. refs: arena. */
 void leat_rel_writer(struct leat_compile *c, const struct leat_rel *rel, struct leat_expression_writer *out);
+
+/* direct.c. The window start that `e` over `rel` is; width 0: it is something else. */
+struct leat_tumbled leat_rel_tumbled(const struct leat_rel *rel, const json_t *e);
+/* Adds the tests that `condition` over `rel` is the conjunction of; false: it is something else, and nothing was added. */
+bool leat_rel_add_tests(struct leat_compile *c, struct leat_rel *rel, const json_t *condition);
 
 /* unique.c: do these columns, over the operator of rel, tell its rows apart? false: not known. */
 bool leat_rel_is_unique(const struct leat_compile *c, const struct leat_rel *rel, const struct leat_rel_column *columns,

@@ -64,6 +64,7 @@ static void free_op(struct leat_op *op) {
     free(op->columns);
     free(op->filter);
     free(op->map);
+    free(op->tests);
     free(op->keys);
     free(op->right_keys);
     free(op->orders);

@@ -6,6 +6,7 @@
  * plan/expression.c  bound expressions -> SQL          plan/emit.c        operators, signatures, sharing
  * plan/complete*.c   ties completed (rule 8)           plan/check.c       every written text described and compared
  * plan/functions.c   the allow-list (rule 7)           plan/explain.c     EXPLAIN
+ * plan/direct.c      what a MAP does without DuckDB
  * plan/lineage.c     where a column comes from         plan/declare.c     the planner's world
  * plan/places.c      de-duplication by place of the record */
 #ifndef LEAT_PLAN_PLAN_H
@@ -46,11 +47,16 @@ struct leat_agg {
     int filter;           /* BOOLEAN input column, only true counts; -1: none */
     struct leat_type result;
 };
+struct leat_tumbled { uint16_t column; int64_t width_us, origin_us; /* width 0: it is something else */ };
 struct leat_map_column {
     int from;             /* >= 0: passes input column through; -1: expression */
     char *expression;     /* over c0..; one that is unnest(list) makes a row for each entry (several: side by side) */
     bool can_fail;        /* a row can make it raise */
+    struct leat_tumbled tumbled; /* the expression is leat_tumble of a TIMESTAMP or TIMESTAMPTZ column */
 };
+/* A comparison of a column with a constant of its type, an integer of at most 64 bits inside: true from low to high, or outside of them;
+ * NULL passes no test. */
+struct leat_test { uint16_t column; bool outside; int64_t low, high; };
 struct leat_order { uint16_t column; bool descending, nulls_first; };
 enum leat_join_kind { LEAT_JOIN_INNER, LEAT_JOIN_LEFT, LEAT_JOIN_SEMI, LEAT_JOIN_ANTI };
 
@@ -84,6 +90,7 @@ struct leat_op {
     /* MAP */
     char *filter; bool filter_can_fail; /* NULL: none */
     struct leat_map_column *map; size_t map_count;
+    struct leat_test *tests; size_t test_count; /* not 0: the filter says that all of these hold, and nothing else */
     /* DISTINCT_ON, TOP_N, AGGREGATE (group columns, output first), RECOMPUTE: columns of child 0; LOOKUP, JOIN, RECOMPUTE over
      * two inputs: left in keys, right in right_keys */
     uint16_t *keys; uint16_t *right_keys; size_t key_count;

@@ -196,6 +196,7 @@ bool leat_rel_expression(struct leat_compile *c, const struct leat_rel *in, cons
     out->text = leat_arena_copy(&c->arena, text.data, text.length);
     leat_buffer_deinit(&text);
     out->type = leat_bound_type(leat_bound_expression_type(e));
+    out->tumbled = leat_rel_tumbled(in, e);
     out->not_null = is_not_null(in, e);
     out->reference_key = find_reference_key(in, e);
     if (out->type.kind != LEAT_TIMESTAMP && out->type.kind != LEAT_TIMESTAMPTZ) return true;
@@ -227,10 +228,15 @@ bool leat_rel_project(struct leat_compile *c, struct leat_rel *in, const json_t 
     return leat_rel_flush(c, in) && leat_rel_project(c, in, expressions, out);
 }
 
-void leat_rel_filter_text(struct leat_compile *c, struct leat_rel *rel, const char *text, bool can_fail) {
+static void add_filter(struct leat_compile *c, struct leat_rel *rel, const char *text, bool can_fail) {
     rel->filter = rel->filter ? leat_arena_printf(&c->arena, "%s AND %s", rel->filter, text) : text;
     rel->filter_can_fail |= can_fail;
     rel->one_row = false;
+}
+
+void leat_rel_filter_text(struct leat_compile *c, struct leat_rel *rel, const char *text, bool can_fail) {
+    add_filter(c, rel, text, can_fail);
+    rel->untested = true;
 }
 
 /* x IS NOT NULL, and comparisons of x, leave only rows where x is not NULL. */
@@ -262,7 +268,8 @@ bool leat_rel_filter(struct leat_compile *c, struct leat_rel *rel, const json_t 
     struct leat_rel_column column;
     if (!leat_rel_expression(c, rel, condition, &column)) return false;
     const char *text = column.from >= 0 ? leat_arena_printf(&c->arena, "c%d", column.from) : column.text;
-    leat_rel_filter_text(c, rel, text, column.can_fail);
+    add_filter(c, rel, text, column.can_fail);
+    rel->untested |= !leat_rel_add_tests(c, rel, condition);
     learn_not_null(rel, condition);
     return true;
 }
@@ -366,6 +373,11 @@ static bool emit_map(struct leat_compile *c, struct leat_rel *rel) {
     op->incremental_class = 1;
     op->filter = rel->filter ? leat_strdup(rel->filter) : NULL;
     op->filter_can_fail = rel->filter_can_fail;
+    if (!rel->untested && rel->test_count) {
+        op->test_count = rel->test_count;
+        op->tests = leat_alloc(op->test_count * sizeof *op->tests);
+        memcpy(op->tests, rel->tests, op->test_count * sizeof *op->tests);
+    }
     op->map_count = rel->count;
     op->map = leat_alloc(rel->count * sizeof *op->map);
     for (size_t i = 0; i < rel->count; i++) {
@@ -373,6 +385,7 @@ static bool emit_map(struct leat_compile *c, struct leat_rel *rel) {
         op->map[i].from = column->from;
         op->map[i].expression = column->from < 0 ? leat_strdup(column->text) : NULL;
         op->map[i].can_fail = column->can_fail;
+        if (column->from < 0) op->map[i].tumbled = column->tumbled;
         leat_emit_column(op, column->name ? column->name : "column", column->type, column->not_null);
         leat_emit_times(op, i, column);
     }
@@ -390,10 +403,14 @@ bool leat_rel_flush(struct leat_compile *c, struct leat_rel *rel) {
         columns[i].from = (int)i;
         columns[i].text = NULL;
         columns[i].can_fail = false;
+        columns[i].tumbled = (struct leat_tumbled){0};
     }
     rel->columns = columns;
     rel->filter = NULL;
     rel->filter_can_fail = false;
+    rel->tests = NULL;
+    rel->test_count = 0;
+    rel->untested = false;
     return true;
 }
 

@@ -9,39 +9,11 @@
 #include "base/env.h"
 #include "base/exact_sum.h"
 #include "sql/duck_internal.h"
+#include "sql/tumble.h"
 
 /* ---- leat_tumble(time, width_us, origin_us) */
 
 static const int64_t US_PER_DAY = 86400000000ll;
-/* DuckDB's limits: the first microsecond it can show, and infinity. */
-static const int64_t FIRST_TIMESTAMP = -9223372022400000000ll;
-static const int64_t INFINITE_TIMESTAMP = INT64_MAX;
-
-/* floor((t - origin) / width) * width + origin; false: before the first timestamp. */
-static bool tumble_wide(int64_t t, int64_t width, int64_t origin, int64_t *out) {
-    leat_i128 rest = ((leat_i128)t - origin) % width;
-    if (rest < 0) rest += width;
-    leat_i128 start = (leat_i128)t - rest;
-    *out = (int64_t)start;
-    return start >= FIRST_TIMESTAMP;
-}
-
-/* Division as a multiplication by the reciprocal: below 2^52 microseconds from the origin (142 years) the
- * quotient's error is under 1/width, so the remainder tells whether it is one off. Beyond: the long way. */
-static inline bool tumble(int64_t t, int64_t width, double reciprocal, int64_t origin, int64_t *out) {
-    const int64_t exact = 1ll << 52;
-    int64_t distance;
-    if (__builtin_sub_overflow(t, origin, &distance) || distance >= exact || distance <= -exact)
-        return tumble_wide(t, width, origin, out);
-    int64_t rest = distance - (int64_t)((double)distance * reciprocal) * width;
-    if (rest < 0)
-        rest += width;
-    else if (rest >= width)
-        rest -= width;
-    *out = t - rest;
-    return true;
-}
-
 /* Ands the validity of the inputs into the output's; false: every row is NULL-free. */
 static uint64_t *merge_validity(duckdb_data_chunk input, duckdb_vector output, size_t n) {
     uint64_t *valid = NULL;
@@ -59,7 +31,7 @@ static uint64_t *merge_validity(duckdb_data_chunk input, duckdb_vector output, s
 }
 
 static int64_t time_of_date(int32_t days) {
-    if (days == INT32_MAX || days == -INT32_MAX) return days > 0 ? INFINITE_TIMESTAMP : -INFINITE_TIMESTAMP;
+    if (days == INT32_MAX || days == -INT32_MAX) return days > 0 ? LEAT_INFINITE_TIMESTAMP : -LEAT_INFINITE_TIMESTAMP;
     int64_t time;
     return __builtin_mul_overflow((int64_t)days, US_PER_DAY, &time) ? INT64_MIN : time;
 }
@@ -85,9 +57,7 @@ static void tumble_chunk(duckdb_function_info info, duckdb_data_chunk input, duc
             return;
         }
         int64_t t = dates ? time_of_date(((const int32_t *)times)[i]) : ((const int64_t *)times)[i];
-        if (t == INFINITE_TIMESTAMP || t == -INFINITE_TIMESTAMP) {
-            out[i] = t;
-        } else if (t == INT64_MIN || !tumble(t, width, reciprocal, origins[i], &out[i])) {
+        if (t == INT64_MIN || !leat_tumble(t, width, reciprocal, origins[i], &out[i])) {
             duckdb_scalar_function_set_error(info, "leat_tumble: the window starts before the first timestamp");
             return;
         }
@@ -132,13 +102,13 @@ static void hop_chunk(duckdb_function_info info, duckdb_data_chunk input, duckdb
             duckdb_scalar_function_set_error(info, "leat_hop: the slide of a window must be positive");
             return;
         }
-        if (t == INFINITE_TIMESTAMP || t == -INFINITE_TIMESTAMP) {
+        if (t == LEAT_INFINITE_TIMESTAMP || t == -LEAT_INFINITE_TIMESTAMP) {
             out[i] = t;
             continue;
         }
-        bool known = t != INT64_MIN && tumble(t, slides[i], 1.0 / (double)slides[i], origins[i], &start);
+        bool known = t != INT64_MIN && leat_tumble(t, slides[i], 1.0 / (double)slides[i], origins[i], &start);
         leat_i128 wide = known ? (leat_i128)start - (leat_i128)numbers[i] * slides[i] : 0;
-        if (!known || wide < FIRST_TIMESTAMP) {
+        if (!known || wide < LEAT_FIRST_TIMESTAMP) {
             duckdb_scalar_function_set_error(info, "leat_hop: the window starts before the first timestamp");
             return;
         }

@@ -886,6 +886,108 @@ static void map_passes_on(void **state) {
     rig_deinit(&r);
 }
 
+/* Comparisons and window starts that need no DuckDB give what it gives, whatever the type inside. */
+static void map_direct(void **state) {
+    (void)state;
+    static const struct {
+        uint16_t column;
+        int64_t low, high;
+        const char *low_sql, *high_sql;
+    } ranges[] = {
+        {C_INT, -1, 3, "-1", "3"},
+        {C_BIG, INT64_MIN + 1, 2, "-9223372036854775807", "2"},
+        {C_MONEY, -101, 202, "-1.01", "2.02"},
+        {C_TIME, 0, 3000000, "TIMESTAMP '1970-01-01 00:00:00'", "TIMESTAMP '1970-01-01 00:00:03'"},
+        {C_TZ, -1000000, 1000000, "TIMESTAMPTZ '1969-12-31 23:59:59+00'", "TIMESTAMPTZ '1970-01-01 00:00:01+00'"},
+        {C_DATE, -1, 2, "DATE '1969-12-31'", "DATE '1970-01-03'"},
+        {C_SMALL, -1, 3, "-1", "3"},
+        {C_TINY, -1, 3, "-1", "3"},
+        {C_DEC4, -7, 14, "-0.7", "1.4"},
+        {C_DEC9, -1001, 2002, "-1.001", "2.002"},
+        {C_UTINY, 1, 5, "1", "5"},
+        {C_USMALL, 1, 5, "1", "5"},
+        {C_UINT, 300000000, 3000000000, "300000000", "3000000000"},
+    };
+    static const struct {
+        const char *filter; /* column, low, high */
+        bool from_least, to_greatest, only_low, outside;
+    } kinds[] = {
+        {"c%1$d BETWEEN %2$s AND %3$s", false, false, false, false}, {"c%1$d NOT BETWEEN %2$s AND %3$s", false, false, false, true},
+        {"c%1$d <= %3$s", true, false, false, false},                {"c%1$d >= %2$s", false, true, false, false},
+        {"c%1$d = %2$s", false, false, true, false},                 {"c%1$d <> %2$s", false, false, true, true},
+    };
+    enum { WIDTH = 7000000, ORIGIN = -3000000 };
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+        for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+            struct leat_map_column columns[] = {
+                {.from = C_TEXT},
+                {.from = -1, .expression = "leat_tumble(c7, 7000000, -3000000)", .tumbled = {C_TIME, WIDTH, ORIGIN}},
+                {.from = -1, .expression = "leat_tumble(c25, 7000000, -3000000)", .tumbled = {C_TZ, WIDTH, ORIGIN}}};
+            struct leat_test tests[] = {
+                {.column = ranges[i].column,
+                 .outside = kinds[k].outside,
+                 .low = kinds[k].from_least ? INT64_MIN : ranges[i].low,
+                 .high = kinds[k].to_greatest ? INT64_MAX : kinds[k].only_low ? ranges[i].low : ranges[i].high},
+                {.column = C_KEY, .low = 1, .high = INT64_MAX}};
+            char *first = leat_asprintf(kinds[k].filter, ranges[i].column, ranges[i].low_sql, ranges[i].high_sql),
+                 *filter = leat_asprintf("%s AND c0 >= 1", first),
+                 *sql = leat_asprintf("SELECT c5, leat_tumble(c7, 7000000, -3000000), leat_tumble(c25, 7000000, "
+                                      "-3000000) FROM leat_input('left') WHERE %s",
+                                      filter);
+            struct leat_op op = {.kind = LEAT_OP_MAP, .map = columns, .map_count = 3, .filter = filter, .tests = tests, .test_count = 2};
+            struct generator g = make_generator(900 + i);
+            struct rig r;
+            g.hostile = true;
+            add_input_field(&op, C_TEXT);
+            add_field(&op, "w", test_columns[C_TIME].type);
+            add_field(&op, "z", test_columns[C_TZ].type);
+            rig_init(&r, &op, 1);
+            rig_run(&r, &g, sql, 4, true, sql);
+            rig_deinit(&r);
+            free(sql);
+            free(filter);
+            free(first);
+        }
+    }
+}
+
+/* What has no window start fails alone, as in DuckDB, also among rows that need no DuckDB. */
+static void map_direct_fails(void **state) {
+    (void)state;
+    static const int64_t first = -9223372022400000000, infinite = INT64_MAX;
+    const int64_t times[] = {0, first, infinite, -infinite, first + 10000000, -1, INT64_MIN, INT64_MAX - 1};
+    const int64_t starts[] = {0, 0, infinite, -infinite, 0, -7000000, 0, 0};
+    const bool fails[] = {false, true, false, false, false, false, true, false};
+    struct leat_map_column columns[] = {{.from = C_KEY},
+                                        {.from = -1, .expression = "leat_tumble(c7, 7000000, 0)", .can_fail = true, .tumbled = {C_TIME, 7000000, 0}}};
+    struct leat_op op = {.kind = LEAT_OP_MAP, .map = columns, .map_count = 2};
+    struct generator g = make_generator(12);
+    struct rig r;
+    size_t failed, given = 0, bad = 0;
+    g.null_percent = 0;
+    add_input_field(&op, C_KEY);
+    add_field(&op, "w", test_columns[C_TIME].type);
+    rig_init(&r, &op, 1);
+    for (size_t i = 0; i < 8; i++) {
+        random_row(&g, &r.step[0]);
+        ((int64_t *)r.step[0].columns[C_TIME].data)[i] = times[i];
+        ((int32_t *)r.step[0].columns[C_KEY].data)[i] = (int32_t)i;
+    }
+    rig_step(&r);
+    const struct leat_failed_row *rows = leat_node_failed(r.node, &failed);
+    for (size_t i = 0; i < r.out.row_count; i++) {
+        int32_t row = ((const int32_t *)r.out.columns[0].data)[i];
+        assert_false(fails[row]);
+        if (row != 4 && row != 7) assert_int_equal(((const int64_t *)r.out.columns[1].data)[i], starts[row]);
+        given++;
+    }
+    for (size_t i = 0; i < 8; i++)
+        if (fails[i]) assert_int_equal(rows[bad++].row, i);
+    assert_int_equal(failed, bad);
+    assert_int_equal(given, 8 - bad);
+    rig_deinit(&r);
+}
+
 static void map_failing_rows(void **state) {
     (void)state;
     struct leat_map_column columns[] = {{.from = C_INT},
@@ -980,6 +1082,8 @@ int main(void) {
         cmocka_unit_test(map_expressions),
         cmocka_unit_test(map_without_sql),
         cmocka_unit_test(map_passes_on),
+        cmocka_unit_test(map_direct),
+        cmocka_unit_test(map_direct_fails),
         cmocka_unit_test(map_failing_rows),
         cmocka_unit_test(union_all),
     };

@@ -45,6 +45,56 @@ static void queries_get_their_class(void **state) {
     }
 }
 
+/* Comparisons with constants are told to the MAP as ranges; where a filter says more, none of it is. */
+static void filters_become_tests(void **state) {
+    (void)state;
+    static const struct {
+        const char *condition;
+        size_t count;
+        struct leat_test tests[2]; /* columns are not compared */
+    } cases[] = {
+        {"amount >= 0", 1, {{.low = 0, .high = INT64_MAX}}},
+        {"amount > 1.5", 1, {{.low = 151, .high = INT64_MAX}}},
+        {"5 > order_id", 1, {{.low = INT64_MIN, .high = 4}}},
+        {"quantity <= 7 AND customer_id <> -3", 2, {{.low = INT64_MIN, .high = 7}, {.outside = true, .low = -3, .high = -3}}},
+        {"event_time >= '1970-01-01 00:00:01'", 1, {{.low = 1000000, .high = INT64_MAX}}},
+        {"quantity = 7", 1, {{.low = 7, .high = 7}}},
+        {"quantity = 7 OR quantity = 9", 0, {{0}}},
+        {"quantity = 7 AND status = 'a'", 0, {{0}}},
+        {"price > 1", 0, {{0}}},
+        {"quantity > NULL", 0, {{0}}},
+        {"order_id % 7 > 3", 0, {{0}}},
+        {"customer_id > 9223372036854775807", 0, {{0}}},
+        {"customer_id IS DISTINCT FROM 3", 0, {{0}}},
+        {"order_id > customer_id", 0, {{0}}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct world w;
+        struct leat_plan *plan;
+        char *query = leat_asprintf("SELECT order_id, leat_tumble(event_time, 60000000, 5) AS t FROM orders WHERE %s", cases[i].condition);
+        if (world_compile(&w, "", query, &plan)) fail_msg("%s: %s", query, w.err.text);
+        const struct leat_op *map = find_op(plan, LEAT_OP_MAP);
+        if (map) {
+            if (map->test_count != cases[i].count) fail_msg("%s: %zu tests", query, map->test_count);
+            for (size_t k = 0; k < map->test_count; k++) {
+                const struct leat_test *is = &map->tests[k], *expected = &cases[i].tests[k];
+                if (is->low != expected->low || is->high != expected->high || is->outside != expected->outside)
+                    fail_msg("%s: %lld to %lld", query, (long long)is->low, (long long)is->high);
+            }
+            for (size_t k = 0; k < map->map_count; k++)
+                if (map->map[k].from < 0 && strstr(map->map[k].expression, "leat_tumble")) {
+                    assert_int_equal(map->map[k].tumbled.width_us, 60000000);
+                    assert_int_equal(map->map[k].tumbled.origin_us, 5);
+                }
+        } else {
+            assert_int_equal(cases[i].count, 0); /* nothing comes through */
+        }
+        free(query);
+        leat_plan_free(plan);
+        world_close(&w);
+    }
+}
+
 static void volatile_functions_are_refused(void **state) {
     (void)state;
     static const char *const queries[] = {
@@ -65,6 +115,7 @@ static void volatile_functions_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(queries_get_their_class),
+        cmocka_unit_test(filters_become_tests),
         cmocka_unit_test(volatile_functions_are_refused),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
