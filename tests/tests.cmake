@@ -10,7 +10,7 @@ if(LEAT_TSAN)
   endforeach()
 endif()
 # How much the long tests do: all of it, or under a sanitizer what a few minutes allow.
-set(LEAT_PROPERTY_CASES 2100)
+set(LEAT_PROPERTY_CASES 2500)
 set(LEAT_DIAL_CHANGES 100) # twice, each killed in its middle; soak: 5,000
 set(LEAT_CRASH_IMAGES 500) # soak: 20,000
 set(LEAT_CRASH_TWICE 40)
