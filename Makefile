@@ -2,6 +2,7 @@
 .POSIX:
 .PHONY: help bootstrap build release demo demo-retail dist test test-peers soak bench asan tsan fuzz clean
 JOBS = 2
+TESTS_AT_ONCE = 3 # many of them wait now and then
 
 help:
 	@echo "make demo        build, and show all of it on an online shop's day; leaves the dashboard running (DEMO_EXIT=1: ends)"
@@ -37,7 +38,7 @@ dist: release
 	@scripts/dist build/release
 
 test: build
-	@ctest --preset dev -j $(JOBS)
+	@ctest --preset dev -j $(TESTS_AT_ONCE)
 
 test-peers: build
 	@scripts/bootstrap --peers
