@@ -312,7 +312,7 @@ static void test_newer_segments(void **state) {
     leat_buffer_deinit(&after);
     free(path);
     free(dir);
-    free(m);
+    model_free(m);
 }
 
 static void test_torn_at_every_byte(void **state) {
