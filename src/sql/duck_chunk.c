@@ -131,14 +131,28 @@ void leat_duck_truncate(struct leat_changes *out, size_t row_count) {
     out->row_count = row_count;
 }
 
-/* Results are streamed: a chunk at a time, never held twice. Inputs are bound for the whole run, so that chunks may
- * point into them. */
 static size_t bytes_of(const struct leat_changes *rows) {
     size_t width = 0;
     for (size_t c = 0; c < rows->schema->field_count; c++) width += leat_type_size(rows->schema->fields[c].type);
     return rows->row_count * width + rows->strings.used_bytes;
 }
 
+/* Of the texts that own_strings would copy. */
+static size_t text_bytes_of(duckdb_data_chunk chunk, const struct leat_schema *schema) {
+    size_t n = duckdb_data_chunk_get_size(chunk), total = 0;
+    for (size_t c = 0; c < schema->field_count; c++) {
+        if (!leat_type_is_string(schema->fields[c].type)) continue;
+        duckdb_vector vector = duckdb_data_chunk_get_vector(chunk, c);
+        const struct leat_string *texts = duckdb_vector_get_data(vector);
+        uint64_t *valid = duckdb_vector_get_validity(vector);
+        for (size_t i = 0; i < n; i++)
+            if (!valid || duckdb_validity_row_is_valid(valid, i)) total += texts[i].length;
+    }
+    return total;
+}
+
+/* Results are streamed: a chunk at a time, never held twice. Inputs are bound for the whole run, so that chunks may
+ * point into them. Where the result is bounded its columns are the statement's. */
 enum leat_status leat_duck_run(duckdb_prepared_statement statement, const int *columns, struct leat_changes *out,
                                struct leat_rows *rows, size_t bytes_max, struct leat_error *err) {
     duckdb_pending_result pending = NULL;
@@ -159,9 +173,10 @@ enum leat_status leat_duck_run(duckdb_prepared_statement statement, const int *c
     for (;;) {
         duckdb_data_chunk chunk = duckdb_fetch_chunk(result);
         if (!chunk) break;
-        leat_duck_append(chunk, columns, out, rows);
+        bool fits = !bytes_max || bytes_of(out) + text_bytes_of(chunk, out->schema) <= bytes_max;
+        if (fits) leat_duck_append(chunk, columns, out, rows);
         duckdb_destroy_data_chunk(&chunk);
-        if (bytes_max && bytes_of(out) > bytes_max) {
+        if (!fits || (bytes_max && bytes_of(out) > bytes_max)) {
             status = leat_fail(err, LEAT_LIMIT, "the result has more than %zu MiB; ask for fewer rows or columns", bytes_max >> 20);
             goto out;
         }
