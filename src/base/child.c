@@ -6,7 +6,9 @@
 #include <limits.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -162,6 +164,43 @@ void leat_child_close(struct leat_child_pipe *child) {
     close(child->to);
     close(child->from);
     *child = (struct leat_child_pipe){0};
+}
+
+bool leat_child_waits(const struct leat_child_pipe *child) {
+    struct pollfd from = {.fd = child->from, .events = POLLIN};
+    return child->pid && poll(&from, 1, 0) == 0;
+}
+
+void leat_child_kill(const struct leat_child_pipe *child) {
+    if (child->pid) kill(child->pid, SIGKILL);
+}
+
+/* Of its data, in the kernel's count: a sanitizer's shadow is many times what a machine has. */
+static uint64_t held_bytes(void) {
+    char text[256] = {0};
+    unsigned long pages = 0;
+    int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (file < 0) return 0;
+    if (read(file, text, sizeof text - 1) > 0 && sscanf(text, "%*u %*u %*u %*u %*u %lu", &pages) != 1) pages = 0;
+    close(file);
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+void leat_child_limit(uint64_t memory_bytes) {
+    uint64_t all = held_bytes() + memory_bytes;
+    struct rlimit memory = {all, all};
+    setrlimit(RLIMIT_DATA, &memory); /* refused only where the bound is lower already */
+}
+
+void leat_child_confine(uint64_t memory_bytes) {
+    struct rlimit none = {0, 0};
+    leat_child_limit(memory_bytes);
+    setrlimit(RLIMIT_CORE, &none);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (score < 0) return;
+    if (write(score, "1000", 4) != 4) {} /* it is a help, no need */
+    close(score);
 }
 
 struct leat_child_pipe leat_child_parent(void) {

@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "connect/odbc.h"
 #include "data/value.h"
+#include "serve/query_child.h"
 
 static const struct leat_command *const COMMANDS[] = {
     &leat_command_check, &leat_command_explain, &leat_command_run, &leat_command_apply, &leat_command_alter, &leat_command_status, &leat_command_sql,
@@ -236,6 +237,7 @@ int main(int argc, char **argv) {
         return LEAT_EXIT_OK;
     }
     if (argc == 2 && strcmp(argv[1], "odbc-rows") == 0) return (signal(SIGPIPE, SIG_IGN), leat_odbc_main()); /* started by leat itself */
+    if (argc == 2 && strcmp(argv[1], "sql-queries") == 0) return (signal(SIGPIPE, SIG_IGN), leat_query_main());
     if (argv[1][0] == '-') {
         fprintf(stderr, "leat: the command comes first, options behind it: leat COMMAND %s ...\n", argv[1]);
         return LEAT_EXIT_USAGE;

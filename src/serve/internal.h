@@ -11,6 +11,7 @@
 #include "engine/live/live.h"
 #include "serve/auth.h"
 #include "serve/body.h"
+#include "serve/query_child.h"
 #include "serve/serve.h"
 #include "serve/url.h"
 
@@ -57,6 +58,7 @@ struct leat_request {
     int64_t started_us;
     struct leat_body body;
     size_t counted_bytes;       /* of it, in serve->body_bytes */
+    size_t counted_answer_bytes; /* in serve->answer_bytes */
     bool refused;               /* the answer stands; a body that still comes is thrown away */
     /* The answer: made in any thread before leat_request_resume */
     unsigned status;
@@ -79,6 +81,7 @@ struct leat_serve {
     uint32_t incarnation;        /* of this process: cursors are of its memory */
     char *address;
     _Atomic uint64_t body_bytes; /* held by bodies that are being received or wait */
+    _Atomic uint64_t answer_bytes; /* of queries, until their clients have taken them */
     atomic_int outstanding;      /* requests that another thread will answer */
     atomic_bool closing;
     struct leat_query *queries;
@@ -151,7 +154,6 @@ void leat_streams_close(struct leat_serve *);
 void leat_clerk_wake(struct leat_serve *);    /* a deadline is new */
 
 /* ---- query.c ---- */
-enum leat_query_format { LEAT_QUERY_JSON, LEAT_QUERY_NDJSON, LEAT_QUERY_CSV, LEAT_QUERY_PARQUET, LEAT_QUERY_ARROW };
 enum leat_status leat_queries_open(struct leat_serve *, struct leat_error *) LEAT_MUST;
 void leat_queries_stop(struct leat_serve *);  /* nothing is run any more; what waits is answered */
 void leat_queries_close(struct leat_serve *); /* after the daemon */
@@ -166,7 +168,6 @@ struct leat_query_options {
 /* Suspends the request and runs `sql` (copied) for it. */
 void leat_query_run(struct leat_request *, const char *sql, const struct leat_query_options *);
 bool leat_query_format_of(const char *text, enum leat_query_format *out);
-int64_t leat_queries_tick(struct leat_serve *, int64_t now_us); /* stops what is over its time; the next deadline, INT64_MAX: none */
 extern const char *const leat_query_formats[];
 
 #endif

@@ -1,7 +1,6 @@
-/* SQL for requests. Two threads take queries from a bounded queue, each with a connection of one locked DuckDB instance (as `leat sql`: it reads
- * the lake and nothing else), which is opened when it is needed and closed when it has not been for a while. What the views are is asked of the engine; while
- * the engine is busy the views of before are used. A query is stopped at its time by the clerk, at its memory by DuckDB, at its
- * result's size here. Parquet is written from the result by an instance of its own: the one that runs people's SQL writes nothing. */
+/* SQL for requests. Two threads take queries from a bounded queue; each has them run by a process of its own (query_child.h), which is started when it is
+ * needed and ended when it has not been for a while. What the views are is asked of the engine; while the engine is busy the views of before are used. A query over
+ * its time is ended with its process, one over its memory by the kernel's bound of that process. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,15 +9,12 @@
 
 #include <jansson.h>
 
-#include "data/arrow.h"
+#include "base/child.h"
 #include "data/utf8.h"
-#include "data/value_text.h"
 #include "serve/internal.h"
-#include "sql/duck.h"
 
-enum { WORKERS = 2, QUEUE_MAX = 32, IDLE_SECONDS = 30, VIEWS_WAIT_MS = 2000, STOP_AGAIN_US = 10000 };
-#define QUERY_MEMORY_BYTES ((uint64_t)LEAT_GIB)
-#define RESULT_BYTES_MAX (256 * LEAT_MIB)
+enum { WORKERS = 2, QUEUE_MAX = 32, IDLE_SECONDS = 30, VIEWS_WAIT_MS = 2000 };
+#define ANSWERS_BYTES_MAX (2 * LEAT_QUERY_ANSWER_BYTES_MAX) /* of all that are on their way to clients */
 
 const char *const leat_query_formats[] = {"json", "ndjson", "csv", "parquet", "arrow", NULL};
 
@@ -28,27 +24,23 @@ struct job {
     char *sql;
     struct leat_query_options options;
     int64_t deadline_us;
-    bool stopped;
 };
 struct worker {
     struct leat_query *queries;
     pthread_t thread;
     bool started;
-    bool ended;                /* guarded */
-    struct leat_conn *conn;    /* guarded: the clerk interrupts it */
-    struct job *running;       /* guarded */
-    struct leat_view_texts made;
+    bool lost;                     /* what the child said was not read to its end, or will not come */
+    struct leat_child_pipe child;  /* guarded: it is killed when leat stops; opened and closed by the thread alone */
+    struct leat_view_texts made;   /* in the child */
 };
 struct leat_query {
     struct leat_serve *serve;
     pthread_mutex_t lock;
     pthread_cond_t more;
     struct job *first, **last;
-    int queued, using; /* workers with a connection */
+    int queued;
     bool closing;
-    struct leat_duck *duck;
     struct worker workers[WORKERS];
-    uint64_t files;
 };
 
 bool leat_query_format_of(const char *text, enum leat_query_format *out) {
@@ -138,6 +130,118 @@ static enum leat_status ask_views(struct leat_serve *serve, struct leat_view_tex
     return st;
 }
 
+/* ---- the child ------------------------------------------------------------------------------------------------ */
+
+/* Where the child writes what is to be downloaded as Parquet. */
+static char *parquet_path(const struct worker *w) {
+    return leat_asprintf("%s/download-%d.parquet", leat_engine_scratch_dir(w->queries->serve->engine), (int)(w - w->queries->workers));
+}
+
+static void close_child(struct worker *w) {
+    struct leat_query *q = w->queries;
+    struct leat_error err;
+    pthread_mutex_lock(&q->lock);
+    struct leat_child_pipe child = w->child;
+    w->child = (struct leat_child_pipe){0};
+    pthread_mutex_unlock(&q->lock);
+    if (!child.pid) return;
+    leat_child_close(&child);
+    leat_view_texts_deinit(&w->made);
+    w->lost = false;
+    char *path = parquet_path(w);
+    if (leat_io_remove_tree(q->serve->env->io, path, &err) != LEAT_OK) leat_log(q->serve->env, LEAT_LOG_WARN, "http: %s", err.text);
+    free(path);
+}
+
+static enum leat_status hear_bytes(struct worker *w, int64_t deadline_us, void *to, size_t n, struct leat_error *err) {
+    for (size_t at = 0, got; at < n; at += got) {
+        int64_t left_us = deadline_us - leat_serve_now(w->queries->serve);
+        enum leat_status st = leat_child_read(&w->child, (char *)to + at, n - at, &got, left_us > 0 ? left_us : 0, err);
+        if (st != LEAT_OK) return st;
+    }
+    return LEAT_OK;
+}
+
+/* What slow clients have not taken yet stays in memory: it is counted until their requests are over. */
+static enum leat_status count_answer(struct leat_request *r, size_t bytes, struct leat_error *err) {
+    r->counted_answer_bytes = bytes;
+    if (atomic_fetch_add(&r->serve->answer_bytes, bytes) + bytes <= ANSWERS_BYTES_MAX) return LEAT_OK;
+    atomic_fetch_sub(&r->serve->answer_bytes, bytes);
+    r->counted_answer_bytes = 0;
+    return leat_fail(err, LEAT_BUSY, "too much of the answers of other queries is still on its way to their clients");
+}
+
+/* The answer to one frame; its bytes go to r, which may be NULL where there are none. w->lost: there was none, or it is not read. */
+static enum leat_status hear(struct worker *w, int64_t deadline_us, struct leat_request *r, struct leat_error *err) {
+    struct leat_query_answer answer;
+    enum leat_status st = hear_bytes(w, deadline_us, &answer, sizeof answer, err);
+    if (st == LEAT_OK && answer.error.status != LEAT_OK) {
+        *err = answer.error;
+        return err->status;
+    }
+    if (st == LEAT_OK && answer.length > (r ? LEAT_QUERY_ANSWER_BYTES_MAX : 0)) st = leat_fail(err, LEAT_CORRUPT, "a query's process said what none says");
+    if (st == LEAT_OK && r) st = count_answer(r, answer.length, err);
+    if (st == LEAT_OK && r) st = leat_buffer_reserve(&r->answer, answer.length, err);
+    if (st == LEAT_OK && r) st = hear_bytes(w, deadline_us, r->answer.data, answer.length, err);
+    w->lost = st != LEAT_OK;
+    if (st == LEAT_OK && r) r->answer.length = answer.length;
+    return st;
+}
+
+static enum leat_status tell(struct worker *w, int64_t deadline_us, uint32_t kind, const struct leat_buffer *body, struct leat_request *r, struct leat_error *err) {
+    struct leat_query_frame frame = {.kind = kind, .length = (uint32_t)body->length};
+    int64_t left_us = deadline_us - leat_serve_now(w->queries->serve);
+    if (left_us < 0) left_us = 0;
+    if (body->length > UINT32_MAX) return leat_fail(err, LEAT_LIMIT, "more than 4 GiB for a query's process");
+    enum leat_status st = leat_child_write(&w->child, &frame, sizeof frame, left_us, err);
+    if (st == LEAT_OK) st = leat_child_write(&w->child, body->data, body->length, left_us, err);
+    w->lost = st != LEAT_OK;
+    return st == LEAT_OK ? hear(w, deadline_us, r, err) : st;
+}
+
+static void put_text(struct leat_buffer *out, const char *text) {
+    leat_putn(out, text, strlen(text) + 1);
+}
+
+static enum leat_status start_child(struct worker *w, struct leat_error *err) {
+    struct leat_query *q = w->queries;
+    char *program = leat_child_self();
+    char *const argv[] = {program, (char[]){"sql-queries"}, NULL};
+    pthread_mutex_lock(&q->lock);
+    enum leat_status st = q->closing ? leat_fail(err, LEAT_CANCELLED, "leat stops") : leat_child_open(argv, &w->child, err);
+    pthread_mutex_unlock(&q->lock);
+    free(program);
+    return st;
+}
+
+static enum leat_status open_child(struct worker *w, int64_t deadline_us, struct leat_error *err) {
+    struct leat_serve *serve = w->queries->serve;
+    struct leat_buffer body = {0};
+    if (leat_child_waits(&w->child)) return LEAT_OK;
+    close_child(w); /* one that has ended meanwhile */
+    enum leat_status st = start_child(w, err);
+    if (st != LEAT_OK) return st;
+    char *lake = realpath(leat_engine_lake_dir(serve->engine), NULL), *path = parquet_path(w);
+    put_text(&body, lake ? lake : "");
+    put_text(&body, leat_setting_text(serve->project, "time_zone"));
+    put_text(&body, path);
+    st = tell(w, deadline_us, LEAT_QUERY_OPEN, &body, NULL, err);
+    if (st != LEAT_OK) err->fatal = true; /* it has no instance */
+    leat_buffer_deinit(&body);
+    free(lake);
+    free(path);
+    return st;
+}
+
+static enum leat_status make_view(struct worker *w, int64_t deadline_us, const struct leat_view_text *view, struct leat_error *err) {
+    struct leat_buffer body = {0};
+    put_text(&body, view->name);
+    put_text(&body, view->select);
+    enum leat_status st = tell(w, deadline_us, LEAT_QUERY_VIEW, &body, NULL, err);
+    leat_buffer_deinit(&body);
+    return st;
+}
+
 static const char *made_of(const struct worker *w, const char *name) {
     for (size_t i = 0; i < w->made.count; i++)
         if (strcmp(w->made.items[i].name, name) == 0) return w->made.items[i].select;
@@ -145,13 +249,13 @@ static const char *made_of(const struct worker *w, const char *name) {
 }
 
 /* Views whose text is the same still read what they should. One that reads a view that is made anew finds the new one. */
-static enum leat_status make_views(struct worker *w, struct leat_error *err) {
+static enum leat_status make_views(struct worker *w, int64_t deadline_us, struct leat_error *err) {
     struct leat_view_texts now = {0};
     enum leat_status st = ask_views(w->queries->serve, &now, err);
     if (st == LEAT_BUSY && w->made.count) return LEAT_OK;
     for (size_t i = 0; i < now.count && st == LEAT_OK; i++) {
         const char *made = made_of(w, now.items[i].name);
-        if (!made || strcmp(made, now.items[i].select) != 0) st = leat_view_make(w->conn, &now.items[i], err);
+        if (!made || strcmp(made, now.items[i].select) != 0) st = make_view(w, deadline_us, &now.items[i], err);
     }
     if (st == LEAT_OK) {
         leat_view_texts_deinit(&w->made);
@@ -162,204 +266,66 @@ static enum leat_status make_views(struct worker *w, struct leat_error *err) {
     return st;
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------------------- */
-
-static void put_columns(struct leat_buffer *out, const struct leat_schema *schema) {
-    leat_put(out, "\"columns\":[");
-    for (size_t c = 0; c < schema->field_count; c++) {
-        char type[32];
-        leat_type_print(schema->fields[c].type, type);
-        leat_put(out, c ? ",{\"name\":" : "{\"name\":");
-        leat_put_json_string(out, schema->fields[c].name, strlen(schema->fields[c].name));
-        leat_putf(out, ",\"type\":\"%s\"}", type);
-    }
-    leat_put(out, "]");
-}
-
-static void put_array(struct leat_buffer *out, const struct leat_changes *rows, size_t row) {
-    for (size_t c = 0; c < rows->schema->field_count; c++) {
-        leat_put(out, c ? "," : "[");
-        leat_put_json_value(out, &rows->columns[c], row);
-    }
-    leat_put(out, "]");
-}
-
-/* Names stand beside every value: text may be much longer than what it is made of. */
-static enum leat_status check_size(const struct leat_buffer *out, struct leat_error *err) {
-    if (out->length <= RESULT_BYTES_MAX) return LEAT_OK;
-    return leat_fail(err, LEAT_LIMIT, "the answer has more than %zu MB; ask for less, or as parquet or arrow", (size_t)(RESULT_BYTES_MAX / LEAT_MIB));
-}
-
-static enum leat_status reply_json(struct job *job, const struct leat_result *result, struct leat_error *err) {
-    struct leat_buffer *out = &job->request->answer;
-    size_t n = result->rows.row_count;
-    leat_put(out, "{");
-    if (job->options.table) {
-        leat_put(out, "\"table\":");
-        leat_put_json_string(out, job->options.table, strlen(job->options.table));
-    } else {
-        put_columns(out, &result->schema);
-    }
-    leat_put(out, ",\"rows\":[");
-    for (size_t i = 0; i < n; i++) {
-        enum leat_status st = check_size(out, err);
-        if (st != LEAT_OK) return st;
-        if (i) leat_put(out, ",");
-        if (job->options.table)
-            leat_put_json_row(out, &result->rows, i);
-        else
-            put_array(out, &result->rows, i);
-    }
-    leat_put(out, "]");
-    if (job->options.table && n == (size_t)job->options.limit)
-        leat_putf(out, ",\"next\":\"%lld\"", (long long)(job->options.cursor + job->options.limit));
-    else if (job->options.table)
-        leat_put(out, ",\"next\":null");
-    leat_put(out, "}\n");
-    leat_reply(job->request, 200, NULL);
-    return LEAT_OK;
-}
-
-static enum leat_status reply_parquet(struct leat_query *q, struct job *job, const struct leat_result *result, struct leat_error *err) {
-    struct leat_duck_options options = {.use = LEAT_DUCK_STEP};
-    struct leat_io *io = q->serve->env->io;
-    struct leat_duck *duck = NULL;
-    struct leat_conn *conn = NULL;
-    struct leat_buffer sql = {0};
-    pthread_mutex_lock(&q->lock);
-    uint64_t number = ++q->files;
-    pthread_mutex_unlock(&q->lock);
-    char *path = leat_asprintf("%s/download-%llu.parquet", leat_engine_scratch_dir(q->serve->engine), (unsigned long long)number);
-    enum leat_status st = leat_duck_open(&options, &duck, err);
-    if (st == LEAT_OK) st = leat_conn_open(duck, &conn, err);
-    if (st == LEAT_OK) st = leat_conn_input(conn, "result", &result->schema, true, err);
-    if (st == LEAT_OK) {
-        leat_conn_bind(conn, "result", &result->rows);
-        leat_put(&sql, "COPY (SELECT * EXCLUDE (__row, __w) FROM leat_input('result')) TO ");
-        leat_put_sql_string(&sql, path);
-        leat_put(&sql, " (");
-        leat_put_parquet_options(&result->schema, false, &sql);
-        leat_put(&sql, ")");
-        st = leat_conn_exec(conn, sql.data, err);
-    }
-    if (st == LEAT_OK) st = leat_io_read_all(io, path, 2 * RESULT_BYTES_MAX, &job->request->answer, err);
-    if (st == LEAT_OK) leat_reply(job->request, 200, "application/vnd.apache.parquet");
-    struct leat_error ignored;
-    if (leat_io_remove_tree(io, path, &ignored) != LEAT_OK) leat_log(q->serve->env, LEAT_LOG_WARN, "http: %s", ignored.text);
-    if (conn) leat_conn_close(conn);
-    if (duck) leat_duck_close(duck);
-    leat_buffer_deinit(&sql);
-    free(path);
-    return st;
-}
-
-static enum leat_status reply_rows(struct leat_query *q, struct job *job, const struct leat_result *result, struct leat_error *err) {
-    struct leat_request *r = job->request;
-    size_t n = result->rows.row_count;
-    enum leat_status st = LEAT_OK;
-    if (job->options.one_row) {
-        if (!n) return leat_fail(err, LEAT_NOT_FOUND, "there is no row of that key");
-        leat_put_json_row(&r->answer, &result->rows, 0);
-        leat_put(&r->answer, "\n");
-        leat_reply(r, 200, NULL);
-        return LEAT_OK;
-    }
-    switch (job->options.format) {
-    case LEAT_QUERY_JSON: return reply_json(job, result, err);
-    case LEAT_QUERY_NDJSON:
-        for (size_t i = 0; i < n && (st = check_size(&r->answer, err)) == LEAT_OK; i++) {
-            leat_put_json_row(&r->answer, &result->rows, i);
-            leat_put(&r->answer, "\n");
-        }
-        leat_reply(r, 200, "application/x-ndjson");
-        return st;
-    case LEAT_QUERY_CSV:
-        leat_put_csv_header(&r->answer, &result->schema);
-        for (size_t i = 0; i < n && (st = check_size(&r->answer, err)) == LEAT_OK; i++) leat_put_csv_row(&r->answer, &result->rows, i);
-        leat_reply(r, 200, "text/csv; charset=utf-8");
-        return st;
-    case LEAT_QUERY_PARQUET: return reply_parquet(q, job, result, err);
-    case LEAT_QUERY_ARROW: break;
-    }
-    leat_put_arrow_stream(&r->answer, &result->rows);
-    leat_reply(r, 200, "application/vnd.apache.arrow.stream");
-    return LEAT_OK;
-}
-
 /* ---- workers ----------------------------------------------------------------------------------------------------------- */
 
-static enum leat_status open_conn(struct worker *w, struct leat_error *err) {
-    struct leat_query *q = w->queries;
-    enum leat_status st = LEAT_OK;
-    struct leat_conn *conn = NULL;
-    if (w->conn) return LEAT_OK;
-    pthread_mutex_lock(&q->lock);
-    if (!q->duck) {
-        char *lake = realpath(leat_engine_lake_dir(q->serve->engine), NULL);
-        struct leat_duck_options locked = {.use = LEAT_DUCK_STEP, .threads = 2, .memory_limit_bytes = QUERY_MEMORY_BYTES, .locked = true, .allowed_dir = lake,
-                                           .time_zone = leat_setting_text(q->serve->project, "time_zone")};
-        st = leat_duck_open(&locked, &q->duck, err);
-        free(lake);
-    }
-    if (st == LEAT_OK) st = leat_conn_open(q->duck, &conn, err);
-    if (st == LEAT_OK) {
-        leat_conn_cap_results(conn, RESULT_BYTES_MAX);
-        w->conn = conn;
-        q->using++;
-    }
-    pthread_mutex_unlock(&q->lock);
-    return st;
-}
-
-static void close_conn(struct worker *w) {
-    struct leat_query *q = w->queries;
-    struct leat_duck *duck = NULL;
-    if (!w->conn) return;
-    pthread_mutex_lock(&q->lock);
-    leat_conn_close(w->conn);
-    w->conn = NULL;
-    if (--q->using == 0) {
-        duck = q->duck;
-        q->duck = NULL;
-    }
-    pthread_mutex_unlock(&q->lock);
-    leat_view_texts_deinit(&w->made);
-    if (duck) leat_duck_close(duck);
+static const char *type_of(const struct leat_query_options *options) {
+    static const char *const types[] = {[LEAT_QUERY_JSON] = NULL, [LEAT_QUERY_NDJSON] = "application/x-ndjson", [LEAT_QUERY_CSV] = "text/csv; charset=utf-8",
+                                        [LEAT_QUERY_PARQUET] = "application/vnd.apache.parquet", [LEAT_QUERY_ARROW] = "application/vnd.apache.arrow.stream"};
+    return options->one_row ? NULL : types[options->format];
 }
 
 static enum leat_status run_query(struct worker *w, struct job *job, struct leat_error *err) {
-    struct leat_query *q = w->queries;
-    struct leat_result result = {0};
-    enum leat_status st = open_conn(w, err);
-    if (st == LEAT_OK) st = make_views(w, err);
-    if (st != LEAT_OK) return st;
-    pthread_mutex_lock(&q->lock);
-    w->running = job;
-    pthread_mutex_unlock(&q->lock);
-    leat_clerk_wake(q->serve);
-    st = leat_conn_query(w->conn, job->sql, &result, err);
-    pthread_mutex_lock(&q->lock);
-    w->running = NULL;
-    pthread_mutex_unlock(&q->lock);
-    if (st == LEAT_OK) st = reply_rows(q, job, &result, err);
-    leat_result_deinit(&result);
+    struct leat_query_shape shape;
+    struct leat_buffer body = {0};
+    if (leat_serve_now(w->queries->serve) >= job->deadline_us) return leat_fail(err, LEAT_CANCELLED, "the query waited for longer than its time");
+    memset(&shape, 0, sizeof shape);
+    shape.format = job->options.format;
+    shape.one_row = job->options.one_row;
+    shape.limit = job->options.limit;
+    shape.cursor = job->options.cursor;
+    leat_putn(&body, (const char *)&shape, sizeof shape);
+    put_text(&body, job->options.table ? job->options.table : "");
+    put_text(&body, job->sql);
+    enum leat_status st = open_child(w, job->deadline_us, err);
+    if (st == LEAT_OK) st = make_views(w, job->deadline_us, err);
+    if (st == LEAT_OK) st = tell(w, job->deadline_us, LEAT_QUERY_ASK, &body, job->request, err);
+    leat_buffer_deinit(&body);
     return st;
+}
+
+static bool is_closing(struct leat_query *q) {
+    pthread_mutex_lock(&q->lock);
+    bool closing = q->closing;
+    pthread_mutex_unlock(&q->lock);
+    return closing || atomic_load(&q->serve->closing);
+}
+
+static void reply_failed(struct worker *w, struct job *job, const struct leat_error *err) {
+    struct leat_request *r = job->request;
+    bool ended = w->lost && err->status != LEAT_BUSY, unheard = ended || err->status == LEAT_CANCELLED;
+    leat_buffer_deinit(&r->answer); /* it may be large */
+    if (unheard && is_closing(w->queries))
+        leat_reply_status(r, &(struct leat_error){.status = LEAT_CANCELLED, .text = "leat stops"});
+    else if (unheard && leat_serve_now(r->serve) >= job->deadline_us)
+        leat_reply_error(r, 504, "timeout", "the query took more than its time (?timeout=) and was stopped");
+    else if (ended)
+        leat_reply_error(r, 500, "ended", "the query ended the process that ran it: it needs more memory than the %llu MB that a query may have, or DuckDB fails at it",
+                         (unsigned long long)(LEAT_QUERY_PROCESS_BYTES / LEAT_MIB));
+    else
+        leat_reply_status(r, err);
 }
 
 static void run_job(struct worker *w, struct job *job) {
     struct leat_error err = {0};
-    bool closing = atomic_load(&w->queries->serve->closing);
-    enum leat_status st = closing ? leat_fail(&err, LEAT_CANCELLED, "leat stops") : run_query(w, job, &err);
-    if (st != LEAT_OK && job->stopped && !closing)
-        leat_reply_error(job->request, 504, "timeout", "the query took more than its time (?timeout=) and was stopped");
-    else if (st != LEAT_OK)
-        leat_reply_status(job->request, &err);
+    enum leat_status st = is_closing(w->queries) ? leat_fail(&err, LEAT_CANCELLED, "leat stops") : run_query(w, job, &err);
+    if (st == LEAT_OK) leat_reply(job->request, 200, type_of(&job->options));
+    else reply_failed(w, job, &err);
     if (st == LEAT_OK && job->options.file) {
         const char *ending = job->options.format == LEAT_QUERY_ARROW ? "arrows" : leat_query_formats[job->options.format];
         leat_reply_header(job->request, "Content-Disposition", "attachment; filename=\"%.60s.%s\"", job->options.file, ending);
     }
-    if (st != LEAT_OK && err.fatal) close_conn(w); /* DuckDB's instance is invalid from here on */
     leat_request_resume(job->request);
+    if (w->lost || (st != LEAT_OK && err.fatal)) close_child(w); /* fatal: DuckDB's instance is invalid from here on */
     free(job->sql);
     free(job);
 }
@@ -371,11 +337,11 @@ static void *work(void *context) {
         pthread_mutex_lock(&q->lock);
         while (!q->first && !q->closing) {
             struct timespec until = at_time(leat_serve_now(q->serve) + IDLE_SECONDS * INT64_C(1000000));
-            if (!w->conn) {
+            if (!w->child.pid) {
                 pthread_cond_wait(&q->more, &q->lock);
             } else if (pthread_cond_timedwait(&q->more, &q->lock, &until) != 0 && !q->first) {
                 pthread_mutex_unlock(&q->lock);
-                close_conn(w);
+                close_child(w);
                 pthread_mutex_lock(&q->lock);
             }
         }
@@ -389,32 +355,8 @@ static void *work(void *context) {
         if (!job) break;
         run_job(w, job);
     }
-    close_conn(w);
-    pthread_mutex_lock(&q->lock);
-    w->ended = true;
-    pthread_mutex_unlock(&q->lock);
+    close_child(w);
     return NULL;
-}
-
-/* DuckDB forgets an interrupt that comes before a statement is executed: so it is told again until the query has ended. */
-int64_t leat_queries_tick(struct leat_serve *serve, int64_t now_us) {
-    struct leat_query *q = serve->queries;
-    int64_t next = INT64_MAX;
-    if (!q) return next;
-    pthread_mutex_lock(&q->lock);
-    for (int i = 0; i < WORKERS; i++) {
-        struct job *job = q->workers[i].running;
-        if (!job) continue;
-        if (job->deadline_us <= now_us || q->closing) {
-            job->stopped = true;
-            leat_conn_interrupt(q->workers[i].conn);
-            if (now_us + STOP_AGAIN_US < next) next = now_us + STOP_AGAIN_US;
-        } else if (job->deadline_us < next) {
-            next = job->deadline_us;
-        }
-    }
-    pthread_mutex_unlock(&q->lock);
-    return next;
 }
 
 enum leat_status leat_queries_open(struct leat_serve *serve, struct leat_error *err) {
@@ -431,23 +373,14 @@ enum leat_status leat_queries_open(struct leat_serve *serve, struct leat_error *
     return LEAT_OK;
 }
 
-static bool all_ended(struct leat_query *q) {
-    bool ended = true;
-    pthread_mutex_lock(&q->lock);
-    for (int i = 0; i < WORKERS; i++) ended = ended && (q->workers[i].ended || !q->workers[i].started);
-    pthread_mutex_unlock(&q->lock);
-    return ended;
-}
-
 void leat_queries_stop(struct leat_serve *serve) {
     struct leat_query *q = serve->queries;
-    struct leat_clock *clock = leat_clock_real(); /* a signal has ended the sleeps of the engine's */
     if (!q) return;
     pthread_mutex_lock(&q->lock);
     q->closing = true;
+    for (int i = 0; i < WORKERS; i++) leat_child_kill(&q->workers[i].child);
     pthread_cond_broadcast(&q->more);
     pthread_mutex_unlock(&q->lock);
-    for (; !all_ended(q); clock->sleep_until(clock, clock->monotonic_us(clock) + STOP_AGAIN_US)) leat_queries_tick(serve, leat_serve_now(serve));
     for (int i = 0; i < WORKERS; i++)
         if (q->workers[i].started) pthread_join(q->workers[i].thread, NULL);
 }

@@ -36,7 +36,8 @@ const struct leat_route leat_routes[] = {
     {"GET", "/v1/sources", LEAT_ROLE_READ, leat_handle_sources, "All sources", "", false, false, {{0}}, "application/json"},
     {"POST", "/v1/sql", LEAT_ROLE_READ, leat_handle_sql, "Run a query (read-only)",
      "The body is one SELECT in DuckDB's dialect (text/plain), or {\"sql\":\"...\"}. It sees sources, tables, TABLE__late, TABLE__dead and SOURCE__dead as of their last "
-     "commits, can read nothing else, and is stopped at its caps of time, memory and size.",
+     "commits, can read nothing else, and is stopped at its caps: its time (504), 1 GiB of memory and 256 MiB of rows (413). It runs in a process of its own; a query that ends "
+     "that process is answered 500, code ended, and nothing else is.",
      true, false,
      {{"format", "string", FORMATS " (json)."}, {"timeout", "integer", "Milliseconds, up to 300000 (60000)."}},
      "application/json"},

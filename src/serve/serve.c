@@ -380,6 +380,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     if (!r) return;
     if (peer) atomic_store(&peer->waits_since_us, leat_serve_now(r->serve));
     atomic_fetch_sub(&r->serve->body_bytes, r->counted_bytes);
+    atomic_fetch_sub(&r->serve->answer_bytes, r->counted_answer_bytes);
     if (r->work) r->free_work(r->work);
     free(r->work_text);
     leat_match_deinit(&r->match);

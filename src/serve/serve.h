@@ -3,11 +3,11 @@
  * serve.c     the daemon and the life of a request       routes.c   the table from which dispatch, OpenAPI, the docs page and tests come
  * auth.c      tokens, roles, where a request may come from  body.c     bodies received, decompressed, split into records
  * ingest.c    POST /v1/sources/S                         rows.c     rows by key, pages, filters
- * stream.c    Server-Sent Events                         query.c    SQL and downloads, in a thread with an instance of its own
+ * stream.c    Server-Sent Events                         query.c    SQL and downloads, in query_child.c's processes
  * info.c      status, tables, sources, history           web.c      files embedded by the build
  *
  * Threads: those of libmicrohttpd answer what needs no engine (rows of live tables) or suspend the connection and hand the work on; the
- * engine is reached only by leat_engine_post, the http connector's queue and engine/live/live.h. One thread runs SQL; one, the clerk, sleeps until a deadline. */
+ * engine is reached only by leat_engine_post, the http connector's queue and engine/live/live.h. Two hand SQL to a process each; one, the clerk, sleeps until a deadline. */
 #ifndef LEAT_SERVE_SERVE_H
 #define LEAT_SERVE_SERVE_H
 

@@ -397,8 +397,6 @@ static void *clerk(void *context) {
             call->serve = serve;
             leat_engine_post(serve->engine, &call->call);
         }
-        int64_t queries = leat_queries_tick(serve, now);
-        if (queries < next) next = queries;
         pthread_mutex_lock(&serve->lock);
         if (atomic_load(&serve->closing)) break;
         if (next == INT64_MAX) {

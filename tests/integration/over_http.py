@@ -684,6 +684,119 @@ def queries_over_their_time():
     print("queries: stopped at their time, also while they are planned, and at the size of their answer")
 
 
+def family(pid):
+    """The process and those that it started."""
+    pids = [pid]
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children") as children:
+            pids += [int(child) for child in children.read().split()]
+    return pids
+
+
+def resident(pid, field):
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            return int(re.search(field + r":\s+(\d+) kB", status.read()).group(1)) * 1024
+    except (OSError, AttributeError):  # it has ended
+        return 0
+
+
+class Watched(threading.Thread):
+    """The most memory that a server and its processes together held."""
+    def __init__(self, pid):
+        super().__init__(daemon=True)
+        self.pid, self.most, self.over = pid, 0, False
+        self.start()
+
+    def run(self):
+        while not self.over:
+            self.most = max(self.most, sum(resident(pid, "VmRSS") for pid in family(self.pid)))
+            time.sleep(0.01)
+
+
+def greedy_queries():
+    """Queries that make much out of little: in memory, which DuckDB does not count, and in time, in which it does not look whether it should stop."""
+    server = Server("greedy")
+    status, data, _ = server.ask("POST", "/v1/sources/events?wait=cards", json.dumps(event(1)), JSON)
+    check(status == 200, status, data)
+    pid, one = server.process.pid, (200, b'{"n":1}\n')
+    watched = Watched(pid)
+
+    def works():
+        status, data, _ = server.ask("POST", "/v1/sql?format=ndjson", "SELECT 1 AS n", TEXT, timeout=20)
+        check((status, data) == one, "the next query", status, data)
+
+    works()
+    for sql, expected in (("SELECT repeat('x', 3000000000)", (413, 500)), ("SELECT list_aggregate(range(1000000000), 'sum')", (413, 500)),
+                          ("SELECT len(list_transform(range(30000000), x -> repeat('x', 100 + x)))", (413, 500, 504)),
+                          ("SELECT sum(len(repeat('x', 100000000 + range::INT))) FROM range(40) WHERE range < 40", (200, 413, 500, 504)),
+                          ("SELECT regexp_matches(repeat('a', 50000000), '(a|b|ab)*c') OR list_sort(list_transform(range(20000000), x -> hash(x)))[1] = 1", (200, 413, 500, 504))):
+        began = time.monotonic()
+        status, data, _ = server.ask("POST", "/v1/sql?timeout=1000", sql, TEXT, timeout=30)
+        took = time.monotonic() - began
+        check(status in expected, sql, status, data[:300])
+        check(took < 10, sql, "took", took)
+        works()
+    children = family(pid)[1:]
+    check(children, "no process runs queries")
+    for child in children:  # as the kernel does where memory is short
+        os.kill(child, signal.SIGKILL)
+    time.sleep(1)
+    for _ in range(4):
+        works()
+    for format, begins in (("parquet", b"PAR1"), ("arrow", b"\xff\xff\xff\xff"), ("csv", b"card,n,total")):
+        status, data, _ = server.ask("GET", f"/v1/tables/cards/rows?format={format}")
+        check(status == 200 and data.startswith(begins), format, status, data[:100])
+    watched.over = True
+    peak = resident(pid, "VmHWM")
+    check(peak < 300e6, "queries took of the server's memory", peak)
+    check(watched.most < 2.6e9, "queries took, all processes together", watched.most)
+    threading.Thread(target=lambda: swallow(server, "SELECT count(*) FROM range(1000000) a, range(10000000) b WHERE a.range + b.range = 7"), daemon=True).start()
+    time.sleep(0.5)
+    children = family(pid)[1:]
+    server.kill()
+    for _ in range(100):
+        if not any(resident(child, "VmRSS") for child in children):
+            break
+        time.sleep(0.05)
+    else:
+        check(False, "processes outlived their server", children)
+    print(f"greedy queries: the server's memory at most {peak / 1e6:.0f} MB, with its processes {watched.most / 1e6:.0f} MB")
+
+
+def unread_answers():
+    """Large answers of queries whose clients do not read: the server holds so many of them and refuses the next until they are gone."""
+    server, held = Server("unread"), []
+    sql = "SELECT repeat('x', 1000000) AS x FROM range(240)"
+    for _ in range(6):
+        s = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+        s.sendall(f"POST /v1/sql HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: {len(sql)}\r\n\r\n{sql}".encode())
+        held.append(s)
+    answers = [s.recv(12).decode()[9:] for s in held]
+    check(answers.count("200") >= 3 and answers.count("429") >= 1 and len(set(answers)) == 2, answers)
+    peak = resident(server.process.pid, "VmHWM")
+    check(peak < 1.5e9, "unread answers took", peak)
+    for s in held:
+        s.close()
+    for _ in range(100):
+        status, data, _ = server.ask("POST", "/v1/sql?format=ndjson", sql, TEXT)
+        if status != 429:
+            break
+        time.sleep(0.1)
+    check(status == 200 and len(data) > 200e6, "when they are gone", status)
+    threading.Thread(target=lambda: swallow(server, "SELECT list_sort(list_transform(range(20000000), x -> hash(x)))[1] + list_aggregate(range(50000000), 'sum')"), daemon=True).start()
+    time.sleep(1)
+    server.stop()
+    print(f"unread answers: {answers.count('200')} of 240 MB held, {answers.count('429')} refused, peak memory {peak / 1e6:.0f} MB")
+
+
+def swallow(server, sql):
+    try:
+        server.ask("POST", "/v1/sql", sql, TEXT)
+    except (OSError, http.client.HTTPException):
+        pass
+
+
 def large_rows():
     """Followers that do not read, of a table with rows of 100 kB: each holds a piece of them. Those that read get all."""
     server = Server("large")
@@ -759,7 +872,7 @@ if __name__ == "__main__":
     shutil.rmtree(WORK, ignore_errors=True)
     os.makedirs(WORK)
     only = os.environ.get("ONLY", "").split(",") if os.environ.get("ONLY") else None
-    for part in (statuses, waits, access, no_tokens, tls, framing, hostile, bomb, stuffed, large_rows, slow_clients, stopped_while_waiting, copies, queries_over_their_time, resets, backups, kills):
+    for part in (statuses, waits, access, no_tokens, tls, framing, hostile, bomb, stuffed, large_rows, slow_clients, stopped_while_waiting, copies, queries_over_their_time, greedy_queries, unread_answers, resets, backups, kills):
         if not only or part.__name__ in only:
             try:
                 part()
