@@ -1,15 +1,19 @@
 /* leat sql: read-only queries over the lake at one frontier, with time and memory caps. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/child.h"
+#include "base/limits.h"
 #include "cli/cli.h"
 #include "sql/duck.h"
 #include "sql/lexer.h"
 
 enum { OPTION_FORMAT, OPTION_TIMEOUT, OPTION_MEMORY };
+#define BESIDE_BYTES ((uint64_t)LEAT_GIB) /* what DuckDB does not count: values that functions make, the result, leat itself */
 enum format { FORMAT_TABLE, FORMAT_CSV, FORMAT_JSON };
 static const char *const FORMATS[] = {"table", "csv", "json", NULL};
 static const struct leat_option_spec OPTIONS[] = {
@@ -17,13 +21,24 @@ static const struct leat_option_spec OPTIONS[] = {
     {.name = "timeout", .type = LEAT_OPTION_INTERVAL, .min = 1000000, .max = 86400000000, .default_text = "60 seconds",
      .prose = "The query is stopped after this time."},
     {.name = "memory", .type = LEAT_OPTION_SIZE, .min = 64 << 20, .max = 1LL << 40, .default_text = "1 GiB",
-     .prose = "The most memory the query may use."},
+     .prose = "The most memory the query may use; values that functions make and the result may take 1 GiB more."},
 };
 
-static struct leat_conn *running;
+enum { HEEDS_SECONDS = 3 };
 
+static struct leat_conn *running;
+static volatile sig_atomic_t alarms;
+
+_Noreturn static void end_with(const char *says, size_t n) {
+    while (n && write(2, says, n) < 0 && errno == EINTR) {}
+    _exit(LEAT_EXIT_FAILED);
+}
+
+/* DuckDB looks at an interrupt between two pieces of work, and some functions make one of minutes. Nothing is lost with this process. */
 static void on_alarm(int signal_number) {
+    static const char says[] = "leat: the query took more than its time (--timeout) and was stopped\n";
     (void)signal_number;
+    if (++alarms > HEEDS_SECONDS) end_with(says, sizeof says - 1);
     leat_conn_interrupt(running);
     alarm(1); /* again: an interrupt is forgotten that comes while the query is planned */
 }
@@ -176,6 +191,7 @@ static char *text_of(const struct leat_tokens *tokens, const struct leat_stateme
 
 static enum leat_status answer(struct leat_cli *cli, const char *text, struct leat_error *err) {
     struct leat_result result = {0};
+    alarms = 0;
     alarm((unsigned)(cli->values[OPTION_TIMEOUT].number / 1000000));
     enum leat_status st = query(running, text, &result, err);
     alarm(0);
@@ -202,6 +218,7 @@ static int answer_all(struct leat_cli *cli, const struct leat_tokens *tokens, co
     if (st == LEAT_OK) st = leat_conn_open(duck, &running, &err);
     if (st == LEAT_OK) st = leat_engine_sql_views(engine, running, &err);
     signal(SIGALRM, on_alarm);
+    leat_child_limit((uint64_t)cli->values[OPTION_MEMORY].number + BESIDE_BYTES);
     for (size_t i = 0; i < count && st == LEAT_OK; i++) {
         char *text = text_of(tokens, &statements[i]);
         if (i) putchar('\n');

@@ -135,6 +135,11 @@ run 2 run --onse --project shop
 says "leat run: unknown option --onse; did you mean --once?" out.txt
 run 2 check --project nowhere
 says "leat: there is no folder nowhere; a project is a folder of .sql files" out.txt
+# A query whose functions make much out of little: stopped at its memory, and at its time, in which DuckDB does not look whether it should stop.
+run 3 sql --project shop "SELECT length(repeat('x', 3000000000))"
+says "Out of Memory Error" out.txt
+many="list_sort(list_transform(range(8000000), x -> hash(x)))[1]"
+run 3 sql --project shop --timeout '1 second' "SELECT $many, $many + 1, $many + 2, $many + 3, $many + 4, $many + 5, $many + 6, $many + 7, $many + 8 FROM range(40)"
 
 echo "== a full disk"
 mkdir -p full
