@@ -84,6 +84,11 @@ out:
     return status;
 }
 
+enum leat_status leat_content_head(struct leat_content *c, void *out, size_t want, size_t *got,
+                                   struct leat_error *err) {
+    return c->io->ops->read_at(c->file, 0, out, want, got, err);
+}
+
 void leat_content_close(struct leat_content *c) {
     if (!c) return;
     if (c->file) c->io->ops->close(c->file);

@@ -12,6 +12,9 @@ struct leat_content; /* an open file */
 enum leat_status leat_content_open(struct leat_io *, const char *path, enum leat_compression, int64_t max_ratio,
                                    struct leat_content **out, struct leat_error *) LEAT_MUST;
 void leat_content_close(struct leat_content *);
+/* The first bytes as stored; fewer if the file is shorter. */
+enum leat_status leat_content_head(struct leat_content *, void *out, size_t want, size_t *got,
+                                   struct leat_error *) LEAT_MUST;
 enum leat_compression leat_content_compression(const struct leat_content *);
 /* Up to `want` bytes of content into out. OK with *got < want: the present end of the file, between members.
  * Errors: CORRUPT, bad_data: a member that is cut short or damaged (text names file and byte; *got bytes before it are

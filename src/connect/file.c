@@ -121,8 +121,9 @@ out:
 
 static enum leat_status begin_round(struct leat_file_source *s, struct leat_error *err) {
     struct leat_clock *clock = s->env->clock;
-    bool look = !s->scanned || (!s->once && (!s->watch || leat_watch_fired(s->watch)));
+    bool names = !s->watch || s->rescan, look = !s->scanned || (!s->once && (!s->watch || leat_watch_fired(s->watch, &names)));
     look |= s->rescan;
+    s->listed &= !names;
     s->rescan = false;
     for (size_t i = 0; i < s->file_count && !look; i++)
         look = s->files[i].failed && clock->monotonic_us(clock) >= s->files[i].retry_us;

@@ -57,6 +57,7 @@ struct leat_file_source {
     struct leat_watch *watch; /* NULL: polling */
     struct leat_spool_reader *spool;
     bool scanned, told_empty;
+    bool listed;      /* no name came or went since `files` was listed: looking at them is enough */
     bool rescan;      /* a file changed while it was looked at */
     bool pause;       /* an error was told that the next call might only repeat: that one ends the round instead */
     bool rounds;      /* at least one was gone through to its end */
@@ -99,8 +100,8 @@ void leat_file_end_turn(struct leat_file_source *);
 struct leat_watch *leat_watch_open(struct leat_env *);
 void leat_watch_close(struct leat_watch *);
 int leat_watch_fd(const struct leat_watch *);
-/* Has anything happened since the last call? Drains the events. */
-bool leat_watch_fired(struct leat_watch *);
+/* Has anything happened since the last call? Drains the events. *names: more than that files were written to. */
+bool leat_watch_fired(struct leat_watch *, bool *names);
 /* Watches the glob's folders and no others. *added: some are new. False: not everything can be watched (too many, a
  * network file system, a link to elsewhere); then poll. */
 bool leat_watch_folders(struct leat_watch *, const struct leat_glob *, const char *project_dir, bool *added);

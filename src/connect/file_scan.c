@@ -81,6 +81,26 @@ static bool same_stat(const struct leat_stat *a, const struct leat_stat *b) {
     return a->size_bytes == b->size_bytes && a->modified_us == b->modified_us && a->inode == b->inode;
 }
 
+static void note_seen(struct leat_file_source *s, struct leat_tailed *f, bool known, const struct leat_stat *st) {
+    if (!known || !same_stat(st, &f->seen)) {
+        f->unchecked = true;
+        s->seen_differs = true;
+    }
+    f->seen = *st;
+}
+
+/* Looks at the files without listing folders. False: a name is another file's by now, or nobody's. */
+static bool look_again(struct leat_file_source *s) {
+    for (size_t i = 0; i < s->file_count; i++) {
+        struct leat_tailed *f = &s->files[i];
+        struct leat_stat st;
+        if (s->env->io->ops->stat(s->env->io, f->full, &st, NULL) != LEAT_OK || st.is_dir || st.inode != f->seen.inode)
+            return false;
+        note_seen(s, f, true, &st);
+    }
+    return true;
+}
+
 /* Makes `files` what the glob found; marks what has to be looked at. */
 static void merge_list(struct leat_file_source *s, struct leat_glob *glob) {
     struct leat_tailed *merged = leat_alloc((glob->path_count + 1) * sizeof *merged);
@@ -110,11 +130,7 @@ static void merge_list(struct leat_file_source *s, struct leat_glob *glob) {
             tailed_deinit(f);
             continue;
         }
-        if (!known || !same_stat(&st, &f->seen)) {
-            f->unchecked = true;
-            s->seen_differs = true;
-        }
-        f->seen = st;
+        note_seen(s, f, known, &st);
         count++;
     }
     free(s->files);
@@ -124,35 +140,40 @@ static void merge_list(struct leat_file_source *s, struct leat_glob *glob) {
 
 /* ---- incarnations ---- */
 
+/* Does it begin as it did when its fingerprint was taken? */
+static enum leat_status has_head(struct leat_content *content, const struct leat_partition *entry, bool *yes,
+                                 struct leat_error *err) {
+    char head[LEAT_FILE_HEAD_BYTES];
+    size_t got = 0;
+    enum leat_status status = leat_content_head(content, head, entry->head_bytes, &got, err);
+    *yes = status == LEAT_OK && got && got == entry->head_bytes && leat_file_head_hash(head, got) == entry->head_hash;
+    return status;
+}
+
 /* Is the file what `entry` was, and more? */
 static enum leat_status is_continued(struct leat_file_source *s, const struct leat_tailed *f,
                                      const struct leat_partition *entry, bool *yes, struct leat_error *err) {
     bool live = f->partition == entry->number;
     const struct leat_log_end *p = progress_find(s, entry->number);
-    uint64_t position = live ? f->position : p ? p->position : 0, hash;
-    uint32_t head_bytes = entry->head_bytes;
-    *yes = false;
-    enum leat_status status = leat_file_fingerprint(s->env->io, f->full, &head_bytes, &hash, err);
-    if (status != LEAT_OK || head_bytes != entry->head_bytes || hash != entry->head_hash) return status;
-    if (live ? f->damaged : entry->damaged) {
-        *yes = true;
-        return LEAT_OK;
-    }
-    bool untouched = f->seen.size_bytes == entry->size_bytes && f->seen.modified_us == entry->modified_us;
-    if (entry->inode && f->seen.inode != entry->inode && !untouched) return LEAT_OK; /* 0: from before a work folder was lost */
-    if (f->seen.size_bytes < entry->size_bytes || (live && f->seen.size_bytes < f->high_bytes)) return LEAT_OK;
-    *yes = true;
-    if (position == 0) return LEAT_OK;
+    uint64_t position = live ? f->position : p ? p->position : 0;
     struct leat_content *content;
-    status = leat_content_open(s->env->io, f->full, s->compression, s->max_ratio, &content, err);
-    if (status != LEAT_OK) return status;
-    if (leat_content_compression(content) == LEAT_COMPRESSION_NONE) {
+    *yes = false;
+    enum leat_status status = leat_content_open(s->env->io, f->full, s->compression, s->max_ratio, &content, err);
+    if (status == LEAT_OK) status = has_head(content, entry, yes, err);
+    if (status != LEAT_OK || !*yes || (live ? f->damaged : entry->damaged)) goto out;
+    *yes = false;
+    bool untouched = f->seen.size_bytes == entry->size_bytes && f->seen.modified_us == entry->modified_us;
+    if (entry->inode && f->seen.inode != entry->inode && !untouched) goto out; /* 0: from before a work folder was lost */
+    if (f->seen.size_bytes < entry->size_bytes || (live && f->seen.size_bytes < f->high_bytes)) goto out;
+    *yes = true;
+    if (position && leat_content_compression(content) == LEAT_COMPRESSION_NONE) {
         char byte = '\n';
         size_t got = 0;
         status = leat_content_seek(content, position - 1, err);
         if (status == LEAT_OK) status = leat_content_read(content, &byte, 1, &got, err);
         *yes = got == 1 && (byte == '\n' || !live || !f->ends_line);
     }
+out:
     leat_content_close(content);
     return status;
 }
@@ -319,12 +340,23 @@ static enum leat_status watch_and_list(struct leat_file_source *s, struct leat_g
     }
 }
 
-enum leat_status leat_file_scan(struct leat_file_source *s, struct leat_error *err) {
+static enum leat_status list_files(struct leat_file_source *s, struct leat_error *err) {
     struct leat_glob glob = {0};
     enum leat_status status = watch_and_list(s, &glob, err);
     if (status != LEAT_OK) return leat_prepend(err, "source %s: path %s", s->name, s->pattern);
     merge_list(s, &glob);
     leat_glob_deinit(&glob);
+    s->listed = true;
+    return LEAT_OK;
+}
+
+enum leat_status leat_file_scan(struct leat_file_source *s, struct leat_error *err) {
+    enum leat_status status = LEAT_OK;
+    if (!s->listed || !look_again(s)) {
+        s->listed = false; /* if it fails, for the next time */
+        status = list_files(s, err);
+    }
+    if (status != LEAT_OK) return status;
     status = settle(s, err);
     if (status != LEAT_OK) return leat_prepend(err, "source %s", s->name);
     if (s->file_count == 0 && !s->told_empty) {

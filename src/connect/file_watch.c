@@ -3,6 +3,7 @@
 #include "connect/file.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -23,7 +24,6 @@ struct leat_watch {
     int fd;
     struct watched *items; /* kept ones first, then sorted by dir */
     size_t count;
-    bool fired;
 };
 
 struct leat_watch *leat_watch_open(struct leat_env *env) {
@@ -54,21 +54,23 @@ static void forget(struct leat_watch *w, int wd) {
         if (w->items[i].wd == wd) w->items[i].wd = -1;
 }
 
-bool leat_watch_fired(struct leat_watch *w) {
+bool leat_watch_fired(struct leat_watch *w, bool *names) {
     _Alignas(struct inotify_event) char events[4096];
-    for (;;) {
+    enum { LARGEST = sizeof(struct inotify_event) + NAME_MAX + 1 };
+    bool fired = false, more = true;
+    while (more) {
         ssize_t n = read(w->fd, events, sizeof events);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) break;
-        w->fired = true;
+        fired = true;
+        more = (size_t)n + LARGEST > sizeof events; /* else the next one would have had room */
         for (ssize_t at = 0; at < n;) {
             const struct inotify_event *event = (const struct inotify_event *)(const void *)(events + at);
             if (event->mask & IN_IGNORED) forget(w, event->wd);
+            if (event->mask & ~(uint32_t)(IN_MODIFY | IN_CLOSE_WRITE)) *names = true;
             at += (ssize_t)(sizeof *event + event->len);
         }
     }
-    bool fired = w->fired;
-    w->fired = false;
     return fired;
 }
 
@@ -127,6 +129,13 @@ static void drop(struct leat_watch *w, struct watched *item) {
     free(item->dir);
 }
 
+/* Is the folder of this name the one that is watched? A folder above may have been renamed, which nobody tells. */
+static bool stands(const struct leat_watch *w, const struct watched *item) {
+    if (item->wd < 0) return false;
+    int wd = inotify_add_watch(w->fd, item->dir, EVENTS); /* the same again for the same folder */
+    return wd < 0 || wd == item->wd;
+}
+
 bool leat_watch_folders(struct leat_watch *w, const struct leat_glob *glob, const char *project_dir, bool *added) {
     size_t kept = 0, old, count;
     *added = false;
@@ -139,7 +148,7 @@ bool leat_watch_folders(struct leat_watch *w, const struct leat_glob *glob, cons
     for (old = count = kept; count - kept < glob->dir_count && all;) {
         const char *dir = glob->dirs[count - kept];
         int order = old < w->count ? strcmp(w->items[old].dir, dir) : 1;
-        if (order < 0 || (order == 0 && w->items[old].wd < 0))
+        if (order < 0 || (order == 0 && !stands(w, &w->items[old])))
             drop(w, &w->items[old++]);
         else if (order == 0)
             items[count++] = w->items[old++];

@@ -193,6 +193,10 @@ enum leat_status leat_partitions_add(struct leat_partitions *t, const char *path
     return LEAT_OK;
 }
 
+uint64_t leat_file_head_hash(const void *head, size_t bytes) {
+    return XXH3_64bits(head, bytes);
+}
+
 enum leat_status leat_file_fingerprint(struct leat_io *io, const char *path, uint32_t *head_bytes, uint64_t *hash,
                                        struct leat_error *err) {
     char head[LEAT_FILE_HEAD_BYTES];
@@ -203,6 +207,6 @@ enum leat_status leat_file_fingerprint(struct leat_io *io, const char *path, uin
     status = io->ops->read_at(file, 0, head, want, &got, err);
     io->ops->close(file);
     *head_bytes = (uint32_t)got;
-    *hash = XXH3_64bits(head, got);
+    *hash = leat_file_head_hash(head, got);
     return status;
 }

@@ -56,6 +56,7 @@ struct leat_partition *leat_partitions_of_path(struct leat_partitions *,
 enum leat_status leat_partitions_add(struct leat_partitions *, const char *path, struct leat_partition **out,
                                      struct leat_error *) LEAT_MUST;
 
+uint64_t leat_file_head_hash(const void *head, size_t bytes);
 /* Fingerprint of a file: the hash of its first *head_bytes bytes (0: as many as there are up to LEAT_FILE_HEAD_BYTES,
  * set). A shorter file than asked gives no match: *head_bytes becomes what it has. */
 enum leat_status leat_file_fingerprint(struct leat_io *, const char *path, uint32_t *head_bytes, uint64_t *hash,

@@ -402,6 +402,31 @@ static void test_rotation_and_vanishing(void **state) {
     destroy(f);
 }
 
+/* Nobody tells us that a folder above ours has another name; a write in the old one wakes us. */
+static void test_moved_from_above(void **state) {
+    (void)state;
+    struct fixture *f = make("above/in/*.json", LEAT_FORMAT_JSON);
+    put_text(f, "above/in/a.json", "1\n");
+    open_source(f);
+    poll_all(f);
+    add_text(f, "above/in/a.json", "2\n");
+    poll_all(f);
+    expect(f, 1, 1, 1, "2");
+    move(f, "above", "elsewhere");
+    put_text(f, "above/in/a.json", "3\n");
+    put_text(f, "above/in/b.json", "4\n");
+    add_text(f, "elsewhere/in/a.json", "not ours\n");
+    poll_all(f);
+    assert_int_equal(f->count, 4);
+    expect(f, 2, 2, 0, "3");
+    expect(f, 3, 3, 0, "4");
+    add_text(f, "above/in/b.json", "5\n"); /* the new folder is watched */
+    poll_all(f);
+    assert_int_equal(f->count, 5);
+    expect(f, 4, 3, 1, "5");
+    destroy(f);
+}
+
 static void test_copied_project(void **state) {
     (void)state;
     struct fixture *f = make("a.json", LEAT_FORMAT_JSON);
@@ -907,6 +932,7 @@ int main(void) {
         cmocka_unit_test(test_growth),
         cmocka_unit_test(test_new_incarnations),
         cmocka_unit_test(test_rotation_and_vanishing),
+        cmocka_unit_test(test_moved_from_above),
         cmocka_unit_test(test_copied_project),
         cmocka_unit_test(test_once),
         cmocka_unit_test(test_resume_everywhere),
