@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 int64_t leat_usage_cpu_us(void) {
@@ -11,9 +12,9 @@ int64_t leat_usage_cpu_us(void) {
 }
 
 int64_t leat_usage_thread_cpu_us(void) {
-    struct rusage usage;
-    getrusage(RUSAGE_THREAD, &usage);
-    return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * (int64_t)1000000 + usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+    struct timespec used; /* getrusage counts the present slice only when it ends */
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return used.tv_sec * (int64_t)1000000 + used.tv_nsec / 1000;
 }
 
 /* On Linux niceness is a thread's own, and handed on to threads it makes. */
