@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "rehearse/cost.h"
 #include "rehearse/measure.h"
+#include "rehearse/waking.h"
 
 enum { OPTION_SAMPLE, OPTION_PRICES, OPTION_PRINT_PRICES, OPTION_SVG, OPTION_CLOCK, OPTION_SCRATCH, OPTION_ONLY, OPTION_AT };
 static const struct leat_option_spec OPTIONS[] = {
@@ -162,6 +163,16 @@ static enum leat_status keep(struct cost *c, const struct leat_cost *cost, const
     return st;
 }
 
+static void put_unmeasured(const struct cost *c, struct leat_buffer *out) {
+    const struct leat_project *project = leat_engine_project(c->engine);
+    for (size_t s = 0; s < project->source_count; s++) {
+        const struct leat_source *source = &project->sources[s];
+        const struct leat_recorded_source *recorded = leat_record_find(&c->record, source->name);
+        if (source->reference || !recorded || !recorded->records || leat_waking_measurable(source)) continue;
+        leat_putf(out, "Not in these figures: what connector %s of source %s takes itself to receive records.\n", source->connector, source->name);
+    }
+}
+
 static enum leat_status report(struct cost *c, const struct leat_prices *prices, struct leat_error *err) {
     struct leat_cost cost = {0};
     struct leat_buffer out = {0};
@@ -169,8 +180,10 @@ static enum leat_status report(struct cost *c, const struct leat_prices *prices,
                                           prices, &cost, err);
     if (st == LEAT_OK && c->cli->json)
         leat_cost_json(&cost, prices, c->needs, c->need_count, &out);
-    else if (st == LEAT_OK)
+    else if (st == LEAT_OK) {
         leat_cost_print(&cost, prices, c->needs, c->need_count, &out);
+        put_unmeasured(c, &out);
+    }
     if (st == LEAT_OK) fputs(out.data, stdout);
     if (st == LEAT_OK) st = write_svg(c, &cost, prices, err);
     if (st == LEAT_OK) st = keep(c, &cost, prices, err);

@@ -163,7 +163,12 @@ static enum leat_status recorded_poll(struct leat_connector *connector, size_t m
     struct recorded *r = self(connector);
     int64_t now = r->env->clock->now_us(r->env->clock);
     uint32_t count = 0;
-    if (r->recording->next_us == INT64_MAX || r->recording->next_us > now) return LEAT_END;
+    if (r->recording->next_us == INT64_MAX || r->recording->next_us > now) {
+        r->recording->awake = false;
+        return LEAT_END;
+    }
+    r->recording->wakes += !r->recording->awake;
+    r->recording->awake = true;
     struct leat_log_end *end = end_of(r, r->next.partition);
     leat_buffer_reset(&r->payload);
     while (count < RECORDS_MAX && r->recording->next_us <= now && r->next.partition == end->partition &&
@@ -185,6 +190,7 @@ static enum leat_status recorded_poll(struct leat_connector *connector, size_t m
     *out = (struct leat_block){.partition = end->partition, .base_offset = end->next_offset, .record_count = count, .position = r->at,
                                .payload = r->payload.data, .starts = r->starts, .ends = r->stops, .payload_bytes = length};
     end->next_offset += count;
+    r->recording->records += count;
     return LEAT_OK;
 }
 

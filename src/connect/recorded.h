@@ -14,6 +14,8 @@
 struct leat_recording {
     char *path;      /* NULL: no record ever came */
     int64_t next_us; /* when the next record comes that was not given yet; INT64_MAX: none. Kept by the connector. */
+    uint64_t wakes, records; /* how often there was something after there had been nothing, and what was given. Counted by the connector */
+    bool awake;              /* the connector's: it has given something since there was nothing */
 };
 /* Gives records whose time the environment's clock has reached; offsets count from 0 in each partition. Where the log has records already, goes on behind them.
  * Its descriptor is LEAT_RECORDED_TOKEN: only a simulated clock waits for it. */

@@ -6,6 +6,8 @@
 #include <jansson.h>
 
 #include "base/usage.h"
+#include "connect/recorded.h"
+#include "rehearse/waking.h"
 
 /* Figures that only grow. */
 struct reading {
@@ -15,6 +17,7 @@ struct reading {
 };
 struct measure {
     const struct leat_measure_options *options;
+    struct leat_env *env;
     struct leat_clock *real;
     struct leat_rehearsal *rehearsal;
     struct reading from, sum;
@@ -102,6 +105,31 @@ static void at_end(void *context) {
     drop(&now);
 }
 
+/* The recorded input's counts begin with the window. */
+static void count_wakes_anew(const struct measure *m) {
+    const struct leat_project *project = leat_engine_project(leat_rehearsal_engine(m->rehearsal));
+    for (size_t s = 0; s < project->source_count; s++)
+        if (project->sources[s].recording) project->sources[s].recording->wakes = project->sources[s].recording->records = 0;
+}
+
+/* What the sources' own connectors would have taken belongs to the reading of records. */
+static enum leat_status add_waking(struct measure *m, struct leat_error *err) {
+    const struct leat_project *project = leat_engine_project(leat_rehearsal_engine(m->rehearsal));
+    enum leat_status st = LEAT_OK;
+    for (size_t s = 0; s < project->source_count && st == LEAT_OK; s++) {
+        const struct leat_source *source = &project->sources[s];
+        const struct leat_recorded_source *recorded = leat_record_find(m->options->record, source->name);
+        int64_t cpu_us = 0;
+        if (!recorded || source->reference) continue;
+        char *dir = leat_asprintf("%s/waking/%s", m->options->dir, source->name);
+        st = leat_waking_measure(m->env, source, recorded, dir, source->recording->wakes, source->recording->records, &cpu_us, err);
+        free(dir);
+        m->sum.cpu_us += cpu_us;
+        json_object_set_new(m->sum.phases, "ingest", json_integer(json_integer_value(json_object_get(m->sum.phases, "ingest")) + cpu_us));
+    }
+    return st;
+}
+
 int64_t leat_measure_step_us(int64_t freshness_us) {
     return freshness_us * LEAT_STEP_FIFTHS / LEAT_ALL_FIFTHS;
 }
@@ -125,9 +153,11 @@ static enum leat_status measure_service(struct measure *m, struct leat_error *er
     leat_usage_reset_peak();
     if (st == LEAT_OK && from > record->first_us) st = leat_rehearsal_run_to(m->rehearsal, from, NULL, NULL, err);
     if (st == LEAT_OK) st = take(m, &m->from, err);
+    count_wakes_anew(m);
     m->window_us = window;
     if (st == LEAT_OK) st = leat_rehearsal_run_to(m->rehearsal, record->last_us + 1, at_end, m, err);
     drop(&m->from);
+    if (st == LEAT_OK) st = add_waking(m, err);
     return st;
 }
 
@@ -228,10 +258,9 @@ static void put(const struct measure *m, struct leat_buffer *out) {
 
 enum leat_status leat_measure(struct leat_env *env, const struct leat_measure_options *options, struct leat_diagnostics *diags,
                               struct leat_buffer *out, struct leat_error *err) {
-    struct measure m = {.options = options, .real = env->clock, .sum = {.phases = json_object(), .tables = json_object()}};
-    enum { REST_US = 2000 };
+    struct measure m = {.options = options, .env = env, .real = env->clock, .sum = {.phases = json_object(), .tables = json_object()}};
     struct leat_rehearsal_options rehearsal = {.project_dir = options->project_dir, .dir = options->dir, .record = options->record,
-                                               .freshness_us = options->freshness_us, .rest_us = REST_US};
+                                               .freshness_us = options->freshness_us, .rest_us = LEAT_MEASURE_REST_US};
     enum leat_status st = leat_rehearsal_open(env, &rehearsal, diags, &m.rehearsal, err);
     if (st == LEAT_OK) st = options->freshness_us >= LEAT_TIMER_FROM_US ? measure_timer(&m, err) : measure_service(&m, err);
     if (st == LEAT_OK) put(&m, out);

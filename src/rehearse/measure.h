@@ -17,6 +17,8 @@ struct leat_measure_options {
 };
 /* Commits whose average is the rule: small files are joined every 64. */
 #define LEAT_MEASURE_COMMITS 128
+/* What waits rests for so long, so that other processes run meanwhile and what follows finds caches as cold as it would. */
+#define LEAT_MEASURE_REST_US 10000
 /* Freshness of an hour or more is kept by a timer that calls `leat run --once`; shorter ones by `leat run`. */
 #define LEAT_TIMER_FROM_US (INT64_C(3600) * 1000000)
 int64_t leat_measure_step_us(int64_t freshness_us); /* between two steps under steady input */

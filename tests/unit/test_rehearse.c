@@ -12,6 +12,7 @@
 #include "base/usage.h"
 #include "engine_world.h"
 #include "rehearse/measure.h"
+#include "rehearse/waking.h"
 
 static const char TABLES[] = "CREATE MATERIALIZED TABLE minutes FRESHNESS = INTERVAL '1' SECOND AS\n"
                              "SELECT window_start, cat, count(*) AS n, sum(v) AS v FROM TUMBLE(events, ts, INTERVAL '1' MINUTE) JOIN things USING (k) WHERE v >= 0 GROUP BY ALL;\n"
@@ -201,11 +202,43 @@ static void each_way_of_running_is_measured(void **state) {
     world_deinit(w);
 }
 
+/* What a source's connector takes for itself: the file connector's is measured by waking it, a server's cannot be. */
+static void waking_is_measured(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    struct leat_record r;
+    int64_t few = 0, many = 0, none = -1;
+    shop(w);
+    record(w, &r);
+    const struct leat_project *project = leat_engine_project(w->engine);
+    const struct leat_recorded_source *recorded = leat_record_find(&r, "events");
+    struct leat_source source = project->sources[0];
+    assert_string_equal(source.name, "events");
+    assert_true(leat_waking_measurable(&source));
+    struct leat_env env = w->env;
+    env.clock = leat_clock_real();
+    char *dir = scratch_dir(w->dir, "waking");
+    OK(leat_waking_measure(&env, &source, recorded, dir, 100, 100, &few, oops));
+    OK(leat_waking_measure(&env, &source, recorded, dir, 1000000, 1000000, &many, oops));
+    assert_true(few > 0);
+    assert_true(many > 100 * few);
+    OK(leat_waking_measure(&env, &source, recorded, dir, 0, 0, &none, oops));
+    assert_int_equal(none, 0);
+    source.connector = (char *)"kafka";
+    assert_false(leat_waking_measurable(&source));
+    OK(leat_waking_measure(&env, &source, recorded, dir, 100, 100, &none, oops));
+    assert_int_equal(none, 0);
+    free(dir);
+    leat_record_deinit(&r);
+    world_deinit(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_goes_as_it_went),
         cmocka_unit_test(runs_are_done_when_they_are_due),
         cmocka_unit_test(each_way_of_running_is_measured),
+        cmocka_unit_test(waking_is_measured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
