@@ -8,7 +8,7 @@
 #include "rehearse/measure.h"
 
 /* The first wakes are not counted: they find the file new. */
-enum { COUNTED = 100, NOT_COUNTED = 10 };
+enum { COUNTED = 30, NOT_COUNTED = 5 };
 
 bool leat_waking_measurable(const struct leat_source *source) {
     return leat_connector_of(source) == &leat_connector_file;
