@@ -455,6 +455,7 @@ enum leat_status leat_fetch_rows(void *context, const leat_i128 *places, size_t 
 /* A SOURCE op's columns of rows of a chunk (rows[], NULL: first_row ...), put at `at` of out, which has room; strings stay the chunk's. */
 void leat_source_rows(const struct leat_src *, const struct leat_op *source, const struct leat_chunk *, const uint32_t *rows, size_t first_row,
                       size_t n, struct leat_changes *out, size_t at);
+void leat_group_note_time(struct leat_group *, size_t source, uint32_t partition, int64_t event_us); /* the partition's highest event time is at least that */
 int64_t leat_group_cut(const struct leat_group *, int node); /* of its last step; INT64_MIN: none yet, INT64_MAX: past everything */
 /* The first chunk of a source that the group has not read to its end; NULL: none. Later ones may be read. */
 const struct leat_chunk *leat_group_unread(const struct leat_group *, int source);

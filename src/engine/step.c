@@ -86,7 +86,7 @@ static int64_t watermark_now(const struct leat_group *g, int s) {
     return watermark > floor ? watermark : floor;
 }
 
-static void note_time(struct leat_group *g, int s, uint32_t partition, int64_t event_us) {
+void leat_group_note_time(struct leat_group *g, size_t s, uint32_t partition, int64_t event_us) {
     size_t at = 0, n = g->time_counts[s];
     while (at < n && g->times[s][at].partition < partition) at++;
     if (at == n || g->times[s][at].partition != partition) {
@@ -548,7 +548,7 @@ static void advance(struct leat_group *g, const struct step_input *in) {
         for (const struct leat_chunk *c = leat_group_unread(g, (int)s); c; c = c->next) {
             struct chunk_range range;
             if (!range_of(c, leat_cursor_get(&g->cursors[s], c->partition), leat_cursor_get(&in->to[s], c->partition), &range)) continue;
-            note_time(g, (int)s, c->partition, src->def->event_time >= 0 ? range_max_event(src, &range) : INT64_MIN);
+            leat_group_note_time(g, s, c->partition, src->def->event_time >= 0 ? range_max_event(src, &range) : INT64_MIN);
             engine->records_since_checkpoint += range.to - range.from;
         }
         leat_cursors_copy(&g->cursors[s], &in->to[s]);

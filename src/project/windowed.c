@@ -21,8 +21,7 @@ static char *relation_name(const struct leat_tokens *tokens, const struct leat_s
     if (!leat_token_is(tokens, statement->first, "CREATE"))
         return NULL;
     for (bool found = false; at < end && at < statement->first + 5 && !found; at++)
-        for (size_t i = 0; i < 3; i++)
-            found |= leat_token_is(tokens, at, kinds[i]);
+        found = leat_token_is_any(tokens, at, kinds, 3);
     if (leat_token_is(tokens, at, "IF"))
         at += 3;
     return at < end ? leat_token_value(tokens, at) : NULL;

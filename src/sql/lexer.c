@@ -337,6 +337,18 @@ bool leat_token_is(const struct leat_tokens *tokens, size_t index, const char *w
            strncasecmp(tokens->text + t->offset, word, t->length) == 0;
 }
 
+bool leat_token_is_any(const struct leat_tokens *tokens, size_t index, const char *const *words, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (leat_token_is(tokens, index, words[i])) return true;
+    return false;
+}
+
+bool leat_tokens_have_any(const struct leat_tokens *tokens, const char *const *words, size_t count) {
+    for (size_t i = 0; i < tokens->count; i++)
+        if (leat_token_is_any(tokens, i, words, count)) return true;
+    return false;
+}
+
 bool leat_token_is_operator(const struct leat_tokens *tokens, size_t index, const char *bytes) {
     if (index >= tokens->count)
         return false;

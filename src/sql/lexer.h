@@ -56,6 +56,9 @@ size_t leat_lex_statements(const struct leat_tokens *tokens, struct leat_stateme
 
 /* True for the word (not quoted) in any case. */
 bool leat_token_is(const struct leat_tokens *tokens, size_t index, const char *word);
+/* True for one of them. */
+bool leat_token_is_any(const struct leat_tokens *tokens, size_t index, const char *const *words, size_t count);
+bool leat_tokens_have_any(const struct leat_tokens *tokens, const char *const *words, size_t count);
 /* True for exactly these operator bytes. */
 bool leat_token_is_operator(const struct leat_tokens *tokens, size_t index, const char *bytes);
 /* The meaning of a token, malloc'd: names and strings without their quotes and with escapes resolved, others as written. */

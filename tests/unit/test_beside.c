@@ -145,18 +145,23 @@ static void steps_go_on(void **state) {
     world_deinit(&w);
 }
 
+/* A night's run over one record, held at the gate. */
+static void run_with_one_record(struct world *w) {
+    put(w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01T00:00:00\"}\n", "a");
+    turn(w);
+    set_gate(true);
+    night(w);
+    turn(w);
+    wait_at_gate();
+}
+
 /* The process goes while a run is under way, in good order or not: the next one begins it again. */
 static void a_run_cut_short_begins_again(void **state) {
     (void)state;
     for (int in_order = 0; in_order < 2; in_order++) {
         struct world w;
         world(&w, "");
-        put(&w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01T00:00:00\"}\n", "a");
-        turn(&w);
-        set_gate(true);
-        night(&w);
-        turn(&w);
-        wait_at_gate();
+        run_with_one_record(&w);
         set_gate(false);
         atomic_int stop = 1;
         if (in_order) OK(leat_engine_run(w.engine, &stop, oops));
@@ -443,12 +448,7 @@ static void only_a_change_stops_a_run(void **state) {
     pthread_t other;
     world(&w, "");
     OK(leat_control_listen(w.engine, oops));
-    put(&w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01T00:00:00\"}\n", "a");
-    turn(&w);
-    set_gate(true);
-    night(&w);
-    turn(&w);
-    wait_at_gate();
+    run_with_one_record(&w);
     assert_int_equal(pthread_create(&other, NULL, open_gate_soon, NULL), 0); /* what stops it waits for it */
     assert_int_not_equal(request(&w, ALTER("nowhere SUSPEND")), LEAT_OK);
     assert_int_not_equal(request(&w, ALTER("now_t SET FRESHNESS = 'soon'")), LEAT_OK);

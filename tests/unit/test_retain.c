@@ -207,14 +207,20 @@ static void made_anew_they_stay(void **state) {
     world_deinit(w);
 }
 
-/* A record from before the boundary is late for every table, also without windows, and no restatement admits it. */
-static void what_comes_too_late_stays_late(void **state) {
-    (void)state;
-    struct world world, *w = &world;
+/* The same, and then a record from before the boundary and one from after it that is late for windows. */
+static char *an_hour_and_late_ones(struct world *w) {
     char *rows = an_hour(w);
     put(w, "in/events1.ndjson", "{\"id\":\"old\",\"k\":1,\"v\":7,\"ts\":\"2026-01-01 00:01:00\"}\n", "a");
     put(w, "in/events1.ndjson", "{\"id\":\"less old\",\"k\":1,\"v\":7,\"ts\":\"2026-01-01 00:51:00\"}\n", "a");
     run_all(w);
+    return rows;
+}
+
+/* A record from before the boundary is late for every table, also without windows, and no restatement admits it. */
+static void what_comes_too_late_stays_late(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    char *rows = an_hour_and_late_ones(w);
     expect_frozen(w, rows);
     expect_text(w, "SELECT count(*) FROM copies__late", "1");
     expect_text(w, "SELECT count(*) FROM minutes__late", "2");
@@ -265,10 +271,7 @@ static void dead_letters_stay(void **state) {
 static void a_run_admits_what_it_can(void **state) {
     (void)state;
     struct world world, *w = &world;
-    char *rows = an_hour(w);
-    put(w, "in/events1.ndjson", "{\"id\":\"old\",\"k\":1,\"v\":7,\"ts\":\"2026-01-01 00:01:00\"}\n", "a");
-    put(w, "in/events1.ndjson", "{\"id\":\"less old\",\"k\":1,\"v\":7,\"ts\":\"2026-01-01 00:51:00\"}\n", "a");
-    run_all(w);
+    char *rows = an_hour_and_late_ones(w);
     expect_text(w, "SELECT count(*) FROM minutes__late", "2");
     assert_int_equal(apply(w, SOURCE(KEPT) THINGS COPIES NAMED HOURS
                            "CREATE MATERIALIZED TABLE minutes SCHEDULE CRON '0 2 * * *' AS\n"

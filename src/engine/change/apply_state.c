@@ -148,18 +148,6 @@ static enum leat_status classify(struct leat_apply *a, struct leat_error *err) {
 
 /* ---- the frontier --------------------------------------------------------------------------------------------------------- */
 
-static void raise_time(struct leat_group *g, size_t s, uint32_t partition, int64_t event_us) {
-    size_t at = 0, n = g->time_counts[s];
-    while (at < n && g->times[s][at].partition < partition) at++;
-    if (at == n || g->times[s][at].partition != partition) {
-        g->times[s] = leat_realloc(g->times[s], (n + 1) * sizeof *g->times[s]);
-        memmove(g->times[s] + at + 1, g->times[s] + at, (n - at) * sizeof *g->times[s]);
-        g->times[s][at] = (struct leat_partition_time){partition, event_us};
-        g->time_counts[s]++;
-    }
-    if (event_us > g->times[s][at].max_event_us) g->times[s][at].max_event_us = event_us;
-}
-
 static void raise_to(int64_t *to, const json_t *value) {
     if (value && json_integer_value(value) > *to) *to = json_integer_value(value);
 }
@@ -177,7 +165,7 @@ static void join_group(struct leat_group *g, const json_t *former) {
         raise_to(&g->floors[s], json_object_get(json_object_get(former, "floors"), name));
         leat_cursors_raise(&g->history[s], json_object_get(json_object_get(former, "history"), name));
         json_array_foreach(json_object_get(json_object_get(former, "times"), name), i, pair)
-            raise_time(g, s, (uint32_t)json_integer_value(json_array_get(pair, 0)), json_integer_value(json_array_get(pair, 1)));
+            leat_group_note_time(g, s, (uint32_t)json_integer_value(json_array_get(pair, 0)), json_integer_value(json_array_get(pair, 1)));
     }
     json_t *freshness = leat_freshness_json(&g->freshness);
     bool same = json_equal(json_object_get(former, "freshness"), freshness);
@@ -369,7 +357,7 @@ static void arrive(struct pass *p, const json_t *frontier) {
     }
     leat_group_load(g, frontier);
     for (size_t s = 0; s < n; s++) {
-        for (size_t i = 0; i < counts[s]; i++) raise_time(g, s, times[s][i].partition, times[s][i].max_event_us);
+        for (size_t i = 0; i < counts[s]; i++) leat_group_note_time(g, s, times[s][i].partition, times[s][i].max_event_us);
         free(times[s]);
     }
     free(times);

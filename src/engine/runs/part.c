@@ -70,12 +70,9 @@ bool leat_reads_clock(const char *sql) {
                                         "get_current_time", "localtimestamp", "localtime", "current_localtimestamp", "current_localtime", "leat_now", "random",
                                         "uuid", "gen_random_uuid"};
     struct leat_tokens tokens;
-    bool found = false;
     leat_lex(sql, strlen(sql), &tokens);
-    for (size_t i = 0; i < tokens.count && !found; i++) {
-        for (size_t k = 0; k < sizeof words / sizeof *words; k++) found |= leat_token_is(&tokens, i, words[k]);
-        found |= is_age_to_now(&tokens, i);
-    }
+    bool found = leat_tokens_have_any(&tokens, words, sizeof words / sizeof *words);
+    for (size_t i = 0; i < tokens.count && !found; i++) found = is_age_to_now(&tokens, i);
     leat_tokens_deinit(&tokens);
     return found;
 }
@@ -105,8 +102,8 @@ static bool has_query(const char *where) {
     bool found = false;
     leat_lex(where, strlen(where), &tokens);
     for (size_t i = 0; i < tokens.count && !found; i++) {
-        found = leat_token_is(&tokens, i, "SELECT");
-        for (size_t k = 0; k < sizeof after / sizeof *after; k++) found |= leat_token_is_operator(&tokens, i, "(") && leat_token_is(&tokens, i + 1, after[k]);
+        found = leat_token_is(&tokens, i, "SELECT") ||
+                (leat_token_is_operator(&tokens, i, "(") && leat_token_is_any(&tokens, i + 1, after, sizeof after / sizeof *after));
     }
     leat_tokens_deinit(&tokens);
     return found;

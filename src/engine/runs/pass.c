@@ -13,10 +13,8 @@
 static bool is_grouping(const char *sql) {
     static const char *const words[] = {"DISTINCT", "GROUP", "OVER"};
     struct leat_tokens tokens;
-    bool found = false;
     leat_lex(sql, strlen(sql), &tokens);
-    for (size_t i = 0; i < tokens.count && !found; i++)
-        for (size_t k = 0; k < sizeof words / sizeof *words; k++) found |= leat_token_is(&tokens, i, words[k]);
+    bool found = leat_tokens_have_any(&tokens, words, sizeof words / sizeof *words);
     leat_tokens_deinit(&tokens);
     return found;
 }
@@ -30,7 +28,7 @@ static bool asks_for_a_part(const char *sql) {
     for (size_t i = 0; i < tokens.count && !found; i++) {
         filter |= leat_token_is(&tokens, i, "WHERE") && !(i > 1 && leat_token_is(&tokens, i - 2, "FILTER"));
         for (size_t k = 0; k < sizeof operators / sizeof *operators; k++) found |= filter && leat_token_is_operator(&tokens, i, operators[k]);
-        for (size_t k = 0; k < sizeof words / sizeof *words; k++) found |= filter && leat_token_is(&tokens, i, words[k]);
+        found |= filter && leat_token_is_any(&tokens, i, words, sizeof words / sizeof *words);
     }
     leat_tokens_deinit(&tokens);
     return found;
