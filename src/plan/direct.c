@@ -91,21 +91,20 @@ static const char *mirrored(const char *comparison) {
 }
 
 static bool find_test(const struct leat_rel *rel, const json_t *e, struct leat_test *test) {
-    const json_t *left = json_object_get(e, "left"), *right = json_object_get(e, "right");
+    const json_t *column = json_object_get(e, "left"), *constant = json_object_get(e, "right"), *right = constant;
     const char *comparison = leat_json_text(e, "type");
     struct leat_type type;
-    int64_t constant;
+    int64_t value;
+    size_t ignored;
     if (!leat_json_is(e, "expression_class", "BOUND_COMPARISON")) return false;
-    *test = (struct leat_test){0};
-    if (find_column(rel, left, &test->column, &type)) {
-        if (!is_integer_inside(type) || !find_constant(right, type, &constant)) return false;
-    } else {
-        if (!find_column(rel, right, &test->column, &type) || !is_integer_inside(type) ||
-            !find_constant(left, type, &constant))
-            return false;
+    if (!leat_bound_is_ref(column, &ignored)) {
+        constant = column;
+        column = right;
         comparison = mirrored(comparison);
     }
-    return make_range(comparison, constant, test);
+    *test = (struct leat_test){0};
+    return find_column(rel, column, &test->column, &type) && is_integer_inside(type) &&
+           find_constant(constant, type, &value) && make_range(comparison, value, test);
 }
 
 bool leat_rel_add_tests(struct leat_compile *c, struct leat_rel *rel, const json_t *condition) {
