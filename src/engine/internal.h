@@ -691,18 +691,23 @@ json_t *leat_state_group(const json_t *state, const char *table);
 void leat_engine_replay_run(struct leat_engine *, json_t *run);
 void leat_history_add(struct leat_engine *, json_t *run); /* keeps a reference */
 
-/* batch.c */
+/* views.c */
 /* Views of everything `reader` may read: at its group's frontier; with `frontier` (what a Delta commit recorded) as of then; else newest.
  * reader NULL: everything, nothing excluded. */
+enum leat_status leat_batch_views(struct leat_engine *, struct leat_conn *, const struct leat_gtable *reader, const json_t *frontier, struct leat_error *) LEAT_MUST;
 /* The same for one statement: "WITH name AS (...), ..."; out begins empty and stays so where nothing is read. */
 enum leat_status leat_batch_with(struct leat_engine *, const struct leat_gtable *reader, const json_t *frontier, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
-enum leat_status leat_batch_views(struct leat_engine *, struct leat_conn *, const struct leat_gtable *reader, const json_t *frontier, struct leat_error *) LEAT_MUST;
+/* The same for a run, as texts with their prints: run->views. */
+enum leat_status leat_run_views_collect(struct leat_run *, const json_t *frontier, struct leat_error *) LEAT_MUST;
+void leat_run_views_deinit(struct leat_run_views *);
 /* SQL text: the rows of a bound input whose weight is `which` ("<", ">") 0, as often as it says. */
 void leat_put_changed_rows(const char *input, const struct leat_schema *, const char *which, struct leat_buffer *sql);
 /* SQL text of a table's content, or of rows of a table beside it, at a version of its Delta table (-1: newest). */
 enum leat_status leat_table_select(struct leat_engine *, const struct leat_gtable *, int64_t version, struct leat_buffer *sql, struct leat_error *) LEAT_MUST;
 enum leat_status leat_side_select(struct leat_engine *, const struct leat_gtable *, const struct leat_side *, int64_t version, const char *where,
                                   struct leat_buffer *sql, struct leat_error *) LEAT_MUST;
+
+/* batch.c */
 enum leat_status leat_batch_run(struct leat_engine *, struct leat_gtable *, struct leat_runs_pass *, struct leat_error *) LEAT_MUST; /* pass: as of it; NULL: now */
 /* The same in parts: begin and end in the engine's thread, compute in any. end says whether to compute again. */
 enum leat_status leat_run_begin(struct leat_engine *, struct leat_gtable *, const struct leat_runs_pass *, struct leat_run **out, struct leat_error *) LEAT_MUST;
