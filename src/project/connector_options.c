@@ -28,8 +28,12 @@
               "and restarts begin the time anew. Left out: never."}
 #define SEQUENCE                                                                                                                               \
     {.name = "sequence", .type = LEAT_OPTION_TEXT,                                                                                             \
-     .prose = "Of a change feed: a column that orders the changes of a key, the greatest being the newest. Left out, it is the place in the " \
-              "partition, which is right as long as a key stays in its partition."}
+     .prose = "Of a change feed, or of rows that are read by a cursor and have a PRIMARY KEY: a column that orders the changes of a key, the " \
+              "greatest being the newest. Left out, it is the place in the partition, which is right as long as a key stays in its partition."}
+#define DELETE_WHEN                                                                                                                                \
+    {.name = "delete_when", .type = LEAT_OPTION_TEXT,                                                                                            \
+     .prose = "Of a change feed, or of rows that are read by a cursor and have a PRIMARY KEY: a condition over the columns, such as "            \
+              "`op = 'D'` or `deleted_at IS NOT NULL`. A change for which it holds deletes the row of its key; a later one brings it back."}
 #define EPOCH_UNIT                                                                                                                        \
     {.name = "epoch_unit", .type = LEAT_OPTION_ENUM, .choices = (const char *const[]){"s", "ms", "us", NULL},                             \
      .prose = "What a bare number means where a JSON value should be a TIMESTAMP or TIME; days for a DATE. Left out: such records are " \
@@ -61,6 +65,7 @@
      .prose = "A column (TIMESTAMP, TIMESTAMPTZ, DATE or an integer) that every new and every changed row sets to a greater value than before, such " \
               "as `updated_at`: the source has rows by and by, each once, and a changed one again (with a PRIMARY KEY: the current row of each key). " \
               "Not seen are rows that are deleted, rows that are committed later than `overlap` is long, and rows whose cursor is NULL."},           \
+    SEQUENCE, DELETE_WHEN,                                                                                                                           \
     {.name = "overlap", .type = LEAT_OPTION_INTERVAL, .min = 0, .max = 3650 * DAY_US, .default_text = "5 minutes",                                   \
      .prose = "With a cursor that is a time: each reading begins so long before the last value (or now, if that is less). Rows that were taken "     \
               "already are known by their content and left out; about 60 bytes of memory a row of the overlap."},                                   \
@@ -110,6 +115,7 @@ static const struct leat_option_spec file_specs[] = {
      .prose = "Character encoding of the files; `windows-1252` and `utf-16` only for references. Bytes that do not fit make a record a "
               "dead letter."},
     SEQUENCE,
+    DELETE_WHEN,
     EPOCH_UNIT,
     UNKNOWN_FIELDS,
     {.name = "delimiter",
@@ -216,6 +222,7 @@ static const struct leat_option_spec kafka_specs[] = {
      .max = INT64_C(253402300799999),
      .prose = "With the mode `timestamp`: begin with the first records of this time or later, milliseconds since 1970-01-01 UTC."},
     SEQUENCE,
+    DELETE_WHEN,
     EPOCH_UNIT,
     UNKNOWN_FIELDS,
     DELIMITER,
@@ -407,6 +414,7 @@ unsigned leat_connector_option_formats(const struct leat_option_table *table, co
         {"epoch_unit", 1u << LEAT_FORMAT_JSON},
         {"unknown_fields", 1u << LEAT_FORMAT_JSON},
         {"sequence", TEXT_FORMATS},
+        {"delete_when", TEXT_FORMATS},
     };
     for (size_t i = 0; (table == &file_table || table == &kafka_table || table == &mqtt_table) && i < sizeof limited / sizeof *limited; i++)
         if (strcasecmp(limited[i].name, option) == 0)

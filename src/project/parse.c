@@ -88,7 +88,7 @@ static void parse_statement(struct leat_parser *p) {
     } else if (leat_parser_is(p, "ALTER")) {
         leat_parser_error(p, at, "`leat alter \"ALTER ...\"` rewrites the table's statement and applies it", "ALTER stands in no file: what it would change stands in CREATE");
     } else if (leat_parser_is(p, "AUTO")) {
-        unsupported(p, at, "AUTO CDC", "build the current rows with arg_max(column, sequence) and GROUP BY key");
+        unsupported(p, at, "AUTO CDC", "say PRIMARY KEY (...), sequence = '...' and delete_when = '...' in CREATE SOURCE");
     } else {
         const char *nearest = leat_parser_nearest(p, at, verbs);
         char found[64];

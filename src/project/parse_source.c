@@ -536,7 +536,7 @@ static void add_includes(struct leat_parser *p, struct source_draft *draft) {
  * oracle and the incremental plan then run the same SQL. */
 static void add_fold(struct leat_parser *p, struct leat_source *source) {
     struct leat_project *project = p->project;
-    const char *sequence = leat_source_option(source, "sequence");
+    const char *sequence = leat_source_option(source, "sequence"), *delete_when = leat_source_option(source, "delete_when");
     struct leat_buffer keys = {0}, columns = {0}, sql = {0};
     for (size_t i = 0; i < source->primary_key_count; i++) {
         if (i) leat_put(&keys, ", ");
@@ -560,6 +560,10 @@ static void add_fold(struct leat_parser *p, struct leat_source *source) {
         leat_put(&sql, " DESC, ");
     }
     leat_put(&sql, "__partition DESC, __offset DESC) WHERE NOT __deleted");
+    if (delete_when)
+        leat_putf(&sql, " AND (%s\n) IS NOT TRUE", delete_when);
+    for (size_t i = 0; delete_when && i < source->option_count; i++)
+        if (source->options[i].value == delete_when) view.sql_place = source->options[i].place; /* the rest of the query has no errors */
     view.sql = sql.data;
     struct leat_query query = {.object = {LEAT_OBJECT_VIEW, project->view_count}, .reference_count = 1};
     query.references = leat_alloc(sizeof *query.references);
@@ -574,11 +578,15 @@ static void add_fold(struct leat_parser *p, struct leat_source *source) {
 
 static void check_feed(struct leat_parser *p, struct source_draft *draft) {
     struct leat_source *source = &draft->source;
-    const char *sequence = leat_source_option(source, "sequence");
+    const char *sequence = leat_source_option(source, "sequence"), *of_feeds = sequence ? "sequence" : leat_source_option(source, "delete_when") ? "delete_when" : NULL;
     int column = sequence ? leat_schema_find(&source->schema, sequence) : -1;
     if (source->feed == LEAT_FEED_NONE) {
-        if (sequence)
-            leat_diagnose(p->diags, source->place, false, "leave it out, or say a format that is a change feed", "sequence means nothing for source '%s', which is no change feed", source->name);
+        const struct leat_option_table *table = leat_connector_table(source->connector);
+        if (of_feeds)
+            leat_diagnose(p->diags, source->place, false,
+                          leat_option_find(table->specs, table->count, "cursor") ? "leave it out, or say cursor = '...' and PRIMARY KEY (...)"
+                                                                                 : "leave it out, or say a format that is a change feed",
+                          "%s means nothing for source '%s', which is no change feed", of_feeds, source->name);
         if (is_kafka(source) && source->primary_key_count && source->event_time < 0)
             leat_diagnose(p->diags, draft->key_place, false, "leave the key out; or, if each record is the current row of its key, say format = 'upsert-json'",
                           "source '%s' is a stream of records, of which many may have one key", source->name);

@@ -159,6 +159,91 @@ def test_with_a_key_it_is_the_current_row(database, tmp_path):
     same(tmp_path, database, "keyed")
 
 
+CHANGES = """SET commit_interval = INTERVAL '1' SECOND;
+CREATE SOURCE stock (id BIGINT, status VARCHAR, amount DECIMAL(18,2), op VARCHAR, n BIGINT, PRIMARY KEY (id))
+WITH (%s, 'table' = 'stock_changes', cursor = 'n', sequence = 'n', overlap_values = 200, delete_when = 'op = ''D''', poll_interval = INTERVAL '100' MILLISECOND);
+CREATE MATERIALIZED TABLE taken (PRIMARY KEY (id)) FRESHNESS = INTERVAL '1' SECOND AS SELECT id, status, amount FROM stock;
+CREATE MATERIALIZED TABLE by_status FRESHNESS = INTERVAL '1' SECOND AS SELECT status, count(*) AS n, sum(amount) AS amount FROM stock GROUP BY status;
+"""
+
+
+def with_change_table(database):
+    """docs/how-to/change-table.md: the table, and triggers that write what changes beside it."""
+    database.table("stock", "id BIGINT PRIMARY KEY, status VARCHAR(100), amount DECIMAL(18,2)")
+    database.sql("DROP TABLE IF EXISTS stock_changes")
+    events = (("INSERT", "I", "NEW"), ("UPDATE", "U", "NEW"), ("DELETE", "D", "OLD"))
+    if database.kind == "mariadb":
+        database.sql("CREATE TABLE stock_changes (n BIGINT AUTO_INCREMENT PRIMARY KEY, op CHAR(1), id BIGINT, status VARCHAR(100), amount DECIMAL(18,2))")
+        for event, op, row in events:
+            database.sql(f"CREATE TRIGGER stock_{event} AFTER {event} ON stock FOR EACH ROW "
+                         f"INSERT INTO stock_changes (op, id, status, amount) VALUES ('{op}', {row}.id, {row}.status, {row}.amount)")
+        return
+    database.sql("CREATE TABLE stock_changes (n BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, op CHAR(1), id BIGINT, status VARCHAR(100), amount DECIMAL(18,2))")
+    database.sql("CREATE OR REPLACE FUNCTION stock_changed() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE r stock := COALESCE(NEW, OLD); BEGIN "
+                 "INSERT INTO stock_changes (op, id, status, amount) VALUES (left(TG_OP, 1), r.id, r.status, r.amount); RETURN NULL; END $$")
+    database.sql("CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON stock FOR EACH ROW EXECUTE FUNCTION stock_changed()")
+
+
+def test_a_change_table_tells_deletes_too(database, tmp_path):
+    """Writers side by side, so that numbers are committed in another order than they were given, and leat killed meanwhile."""
+    with_change_table(database)
+    stop = threading.Event()
+
+    def load(writer):
+        for n in range(10**6):
+            if stop.is_set():
+                return
+            first = 1000 * writer + 10 * (n % 5)  # its own keys; 5000 to 5006 are written by all
+            database.sql(f"DELETE FROM stock WHERE id >= {first} AND id < {first + 10}")
+            database.sql("INSERT INTO stock VALUES " + ", ".join(f"({first + i}, 'new', {i}.5)" for i in range(10)))
+            database.sql(f"UPDATE stock SET status = 'sold', amount = amount + 1 WHERE id >= {first} AND id < {first + 6}")
+            database.sql(f"DELETE FROM stock WHERE id >= {first + 3} AND id < {first + 8}")
+            database.sql(f"UPDATE stock SET amount = {n} WHERE id = {5000 + n % 7}")
+
+    database.sql("INSERT INTO stock VALUES " + ", ".join(f"({5000 + i}, 'shared', 0)" for i in range(7)))
+    p = servers.Project(tmp_path, CHANGES % database.source(), env=database.env())
+    writers = [threading.Thread(target=load, args=(w,)) for w in range(3)]
+    for w in writers:
+        w.start()
+    try:
+        for _ in range(3):
+            p.start()
+            time.sleep(1.5)
+            p.kill()
+    finally:
+        stop.set()
+        for w in writers:
+            w.join()
+    p.once()
+    now = sorted(tuple(line.split("|")) for line in database.sql("SELECT id, status, amount FROM stock").splitlines())
+    assert sorted((str(r[0]), r[1], str(r[2])) for r in rows(tmp_path)) == now
+    changes = database.sql("SELECT count(*), sum(CASE WHEN op = 'D' THEN 1 ELSE 0 END) FROM stock_changes").strip().split("|")
+    assert p.sql("SELECT count(*) AS n, count(*) FILTER (op = 'D') AS gone FROM stock__changes") == [{"n": changes[0], "gone": changes[1]}] and int(changes[1]) > 20
+    assert "0 differing rows" in p.leat("verify").stdout
+    database.sql("DELETE FROM stock")
+    p.once()
+    assert rows(tmp_path) == [] and rows(tmp_path, "by_status") == []
+    database.sql("INSERT INTO stock VALUES (5001, 'back', 1)")
+    p.once()
+    assert [r[:2] for r in rows(tmp_path)] == [(5001, "back")]
+
+
+def test_rows_that_are_only_marked_as_deleted(database, tmp_path):
+    database.table("marked", "id BIGINT PRIMARY KEY, status VARCHAR(100), deleted_at TIMESTAMP(6) NULL, updated_at TIMESTAMP(6) NULL")
+    database.sql(f"INSERT INTO marked VALUES (1, 'new', NULL, {database.now(9)}), (2, 'new', NULL, {database.now(8)}), (3, 'new', {database.now(7)}, {database.now(7)})")
+    p = servers.Project(tmp_path, f"""CREATE SOURCE orders (id BIGINT PRIMARY KEY, status VARCHAR, deleted_at TIMESTAMP, updated_at TIMESTAMP)
+        WITH ({database.source()}, 'table' = 'marked', cursor = 'updated_at', delete_when = 'deleted_at IS NOT NULL');
+        CREATE MATERIALIZED TABLE taken FRESHNESS = INTERVAL '1' SECOND AS SELECT id, status FROM orders;""", env=database.env())
+    p.once()
+    assert sorted(rows(tmp_path)) == [(1, "new"), (2, "new")]
+    database.sql(f"UPDATE marked SET deleted_at = {database.now()}, updated_at = {database.now()} WHERE id = 1")
+    p.once()
+    assert rows(tmp_path) == [(2, "new")]
+    database.sql(f"UPDATE marked SET deleted_at = NULL, updated_at = {database.now()} WHERE id = 3")
+    p.once()
+    assert sorted(rows(tmp_path)) == [(2, "new"), (3, "new")]
+
+
 def test_a_number_as_cursor(database, tmp_path):
     database.sql("DROP TABLE IF EXISTS numbered")
     database.sql("CREATE TABLE numbered (n BIGINT, value VARCHAR(10))")

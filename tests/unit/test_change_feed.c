@@ -187,6 +187,35 @@ static void a_sequence_orders_changes_of_several_partitions(void **state) {
     world_deinit(w);
 }
 
+/* A key's newest change says that it is gone, the one after it that it is back; scheduled tables and what is made anew from bronze say the same. */
+static void a_condition_deletes(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    world_init(w, "CREATE SOURCE s (id BIGINT, v VARCHAR, gone BOOLEAN, n BIGINT, PRIMARY KEY (id))\n"
+                  "WITH (connector = 'file', path = 'in/*.ndjson', format = 'maxwell-json', sequence = 'n', delete_when = 'gone -- or not');\n",
+               "CREATE MATERIALIZED TABLE t FRESHNESS = INTERVAL '1' SECOND AS SELECT * FROM s;\n"
+               "CREATE MATERIALIZED TABLE amount FRESHNESS = INTERVAL '1' SECOND AS SELECT count(*) AS n FROM s;\n"
+               "CREATE MATERIALIZED TABLE nightly SCHEDULE CRON '0 2 * * *' AS SELECT * FROM s;\n");
+    put(w, "in/a.ndjson", "{\"type\":\"insert\",\"data\":{\"id\":1,\"v\":\"a\",\"n\":1}}\n{\"type\":\"insert\",\"data\":{\"id\":2,\"v\":\"b\",\"gone\":false,\"n\":2}}\n"
+                          "{\"type\":\"update\",\"data\":{\"id\":3,\"v\":\"c\",\"gone\":true,\"n\":3}}\n", "w");
+    run(w);
+    expect_text(w, "SELECT string_agg(id || v, ' ' ORDER BY id) FROM t", "1a 2b");
+    put(w, "in/a.ndjson", "{\"type\":\"update\",\"data\":{\"id\":2,\"v\":\"b\",\"gone\":true,\"n\":5}}\n{\"type\":\"update\",\"data\":{\"id\":3,\"v\":\"d\",\"n\":6}}\n", "a");
+    put(w, "in/b.ndjson", "{\"type\":\"update\",\"data\":{\"id\":2,\"v\":\"before it went\",\"n\":4}}\n", "w");
+    run(w);
+    expect_text(w, "SELECT string_agg(id || v, ' ' ORDER BY id) FROM t", "1a 3d");
+    expect_text(w, "SELECT n FROM amount", "2");
+    OK(leat_engine_run_once(w->engine, true, false, oops));
+    expect_text(w, "SELECT string_agg(id || v, ' ' ORDER BY id) FROM nightly", "1a 3d");
+    put(w, "in/a.ndjson", "{\"type\":\"delete\",\"data\":{\"id\":1,\"n\":7}}\n{\"type\":\"update\",\"data\":{\"id\":2,\"v\":\"back\",\"n\":8}}\n", "a");
+    put(w, "project.sql", "CREATE MATERIALIZED TABLE more FRESHNESS = INTERVAL '1' SECOND AS SELECT string_agg(id || v, ' ' ORDER BY id) AS all_of_it FROM s;\n", "a");
+    reopen(w);
+    run(w);
+    expect_text(w, "SELECT all_of_it FROM more", "2back 3d");
+    expect_text(w, "SELECT string_agg(id || v, ' ' ORDER BY id) FROM t", "2back 3d");
+    world_deinit(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages_come_back_as_they_were),
@@ -194,6 +223,7 @@ int main(void) {
         cmocka_unit_test(events_of_several_changes_are_split),
         cmocka_unit_test(a_feed_is_the_fold_of_its_events),
         cmocka_unit_test(a_sequence_orders_changes_of_several_partitions),
+        cmocka_unit_test(a_condition_deletes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,3 +11,6 @@ CREATE SOURCE rows (id BIGINT PRIMARY KEY, v BIGINT) WITH (connector = 'kafka', 
 CREATE SOURCE twice (id BIGINT) INCLUDE header 'a', header 'b', header 'a' WITH (connector = 'kafka', topic = 't', 'properties.bootstrap.servers' = 'b:1');
 CREATE SOURCE spelt (id BIGINT PRIMARY KEY) WITH (connector = 'kafka', topic = 't', 'properties.bootstrap.servers' = 'b:1') FORMAT DEBEZIUM ENCODE CSV;
 CREATE MATERIALIZED TABLE t FRESHNESS = INTERVAL '1' SECOND AS SELECT id, v FROM good JOIN good__changes USING (id);
+CREATE SOURCE stock (id BIGINT PRIMARY KEY, op VARCHAR, n BIGINT) WITH (connector = 'odbc', dsn = 'x', 'table' = 'o', cursor = 'n', sequence = 'n', delete_when = 'op = ''D'' -- gone');
+CREATE SOURCE no_current_row (id BIGINT, op VARCHAR, n BIGINT) WITH (connector = 'odbc', dsn = 'x', 'table' = 'o', cursor = 'n', delete_when = 'op = ''D''');
+CREATE SOURCE read_whole (id BIGINT PRIMARY KEY, op VARCHAR) WITH (connector = 'postgres', dsn = 'x', 'table' = 'o', refresh = INTERVAL '1' HOUR, delete_when = 'op = ''D''');
