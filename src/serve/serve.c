@@ -74,7 +74,7 @@ void leat_reply_status(struct leat_request *r, const struct leat_error *err) {
         {LEAT_CANCELLED, 503, "stopping"},      {LEAT_NO_SPACE, 507, "no_space"},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        if (known[i].status != err->status) continue;
+        if (known[i].status != err->status || err->fatal) continue; /* fatal: leat's own failure, or DuckDB's */
         leat_reply_error(r, known[i].http, known[i].code, "%s", err->text);
         if (err->status == LEAT_BUSY || err->status == LEAT_CANCELLED) leat_reply_header(r, "Retry-After", "1");
         return;
