@@ -32,7 +32,9 @@ static int run(struct leat_cli *cli) {
     if (st != LEAT_OK && !errors) code = leat_cli_failed(&err);
     if (st == LEAT_OK && !cli->json) {
         const struct leat_project *project = leat_engine_project(engine);
-        printf("%zu source%s, %zu view%s, %zu table%s: no errors\n", project->source_count, project->source_count == 1 ? "" : "s",
+        size_t sources = 0;
+        for (size_t s = 0; s < project->source_count; s++) sources += !project->sources[s].versions;
+        printf("%zu source%s, %zu view%s, %zu table%s: no errors\n", sources, sources == 1 ? "" : "s",
                project->view_count, project->view_count == 1 ? "" : "s", project->table_count, project->table_count == 1 ? "" : "s");
     } else if (errors && !cli->json) {
         fprintf(stderr, "%zu error%s\n", errors, errors == 1 ? "" : "s");

@@ -130,8 +130,10 @@ static enum leat_status open_duck(struct leat_engine *engine, const struct leat_
 static enum leat_status open_inputs(struct leat_engine *engine, struct leat_error *err) {
     for (size_t s = 0; s < engine->project->source_count; s++) {
         const struct leat_source *def = &engine->project->sources[s];
-        enum leat_status st;
-        if (def->reference)
+        enum leat_status st = LEAT_OK;
+        if (def->versions)
+            leat_reference_open_versions(engine->references[def->versions_of], def, &engine->references[s]);
+        else if (def->reference)
             st = leat_reference_open(engine->env, engine->batch_conn, def, engine->project_dir, engine->lake_dir, engine->scratch_dir,
                                      engine->incarnation, &engine->references[s], err);
         else

@@ -162,7 +162,8 @@ enum leat_status leat_engine_status(struct leat_engine *engine, struct leat_buff
     json_t *sources = json_array(), *tables = json_array(), *state = json_array();
     (void)err;
     engine->status_is_news |= leat_effects_moved(engine) || leat_alerts_moved(engine); /* for status.json, whoever asks here first */
-    for (size_t s = 0; s < engine->project->source_count; s++) json_array_append_new(sources, source_json(engine, s));
+    for (size_t s = 0; s < engine->project->source_count; s++)
+        if (!engine->project->sources[s].versions) json_array_append_new(sources, source_json(engine, s));
     for (size_t i = 0; i < engine->project->order_count; i++)
         if (engine->project->order[i].kind == LEAT_OBJECT_TABLE)
             json_array_append_new(tables, table_json(engine, &engine->tables[engine->project->order[i].index]));

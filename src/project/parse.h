@@ -13,6 +13,7 @@ struct leat_reference {
     struct leat_place place;
     char *time_column; /* of a window function over it; NULL: none */
     struct leat_place time_place;
+    bool as_of; /* the versions of the reference of this name are meant */
 };
 /* The query of one view or table and the relations it names. */
 struct leat_query {

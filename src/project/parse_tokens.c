@@ -124,7 +124,7 @@ char *leat_parser_name(struct leat_parser *p, const char *what) {
 
 /* Why a name cannot be that of a relation; NULL: it can. */
 static const char *relation_name_problem(const char *name) {
-    static const char *const suffixes[] = {"__late", "__dead", "__quarantine", "__restatements", "__history", "__differences"};
+    static const char *const suffixes[] = {"__late", "__dead", "__quarantine", "__restatements", "__history", "__versions", "__differences"};
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
     size_t length = strlen(name);
     if (strspn(name, plain) != length || (name[0] >= '0' && name[0] <= '9'))
@@ -135,7 +135,7 @@ static const char *relation_name_problem(const char *name) {
         return "names that begin with leat_ or __ are leat's own";
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
         if (length > strlen(suffixes[i]) && strcasecmp(name + length - strlen(suffixes[i]), suffixes[i]) == 0)
-            return "names that end in __late, __dead, __quarantine, __restatements, __history and __differences are those of leat's own tables";
+            return "names that end in __late, __dead, __quarantine, __restatements, __history, __versions and __differences are those of leat's own tables";
     return NULL;
 }
 

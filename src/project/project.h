@@ -47,6 +47,7 @@ struct leat_source {
     enum leat_format format;
     bool reference;                 /* has refresh=, or format parquet, or a primary key and no watermark */
     int64_t refresh_us;             /* reference: interval; 0: read once */
+    bool versions; size_t versions_of; /* this is NAME__versions: all rows that this source, a reference, ever had, and from when to when */
     struct leat_option *options; size_t option_count; /* all of WITH, checked against the connector's table */
     struct leat_recording *recording; /* under rehearsal: stands in for the outside (connect/recorded.h); borrowed; else NULL */
 };

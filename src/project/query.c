@@ -9,7 +9,12 @@
  *   (SELECT *, leat_tumble(column, width, origin) AS window_start,
  *    leat_tumble(column, width, origin) + to_microseconds(width) AS window_end FROM name) alias
  * (with * less window_start and window_end where the relation may have them), HOP the same over size / slide copies of each row, SESSION
- * window functions that find where gaps are; and the map keeps for every byte of the result the place that it came from. */
+ * window functions that find where gaps are.
+ *
+ * JOIN name FOR SYSTEM_TIME AS OF time [alias] ON condition becomes a join with name__versions, the rows that the reference ever had, of the one that held then:
+ *   JOIN name__versions alias ON (condition) AND valid_from <= time AND time < valid_to
+ *
+ * The map keeps for every byte of the result the place that it came from. */
 #include "project/parse.h"
 #include "schedule/civil.h"
 
@@ -22,6 +27,12 @@
 
 #define QUERY_DEPTH_MAX 200
 
+/* FOR SYSTEM_TIME AS OF, whose condition is being walked: tokens. */
+struct as_of {
+    bool open;
+    size_t name, time, time_count, alias;
+};
+
 struct frame {
     bool query;       /* a SELECT, FROM, VALUES ... stands in it */
     bool in_from;
@@ -33,6 +44,7 @@ struct frame {
     size_t first;     /* its first token */
     size_t cte_base;  /* CTE names below are those of outer parentheses */
     char *pending_cte; /* declared, but not visible inside its own body */
+    struct as_of as_of;
 };
 struct walk {
     struct leat_parser *p;
@@ -397,6 +409,114 @@ static enum window_kind window_kind_at(const struct walk *w, size_t token) {
     return (enum window_kind)kind;
 }
 
+/* ---- FOR SYSTEM_TIME AS OF ---- */
+
+static const char as_of_form[] = "JOIN reference FOR SYSTEM_TIME AS OF time_column [AS] alias ON condition";
+
+/* Behind an inner or a left JOIN: others ask for rows that no time was given for. */
+static bool as_of_joins(const struct leat_parser *p, size_t name) {
+    static const char *const others[] = {"RIGHT", "FULL", "NATURAL", "ASOF", "POSITIONAL", "CROSS", NULL};
+    if (name < 2 || !leat_parser_is_at(p, name - 1, "JOIN"))
+        return false;
+    size_t kind = name - 2;
+    if (kind && leat_parser_is_at(p, kind, "OUTER"))
+        kind--;
+    return !is_one_of(p, kind, others);
+}
+
+/* From FOR up to ON; p->at is behind it then. */
+static bool parse_as_of(struct walk *w, struct as_of *t) {
+    struct leat_parser *p = w->p;
+    if (!leat_parser_expect(p, "AS") || !leat_parser_expect(p, "OF"))
+        return false;
+    t->time = p->at;
+    if (!is_name(w, p->at)) {
+        leat_parser_error(p, p->at, as_of_form, "FOR SYSTEM_TIME AS OF needs a column with a time");
+        return false;
+    }
+    p->at++;
+    if (is_operator_at(w, p->at, ".") && is_name(w, p->at + 1))
+        p->at += 2;
+    t->time_count = p->at - t->time;
+    bool as = leat_parser_accept(p, "AS");
+    t->alias = t->name;
+    if (is_name(w, p->at) && (as || !is_one_of(p, p->at, after_relation)))
+        t->alias = p->at++;
+    if (leat_parser_accept(p, "ON"))
+        return true;
+    leat_parser_error(p, p->at, leat_parser_is(p, "USING") ? "write ON a.key = b.key" : as_of_form, "a join FOR SYSTEM_TIME AS OF needs ON");
+    return false;
+}
+
+static void begin_as_of(struct walk *w, size_t name) {
+    struct leat_parser *p = w->p;
+    struct as_of t = {.open = true, .name = name};
+    p->at = name + 3; /* where that is said wrongly, it is said once */
+    char *text = leat_token_value(&p->tokens, name), *versions = leat_asprintf("%s__versions", text);
+    if (is_cte(w, text)) {
+        fail(w, name, "name the source itself", "only reference sources have versions");
+    } else if (!as_of_joins(p, name)) {
+        fail(w, name + 1, as_of_form, "FOR SYSTEM_TIME AS OF stands behind JOIN or LEFT JOIN");
+    } else if (!parse_as_of(w, &t)) {
+        w->ok = false;
+    } else {
+        struct leat_buffer relation = {0};
+        leat_put_sql_name(&relation, versions);
+        add_reference(w, name, 0);
+        w->query->references[w->query->reference_count - 1].as_of = true;
+        copy_up_to(w, token_at(w, name)->offset);
+        put_written(w, name, relation.data);
+        put_written(w, name, " AS ");
+        put_token(w, t.alias);
+        put_written(w, name, " ON (");
+        w->copied_to = token_at(w, p->at - 1)->offset + token_at(w, p->at - 1)->length;
+        w->frames[w->depth].as_of = t;
+        leat_buffer_deinit(&relation);
+    }
+    free(text);
+    free(versions);
+}
+
+/* Does the condition end before the token at p->at? */
+static bool ends_condition(const struct walk *w) {
+    const struct leat_parser *p = w->p;
+    size_t at = p->at;
+    if (at >= p->end || is_operator_at(w, at, ")") || is_operator_at(w, at, ","))
+        return true;
+    if (token_at(w, at)->kind != LEAT_TOKEN_WORD || is_operator_at(w, at - 1, ".") || leat_parser_is_at(p, at, "EMIT"))
+        return false;
+    bool call = is_operator_at(w, at + 1, "(") && (leat_parser_is_at(p, at, "LEFT") || leat_parser_is_at(p, at, "RIGHT"));
+    return !call && is_one_of(p, at, after_relation);
+}
+
+static void put_bound(struct walk *w, const struct as_of *t, const char *column, const char *otherwise) {
+    put_written(w, t->name, "coalesce(epoch_us(");
+    put_token(w, t->alias);
+    put_format(w, t->name, ".%s), %s)", column, otherwise);
+}
+
+static void put_time(struct walk *w, const struct as_of *t) {
+    put_written(w, t->time, "epoch_us(");
+    for (size_t i = 0; i < t->time_count; i++)
+        put_token(w, t->time + i);
+    put_written(w, t->time, ")");
+}
+
+static void end_as_of(struct walk *w) {
+    struct as_of t = w->frames[w->depth].as_of;
+    const struct leat_token *last = token_at(w, w->p->at - 1);
+    w->frames[w->depth].as_of.open = false;
+    copy_up_to(w, last->offset + last->length);
+    put_written(w, t.name, ") AND ");
+    put_bound(w, &t, "valid_from", "-9000000000000000000");
+    put_written(w, t.name, " <= ");
+    put_time(w, &t);
+    put_written(w, t.name, " AND ");
+    put_time(w, &t);
+    put_written(w, t.name, " < ");
+    put_bound(w, &t, "valid_to", "9000000000000000000");
+}
+
 /* ---- the walk ---- */
 
 /* A relation at p->at in FROM; moves behind it (its parentheses are left to the walk). */
@@ -427,6 +547,8 @@ static void walk_relation(struct walk *w) {
         f->expect = true;
     } else if (is_operator_at(w, at + 1, ".")) {
         fail(w, at + 1, "leave out what stands before the dot", "names of a project are not qualified");
+    } else if (is_name(w, at) && leat_parser_is_at(p, at + 1, "FOR") && leat_parser_is_at(p, at + 2, "SYSTEM_TIME")) {
+        begin_as_of(w, at);
     } else if (is_name(w, at) && !call) {
         add_reference(w, at, 0);
     }
@@ -545,8 +667,7 @@ static void walk_word(struct walk *w) {
     } else if (is_one_of(p, at, ends_from)) {
         f->in_from = f->expect = false;
     } else if (leat_parser_is_at(p, at, "FOR") && leat_parser_is_at(p, at + 1, "SYSTEM_TIME")) {
-        fail(w, at, "a plain JOIN takes the current version of a reference",
-             "this version of leat does not run FOR SYSTEM_TIME AS OF");
+        fail(w, at, as_of_form, "FOR SYSTEM_TIME AS OF stands behind a reference's name in JOIN");
     } else if (leat_parser_is_at(p, at, "WITHIN") && leat_parser_is_at(p, at + 1, "INTERVAL")) {
         fail(w, at, "leave it out: every key is kept", "this version of leat does not run a de-duplication horizon (WITHIN)");
     } else if (leat_parser_is_at(p, at, "EMIT") && leat_parser_is_at(p, at + 1, "ON")) {
@@ -575,6 +696,8 @@ static bool is_own_call(const struct walk *w, size_t token) {
 static void walk_token(struct walk *w) {
     struct leat_parser *p = w->p;
     struct frame *f = &w->frames[w->depth];
+    if (f->as_of.open && ends_condition(w))
+        end_as_of(w);
     if (is_own_call(w, p->at))
         fail(w, p->at, "write FROM HOP(...) or FROM SESSION(...)", "this function is leat's own");
     if (f->in_with && walk_with(w))
@@ -616,6 +739,8 @@ bool leat_parser_query(struct leat_parser *p, struct leat_object_ref object, cha
     const struct leat_token *last = &p->tokens.items[p->end - 1];
     while (p->at < p->end)
         walk_token(&w);
+    if (w.depth == 0 && w.frames[0].as_of.open)
+        end_as_of(&w);
     if (w.depth > 0 && w.ok)
         fail(&w, w.frames[w.depth].first - 1, NULL, "this parenthesis is not closed");
     copy_up_to(&w, last->offset + last->length);

@@ -102,6 +102,61 @@ static void resolve_query(struct resolver *r, const struct leat_query *query) {
     }
 }
 
+/* ---- versions of references ---- */
+
+static bool has_versions(struct leat_parser *p, const struct leat_reference *reference, const struct leat_source *source) {
+    static const char *const added[] = {"valid_from", "valid_to"};
+    const char *why = !source                      ? "it is no source"
+                      : !source->reference         ? "it is followed, not read whole"
+                      : !source->primary_key_count ? "it has no PRIMARY KEY to tell its rows by"
+                                                   : NULL;
+    if (why) {
+        leat_diagnose(p->diags, reference->place, false, "take a reference source with a PRIMARY KEY, or leave FOR SYSTEM_TIME AS OF out",
+                      "'%s' has no versions: %s", reference->name, why);
+        return false;
+    }
+    for (size_t i = 0; i < sizeof added / sizeof *added; i++) {
+        if (leat_schema_find(&source->schema, added[i]) < 0)
+            continue;
+        leat_diagnose(p->diags, reference->place, false, "give the column another name, and say FROM '...' behind its type",
+                      "the column '%s' of source '%s' has the name of one that its versions have", added[i], source->name);
+        return false;
+    }
+    return true;
+}
+
+/* A source that leat has itself: the rows of the reference `of`, each with the time that it held. */
+static void add_versions(struct leat_project *project, size_t of, char *name) {
+    project->sources = leat_realloc(project->sources, (project->source_count + 1) * sizeof *project->sources);
+    const struct leat_source *base = &project->sources[of];
+    struct leat_source *source = &project->sources[project->source_count++];
+    *source = (struct leat_source){.name = name, .place = base->place, .event_time = -1, .format = base->format, .reference = true,
+                                   .refresh_us = base->refresh_us, .versions = true, .versions_of = of, .connector = leat_strdup(base->connector)};
+    leat_schema_copy(&source->schema, &base->schema);
+    leat_schema_add(&source->schema, "valid_from", (struct leat_type){.kind = LEAT_TIMESTAMP}, false);
+    leat_schema_add(&source->schema, "valid_to", (struct leat_type){.kind = LEAT_TIMESTAMP}, false);
+    source->value_count = source->schema.field_count;
+    source->source_names = leat_alloc(source->value_count * sizeof *source->source_names);
+    for (size_t i = 0; i < source->value_count; i++)
+        source->source_names[i] = leat_strdup(source->schema.fields[i].name);
+}
+
+/* FOR SYSTEM_TIME AS OF reads NAME__versions, which is made where it is first asked for. */
+static void find_versions(struct leat_parser *p, struct leat_reference *reference) {
+    struct leat_object_ref base, found;
+    if (!leat_project_find(p->project, reference->name, &base) || leat_parser_is_broken(p, base))
+        return;
+    if (!has_versions(p, reference, base.kind == LEAT_OBJECT_SOURCE ? &p->project->sources[base.index] : NULL))
+        return;
+    char *name = leat_asprintf("%s__versions", p->project->sources[base.index].name);
+    free(reference->name);
+    reference->name = leat_strdup(name);
+    if (leat_project_find(p->project, name, &found))
+        free(name);
+    else
+        add_versions(p->project, base.index, name);
+}
+
 static void report_cycle(struct resolver *r, size_t from) {
     struct leat_buffer text = {0};
     struct leat_place place = leat_project_object_place(r->project, object_of(r->project, r->path[from]));
@@ -165,6 +220,10 @@ static void check_downstream(struct resolver *r) {
 
 void leat_parser_resolve(struct leat_parser *p) {
     struct leat_project *project = p->project;
+    for (size_t i = 0; i < p->query_count; i++)
+        for (size_t k = 0; k < p->queries[i].reference_count; k++)
+            if (p->queries[i].references[k].as_of)
+                find_versions(p, &p->queries[i].references[k]);
     size_t count = project->source_count + project->view_count + project->table_count;
     struct resolver r = {.p = p, .project = project, .name_count = count};
     r.names = leat_alloc((count + 1) * sizeof *r.names);

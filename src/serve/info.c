@@ -208,6 +208,7 @@ static void make_graph(struct leat_request *r, struct leat_engine *engine) {
         if (ref.kind == LEAT_OBJECT_SOURCE) {
             const struct leat_source *source = &project->sources[ref.index];
             json_array_append_new(nodes, json_pack("{s:s,s:s,s:s}", "name", name, "kind", source->reference ? "reference" : "source", "connector", source->connector));
+            if (source->versions) add_edges(project, &(struct leat_object_ref){LEAT_OBJECT_SOURCE, source->versions_of}, 1, name, edges);
         } else if (ref.kind == LEAT_OBJECT_VIEW) {
             const struct leat_view *view = &project->views[ref.index];
             json_array_append_new(nodes, json_pack("{s:s,s:s}", "name", name, "kind", "view"));

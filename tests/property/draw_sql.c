@@ -462,3 +462,24 @@ void prop_draw_retained(struct prop_case *c, struct leat_random *r) {
                                      QUERIES[prop_below(r, sizeof QUERIES / sizeof *QUERIES)]);
     }
 }
+
+/* One table more: the reference as it was at times around those at which it is read. The clock of the first round is that of 2026-04-30. */
+void prop_draw_as_of(struct prop_case *c, struct leat_random *r) {
+    static const char *const TIMES[] = {"TIMESTAMP '2026-04-30 00:00:00' + to_seconds(epoch_us(ts) // 1000000 % 15)", "TIMESTAMP '2026-04-30 00:00:00' + to_seconds(4 * k)",
+                                        "ts", "(TIMESTAMP '2026-04-30 00:00:00' + to_seconds(v % 10))::TIMESTAMPTZ"};
+    static const char *const QUERIES[] = {
+        "SELECT e.id, e.k, e.v, t.cat, t.price FROM (%s) e JOIN things FOR SYSTEM_TIME AS OF e.seen AS t ON e.k = t.k",
+        "SELECT e.id, e.k, e.v, t.cat, t.price FROM (%s) e LEFT JOIN things FOR SYSTEM_TIME AS OF e.seen AS t ON e.k = t.k",
+        "SELECT e.id, e.d, t.cat FROM (%s) e LEFT JOIN things FOR SYSTEM_TIME AS OF e.seen t ON e.k = t.k AND t.price > e.d",
+        "SELECT t.cat, count(*) AS n, sum(t.price) AS price, max(e.v) AS v FROM (%s) e JOIN things FOR SYSTEM_TIME AS OF e.seen t ON e.k = t.k GROUP BY t.cat",
+        "SELECT e.k, t.cat AS was, n.cat AS is_now FROM (%s) e JOIN things FOR SYSTEM_TIME AS OF e.seen t ON e.k = t.k LEFT JOIN things n ON n.k = e.k",
+        "SELECT DISTINCT ON (e.k) e.k, e.s, t.price FROM (%s) e JOIN things FOR SYSTEM_TIME AS OF e.seen t ON e.k = t.k OR (e.k + 1 = t.k AND false) ORDER BY e.k, e.s"};
+    if (c->table_count == TABLES_MAX) return;
+    char *events = leat_asprintf("SELECT *, %s AS seen FROM events%s", TIMES[prop_below(r, 4)], prop_chance(r, 30) ? " WHERE v > 0" : "");
+    struct leat_buffer sql = {0};
+    leat_putf(&sql, "CREATE MATERIALIZED TABLE t%zu\nFRESHNESS = INTERVAL %s SECOND\nAS ", c->table_count, prop_chance(r, 70) ? "'1'" : "'7'");
+    leat_putf(&sql, QUERIES[prop_below(r, sizeof QUERIES / sizeof *QUERIES)], events);
+    leat_put(&sql, ";\n");
+    c->tables[c->table_count++] = sql.data;
+    free(events);
+}

@@ -58,6 +58,10 @@ enum leat_status leat_reference_open(struct leat_env *env, struct leat_conn *bat
 
 void leat_reference_close(struct leat_reference *r) {
     if (!r) return;
+    if (r->of) {
+        free(r);
+        return;
+    }
     leat_conn_bind(r->batch, r->input, NULL);
     if (r->delta) leat_delta_close(r->delta);
     leat_delta_snapshot_deinit(&r->opened);
@@ -153,7 +157,7 @@ enum leat_status leat_reference_refresh(struct leat_reference *r, int64_t now_us
     struct leat_changes rows;
     struct leat_error trouble = {0};
     *changed = false;
-    if (r->def->recording && r->version) return LEAT_OK;
+    if (r->of || (r->def->recording && r->version)) return LEAT_OK;
     leat_changes_init(&rows, &r->def->schema);
     enum leat_status status = leat_reference_list(r, &files, &trouble);
     if (status) goto out;
@@ -189,6 +193,7 @@ failed:
 }
 
 int64_t leat_reference_due_us(const struct leat_reference *r) {
+    if (r->of) return INT64_MAX;
     if (r->def->recording && r->version) return INT64_MAX; /* a rehearsal: as it was recorded */
     return r->due_us;
 }
@@ -196,7 +201,7 @@ const char *leat_reference_problem(const struct leat_reference *r) {
     return r->problem;
 }
 uint64_t leat_reference_version(const struct leat_reference *r) {
-    return r->version;
+    return r->of ? r->of->version : r->version;
 }
 uint64_t leat_reference_rows(const struct leat_reference *r) {
     return r->row_count;

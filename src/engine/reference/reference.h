@@ -23,6 +23,10 @@ struct leat_reference;
 enum leat_status leat_reference_open(struct leat_env *, struct leat_conn *batch, const struct leat_source *def, const char *project_dir,
                                      const char *lake_dir, const char *scratch_dir, const char *incarnation,
                                      struct leat_reference **out, struct leat_error *) LEAT_MUST;
+/* NAME__versions: every row that `of`, which outlives it, ever had, with valid_from (NULL: since always, of version 1) and valid_to (NULL: it holds still).
+ * Its versions are those of `of`; it is not refreshed itself.
+ * def  borrowed; its columns are those of `of` and these two */
+void leat_reference_open_versions(struct leat_reference *of, const struct leat_source *def, struct leat_reference **out);
 void leat_reference_close(struct leat_reference *);
 
 /* When the files are to be looked at next; 0 after open; INT64_MAX: never (read once, and read). */

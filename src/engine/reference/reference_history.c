@@ -12,36 +12,45 @@ static const struct leat_delta_snapshot *snapshot_of(const struct leat_reference
     return r->delta ? leat_delta_current(r->delta) : &r->opened;
 }
 
-static void put_columns(const struct leat_reference *r, struct leat_buffer *sql) {
+void leat_reference_put_columns(const struct leat_reference *r, struct leat_buffer *sql) {
     for (size_t i = 0; i < r->def->schema.field_count; i++) {
         if (i) leat_put(sql, ", ");
         leat_put_sql_name(sql, r->def->schema.fields[i].name);
     }
 }
 
+void leat_reference_put_history(const struct leat_reference *r, struct leat_buffer *sql) {
+    leat_delta_select(r->table_dir, snapshot_of(r), &r->history_schema, NULL, sql);
+}
+
 /* SELECT columns, <value> FROM history WHERE from < _version <= to, equal rows added up. */
 static void put_sums(const struct leat_reference *r, uint64_t from, uint64_t to, const char *value,
                      struct leat_buffer *sql) {
     leat_put(sql, "SELECT ");
-    put_columns(r, sql);
+    leat_reference_put_columns(r, sql);
     leat_putf(sql, ", %s FROM (", value);
-    leat_delta_select(r->table_dir, snapshot_of(r), &r->history_schema, NULL, sql);
+    leat_reference_put_history(r, sql);
     leat_putf(sql, ") WHERE _version > %" PRIu64 " AND _version <= %" PRIu64 " GROUP BY ", from, to);
-    put_columns(r, sql);
+    leat_reference_put_columns(r, sql);
     leat_put(sql, " HAVING sum(_weight) <> 0");
+}
+
+enum leat_status leat_reference_read_changes(struct leat_reference *r, struct leat_buffer *sql, struct leat_changes *out, struct leat_error *err) {
+    struct leat_stage *stage = NULL;
+    leat_put(sql, " ORDER BY __w > 0");
+    for (size_t i = 0; i < r->def->schema.field_count; i++)
+        leat_putf(sql, ", %zu", i + 1);
+    enum leat_status status = leat_stage_prepare(r->batch, sql->data, &stage, err);
+    if (!status) status = leat_stage_run(stage, out, NULL, err);
+    leat_stage_free(stage);
+    return status;
 }
 
 static enum leat_status read_sums(struct leat_reference *r, uint64_t from, uint64_t to, struct leat_changes *out,
                                   struct leat_error *err) {
     struct leat_buffer sql = {0};
-    struct leat_stage *stage = NULL;
     put_sums(r, from, to, "CAST(sum(_weight) AS INTEGER) AS __w", &sql);
-    leat_put(&sql, " ORDER BY __w > 0"); /* then by the columns: the same order in every replay */
-    for (size_t i = 0; i < r->def->schema.field_count; i++)
-        leat_putf(&sql, ", %zu", i + 1);
-    enum leat_status status = leat_stage_prepare(r->batch, sql.data, &stage, err);
-    if (!status) status = leat_stage_run(stage, out, NULL, err);
-    leat_stage_free(stage);
+    enum leat_status status = leat_reference_read_changes(r, &sql, out, err);
     leat_buffer_deinit(&sql);
     return status;
 }
@@ -149,11 +158,13 @@ enum leat_status leat_reference_changes(struct leat_reference *r, uint64_t from,
     if (from > to)
         return leat_fail(err, LEAT_INVALID, "source \"%s\": no changes lead from version %" PRIu64 " back to %" PRIu64,
                          r->def->name, from, to);
-    if (to > r->version)
+    const struct leat_reference *kept = r->of ? r->of : r;
+    if (to > kept->version)
         return leat_fail(err, LEAT_NOT_FOUND,
                          "source \"%s\": version %" PRIu64 " is asked for, but its history in %s ends at %" PRIu64,
-                         r->def->name, to, r->table_dir, r->version);
+                         r->def->name, to, kept->table_dir, kept->version);
     if (from == to) return LEAT_OK;
+    if (r->of) return leat_reference_versions_changes(r, from, to, out, err);
     if (to == r->version && from == 0) {
         leat_changes_append(out, &r->current, NULL, r->current.row_count, 1);
         return LEAT_OK;
@@ -166,7 +177,7 @@ enum leat_status leat_reference_changes(struct leat_reference *r, uint64_t from,
     return status ? leat_prepend(err, "history of source \"%s\"", r->def->name) : LEAT_OK;
 }
 
-static void put_empty(const struct leat_reference *r, struct leat_buffer *sql) {
+void leat_reference_put_empty(const struct leat_reference *r, struct leat_buffer *sql) {
     leat_put(sql, "SELECT ");
     for (size_t i = 0; i < r->def->schema.field_count; i++) {
         char type[32];
@@ -178,13 +189,17 @@ static void put_empty(const struct leat_reference *r, struct leat_buffer *sql) {
 }
 
 void leat_reference_select(const struct leat_reference *r, uint64_t version, struct leat_buffer *out_sql) {
-    if (version == 0 || snapshot_of(r)->version < 0) {
-        put_empty(r, out_sql);
+    if (version == 0 || snapshot_of(r->of ? r->of : r)->version < 0) {
+        leat_reference_put_empty(r, out_sql);
+        return;
+    }
+    if (r->of) {
+        leat_reference_versions_select(r, version, out_sql);
         return;
     }
     bool unique = r->def->primary_key_count > 0; /* else a row may be there many times */
     leat_put(out_sql, "SELECT ");
-    put_columns(r, out_sql);
+    leat_reference_put_columns(r, out_sql);
     leat_put(out_sql, " FROM (");
     put_sums(r, 0, version, unique ? "1" : "unnest(range(CAST(sum(_weight) AS BIGINT)))", out_sql);
     leat_put(out_sql, ")");

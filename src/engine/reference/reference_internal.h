@@ -17,6 +17,7 @@ struct leat_reference {
     struct leat_env *env;
     struct leat_conn *batch;
     const struct leat_source *def;
+    struct leat_reference *of; /* NAME__versions: the reference whose history it shows; what follows is not used then */
     char *project_dir, *table_dir, *scratch_dir, *incarnation;
     char *input; /* name of its batches on `batch` */
 
@@ -56,5 +57,14 @@ enum leat_status leat_reference_read(struct leat_reference *, const struct leat_
 enum leat_status leat_reference_load(struct leat_reference *, struct leat_error *);
 enum leat_status leat_reference_append(struct leat_reference *, const struct leat_changes *diff, int64_t now_us,
                                        struct leat_error *);
+void leat_reference_put_columns(const struct leat_reference *, struct leat_buffer *sql);
+void leat_reference_put_history(const struct leat_reference *, struct leat_buffer *sql); /* a SELECT of all its rows; there is a version */
+void leat_reference_put_empty(const struct leat_reference *, struct leat_buffer *sql);
+/* Appends the rows of `sql`, whose last column __w is their weight: disappearing rows first, then by the columns, the same in every replay. */
+enum leat_status leat_reference_read_changes(struct leat_reference *, struct leat_buffer *sql, struct leat_changes *out, struct leat_error *);
+
+/* reference_versions.c; see leat_reference_open_versions. */
+enum leat_status leat_reference_versions_changes(struct leat_reference *, uint64_t from, uint64_t to, struct leat_changes *out, struct leat_error *);
+void leat_reference_versions_select(const struct leat_reference *, uint64_t version, struct leat_buffer *out_sql);
 
 #endif

@@ -15,7 +15,6 @@ CREAT SOURCE x (a INTEGER);
 CREATE OR DROP VIEW v AS SELECT 1;
 CREATE VIEW w1 AS SELECT leat_hop(at, 1, 2, 0, 7) FROM events;
 CREATE VIEW w2 AS SELECT "leat_session_end" (at, at) FROM events;
-CREATE VIEW w3 AS SELECT * FROM events e JOIN events FOR SYSTEM_TIME AS OF e.at AS f USING (id);
 CREATE VIEW w4 AS SELECT DISTINCT ON (id) * FROM events WITHIN INTERVAL '1' DAY;
 CREATE DYNAMIC TABLE d TARGET_LAG = '1 minute' AS SELECT 1;
 {{ config(materialized = 'incremental') }} SELECT * FROM {{ ref('events') }};
