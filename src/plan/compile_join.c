@@ -465,7 +465,8 @@ static bool emit_recomputed_join(struct leat_compile *c, struct join *j, struct 
                        : mark                         ? "IN or EXISTS as a value"
                        : strcmp(j->type, "LEFT") == 0 ? "left join with conditions beyond equality"
                                                       : "EXISTS with conditions beyond equality";
-    op->why = leat_asprintf("%s: changed keys are joined again", kind);
+    op->by_row = strcmp(j->type, "FULL") != 0;
+    op->why = leat_asprintf(op->by_row ? "%s: changed rows, and keys whose other side changed, are joined again" : "%s: changed keys are joined again", kind);
     op->state_bound = leat_strdup("unbounded: all rows of both sides are kept");
     if (!leat_emit_done(c, &index)) return false;
     struct leat_rel joined;

@@ -114,6 +114,7 @@ struct leat_op {
     /* CONSTRAIN: one a constraint; the last columns are BOOLEAN: does the row violate it? Borrowed from the project. */
     const struct leat_constraint *constraints; size_t constraint_count;
     char *sql;                          /* RECOMPUTE: over leat_input('in') (and leat_input('right')), gives the output */
+    bool by_row;                        /* RECOMPUTE over two inputs: what a left row gives hangs on it and the right rows of its key, on no other left row */
 };
 struct leat_plan {
     struct leat_op *ops; size_t op_count; /* topological; the last is the root */

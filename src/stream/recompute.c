@@ -2,7 +2,8 @@
  *
  * The inputs are retained by key. For the touched keys of a step, all at once, the op's query (which is partitioned by
  * the keys) runs over their rows before and after; the output is new minus old. Rows with a weight become that many
- * copies. A key for which the query raises is found by halving, withheld (it has no output rows), and tried again
+ * copies. Of a join that judges each left row by itself (op->by_row), and a key of which only left rows changed, those alone are joined: what went with the
+ * right rows before, what came with them now, which are the same. A key for which the query raises is found by halving, withheld (it has no output rows), and tried again
  * whenever it changes. */
 #include "stream/node.h"
 
@@ -43,7 +44,12 @@ struct touched {
     size_t *examples; /* a row of the step's input (side 0 first, then side 1) that has the key */
     bool *skip_old;   /* withheld until now: had no output */
     bool *failed;
+    bool *by_row;     /* only its left rows that changed are computed */
     size_t count, sound; /* the first `sound` were not withheld until now */
+    size_t by_row_count;
+    /* The step's left rows, encoded, and of each key (by_row) which they are: one more than the first, and than the next of each. */
+    struct leat_row_block left;
+    uint32_t *first, *next;
 };
 
 static const uint16_t *side_keys(const struct leat_op *op, size_t side) {
@@ -127,6 +133,10 @@ static void touched_deinit(struct touched *t) {
     free(t->examples);
     free(t->skip_old);
     free(t->failed);
+    free(t->by_row);
+    free(t->first);
+    free(t->next);
+    leat_row_block_deinit(&t->left);
 }
 
 static void add_touched(struct touched *t, const struct leat_hash128 *hash, size_t example, bool withheld) {
@@ -141,13 +151,31 @@ static void order_touched(struct touched *t) {
     *t = (struct touched){.hashes = leat_alloc((all.count + 1) * sizeof *t->hashes),
                           .examples = leat_alloc((all.count + 1) * sizeof *t->examples),
                           .skip_old = leat_alloc(all.count + 1),
-                          .failed = leat_alloc(all.count + 1)};
+                          .failed = leat_alloc(all.count + 1),
+                          .by_row = leat_alloc(all.count + 1)};
     for (int withheld = 0; withheld < 2; withheld++) {
         for (size_t i = 0; i < all.count; i++)
             if (all.skip_old[i] == withheld) add_touched(t, &all.hashes[i], all.examples[i], withheld);
         if (!withheld) t->sound = t->count;
     }
     touched_deinit(&all);
+}
+
+/* Keys of which no right row changed: their left rows are chained, the earliest first. number_of: of each input row (side 0 first) its key's. */
+static void find_by_row(struct recompute_node *r, const struct leat_changes *const inputs[2], const uint32_t *number_of, struct touched *t) {
+    size_t left_rows = inputs[0] ? inputs[0]->row_count : 0, right_rows = inputs[1] ? inputs[1]->row_count : 0;
+    if (!r->base.op->by_row || !r->base.op->key_count || !left_rows) return;
+    for (size_t i = 0; i < t->count; i++) t->by_row[i] = true;
+    for (size_t i = 0; i < right_rows; i++) t->by_row[number_of[left_rows + i]] = false;
+    for (size_t i = 0; i < t->count; i++) t->by_row_count += t->by_row[i];
+    if (!t->by_row_count) return;
+    t->first = leat_alloc(t->count * sizeof *t->first);
+    t->next = leat_alloc(left_rows * sizeof *t->next);
+    for (size_t i = left_rows; i > 0; i--) {
+        t->next[i - 1] = t->first[number_of[i - 1]];
+        t->first[number_of[i - 1]] = (uint32_t)i;
+    }
+    leat_row_encode(&r->sides[0].codec, inputs[0], NULL, 0, left_rows, &t->left);
 }
 
 /* The distinct keys of the step's inputs, in order of appearance. */
@@ -161,13 +189,18 @@ static void list_touched(struct recompute_node *r, const struct leat_changes *co
     *t = (struct touched){.hashes = leat_alloc(most * sizeof *t->hashes),
                           .examples = leat_alloc(most * sizeof *t->examples),
                           .skip_old = leat_alloc(most),
-                          .failed = leat_alloc(most)};
-    leat_keyed_init(&seen, 0);
+                          .failed = leat_alloc(most),
+                          .by_row = leat_alloc(most)};
+    uint32_t *number_of = leat_alloc(most * sizeof *number_of);
+    leat_keyed_init(&seen, sizeof(uint32_t));
     for (size_t s = 0; s < r->side_count; s++) {
         for (size_t i = 0; inputs[s] && i < inputs[s]->row_count; i++) {
             uint32_t index, found;
             leat_keyed_upsert(&seen, &hashes[s][i], 1, &index);
             struct leat_entry *e = leat_keyed_at(&seen, index);
+            uint32_t *number = leat_entry_payload(e);
+            if (e->flags & LEAT_ENTRY_NEW) *number = (uint32_t)t->count;
+            number_of[base + i] = *number;
             if (!(e->flags & LEAT_ENTRY_NEW)) continue;
             e->flags &= ~(uint32_t)LEAT_ENTRY_NEW;
             leat_keyed_find(&r->withheld, &hashes[s][i], 1, &found);
@@ -182,7 +215,11 @@ static void list_touched(struct recompute_node *r, const struct leat_changes *co
     }
     leat_keyed_deinit(&seen);
     t->sound = t->count;
-    if (any_withheld) order_touched(t);
+    if (any_withheld)
+        order_touched(t);
+    else
+        find_by_row(r, inputs, number_of, t);
+    free(number_of);
 }
 
 /* Pointers to encoded rows, gathered before they are decoded together. */
@@ -190,6 +227,16 @@ struct row_list {
     const uint8_t **bytes;
     size_t count, capacity;
 };
+
+static void list_row(struct row_list *list, const uint8_t *bytes, int64_t copies) {
+    for (int64_t copy = 0; copy < copies; copy++) {
+        if (list->count == list->capacity) {
+            list->capacity = list->capacity ? list->capacity * 2 : 256;
+            list->bytes = leat_realloc(list->bytes, list->capacity * sizeof *list->bytes);
+        }
+        list->bytes[list->count++] = bytes;
+    }
+}
 
 /* Lists the rows of one key of a side, as many times as their weights say. */
 static void list_key(const struct leat_arrangement *a, const struct leat_hash128 *hash, struct row_list *list) {
@@ -200,25 +247,30 @@ static void list_key(const struct leat_arrangement *a, const struct leat_hash128
     uint32_t left = key->row_count;
     for (uint32_t at = key->head; left; left--) {
         const struct leat_arranged_row *row = leat_arranged_row_at(a, at);
-        for (int64_t copy = 0; copy < row->weight; copy++) {
-            if (list->count == list->capacity) {
-                list->capacity = list->capacity ? list->capacity * 2 : 256;
-                list->bytes = leat_realloc(list->bytes, list->capacity * sizeof *list->bytes);
-            }
-            list->bytes[list->count++] = row->bytes;
-        }
+        list_row(list, row->bytes, row->weight);
         at = row->next;
     }
 }
 
-static void collect(struct recompute_node *r, const struct touched *t, bool old, struct key_rows *k) {
+/* The left rows of a key that went (sign -1) or came in this step. */
+static void list_changed(const struct touched *t, size_t key, const struct leat_changes *left, int sign, struct row_list *list) {
+    for (uint32_t row = t->first[key]; row; row = t->next[row - 1])
+        list_row(list, t->left.bytes + t->left.starts[row - 1], (int64_t)sign * leat_weight(left, row - 1));
+}
+
+/* Of keys that are computed whole their rows; or, with `changed`, the left rows of the others that went or came, beside all their right ones. */
+static void collect(struct recompute_node *r, const struct touched *t, bool old, const struct leat_changes *changed, struct key_rows *k) {
     struct row_list list = {0};
     for (size_t s = 0; s < r->side_count; s++) {
         list.count = 0;
         k->starts[s] = leat_alloc((t->count + 1) * sizeof *k->starts[s]);
         for (size_t i = 0; i < t->count; i++) {
             k->starts[s][i] = list.count;
-            if (!old || !t->skip_old[i]) list_key(&r->sides[s], &t->hashes[i], &list);
+            if (t->by_row[i] != (changed != NULL) || (old && t->skip_old[i])) continue;
+            if (changed && s == 0)
+                list_changed(t, i, changed, old ? -1 : 1, &list);
+            else
+                list_key(&r->sides[s], &t->hashes[i], &list);
         }
         k->starts[s][t->count] = list.count;
         leat_changes_init(&k->rows[s], r->base.inputs[s]);
@@ -348,6 +400,26 @@ static enum leat_status run_all(struct recompute_node *r, const struct key_rows 
     return status;
 }
 
+/* Adds to r->merged what the changed left rows of keys by row give. If the query raises for one, it is as if all keys had been taken whole, which tells what is
+ * to be withheld. */
+static enum leat_status run_by_row(struct recompute_node *r, const struct leat_changes *left, struct touched *t, struct leat_error *err) {
+    enum leat_status status = LEAT_OK;
+    bool failed = false;
+    for (int sign = -1; sign <= 1 && t->by_row_count && status == LEAT_OK && !failed; sign += 2) {
+        struct key_rows k = {0};
+        collect(r, t, sign < 0, left, &k);
+        if (k.rows[0].row_count) status = run_all(r, &k, t, sign, NULL, err);
+        for (size_t i = 0; i < t->count; i++) failed |= t->failed[i];
+        key_rows_deinit(&k);
+    }
+    if (failed) {
+        memset(t->by_row, 0, t->count);
+        memset(t->failed, 0, t->count);
+        leat_changes_reset(&r->merged);
+    }
+    return status;
+}
+
 static enum leat_status recompute_step(struct leat_node *node, const struct leat_step_context *context,
                                        const struct leat_changes *const inputs[2], struct leat_changes *out,
                                        struct leat_error *err) {
@@ -370,11 +442,13 @@ static enum leat_status recompute_step(struct leat_node *node, const struct leat
     list_touched(r, inputs, hashes, &t);
     char **reasons = leat_alloc((t.count + 1) * sizeof *reasons);
     node->stats.keys_touched += t.count;
-    collect(r, &t, true, &old);
+    leat_changes_reset(&r->merged);
+    status = run_by_row(r, inputs[0], &t, err);
+    collect(r, &t, true, NULL, &old);
     for (size_t s = 0; s < r->side_count; s++)
         if (inputs[s]) leat_arrangement_apply(&r->sides[s], inputs[s], hashes[s], NULL);
-    collect(r, &t, false, &new);
-    leat_changes_reset(&r->merged);
+    collect(r, &t, false, NULL, &new);
+    if (status) goto out;
     if (keyless ? r->started && !t.skip_old[0] : has_rows(r, &old)) status = run_all(r, &old, &t, -1, NULL, err);
     memset(t.failed, 0, t.count);
     if (status == LEAT_OK && (keyless || has_rows(r, &new))) status = run_all(r, &new, &t, 1, reasons, err);
