@@ -5,6 +5,8 @@
 
 #include "base/usage.h"
 #include "engine/internal.h"
+#include "engine/care/care.h"
+#include "engine/change/change.h"
 #include "state/row.h"
 
 static const struct leat_type T_INTEGER = {LEAT_INTEGER, 0, 0}, T_BIGINT = {LEAT_BIGINT, 0, 0},

@@ -4,6 +4,8 @@
 
 #include "base/usage.h"
 #include "engine/internal.h"
+#include "engine/live/live_internal.h"
+#include "engine/tell/tell.h"
 
 static char *name_of(const struct leat_group *g, const struct leat_gnode *gnode, const char *group, int late_class) {
     char *set = leat_cut_set_name(g, gnode->cut_set);

@@ -2,6 +2,8 @@
 #include <stdlib.h>
 
 #include "engine/internal.h"
+#include "engine/change/change.h"
+#include "engine/runs/runs.h"
 
 enum leat_status leat_engine_content(struct leat_engine *engine, size_t table, struct leat_buffer *out, struct leat_error *err) {
     return leat_table_select(engine, &engine->tables[table], -1, out, err);

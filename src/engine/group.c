@@ -8,6 +8,7 @@
 
 #include "base/options.h"
 #include "engine/internal.h"
+#include "engine/change/change.h"
 #include "schedule/zone.h"
 
 static enum leat_status declare_view(struct leat_engine *engine, size_t index, struct leat_place *place, struct leat_error *err) {

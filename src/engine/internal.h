@@ -163,16 +163,6 @@ struct leat_gnode {
     bool *feeds;                        /* per table of the group: does it depend on this node? */
     bool *counts;                       /* SOURCE, per table of the group: keeps its row balance of this source */
 };
-/* Part of the group is under way, from where it is put to where the group was: a restatement, a table made anew or resumed. */
-struct leat_rebuild {
-    uint64_t step;
-    int64_t clock_us;
-    bool *nodes, *tables;               /* take part; change */
-    struct leat_cursors *upto;          /* per source of the project, as in the group */
-    int64_t *watermarks;
-    uint64_t *references;
-    json_t *cut_sets;                   /* their floors */
-};
 /* How old the oldest record of each step was when the step was done, worst of ten seconds; since the process started. */
 enum { LEAT_PACE_BUCKETS = 180 };
 struct leat_pace_bucket { int64_t start_us, worst_us; uint32_t steps; };
@@ -183,6 +173,7 @@ struct leat_pace {
     int64_t missed_since_us, missed_us; /* since when steps have been too late (0: the last was not); the last one that was */
     int64_t cpu_us;
 };
+struct leat_rebuild;
 struct leat_group {
     struct leat_engine *engine;
     struct leat_pace pace;
@@ -227,45 +218,7 @@ struct leat_run_space {
     struct leat_conn *conn;             /* NULL: not open */
     struct leat_run_view *made; size_t made_count; /* per position of project->order; without texts */
 };
-/* Scheduled and full tables that are due run one after the other, over what there was when the first began (pass.c). */
-struct leat_runs_pass {
-    json_t *frontier;                   /* as leat_frontier_json; the versions of tables that have run since are the new ones */
-    int64_t *bronze_versions;           /* per source */
-    int64_t began_us;                   /* what is due later is for another pass: it has to see what came until then */
-    size_t next;                        /* in the project's order */
-    bool beside;                        /* steps go on between its runs */
-    bool *once;                         /* per view of the project: it is computed once for all that read it */
-    struct leat_run_space here;         /* in the engine's instance */
-};
-/* The row balance of a run (balance.c): what is known, and what is to be counted. */
-struct leat_balance_query { size_t source; bool dead; char *sql; };
-struct leat_balance_plan { struct leat_balance *balance; struct leat_balance_query *queries; size_t query_count; };
-/* Of a table over one source: records up to the run's frontier, those that it adds; since: {source: cursors}, NULL: it computes all. */
-struct leat_run_records { uint64_t of, added; json_t *since; };
-/* One run of a table (batch.c). Between begin and end the lake goes on; what the run sees does not. */
-struct leat_run {
-    struct leat_engine *engine;
-    struct leat_gtable *table;
-    const struct leat_runs_pass *pass;  /* NULL: what there is now */
-    bool beside;                        /* computed in a thread of its own */
-    int64_t start_us, cpu_us, own_cpu_us; /* at its begin: the clock, the process's CPU time, the engine's thread's */
-    int64_t covered_us;                 /* times of the schedule up to this one are its own */
-    bool tried_dead;
-    bool whole;                         /* computes all, whatever would be cheaper */
-    enum leat_adds adds;
-    struct leat_run_records records;
-    char *base;                         /* the frontier of what it adds to */
-    struct leat_delta_staged *dead;     /* this time the rows that fail are looked for */
-    struct leat_run_views views;
-    struct leat_balance_plan counts;
-    json_t *frontier;
-    uint64_t inputs;                    /* their fingerprint */
-    int64_t *violating;
-    struct leat_delta_staged *content, *quarantine;
-    struct leat_conn *conn;             /* while it computes */
-    enum leat_status status;
-    struct leat_error error;
-};
+struct leat_runs_pass;
 struct leat_engine {
     struct leat_env *env;
     struct leat_mailbox mailbox;
@@ -350,25 +303,10 @@ enum leat_status leat_src_sync(struct leat_src *, struct leat_error *) LEAT_MUST
 void leat_src_tell_rejected(const struct leat_src *, const struct leat_chunk *);
 /* Records that the log has: the source's end moves past them. chunk (NULL: none) is taken, or freed where it is not the time for it. */
 enum leat_status leat_src_took(struct leat_src *, uint32_t partition, uint64_t from, uint32_t count, int64_t arrival_us, struct leat_chunk *, struct leat_error *) LEAT_MUST;
-
-/* intake.c */
-enum leat_status leat_intake_start(struct leat_src *, uint64_t rows_max, struct leat_error *) LEAT_MUST;
-enum leat_status leat_intake_stop(struct leat_src *, struct leat_error *) LEAT_MUST; /* what it had taken in is the engine's then */
-enum leat_status leat_intake_take(struct leat_intake *, uint64_t *records, bool *caught_up, struct leat_error *) LEAT_MUST;
-int leat_intake_fd(const struct leat_intake *); /* readable: there is something to take */
 enum leat_status leat_intakes_start(struct leat_engine *, struct leat_error *) LEAT_MUST; /* source.c: of all sources that are prompt */
 enum leat_status leat_intakes_stop(struct leat_engine *, struct leat_error *) LEAT_MUST;
-
 /* Makes chunks of waiting records until memory's bound, or (upto given) of everything below it. */
 enum leat_status leat_src_refill(struct leat_src *, const struct leat_cursors *upto, struct leat_error *) LEAT_MUST;
-/* lost.c: a work folder that is new to a lake with records */
-/* Before anything of a partition is committed to the lake, the lake says what the partition is. */
-enum leat_status leat_src_keep(struct leat_src *, struct leat_error *) LEAT_MUST;
-/* Before the connector is opened: a log that is empty, or was never there, goes on where bronze ends. CONFLICT: it is older than bronze. */
-enum leat_status leat_src_follow_bronze(struct leat_src *, const struct leat_connector_ops *, const char *state_dir, struct leat_error *) LEAT_MUST;
-enum leat_status leat_src_tell_seen(struct leat_src *, struct leat_error *) LEAT_MUST; /* after */
-enum leat_status leat_src_tell_places(struct leat_src *, struct leat_error *) LEAT_MUST; /* after */
-enum leat_status leat_src_tell_recalled(struct leat_src *, struct leat_error *) LEAT_MUST; /* after */
 enum leat_status leat_src_refill_below(struct leat_src *, const struct leat_cursors *upto, struct leat_error *) LEAT_MUST; /* both bounds */
 void leat_src_rewind(struct leat_src *); /* no chunks; the next refill starts at the lowest cursor of groups and bronze */
 void leat_src_release(struct leat_src *); /* drops chunks that bronze and every group are past */
@@ -387,25 +325,6 @@ void leat_bronze_put_below(const struct leat_cursors *upto, struct leat_buffer *
 /* Reads bronze rows of [from, to) of a partition as chunks through visit (which takes ownership). */
 enum leat_status leat_bronze_read(struct leat_src *, uint32_t partition, uint64_t from, uint64_t to,
                                   enum leat_status (*visit)(void *, struct leat_chunk *, struct leat_error *), void *context, struct leat_error *) LEAT_MUST;
-
-/* late.c: rule 2 */
-/* Reads t__late at a version (-1: newest), without what the predicate `except` (NULL: nothing) names. */
-enum leat_status leat_late_load(struct leat_engine *, struct leat_gtable *, int64_t version, const char *except, struct leat_error *) LEAT_MUST;
-void leat_late_forget(struct leat_engine *, struct leat_gtable *);
-bool leat_late_has(const struct leat_gtable *, int source, uint32_t partition, uint64_t offset);
-bool leat_late_equal(const struct leat_engine *, const struct leat_gtable *, const struct leat_gtable *); /* the loaded sets */
-void leat_cursors_raise(struct leat_cursors *to, const json_t *cursors); /* to those, where they are later */
-bool leat_late_classify(struct leat_engine *); /* by the loaded sets; true: the classes are others than before */
-enum leat_status leat_late_load_history(struct leat_group *, struct leat_error *) LEAT_MUST; /* where there is history to read */
-void leat_late_settle(struct leat_group *); /* forgets the sets when history is read */
-/* History of a group that begins anew: what the tables' groups had read in `state` (a head brought up to date; NULL: none is known). */
-void leat_group_set_history(struct leat_group *, const json_t *state);
-/* Looks through history once, so that windows can close while it is read: memory is bounded by its disorder. */
-enum leat_status leat_lows_load(struct leat_group *, struct leat_error *) LEAT_MUST;
-int64_t leat_lows_to_come(const struct leat_group *, int source); /* INT64_MIN: not known */
-void leat_lows_forget(struct leat_group *);
-bool leat_group_in_history(const struct leat_group *, int source); /* some of what is there is still to be read */
-
 /* The rows at n offsets (ascending, n > 0) of a partition, those that bronze has, as one chunk; without its dead records. */
 enum leat_status leat_bronze_pick(struct leat_src *, uint32_t partition, const uint64_t *offsets, size_t n, struct leat_chunk **out, struct leat_error *) LEAT_MUST;
 
@@ -418,7 +337,6 @@ void leat_queues_clear(struct leat_group *); /* what waited is taken in; a suspe
 void leat_group_free(struct leat_group *);
 enum leat_status leat_group_open_node(struct leat_group *, int index, struct leat_error *) LEAT_MUST; /* empty state; the former is not closed */
 enum leat_status leat_group_reset_nodes(struct leat_group *, struct leat_error *) LEAT_MUST; /* empty state */
-
 bool leat_freshness_same(const struct leat_freshness *, const struct leat_freshness *);
 /* Names it in journal and state: microseconds, and of a calendar a text; new reference. */
 json_t *leat_freshness_json(const struct leat_freshness *);
@@ -471,57 +389,10 @@ enum leat_status leat_group_align(struct leat_group *, const int64_t *watermarks
 int64_t leat_group_watermark(const struct leat_group *, size_t source); /* as its next step would see it */
 bool leat_group_waits_for_reference(const struct leat_group *); /* one that is read once, and was not yet */
 
-/* restate.c: rule 12 */
-enum leat_status leat_group_restate_again(struct leat_group *, json_t *record, struct leat_error *) LEAT_MUST; /* found in the journal */
-/* For a step and clock as in the record; nothing is marked yet. */
-void leat_rebuild_init(struct leat_group *, struct leat_rebuild *, const json_t *record);
-void leat_rebuild_deinit(const struct leat_group *, struct leat_rebuild *);
-/* What leads from the table in the lake at a version (-1: newest) to the content that has been gathered in `pending`. */
-/* retain.c: what bronze no longer has. */
-enum leat_status leat_retain_load(struct leat_src *, struct leat_error *) LEAT_MUST;
-void leat_retain_check(struct leat_engine *, struct leat_diagnostics *); /* tables that cannot outlive their records */
-void leat_retain_settle(struct leat_engine *);                         /* frozen_us of every table */
-/* The changes that are not of frozen rows; borrowed, until the next call for the table. */
-const struct leat_changes *leat_table_unfrozen(struct leat_gtable *, const struct leat_changes *);
-void leat_table_put_frozen(const struct leat_gtable *, bool frozen, struct leat_buffer *sql); /* a condition on the table's rows; "true" where all are unfrozen */
-uint64_t leat_src_kept(const struct leat_src *, uint32_t partition, uint64_t from, uint64_t to); /* records of a range that are not gone by retention */
-enum leat_status leat_retain_if_due(struct leat_engine *, struct leat_error *) LEAT_MUST; /* with nothing waiting: drains and flushes by itself */
-enum leat_status leat_retain_may_apply(const struct leat_engine *, const struct leat_gtable *, struct leat_error *) LEAT_MUST; /* may it be made anew? */
-enum leat_status leat_table_difference(struct leat_engine *, struct leat_gtable *, int64_t version, struct leat_changes *out, struct leat_error *) LEAT_MUST;
-/* Builds anew what reads a source whose bronze has other records now, and publishes what differs; appends to done. */
-enum leat_status leat_restate_source(struct leat_engine *, size_t source, const char *reason, json_t *done, struct leat_error *) LEAT_MUST;
-/* retry.c: what a crash left half done; before recovery, and after it. */
-enum leat_status leat_retry_settle(struct leat_engine *, struct leat_error *) LEAT_MUST;
-enum leat_status leat_retry_finish(struct leat_engine *, struct leat_error *) LEAT_MUST;
+/* content.c */
 enum leat_status leat_table_windows(struct leat_engine *, const struct leat_gtable *, struct leat_buffer *sql, struct leat_error *) LEAT_MUST;
 /* The column of the table's result that is a window's start, or an event time; NULL: none. */
 const struct leat_time_column *leat_table_time(const struct leat_gtable *);
-/* Is the output column one of the primary key, or of the aggregate's keys? */
-bool leat_table_is_key(const struct leat_gtable *, size_t column);
-bool leat_engine_has_late(const struct leat_engine *);
-void leat_restate_plan_next(struct leat_engine *, int64_t after_us); /* sets restate_due_us */
-enum leat_status leat_restate_if_due(struct leat_engine *, struct leat_error *) LEAT_MUST;
-
-/* mailbox.c */
-enum leat_status leat_mailbox_open(struct leat_engine *, struct leat_error *) LEAT_MUST;
-enum leat_status leat_mailbox_open_again(struct leat_engine *, struct leat_error *) LEAT_MUST; /* after leat_mailbox_close */
-void leat_mailbox_run(struct leat_engine *); /* all calls that wait */
-void leat_mailbox_close(struct leat_engine *); /* those that wait, and all that come, are told that the engine has stopped */
-
-/* wait.c: see wait.h */
-enum leat_status leat_waits_step(struct leat_engine *, struct leat_error *) LEAT_MUST;
-int64_t leat_waits_left_us(const struct leat_engine *); /* to the first deadline; INT64_MAX: nobody waits */
-void leat_waits_cancel(struct leat_engine *);
-
-/* live.c: see live.h. All do nothing where nobody serves. */
-void leat_live_open(struct leat_engine *);
-void leat_live_close(struct leat_engine *);
-enum leat_status leat_live_load(struct leat_engine *, struct leat_error *) LEAT_MUST; /* after recovery: from the lake and what is pending */
-void leat_live_change(struct leat_engine *, const struct leat_gtable *, const struct leat_changes *); /* of the step under way */
-void leat_live_step_done(struct leat_group *, uint64_t step, int64_t clock_us);
-void leat_live_keep(struct leat_engine *); /* before a checkpoint: what is kept of changes is durable up to the engine's step */
-void leat_live_forget_past(struct leat_engine *, const struct leat_gtable *); /* the content is another one now, not told as changes */
-void leat_live_stopped(struct leat_engine *);
 
 /* commit.c */
 enum leat_status leat_table_open_delta(struct leat_engine *, struct leat_gtable *, struct leat_error *) LEAT_MUST;
@@ -540,65 +411,15 @@ char *leat_table_violation_text(const struct leat_gtable *, const int64_t *viola
 enum leat_status leat_table_open_audit(struct leat_engine *, struct leat_gtable *, bool create, struct leat_error *) LEAT_MUST;
 char *leat_table_app_id(const struct leat_engine *, const struct leat_gtable *); /* of its Delta txn; owned by the caller */
 enum leat_status leat_tables_commit(struct leat_engine *, struct leat_error *) LEAT_MUST;
-enum leat_status leat_engine_checkpoint(struct leat_engine *, struct leat_error *) LEAT_MUST;
 /* What a commit reflects: of a group's tables, or (NULL) of a batch run over the lake as it is, with what is known of the
  * run (balance, violations; else NULL). */
-/* Names the query that makes the table: its SQL and what that may name. In each commit's frontier. */
-json_t *leat_table_query_id(const struct leat_engine *, const struct leat_gtable *);
-/* lake/pins: a SELECT for each pin whose name is not an object's. */
-enum leat_status leat_pin_texts(struct leat_engine *, enum leat_status (*put)(void *, size_t, const char *name, const char *select, struct leat_error *),
-                                void *context, struct leat_error *) LEAT_MUST;
 void leat_frontier_json(struct leat_engine *, const struct leat_group *, const json_t *run, struct leat_buffer *out);
 /* Made anew, but not to be shown before a violated FAIL UPDATE, of the table or of one it reads, is over: the former content stays. */
 bool leat_table_waits(const struct leat_gtable *);
 uint64_t leat_table_pending(const struct leat_gtable *); /* rows that the next commit takes */
 
-/* balance.c */
-json_t *leat_balance_json(const struct leat_engine *, const struct leat_balance *);                 /* per source; new reference */
-void leat_balance_load(const struct leat_engine *, const json_t *, struct leat_balance *out); /* the same back; out: per source */
-void leat_balance_load_frontier(const struct leat_engine *, struct leat_gtable *);            /* of a batch table's current version */
-/* Of a run that begins (pass NULL: of what is there now): what is known, and what has to be counted over the run's views. */
-void leat_balance_plan(const struct leat_engine *, const struct leat_gtable *, const struct leat_runs_pass *, struct leat_balance_plan *out);
-enum leat_status leat_balance_count(struct leat_balance_plan *, struct leat_conn *, struct leat_error *) LEAT_MUST; /* any thread */
-void leat_balance_plan_deinit(struct leat_balance_plan *);
-
-/* effects.c: what sinks are told */
-enum leat_status leat_effects_open(struct leat_engine *, struct leat_error *) LEAT_MUST;  /* before recovery */
-enum leat_status leat_effects_begin(struct leat_engine *, bool threads, struct leat_error *) LEAT_MUST; /* after it */
-void leat_effects_close(struct leat_engine *);
-/* A table's changes of a step; restated: of a restatement. Nothing is durable before leat_effects_sync. */
-enum leat_status leat_effects_step(struct leat_gtable *, const struct leat_changes *, uint64_t step, bool restated, struct leat_error *) LEAT_MUST;
-/* Before the commit that replaces the content of a table made anew, whose new content is `pending`. diff: to the lake's. Synced. */
-enum leat_status leat_effects_replaced(struct leat_gtable *, const struct leat_changes *diff, struct leat_error *) LEAT_MUST;
-/* A table's run has committed. beside: its sinks are told by the next leat_telling_begin, not at once. */
-enum leat_status leat_effects_ran(struct leat_gtable *, struct leat_engine *, bool beside, struct leat_error *) LEAT_MUST;
-enum leat_status leat_effects_committed(struct leat_engine *, struct leat_error *) LEAT_MUST; /* after commits */
-enum leat_status leat_effects_sync(struct leat_engine *, struct leat_error *) LEAT_MUST;
-/* A table made anew whose sinks must not see it half-way: it commits when everything that had been read has come to it. */
-bool leat_effects_gathers(const struct leat_gtable *);
-bool leat_effects_hold(const struct leat_group *); /* such a table depends on the group: no new records before that commit */
-bool leat_effects_want_commit(const struct leat_engine *); /* that commit is to be made now */
-void leat_effects_settle(struct leat_engine *);    /* waits until all is delivered, or sinks have failed */
-enum leat_status leat_effects_catch_up(struct leat_engine *, struct leat_error *) LEAT_MUST; /* sinks that were cut off and have delivered what waited */
-bool leat_effects_moved(struct leat_engine *);     /* since the last leat_effects_json: what people would want to know, or something waits */
-enum leat_status leat_effects_keep_dead(struct leat_engine *, struct leat_error *) LEAT_MUST; /* commits dead letters to the lake */
-enum leat_status leat_effects_dead_select(struct leat_engine *, const struct leat_sink_def *, struct leat_buffer *sql, bool *there, struct leat_error *) LEAT_MUST;
-json_t *leat_effects_json(struct leat_engine *);   /* for status; new reference */
-
-/* alerts.c: what somebody wants to be told of, raised and over once each. See alerts.h. */
-enum leat_status leat_alerts_open(struct leat_engine *, struct leat_error *) LEAT_MUST; /* after effects */
-void leat_alerts_close(struct leat_engine *);
-/* Now and then; last: the process is about to end. What begins or is over is durable, and with the outbox, on return. */
-enum leat_status leat_alerts_look(struct leat_engine *, bool last, struct leat_error *) LEAT_MUST;
-int64_t leat_alerts_next_due(const struct leat_engine *); /* INT64_MAX: nothing turns by time alone */
-bool leat_alerts_moved(const struct leat_engine *);       /* since the last status: there is something to show, or it waits */
-void leat_alerts_settle(struct leat_engine *);            /* waits until they are told, or that has failed */
-json_t *leat_alerts_json(struct leat_engine *);           /* what is raised; new reference */
-json_t *leat_alerts_webhook_json(struct leat_engine *);   /* NULL: none is set */
-/* The webhook as a sink's definition, to be freed by leat_sink_def_deinit; false: none is set, and out is empty. */
-bool leat_alerts_sink(const struct leat_project *, struct leat_sink_def *out);
-
 /* checkpoint.c */
+enum leat_status leat_engine_checkpoint(struct leat_engine *, struct leat_error *) LEAT_MUST;
 enum leat_status leat_engine_load_checkpoint(struct leat_engine *, json_t **state, struct leat_error *) LEAT_MUST; /* NULL: none */
 /* Loads the operators that have a keeper, by the names they had in the project whose checkpoint's `state` this is. */
 enum leat_status leat_engine_adopt_nodes(struct leat_engine *, const json_t *state, struct leat_error *) LEAT_MUST;
@@ -614,7 +435,7 @@ bool leat_table_may_wait(const struct leat_engine *, const struct leat_gtable *)
 void leat_waiting_settle(struct leat_engine *);
 void leat_waiting_forget(struct leat_engine *);
 
-/* loop.c */
+/* pace.c */
 /* After a step: when the oldest of its records arrived (INT64_MAX: it had none), and its CPU time. */
 void leat_pace_note(struct leat_group *, int64_t oldest_us, int64_t cpu_us);
 /* Since when the group's tables have been older than asked, as its steps and what waits show; 0: they are not. *due_us: when that may become
@@ -622,35 +443,11 @@ void leat_pace_note(struct leat_group *, int64_t oldest_us, int64_t cpu_us);
 int64_t leat_pace_missed_since(struct leat_group *, int64_t now_us, int64_t *due_us);
 /* For the status: freshness attained, what waits, watermarks and who holds them back. */
 json_t *leat_pace_json(const struct leat_group *);
+
+/* loop.c */
 /* Books the thread's CPU time since `from_us` (leat_usage_thread_cpu_us) to a phase. */
 void leat_phase_end(struct leat_engine *, enum leat_phase, int64_t from_us);
 enum leat_status leat_engine_drain(struct leat_engine *, struct leat_error *) LEAT_MUST; /* steps until nothing is left to do */
-
-/* verify.c: one table against its SELECT, or the rows of both that fit `where` (NULL: all). The tables are committed. */
-enum leat_status leat_table_verify(struct leat_engine *, struct leat_gtable *, const char *where, size_t max_rows, struct leat_buffer *out, uint64_t *differing,
-                                   struct leat_error *) LEAT_MUST;
-/* adds.c: how a run is to be computed, up to frontier `now`; sets table->run_why. records: the caller releases `since`. */
-enum leat_adds leat_run_adds(const struct leat_engine *, struct leat_gtable *, const json_t *now, struct leat_run_records *);
-bool leat_reads_clock(const char *sql); /* part.c: now() and its kin, or random() */
-/* part.c: parts of a table that were refreshed alone */
-/* SQL of the query's rows as a commit's frontier says: over the inputs of the whole run, and for each part over its own. */
-enum leat_status leat_parts_put(struct leat_engine *, const struct leat_gtable *, const json_t *frontier, const char *query, struct leat_buffer *sql,
-                                struct leat_error *) LEAT_MUST;
-/* of a table of the project; where: a condition on its columns. out (may be NULL): JSON, as leat_engine_apply's. */
-enum leat_status leat_engine_refresh_part(struct leat_engine *, const char *table, const char *where, bool dry_run, struct leat_buffer *out,
-                                          struct leat_error *) LEAT_MUST;
-/* watch.c: verify by itself, one table's closed period after the other, within the setting drift_watch. */
-enum leat_status leat_watch_run(struct leat_engine *, struct leat_error *) LEAT_MUST;
-json_t *leat_watch_json(const struct leat_engine *); /* new reference */
-/* check.c */
-enum leat_status leat_checks_open(struct leat_engine *, struct leat_error *) LEAT_MUST;
-void leat_checks_close(struct leat_engine *);
-/* Those that are due; with all, also those whose rest is not over. The tables are committed. */
-enum leat_status leat_checks_run(struct leat_engine *, bool all, struct leat_error *) LEAT_MUST;
-int64_t leat_checks_next_due(struct leat_engine *);
-uint64_t leat_check_differing(const struct leat_engine *, size_t check); /* rows, as found last */
-json_t *leat_checks_json(const struct leat_engine *); /* new reference */
-void leat_check_select(const struct leat_engine *, size_t check, struct leat_buffer *sql); /* the rows that differ */
 
 /* status.c */
 enum leat_status leat_engine_publish_status(struct leat_engine *, struct leat_error *) LEAT_MUST; /* <work>/status.json, at most once a second */
@@ -661,20 +458,6 @@ enum leat_status leat_engine_recover(struct leat_engine *, struct leat_error *) 
 /* Runs the journal's records after the engine's step again. */
 enum leat_status leat_engine_replay(struct leat_engine *, struct leat_error *) LEAT_MUST;
 void leat_group_set_empty(struct leat_group *); /* nothing read */
-
-/* apply.c: rule 20 */
-/* The project that was applied last, by the journal; NULL: none is known. May have errors (diags). */
-struct leat_project *leat_engine_applied(struct leat_engine *, struct leat_diagnostics *diags);
-json_t *leat_engine_apply_record(const struct leat_engine *); /* found in the journal; borrowed; NULL: none */
-/* Finishes an apply that the journal has decided. *usable false: its checkpoint cannot be read. */
-enum leat_status leat_engine_apply_again(struct leat_engine *, json_t *record, bool *usable, struct leat_error *) LEAT_MUST;
-/* Takes the project (also on failure). A failure before the decision leaves the former one running; change: NULL: nothing. */
-enum leat_status leat_engine_take_project(struct leat_engine *, struct leat_project *, const struct leat_change *change, struct leat_diagnostics *diags,
-                                          struct leat_error *) LEAT_MUST;
-/* For readers beside the process: <work>/project.json, a copy of what the journal decided. NULL: none, or it cannot be read. */
-struct leat_project *leat_engine_published_project(struct leat_engine *, struct leat_diagnostics *diags);
-enum leat_status leat_engine_publish_project(struct leat_engine *, struct leat_error *) LEAT_MUST;
-json_t *leat_project_json(const struct leat_project *); /* its texts; new reference */
 
 /* state.c */
 char *leat_engine_fingerprint(const struct leat_engine *); /* malloc'd */
@@ -691,77 +474,12 @@ json_t *leat_state_group(const json_t *state, const char *table);
 void leat_engine_replay_run(struct leat_engine *, json_t *run);
 void leat_history_add(struct leat_engine *, json_t *run); /* keeps a reference */
 
-/* views.c */
-/* Views of everything `reader` may read: at its group's frontier; with `frontier` (what a Delta commit recorded) as of then; else newest.
- * reader NULL: everything, nothing excluded. */
-enum leat_status leat_batch_views(struct leat_engine *, struct leat_conn *, const struct leat_gtable *reader, const json_t *frontier, struct leat_error *) LEAT_MUST;
-/* The same for one statement: "WITH name AS (...), ..."; out begins empty and stays so where nothing is read. */
-enum leat_status leat_batch_with(struct leat_engine *, const struct leat_gtable *reader, const json_t *frontier, struct leat_buffer *out, struct leat_error *) LEAT_MUST;
-/* The same for a run, as texts with their prints: run->views. */
-enum leat_status leat_run_views_collect(struct leat_run *, const json_t *frontier, struct leat_error *) LEAT_MUST;
-void leat_run_views_deinit(struct leat_run_views *);
-/* SQL text: the rows of a bound input whose weight is `which` ("<", ">") 0, as often as it says. */
-void leat_put_changed_rows(const char *input, const struct leat_schema *, const char *which, struct leat_buffer *sql);
-/* SQL text of a table's content, or of rows of a table beside it, at a version of its Delta table (-1: newest). */
-enum leat_status leat_table_select(struct leat_engine *, const struct leat_gtable *, int64_t version, struct leat_buffer *sql, struct leat_error *) LEAT_MUST;
-enum leat_status leat_side_select(struct leat_engine *, const struct leat_gtable *, const struct leat_side *, int64_t version, const char *where,
-                                  struct leat_buffer *sql, struct leat_error *) LEAT_MUST;
-
-/* batch.c */
-enum leat_status leat_batch_run(struct leat_engine *, struct leat_gtable *, struct leat_runs_pass *, struct leat_error *) LEAT_MUST; /* pass: as of it; NULL: now */
-/* The same in parts: begin and end in the engine's thread, compute in any. end says whether to compute again. */
-enum leat_status leat_run_begin(struct leat_engine *, struct leat_gtable *, const struct leat_runs_pass *, struct leat_run **out, struct leat_error *) LEAT_MUST;
-void leat_run_compute(struct leat_run *, struct leat_run_space *);
-enum leat_status leat_run_end(struct leat_run *, bool *again, struct leat_error *) LEAT_MUST;
-void leat_run_free(struct leat_run *);
-int64_t leat_batch_next_due(struct leat_engine *, struct leat_gtable *);
-
-/* pass.c. begin flushes; all: also what is not due. What runs after a table reads what it made: ran. */
-enum leat_status leat_pass_begin(struct leat_engine *, bool all, struct leat_runs_pass **out, struct leat_error *) LEAT_MUST;
-bool leat_pass_is_due(struct leat_engine *, struct leat_gtable *, const struct leat_runs_pass *, bool all); /* pass NULL: would it be in one that began now? */
-bool leat_pass_shares(const struct leat_runs_pass *, const struct leat_engine *, const struct leat_gtable *); /* reads what is computed once */
-void leat_pass_ran(struct leat_runs_pass *, const struct leat_gtable *);
-void leat_pass_end(struct leat_runs_pass *);
-enum leat_status leat_space_make(struct leat_run_space *, const struct leat_run_views *, struct leat_error *) LEAT_MUST; /* any thread */
-void leat_space_close(struct leat_run_space *);
-
-/* telling.c: the difference between two versions of a table, told to one sink. begin and end in the engine's thread; compute in any, while nobody
- * else appends to the sink's outbox. *out NULL: nobody is to be told anything. end: unless all was told, it is told again from the same version on. */
-struct leat_telling {
-    struct leat_effects *effects;
-    uint64_t mark, slices;
-    char *now, *before;                 /* SELECTs; before NULL: there was nothing */
-    atomic_bool stop;                   /* it is not to go on */
-    enum leat_status status;
-    struct leat_error error;
-};
-enum leat_status leat_telling_begin(struct leat_engine *, struct leat_telling **out, struct leat_error *) LEAT_MUST;
-void leat_telling_compute(struct leat_telling *, struct leat_conn *);
-enum leat_status leat_telling_end(struct leat_telling *, struct leat_error *) LEAT_MUST; /* frees it */
-
-/* beside.c: leat_engine_batch_beside */
-const struct leat_run *leat_beside_run(const struct leat_engine *); /* under way; NULL: none */
-void leat_beside_cancel(struct leat_engine *); /* a run under way is stopped, and due again */
-
-/* deadline.c: SCHEDULE ... READY BY */
-struct leat_run_plan {
-    int64_t scheduled_us;               /* the first time of the schedule that has had no run; INT64_MAX: never */
-    int64_t start_us;                   /* when its run begins: then, or earlier where that would be too late */
-    int64_t ready_us;                   /* by when it is to be ready, by itself or for who reads it; INT64_MAX: whenever */
-};
-struct leat_run_plan leat_deadline_plan(struct leat_engine *, struct leat_gtable *); /* of a scheduled table */
-/* From when on it must be feared that the table will not be ready; INT64_MAX: nothing is asked. */
-int64_t leat_deadline_feared(struct leat_engine *, struct leat_gtable *, const struct leat_run_plan *);
-int64_t leat_deadline_takes(const struct leat_gtable *); /* what all but one of twenty runs have kept to; 0: none has run */
-void leat_deadline_ran(struct leat_gtable *, int64_t took_us, int64_t covered_us); /* a run has succeeded */
-
 /* open.c */
 int leat_engine_scan_threads(const struct leat_engine *); /* that a run may use */
 /* Many threads for DuckDB's scans (batch runs, recovery), or one: beside a single writer the others only spin. */
 enum leat_status leat_engine_parallel(struct leat_engine *, bool parallel, struct leat_error *) LEAT_MUST;
 /* One thread again, also where what it was widened for has failed: the first failure is what is returned. */
 enum leat_status leat_engine_narrow(struct leat_engine *, enum leat_status so_far, struct leat_error *) LEAT_MUST;
-
 /* Everything that hangs on the project, without state. Takes the project, also on failure; then close_project. */
 enum leat_status leat_engine_open_project(struct leat_engine *, struct leat_project *, struct leat_diagnostics *diags, struct leat_error *) LEAT_MUST;
 enum leat_status leat_engine_start(struct leat_engine *, struct leat_error *) LEAT_MUST; /* then: its effects, and its state by recovery */

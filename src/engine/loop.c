@@ -5,6 +5,12 @@
 #include "base/usage.h"
 #include "engine/change/control.h"
 #include "engine/internal.h"
+#include "engine/care/care.h"
+#include "engine/change/change.h"
+#include "engine/live/live_internal.h"
+#include "engine/proof/proof.h"
+#include "engine/runs/runs.h"
+#include "engine/tell/tell.h"
 
 void leat_phase_end(struct leat_engine *engine, enum leat_phase phase, int64_t from_us) {
     engine->phase_cpu_us[phase] += leat_usage_thread_cpu_us() - from_us;

@@ -8,6 +8,12 @@
 #include "engine/change/control.h"
 #include "engine/care/format.h"
 #include "engine/internal.h"
+#include "engine/care/care.h"
+#include "engine/change/change.h"
+#include "engine/live/live_internal.h"
+#include "engine/proof/proof.h"
+#include "engine/runs/runs.h"
+#include "engine/tell/tell.h"
 
 int64_t leat_engine_now(struct leat_engine *engine) {
     int64_t now = engine->env->clock->now_us(engine->env->clock);

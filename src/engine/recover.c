@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/internal.h"
+#include "engine/change/change.h"
 
 static bool is_type(const json_t *record, const char *type) {
     const char *is = json_string_value(json_object_get(record, "t"));

@@ -4,6 +4,8 @@
 
 #include "connect/recorded.h"
 #include "engine/internal.h"
+#include "engine/care/care.h"
+#include "engine/live/live_internal.h"
 
 enum { POLL_BYTES = 16 << 20, POLL_TOTAL_BYTES = 64 << 20 };
 

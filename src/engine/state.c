@@ -5,6 +5,9 @@
 #include <xxhash.h>
 
 #include "engine/internal.h"
+#include "engine/change/change.h"
+#include "engine/proof/proof.h"
+#include "engine/runs/runs.h"
 
 enum { HISTORY_MAX = 200 };
 

@@ -4,6 +4,9 @@
 
 #include "base/usage.h"
 #include "engine/internal.h"
+#include "engine/proof/proof.h"
+#include "engine/runs/runs.h"
+#include "engine/tell/tell.h"
 
 static const char *class_name(const struct leat_gtable *table) {
     return table->def->cron ? "scheduled" : table->batch ? "full" : "incremental";

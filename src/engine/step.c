@@ -4,6 +4,10 @@
 
 #include "base/usage.h"
 #include "engine/internal.h"
+#include "engine/care/care.h"
+#include "engine/change/change.h"
+#include "engine/live/live_internal.h"
+#include "engine/tell/tell.h"
 #include "state/row.h"
 
 /* What a step reads; equal content whether chosen now or read back from the journal. */

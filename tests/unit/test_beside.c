@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "engine/change/control.h"
 #include "engine/internal.h"
+#include "engine/runs/runs.h"
 #include "engine/tell/effects.h"
 
 /* The disk, but files that other threads than the test's adopt wait until they may. */

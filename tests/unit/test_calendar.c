@@ -10,6 +10,8 @@
 
 #include "data/value.h"
 #include "engine/internal.h"
+#include "engine/runs/runs.h"
+#include "engine/tell/tell.h"
 #include "engine_world.h"
 #include "project/rewrite.h"
 #include "schedule/zone.h"

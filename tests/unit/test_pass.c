@@ -4,6 +4,7 @@
 #include "engine_world.h"
 
 #include "engine/internal.h"
+#include "engine/runs/runs.h"
 
 #define NIGHTLY " SCHEDULE CRON '0 2 * * *' AS "
 #define TABLE(name, query) "CREATE MATERIALIZED TABLE " name NIGHTLY query ";\n"

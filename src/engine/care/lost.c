@@ -12,6 +12,7 @@
 #include <xxhash.h>
 
 #include "engine/internal.h"
+#include "engine/care/care.h"
 
 static char *copy_path(const struct leat_src *src) {
     return leat_asprintf("%s/bronze/%s/_partitions.json", src->engine->lake_dir, src->def->name);

@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "engine/internal.h"
+#include "engine/care/care.h"
 
 enum { NAME_MAX_BYTES = 128, MANIFEST_MAX_BYTES = 16 << 20 };
 

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "engine/internal.h"
+#include "engine/care/care.h"
 
 enum { FORMAT = 1, FILE_BYTES_MAX = 64 << 20, LOOK_EVERY_S = 3600, PARTS = 64 };
 

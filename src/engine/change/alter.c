@@ -4,6 +4,7 @@
 
 #include "base/options.h"
 #include "engine/internal.h"
+#include "engine/runs/runs.h"
 #include "project/alter.h"
 
 static const struct leat_text_file *find_file(const struct leat_project *project, const struct leat_alter *alter, struct leat_buffer *text) {

@@ -16,6 +16,10 @@
 
 #include "base/limits.h"
 #include "engine/change/apply.h"
+#include "engine/change/change.h"
+#include "engine/live/live_internal.h"
+#include "engine/proof/proof.h"
+#include "engine/tell/tell.h"
 
 json_t *leat_project_json(const struct leat_project *project) {
     json_t *files = json_array();

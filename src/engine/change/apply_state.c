@@ -5,6 +5,9 @@
 #include <strings.h>
 
 #include "engine/change/apply.h"
+#include "engine/care/care.h"
+#include "engine/change/change.h"
+#include "engine/runs/runs.h"
 
 static const struct leat_gtable *input_table(const struct leat_engine *engine, const struct leat_gtable *table, size_t i) {
     int input = table->plan->inputs[i];

@@ -14,6 +14,7 @@
 #include "base/pipe.h"
 #include "engine/care/backup.h"
 #include "engine/internal.h"
+#include "engine/runs/runs.h"
 #include "project/alter.h"
 
 enum { REQUEST_BYTES_MAX = 16 << 20 };

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/internal.h"
+#include "engine/change/change.h"
 
 static int compare(const void *a, const void *b) {
     const struct leat_late_key *x = a, *y = b;

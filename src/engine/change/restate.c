@@ -10,6 +10,11 @@
 #include <string.h>
 
 #include "engine/internal.h"
+#include "engine/care/care.h"
+#include "engine/change/change.h"
+#include "engine/live/live_internal.h"
+#include "engine/runs/runs.h"
+#include "engine/tell/tell.h"
 #include "schedule/cron.h"
 #include "schedule/zone.h"
 

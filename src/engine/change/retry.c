@@ -15,6 +15,8 @@
 #include <string.h>
 
 #include "engine/internal.h"
+#include "engine/change/change.h"
+#include "engine/runs/runs.h"
 #include "state/row.h"
 
 #define TEXT_BYTES (4 * LEAT_MIB) /* decoded together */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "engine/internal.h"
+#include "engine/live/live_internal.h"
 
 enum { POLL_BYTES = 16 << 20 };
 

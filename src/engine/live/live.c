@@ -10,6 +10,9 @@
 #include <strings.h>
 
 #include "engine/internal.h"
+#include "engine/change/change.h"
+#include "engine/live/live_internal.h"
+#include "engine/runs/runs.h"
 #include "engine/live/live.h"
 #include "engine/live/past.h"
 #include "state/heap.h"

@@ -1,5 +1,6 @@
 /* Calls from other threads into the engine's (leat_engine_post). */
 #include "engine/internal.h"
+#include "engine/live/live_internal.h"
 
 enum leat_status leat_mailbox_open(struct leat_engine *engine, struct leat_error *err) {
     struct leat_mailbox *m = &engine->mailbox;

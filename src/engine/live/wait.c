@@ -5,6 +5,7 @@
 
 #include "base/usage.h"
 #include "engine/internal.h"
+#include "engine/live/live_internal.h"
 #include "engine/live/live.h"
 #include "engine/live/wait.h"
 

@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "engine/internal.h"
+#include "engine/care/care.h"
+#include "engine/proof/proof.h"
+#include "engine/runs/runs.h"
 
 json_t *leat_balance_json(const struct leat_engine *engine, const struct leat_balance *balance) {
     json_t *json = json_object();

@@ -9,6 +9,8 @@
 #include "audit/compare.h"
 #include "base/usage.h"
 #include "engine/internal.h"
+#include "engine/proof/proof.h"
+#include "engine/runs/runs.h"
 #include "schedule/cron.h"
 #include "schedule/zone.h"
 

@@ -6,6 +6,9 @@
 
 #include "audit/verify.h"
 #include "engine/internal.h"
+#include "engine/care/care.h"
+#include "engine/proof/proof.h"
+#include "engine/runs/runs.h"
 
 /* Rows and keys of the table that are left out because an expression raises on them behind a join or an aggregate (rule 10). */
 static uint64_t withheld(const struct leat_gtable *table) {

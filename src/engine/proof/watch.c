@@ -4,6 +4,8 @@
 
 #include "base/usage.h"
 #include "engine/internal.h"
+#include "engine/proof/proof.h"
+#include "engine/runs/runs.h"
 
 /* The next table that can be compared; NULL: none. */
 static struct leat_gtable *choose(struct leat_engine *engine) {

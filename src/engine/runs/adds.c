@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "engine/internal.h"
+#include "engine/care/care.h"
+#include "engine/runs/runs.h"
 
 static uint64_t records_of(const json_t *cursors) {
     const char *partition;

@@ -6,6 +6,10 @@
 
 #include "base/usage.h"
 #include "engine/internal.h"
+#include "engine/care/care.h"
+#include "engine/proof/proof.h"
+#include "engine/runs/runs.h"
+#include "engine/tell/tell.h"
 
 /* ---- runs ---------------------------------------------------------------------------------------- */
 

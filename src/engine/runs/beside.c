@@ -11,6 +11,8 @@
 
 #include "base/usage.h"
 #include "engine/internal.h"
+#include "engine/runs/runs.h"
+#include "engine/tell/tell.h"
 
 #define BRIEF_US INT64_C(20000) /* CPU time */
 

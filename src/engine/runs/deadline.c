@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/internal.h"
+#include "engine/runs/runs.h"
 #include "schedule/zone.h"
 
 #define MINUTE_US INT64_C(60000000)

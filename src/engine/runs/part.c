@@ -13,6 +13,10 @@
 
 #include "base/usage.h"
 #include "engine/internal.h"
+#include "engine/care/care.h"
+#include "engine/proof/proof.h"
+#include "engine/runs/runs.h"
+#include "engine/tell/tell.h"
 #include "sql/lexer.h"
 
 #define PARTS_MAX 16 /* each makes verify's query longer */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/internal.h"
+#include "engine/runs/runs.h"
 #include "sql/lexer.h"
 
 /* ---- what is computed once ------------------------------------------------------------------------------------------------------- */

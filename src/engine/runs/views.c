@@ -5,6 +5,10 @@
 #include <xxhash.h>
 
 #include "engine/internal.h"
+#include "engine/care/care.h"
+#include "engine/proof/proof.h"
+#include "engine/runs/runs.h"
+#include "engine/tell/tell.h"
 
 static void put_row_columns(const struct leat_source *def, struct leat_buffer *sql) {
     struct leat_schema row = {0};

@@ -7,6 +7,9 @@
 #include <string.h>
 
 #include "engine/tell/effects.h"
+#include "engine/proof/proof.h"
+#include "engine/runs/runs.h"
+#include "engine/tell/tell.h"
 
 enum { SECOND_US = 1000000, LOOK_US = SECOND_US, DISK_US = 10 * SECOND_US, WAIT_US = 10 * SECOND_US, ROOM_US = 60 * SECOND_US };
 

@@ -5,6 +5,7 @@
 
 #include "data/utf8.h"
 #include "engine/tell/alerts.h"
+#include "engine/tell/tell.h"
 #include "project/tables.h"
 
 enum { WAITING_MAX = 10000, STATE_BYTES_MAX = 64 << 20 };

@@ -1,5 +1,6 @@
 /* The life of a project's effects: opening, what a step, a commit, a run and a restatement tell, catching up. */
 #include "engine/tell/effects.h"
+#include "engine/tell/tell.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,6 +4,7 @@
 
 #include "data/utf8.h"
 #include "engine/tell/effects.h"
+#include "engine/tell/tell.h"
 
 static const struct leat_type T_BIGINT = {LEAT_BIGINT, 0, 0}, T_TIMESTAMP = {LEAT_TIMESTAMP, 0, 0}, T_VARCHAR = {LEAT_VARCHAR, 0, 0};
 

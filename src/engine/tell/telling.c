@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #include "engine/tell/effects.h"
+#include "engine/runs/runs.h"
+#include "engine/tell/tell.h"
 
 static void put_columns(const struct leat_schema *schema, struct leat_buffer *sql) {
     for (size_t i = 0; i < schema->field_count; i++) {
