@@ -624,6 +624,16 @@ static void distinct_on_times(struct leat_op *op, const struct leat_op *child, c
     }
 }
 
+/* The time that ends a key's admissible records, where one of its columns follows event time. */
+static const struct leat_time_column *key_time(const struct leat_op *op) {
+    for (size_t k = 0; k < op->key_count; k++) {
+        const struct leat_time_column *t = leat_op_time(op, op->keys[k]);
+        uint8_t kind = op->schema.fields[op->keys[k]].type.kind;
+        if (t && (kind == LEAT_TIMESTAMP || kind == LEAT_TIMESTAMPTZ)) return t;
+    }
+    return NULL;
+}
+
 bool leat_compile_first(struct leat_compile *c, const json_t *targets, const json_t *by, struct leat_rel *rel,
                         struct leat_rel *out) {
     size_t visible = rel->count, key_count = json_array_size(targets);
@@ -647,7 +657,10 @@ bool leat_compile_first(struct leat_compile *c, const json_t *targets, const jso
     distinct_on_times(op, child, &order);
     op->incremental_class = 2;
     op->why = leat_strdup("the first row of each key stays");
-    op->state_bound = leat_strdup("unbounded: one row for every key ever seen");
+    const struct leat_time_column *ends = key_time(op);
+    op->evict = ends != NULL;
+    op->state_bound = ends ? leat_asprintf("keys leave when the cut passes \"%s\"", op->schema.fields[ends->column].name)
+                           : leat_strdup("unbounded: one row for every key ever seen");
     if (!leat_emit_done(c, &index)) return false;
     leat_rel_of_op(c, index, out);
     child = &c->plan->ops[rel->op];

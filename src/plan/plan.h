@@ -103,8 +103,8 @@ struct leat_op {
     bool by_place;
     struct leat_agg *aggs; size_t agg_count;        /* AGGREGATE; output: keys then aggs */
     bool global;                        /* AGGREGATE without GROUP BY: one row always */
-    /* AGGREGATE: groups with v + span_us <= cut for one of `times` are final and may be dropped; the input may take rows
-     * back, but not theirs. A NULL in that column is never final. */
+    /* AGGREGATE, DISTINCT_ON: groups, keys, with v + span_us <= cut for one of `times` that is a key are final and may be
+     * dropped; the input may take rows back, but not theirs. A NULL in that column is never final. */
     bool evict;
     /* AGGREGATE: EMIT ON WINDOW CLOSE by keys[close_key], -1: no. A group appears when v + span_us <= cut; `times` here
      * and above tell the span, the promise about changes to come is then the opposite one. */

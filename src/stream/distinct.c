@@ -7,10 +7,10 @@
  * A row delivered again (same key, same content) costs one probe. A different row of a key known by place makes the
  * step fetch the winner (context->fetch), all such keys of a step at once; from then on that key's row is kept, so that
  * a key is fetched once however often it conflicts. When that turns out to be common, rows of new keys are kept at
- * once. Which of the two it is never shows in the result. Nothing is ever forgotten: without a horizon every key is
- * kept (rule 18).
+ * once. Which of the two it is never shows in the result. Every key is kept (rule 18), but where a key column follows
+ * event time (op->evict): keys that the cut has passed are forgotten when they are half of all, after a checkpoint.
  *
- * Checkpoint: part 0 the keys known by place, the last part the rows that are kept; a key moves from the one to the
+ * Checkpoint: part 0 the keys known by place (and, to forget them, the minute of their time), the last part the rows that are kept; a key moves from the one to the
  * other only, so a row of the last part is always the newer one. */
 #include "stream/node.h"
 
@@ -58,6 +58,12 @@ struct distinct_node {
     uint16_t *content_columns; /* the columns that are no keys */
     size_t content_count;
     uint64_t rows_seen, rows_fetched, kept_count;
+    /* evict: the key's column that follows event time, and of each key the minute of its value */
+    const struct leat_time_column *time;
+    int32_t *minutes;
+    size_t minute_capacity;
+    int64_t cut_us;
+    uint32_t look_at; /* when there are so many keys it is looked whether half can be forgotten */
     /* since the last checkpoint: every key from clean_count on, and of the older ones these */
     uint32_t clean_count;
     uint32_t *changed;
@@ -93,13 +99,38 @@ static bool is_key(const struct leat_op *op, size_t column) {
     return false;
 }
 
-static void describe_places(struct leat_schema *s) {
+static void describe_places(struct leat_schema *s, bool minutes) {
     const struct leat_type bigint = {.kind = LEAT_BIGINT}, integer = {.kind = LEAT_INTEGER};
     leat_schema_add(s, "key_low", bigint, true);
     leat_schema_add(s, "key_high", bigint, true);
     leat_schema_add(s, "content", bigint, true);
     leat_schema_add(s, "_partition", integer, true);
     leat_schema_add(s, "_offset", bigint, true);
+    if (minutes) leat_schema_add(s, "_minute", integer, true);
+}
+
+/* ---- keys that end */
+
+static const int64_t MINUTE_US = 60000000;
+enum { NEVER = INT32_MAX, LOOK_AT_FIRST = 64 };
+
+static int32_t minute_of(const struct distinct_node *d, const struct leat_changes *c, size_t row) {
+    const struct leat_column *column = &c->columns[d->time->column];
+    if (leat_is_null(column, row)) return NEVER;
+    int64_t v = ((const int64_t *)column->data)[row], minute = v / MINUTE_US - (v % MINUTE_US < 0);
+    return minute < INT32_MIN ? INT32_MIN : minute >= NEVER ? NEVER : (int32_t)minute;
+}
+
+/* After the last value of the key's minute no admissible record can have it. */
+static bool has_ended(const struct distinct_node *d, uint32_t index) {
+    int64_t minute = d->minutes[index];
+    return minute != NEVER && d->cut_us != INT64_MIN && (minute + 1) * MINUTE_US <= d->cut_us - d->time->span_us;
+}
+
+static void room_for_minutes(struct distinct_node *d) {
+    if (!d->time || d->minute_capacity >= d->table.count) return;
+    d->minute_capacity = d->table.count + d->table.count / 2;
+    d->minutes = leat_realloc(d->minutes, d->minute_capacity * sizeof *d->minutes);
 }
 
 static enum leat_status distinct_open(struct leat_node *node, struct leat_conn *conn, struct leat_error *err) {
@@ -113,7 +144,14 @@ static enum leat_status distinct_open(struct leat_node *node, struct leat_conn *
     leat_fingerprints_init(&d->table);
     leat_row_codec_init(&d->codec, in, NULL, columns);
     leat_changes_init(&d->stored, &node->op->schema);
-    describe_places(&d->place_schema);
+    for (size_t i = 0; node->op->evict && i < node->op->time_count; i++) {
+        const struct leat_time_column *t = &node->op->times[i];
+        uint8_t kind = node->op->schema.fields[t->column].type.kind;
+        if (is_key(node->op, t->column) && (kind == LEAT_TIMESTAMP || kind == LEAT_TIMESTAMPTZ)) d->time = t;
+    }
+    d->cut_us = INT64_MIN;
+    d->look_at = LOOK_AT_FIRST;
+    describe_places(&d->place_schema, d->time != NULL);
     d->content_columns = leat_alloc((columns + 1) * sizeof *d->content_columns);
     for (size_t i = 0; i < columns; i++)
         if (!is_key(node->op, i)) d->content_columns[d->content_count++] = (uint16_t)i;
@@ -129,6 +167,7 @@ static void distinct_close(struct leat_node *node) {
     leat_schema_deinit(&d->place_schema);
     leat_row_block_deinit(&d->block);
     free(d->content_columns);
+    free(d->minutes);
     free(d->changed);
     free(d->new_rows);
     free(d->touched);
@@ -338,10 +377,12 @@ static void take_chunk(struct distinct_node *d, const struct leat_changes *in, s
     leat_key_hash(in, from, n, d->base.op->keys, d->base.op->key_count, keys);
     hash_contents(d, in, from, n, contents);
     leat_fingerprints_upsert(&d->table, keys, n, indexes);
+    room_for_minutes(d);
     for (size_t i = 0; i < n; i++) {
         struct leat_fingerprint *f = leat_fingerprint_at(&d->table, indexes[i]);
         uint32_t row = (uint32_t)(from + i);
         if (indexes[i] == next) { /* new: they are made in the order of rows */
+            if (d->time) d->minutes[next] = minute_of(d, in, row);
             next++;
             f->content = contents[i];
             place_new(d, f, in, row);
@@ -494,6 +535,7 @@ static enum leat_status distinct_step(struct leat_node *node, const struct leat_
                                       struct leat_error *err) {
     struct distinct_node *d = (struct distinct_node *)node;
     const struct leat_changes *in = inputs[0];
+    if (context) d->cut_us = context->cut_us;
     if (!in) return LEAT_OK;
     if (in->weights)
         for (size_t i = 0; i < in->row_count; i++)
@@ -523,7 +565,7 @@ static enum leat_status distinct_step(struct leat_node *node, const struct leat_
 static void distinct_stats(const struct leat_node *node, struct leat_node_stats *out) {
     const struct distinct_node *d = (const struct distinct_node *)node;
     out->state_keys = d->table.count;
-    out->state_bytes = leat_fingerprints_bytes(&d->table) + d->heap.reserved_bytes;
+    out->state_bytes = leat_fingerprints_bytes(&d->table) + d->heap.reserved_bytes + d->minute_capacity * sizeof *d->minutes;
 }
 
 /* ---- checkpoints */
@@ -545,6 +587,7 @@ static void save_places(struct distinct_node *d, const uint32_t *indexes, size_t
     uint64_t *low = (uint64_t *)out->columns[0].data + at, *high = (uint64_t *)out->columns[1].data + at,
              *content = (uint64_t *)out->columns[2].data + at, *offset = (uint64_t *)out->columns[4].data + at;
     uint32_t *partition = (uint32_t *)out->columns[3].data + at;
+    for (size_t i = 0; d->time && i < n; i++) ((int32_t *)out->columns[5].data)[at + i] = d->minutes[indexes[i]];
     for (size_t i = 0; i < n; i++) {
         const struct leat_fingerprint *f = leat_fingerprint_at(&d->table, indexes[i]);
         low[i] = f->key.low;
@@ -592,11 +635,48 @@ static enum leat_status distinct_save(struct leat_node *node, size_t part, bool 
     return n ? LEAT_OK : LEAT_END;
 }
 
+/* A table of the keys that have not ended, in their order; what is stored of the others goes when the checkpoint's base is written anew. */
+static void forget_ended(struct distinct_node *d, uint32_t live) {
+    struct leat_fingerprints old = d->table;
+    struct leat_hash128 keys[CHUNK_ROWS];
+    uint32_t from[CHUNK_ROWS], indexes[CHUNK_ROWS];
+    leat_fingerprints_init(&d->table);
+    leat_fingerprints_reserve(&d->table, live);
+    for (uint32_t at = 0; at < old.count;) {
+        size_t n = 0;
+        for (; at < old.count && n < CHUNK_ROWS; at++) {
+            struct leat_fingerprint *f = leat_fingerprint_at(&old, at);
+            if (!has_ended(d, at)) {
+                keys[n] = f->key;
+                from[n++] = at;
+            } else if (kind_of(f) == KEPT) {
+                free_row(d, kept_row(f));
+                d->kept_count--;
+            }
+        }
+        leat_fingerprints_upsert(&d->table, keys, n, indexes);
+        for (size_t i = 0; i < n; i++) { /* new ones, so index <= from */
+            *leat_fingerprint_at(&d->table, indexes[i]) = *leat_fingerprint_at(&old, from[i]);
+            d->minutes[indexes[i]] = d->minutes[from[i]];
+        }
+    }
+    leat_fingerprints_deinit(&old);
+}
+
+static void forget_if_worth_it(struct distinct_node *d) {
+    uint32_t live = 0;
+    if (!d->time || d->table.count < d->look_at) return;
+    for (uint32_t i = 0; i < d->table.count; i++) live += !has_ended(d, i);
+    if (live <= d->table.count / 2) forget_ended(d, live);
+    d->look_at = d->table.count + d->table.count / 4 > LOOK_AT_FIRST ? d->table.count + d->table.count / 4 : LOOK_AT_FIRST;
+}
+
 static void distinct_clean(struct leat_node *node) {
     struct distinct_node *d = (struct distinct_node *)node;
     for (size_t i = 0; i < d->changed_count; i++)
         leat_fingerprint_at(&d->table, d->changed[i])->at &= ~CHANGED;
     d->changed_count = 0;
+    forget_if_worth_it(d);
     d->clean_count = d->table.count;
 }
 
@@ -622,8 +702,10 @@ static enum leat_status load_places(struct distinct_node *d, const struct leat_c
     for (size_t i = 0; i < n; i++)
         keys[i] = (struct leat_hash128){.low = low[from + i], .high = high[from + i]};
     leat_fingerprints_upsert(&d->table, keys, n, indexes);
+    room_for_minutes(d);
     for (size_t i = 0; i < n; i++) {
         struct leat_fingerprint *f = leat_fingerprint_at(&d->table, indexes[i]);
+        if (d->time) d->minutes[indexes[i]] = ((const int32_t *)rows->columns[5].data)[from + i];
         leat_i128 place = (leat_i128)partition[from + i] << 64 | offset[from + i];
         uint64_t packed;
         if (indexes[i] == known) {
@@ -650,8 +732,10 @@ static enum leat_status load_rows(struct distinct_node *d, const struct leat_cha
     hash_contents(d, rows, from, n, contents);
     leat_row_encode(&d->codec, rows, NULL, from, n, &d->block);
     leat_fingerprints_upsert(&d->table, keys, n, indexes);
+    room_for_minutes(d);
     for (size_t i = 0; i < n; i++) {
         struct leat_fingerprint *f = leat_fingerprint_at(&d->table, indexes[i]);
+        if (d->time) d->minutes[indexes[i]] = minute_of(d, rows, from + i);
         if (indexes[i] == known) {
             known++;
             f->at = 0;

@@ -104,4 +104,5 @@ void prop_draw_asks(struct prop_case *c, struct leat_random *r) {
     for (size_t i = 0; i < c->round_count; i++) lost |= c->lose[i];
     c->sink = !lost && !c->huge && prop_chance(r, 20) ? (int)prop_below(r, c->table_count) : -1;
     if (!c->retained && prop_chance(r, 20)) prop_draw_as_of(c, r);
+    if (!c->retained && prop_chance(r, 15)) prop_draw_ending(c, r);
 }

@@ -483,3 +483,17 @@ void prop_draw_as_of(struct prop_case *c, struct leat_random *r) {
     c->tables[c->table_count++] = sql.data;
     free(events);
 }
+
+/* One table more, whose keys end as the cut passes their time. */
+void prop_draw_ending(struct prop_case *c, struct leat_random *r) {
+    static const char *const QUERIES[] = {
+        "SELECT DISTINCT ON (id, ts) * FROM events", "SELECT DISTINCT ON (id, ts) id, ts, k, v FROM events WHERE v IS NOT NULL ORDER BY id, ts, v DESC",
+        "SELECT DISTINCT ON (k, window_start) k, v, s, window_start FROM TUMBLE(events, ts, INTERVAL '10' SECOND) ORDER BY k, window_start, v DESC NULLS LAST",
+        "SELECT window_start, count(*) AS n, sum(v) AS v FROM TUMBLE(once, ts, INTERVAL '20' SECOND) GROUP BY ALL"};
+    if (c->table_count == TABLES_MAX) return;
+    size_t query = prop_below(r, sizeof QUERIES / sizeof *QUERIES);
+    c->tables[c->table_count] =
+        leat_asprintf("%sCREATE MATERIALIZED TABLE t%zu\nFRESHNESS = INTERVAL '1' SECOND ALLOW LATENESS INTERVAL '%u' SECOND\nAS %s;\n",
+                      query == 3 ? "CREATE VIEW once AS SELECT DISTINCT ON (id, ts) * FROM events;\n" : "", c->table_count, (unsigned)prop_below(r, 90), QUERIES[query]);
+    c->table_count++;
+}
