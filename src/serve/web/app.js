@@ -51,7 +51,7 @@ function listing(columns, rows, caption = null) {
   const kind = (i) => columns[i][1] ?? null, label = (i) => columns[i][2] ?? (kind(i) === "number" ? columns[i][0].toLowerCase() : null);
   return h("div", { class: "scroll" }, h("table", { class: "cards" }, caption ? h("caption", {}, caption) : null,
     h("thead", {}, h("tr", {}, columns.map(([name], i) => h("th", { scope: "col", class: kind(i) === "number" ? "number" : null }, name)))),
-    h("tbody", {}, rows.map((row) => h("tr", {}, row.map((content, i) => (i ? h("td", { class: kind(i), "data-label": label(i) }, content) : h("th", { scope: "row" }, content))))))));
+    h("tbody", {}, rows.map((row) => h("tr", {}, row.map((content, i) => (i ? h("td", { class: kind(i), "data-label": label(i) }, content) : h("th", { scope: "row", class: kind(0) }, content))))))));
 }
 const bar = (part, state) => h("div", { class: `meter ${state ?? ""}` }, h("i", { style: `width: ${100 * part}%` }));
 
@@ -257,7 +257,7 @@ function sourceView(name) {
   const s = source(name);
   if (s && !s.reference && s.dead)
     sql(`SELECT regexp_replace(reason, '(''.*''|byte [0-9]+)', '…') AS reason, count(*) AS records, date_trunc('second', max(_arrival)) AS last FROM ${quote(`${name}__dead`)} GROUP BY 1 ORDER BY 2 DESC LIMIT 20`)
-      .then((r) => replace(dead, listing([["Reason"], ["Records", "number"], ["Last", "whole", "last"]], r.rows.map(([reason, n, last]) => [reason, count(n), cell(last).replace("T", " ")])), h("div", { class: "actions" }, h("a", { class: "button plain", href: `#/sql/${encodeURIComponent(`SELECT reason, payload, _partition, _offset, _arrival FROM ${quote(`${name}__dead`)} ORDER BY _arrival DESC LIMIT 100`)}` }, "The records themselves"))))
+      .then((r) => replace(dead, listing([["Reason", "prose"], ["Records", "number"], ["Last", "whole", "last"]], r.rows.map(([reason, n, last]) => [reason, count(n), cell(last).replace("T", " ")])), h("div", { class: "actions" }, h("a", { class: "button plain", href: `#/sql/${encodeURIComponent(`SELECT reason, payload, _partition, _offset, _arrival FROM ${quote(`${name}__dead`)} ORDER BY _arrival DESC LIMIT 100`)}` }, "The records themselves"))))
       .catch((e) => replace(dead, h("div", { class: "error" }, e.message)));
   else replace(dead, h("p", { class: "quiet" }, "None."));
   return { title: name, update, body: h("div", {}, head, h("div", { class: "grid" }, panel("State", facts), panel("Records that could not be read", dead)), panel("Who reads it", graph), panel("Records in the archive", content.rows)) };
