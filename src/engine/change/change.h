@@ -40,6 +40,7 @@ void leat_rebuild_init(struct leat_group *, struct leat_rebuild *, const json_t 
 void leat_rebuild_deinit(const struct leat_group *, struct leat_rebuild *);
 /* What leads from the table in the lake at a version (-1: newest) to the content that has been gathered in `pending`. */
 enum leat_status leat_table_difference(struct leat_engine *, struct leat_gtable *, int64_t version, struct leat_changes *out, struct leat_error *) LEAT_MUST;
+enum leat_status leat_restate_source_may(struct leat_engine *, size_t source, struct leat_error *) LEAT_MUST; /* INVALID: why the next would refuse */
 /* Builds anew what reads a source whose bronze has other records now, and publishes what differs; appends to done. */
 enum leat_status leat_restate_source(struct leat_engine *, size_t source, const char *reason, json_t *done, struct leat_error *) LEAT_MUST;
 /* Is the output column one of the primary key, or of the aggregate's keys? */

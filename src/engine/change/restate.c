@@ -664,20 +664,28 @@ static enum leat_status restate_named(struct leat_group *g, json_t *record, json
     return st == LEAT_OK ? leat_engine_flush(g->engine, false, err) : st;
 }
 
+static enum leat_status may_rebuild(struct leat_group *g, struct leat_error *err) {
+    const struct leat_gtable *held = held_table(g);
+    if (held) return leat_fail(err, LEAT_INVALID, "table \"%s\" is held at an earlier version by FAIL UPDATE; mend that first", held->def->name);
+    return g->late_loaded ? leat_fail(err, LEAT_INVALID, "tables are still being made anew from bronze; let 'leat run' finish first") : LEAT_OK;
+}
+
 static enum leat_status rebuild_named(struct leat_group *g, const char *what, const char *name, const char *reason, json_t *done, struct leat_error *err) {
     const struct leat_restate_options options = {.from_us = LEAT_RESTATE_FROM_MIN, .to_us = LEAT_RESTATE_TO_MAX, .reason = reason};
-    const struct leat_gtable *held = held_table(g);
-    json_t *none = json_array();
-    if (held || g->late_loaded) {
-        json_decref(none);
-        return leat_fail(err, LEAT_INVALID, held ? "table \"%s\" is held at an earlier version by FAIL UPDATE; mend that first"
-                                                 : "tables are still being made anew from bronze%s; let 'leat run' finish first", held ? held->def->name : "");
-    }
-    json_t *record = record_of(g, &options, none);
+    enum leat_status st = may_rebuild(g, err);
+    if (st != LEAT_OK) return st;
+    json_t *none = json_array(), *record = record_of(g, &options, none);
     json_object_set_new(record, what, json_pack("[s]", name));
-    enum leat_status st = restate_named(g, record, done, err);
+    st = restate_named(g, record, done, err);
     json_decref(record);
     json_decref(none);
+    return st;
+}
+
+enum leat_status leat_restate_source_may(struct leat_engine *engine, size_t source, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
+    for (int k = 0; k < engine->group_count && st == LEAT_OK; k++)
+        if (engine->groups[k]->reads[source]) st = may_rebuild(engine->groups[k], err);
     return st;
 }
 

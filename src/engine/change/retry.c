@@ -286,6 +286,7 @@ static enum leat_status with_source(struct leat_engine *engine, const char *name
         st = leat_fail(err, LEAT_NOT_FOUND, "there is no unbounded source \"%s\"", name);
     if (st == LEAT_OK) st = leat_engine_drain(engine, err);
     if (st == LEAT_OK) st = leat_engine_flush(engine, true, err); /* no step is run again over records that have changed */
+    if (st == LEAT_OK) st = leat_restate_source_may(engine, ref.index, err); /* before bronze has other records than tables were made of */
     if (st == LEAT_OK) st = again(&engine->sources[ref.index], reason, json, err);
     char *text = st == LEAT_OK && out ? json_dumps(json, JSON_INDENT(1)) : NULL;
     if (text) leat_put(out, text);
