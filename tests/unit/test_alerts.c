@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "engine/tell/alerts.h"
+#include "engine/tell/tell.h"
 #include "engine_world.h"
 #include "sim/kill.h"
 
