@@ -50,6 +50,10 @@ void leat_walk_as_of(struct leat_walk *w, size_t name) {
     char *text = leat_token_value(&p->tokens, name), *versions = leat_asprintf("%s__versions", text);
     if (leat_walk_is_cte(w, text)) {
         leat_walk_fail(w, name, "name the source itself", "only reference sources have versions");
+    } else if (leat_walk_is_cte(w, versions)) {
+        char *message = leat_asprintf("'%s' is what FOR SYSTEM_TIME AS OF reads, and cannot be a query of WITH", versions);
+        leat_walk_fail(w, name, "give the query behind WITH another name", message);
+        free(message);
     } else if (!as_of_joins(p, name)) {
         leat_walk_fail(w, name + 1, leat_as_of_form, "FOR SYSTEM_TIME AS OF stands behind JOIN or LEFT JOIN");
     } else if (!parse_as_of(w, &t)) {

@@ -16,4 +16,5 @@ CREATE VIEW of_right AS SELECT o.id FROM orders o RIGHT OUTER JOIN things FOR SY
 CREATE VIEW of_a_constant AS SELECT o.id FROM orders o JOIN things FOR SYSTEM_TIME AS OF '2026-01-01' t ON o.k = t.k;
 CREATE VIEW behind_the_alias AS SELECT o.id FROM orders o JOIN things t FOR SYSTEM_TIME AS OF o.at ON o.k = t.k;
 CREATE VIEW of_a_cte AS WITH things AS (SELECT 1 AS k) SELECT o.id FROM orders o JOIN things FOR SYSTEM_TIME AS OF o.at t ON o.k = t.k;
+CREATE VIEW of_its_name AS WITH things__versions AS (SELECT 1 AS k, NULL AS valid_from, NULL AS valid_to) SELECT o.id FROM orders o JOIN things FOR SYSTEM_TIME AS OF o.at t ON o.k = t.k;
 CREATE VIEW cut_short AS SELECT o.id FROM orders o JOIN things FOR SYSTEM_TIME AS;
