@@ -118,7 +118,8 @@ static void runs_are_done_when_they_are_due(void **state) {
     struct leat_diagnostics diags = {0};
     struct leat_rehearsal *rehearsal;
     shop(&world);
-    put(&world, "project.sql", "CREATE MATERIALIZED TABLE often FRESHNESS = INTERVAL '10' SECOND REFRESH_MODE = FULL AS SELECT count(*) AS n FROM events;\n", "a");
+    put(&world, "project.sql", "CREATE MATERIALIZED TABLE often FRESHNESS = INTERVAL '10' SECOND REFRESH_MODE = FULL AS SELECT count(*) AS n FROM events;\n"
+                              "CREATE MATERIALIZED TABLE whole FRESHNESS = INTERVAL '10' SECOND AS SELECT a.id FROM events a LEFT JOIN events b ON a.v < b.v;\n", "a");
     reopen(&world);
     record(&world, &r);
     struct leat_rehearsal_options options = {.project_dir = world.project, .dir = scratch_dir(world.dir, "runs"), .record = &r, .lean = true};
@@ -129,6 +130,13 @@ static void runs_are_done_when_they_are_due(void **state) {
     expect_text(&other, "SELECT n FROM often", "5");
     OK(leat_rehearsal_run(rehearsal, r.last_us + INT64_C(26) * 3600 * 1000000, oops));
     expect_text(&other, "SELECT v FROM nightly", "35");
+    const struct leat_project *project = leat_engine_project(other.engine);
+    for (size_t t = 0; t < project->table_count; t++) { /* what rows are compared by */
+        char **key;
+        size_t count = leat_engine_key(other.engine, t, &key);
+        assert_int_equal(count, strcmp(project->tables[t].name, "minutes") == 0 ? 2 : 0);
+        leat_names_free(key, count);
+    }
     leat_rehearsal_close(rehearsal);
     leat_record_deinit(&r);
     leat_diagnostics_deinit(&diags);

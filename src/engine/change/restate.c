@@ -307,6 +307,7 @@ bool leat_table_is_key(const struct leat_gtable *table, size_t column) {
     int at = (int)plan->op_count - 1;
     for (size_t i = 0; i < table->def->primary_key_count; i++)
         if (strcmp(table->def->primary_key[i], plan->schema.fields[column].name) == 0) return true;
+    if (at < 0) return false; /* it is computed whole, by runs */
     while (plan->ops[at].kind == LEAT_OP_MAP && plan->ops[at].map[column].from >= 0) {
         column = (size_t)plan->ops[at].map[column].from;
         at = plan->ops[at].children[0];
