@@ -31,6 +31,16 @@ static enum leat_status declare(struct leat_engine *engine, struct leat_object_r
     return LEAT_OK;
 }
 
+/* With another name, or NULLs where there were none, a column is another: what the lake has is a table of its own then. */
+void leat_table_put_columns(const struct leat_gtable *table, struct leat_buffer *out) {
+    const struct leat_schema *schema = &table->plan->schema;
+    for (size_t i = 0; i < schema->field_count; i++) {
+        char type[32];
+        leat_type_print(schema->fields[i].type, type);
+        leat_putf(out, "%s %s%s;", schema->fields[i].name, type, schema->fields[i].not_null ? " not null" : "");
+    }
+}
+
 char *leat_table_signature(const struct leat_engine *engine, const struct leat_gtable *table) {
     const struct leat_plan *plan = table->plan;
     struct leat_buffer text = {0};
@@ -43,6 +53,7 @@ char *leat_table_signature(const struct leat_engine *engine, const struct leat_g
                   plan->quarantine >= 0 ? plan->ops[plan->quarantine].signature : "", (long long)table->def->lateness_us);
         leat_plan_put_cut_set(engine, plan, &text);
     }
+    leat_table_put_columns(table, &text);
     XXH128_hash_t hash = XXH3_128bits(text.data, text.length);
     leat_buffer_deinit(&text);
     free(software);

@@ -43,7 +43,10 @@ char *leat_engine_fingerprint(const struct leat_engine *engine) {
             free(set);
             leat_put(&text, ";");
         }
-        for (int t = 0; t < g->table_count; t++) leat_putf(&text, "%s=%d;", g->tables[t]->def->name, g->tables[t]->root);
+        for (int t = 0; t < g->table_count; t++) {
+            leat_putf(&text, "%s=%d;", g->tables[t]->def->name, g->tables[t]->root);
+            leat_table_put_columns(g->tables[t], &text);
+        }
     }
     XXH128_hash_t hash = XXH3_128bits(text.data, text.length);
     leat_buffer_deinit(&text);

@@ -120,8 +120,51 @@ static void beside_a_table_that_waits(void **state) {
     }
 }
 
+static void write_columns(struct world *w, const char *time, const char *name) {
+    char *text = leat_asprintf("CREATE SOURCE events (id BIGINT, ts %s) WITH (connector = 'file', path = 'in/events.ndjson');\n"
+                               "CREATE MATERIALIZED TABLE t FRESHNESS = INTERVAL '1' SECOND AS SELECT id AS %s, ts FROM events;\n"
+                               "CREATE MATERIALIZED TABLE counted FRESHNESS = INTERVAL '1' SECOND AS SELECT ts, count(*) AS n FROM t GROUP BY ts;\n"
+                               "CREATE MATERIALIZED TABLE nightly SCHEDULE CRON '0 2 * * *' AS SELECT ts FROM events;\n", time, name);
+    put(w, "project.sql", text, "w");
+    free(text);
+}
+
+/* A column that only has another name, or can have no NULL any more, makes the table another in the lake: it has all rows there, not those to come alone. */
+static void other_columns_of_the_same_rows(void **state) {
+    (void)state;
+    static const char *const ways[][2] = {{"TIMESTAMP", "b"}, {"TIMESTAMP NOT NULL", "a"}, {"TIMESTAMP NOT NULL", "b"}};
+    for (size_t way = 0; way < sizeof ways / sizeof *ways; way++)
+        for (int restart = 0; restart < 2; restart++) {
+            struct world world, *w = &world;
+            struct leat_diagnostics diags = {0};
+            const struct leat_change files = {0};
+            world_init(w, "", "");
+            write_columns(w, "TIMESTAMP", "a");
+            put(w, "in/events.ndjson", "{\"id\":1,\"ts\":\"2026-01-01 00:00:00\"}\n{\"id\":2,\"ts\":\"2026-01-01 00:00:00\"}\n", "w");
+            reopen(w);
+            OK(leat_engine_run_once(w->engine, true, false, oops));
+            write_columns(w, ways[way][0], ways[way][1]);
+            if (restart)
+                reopen(w);
+            else
+                OK(leat_engine_apply(w->engine, &files, &diags, NULL, oops));
+            run(w);
+            char *sql = leat_asprintf("SELECT string_agg(%s, ' ' ORDER BY ALL) FROM t", ways[way][1]);
+            expect_text(w, sql, "1 2");
+            free(sql);
+            expect_text(w, "SELECT count(*) FROM nightly", "2");
+            put(w, "in/events.ndjson", "{\"id\":3,\"ts\":\"2026-01-01 00:00:00\"}\n", "a");
+            run(w);
+            expect_text(w, "SELECT count(*) FROM t", "3");
+            expect_text(w, "SELECT n FROM counted", "3");
+            expect_equal(w);
+            leat_diagnostics_deinit(&diags);
+            world_deinit(w);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_change_after_one_that_was_killed), cmocka_unit_test(tables_that_stay_do_not_read_history_again),
-                                       cmocka_unit_test(beside_a_table_that_waits)};
+                                       cmocka_unit_test(beside_a_table_that_waits), cmocka_unit_test(other_columns_of_the_same_rows)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
