@@ -37,7 +37,7 @@ static void emit_source_columns(struct leat_compile *c, struct leat_op *op, cons
         bool key = false;
         for (size_t k = 0; k < source->primary_key_count; k++)
             key = key || (source->reference && source->primary_key[k] == op->columns[i]);
-        leat_emit_column(op, field->name, field->type, field->not_null || key || op->columns[i] == source->event_time);
+        leat_emit_column(op, field->name, field->type, field->not_null || key);
         bool time = field->type.kind == LEAT_TIMESTAMP || field->type.kind == LEAT_TIMESTAMPTZ;
         if (!source->reference && op->columns[i] == source->event_time && time && c->cut_sources[index])
             leat_emit_time(op, i, 1, (int)index);

@@ -40,7 +40,9 @@ static void hops_overlap(void **state) {
                "CREATE MATERIALIZED TABLE h FRESHNESS = INTERVAL '1' SECOND AS" IDS
                "HOP(e, ts, INTERVAL '1' MINUTE, INTERVAL '3' MINUTE) GROUP BY ALL;\n"
                "CREATE MATERIALIZED TABLE shifted SCHEDULE CRON '0 2 * * *' AS" IDS
-               "HOP(e, ts, INTERVAL '2' MINUTE, INTERVAL '2' MINUTE, TIMESTAMP '2000-01-01 00:00:30') GROUP BY ALL;\n");
+               "HOP(e, ts, INTERVAL '2' MINUTE, INTERVAL '2' MINUTE, TIMESTAMP '2000-01-01 00:00:30') GROUP BY ALL;\n"
+               "CREATE MATERIALIZED TABLE each FRESHNESS = INTERVAL '1' SECOND ALLOW LATENESS INTERVAL '1' MINUTE AS SELECT DISTINCT ON (id, ts) id, ts FROM e;\n"
+               "CREATE MATERIALIZED TABLE nightly SCHEDULE CRON '0 2 * * *' AS SELECT id, ts FROM e;\n");
     event(w, "a", "x", "1969-12-31 23:59:59.999999");
     event(w, "b", "x", "1970-01-01 00:00:00");
     event(w, "c", "x", "1970-01-01 00:01:00");
@@ -49,6 +51,8 @@ static void hops_overlap(void **state) {
     expect_equal(w);
     expect(w, "h", "23:57:00-00:00:00 a, 23:58:00-00:01:00 ab, 23:59:00-00:02:00 abc, 00:00:00-00:03:00 bc, 00:01:00-00:04:00 c, never d");
     expect(w, "shifted", "23:58:30-00:00:30 ab, 00:00:30-00:02:30 c, never d");
+    expect_text(w, "SELECT string_agg(id, '' ORDER BY id) || count(ts) FROM each", "abcd3");
+    expect_text(w, "SELECT string_agg(id, '' ORDER BY id) || count(ts) FROM nightly", "abcd3");
     world_deinit(w);
 }
 
