@@ -123,8 +123,9 @@ static int32_t minute_of(const struct distinct_node *d, const struct leat_change
 
 /* After the last value of the key's minute no admissible record can have it. */
 static bool has_ended(const struct distinct_node *d, uint32_t index) {
-    int64_t minute = d->minutes[index];
-    return minute != NEVER && d->cut_us != INT64_MIN && (minute + 1) * MINUTE_US <= d->cut_us - d->time->span_us;
+    int64_t minute = d->minutes[index], end; /* a span is negative where the column is ahead of event time */
+    if (minute == NEVER || d->cut_us == INT64_MIN || __builtin_add_overflow((minute + 1) * MINUTE_US, d->time->span_us, &end)) return false;
+    return end <= d->cut_us;
 }
 
 static void room_for_minutes(struct distinct_node *d) {

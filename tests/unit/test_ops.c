@@ -486,6 +486,36 @@ static void distinct_on_forgets(void **state) {
     leat_buffer_deinit(&sql);
 }
 
+/* A source that was read to its end: all keys have ended, those of a column that is ahead of event time too. */
+static void distinct_on_ends(void **state) {
+    (void)state;
+    static uint16_t keys[2] = {C_KEY, C_TIME};
+    static struct leat_order orders[COLUMN_COUNT];
+    struct leat_time_column time = {.column = C_TIME, .span_us = -3600000000};
+    struct leat_op op = {.kind = LEAT_OP_DISTINCT_ON, .evict = true, .times = &time, .time_count = 1, .keys = keys, .key_count = 2,
+                         .orders = orders, .order_count = COLUMN_COUNT};
+    struct generator g = make_generator(33);
+    struct leat_schema schemas[4] = {0};
+    struct leat_node_stats stats;
+    struct rig r;
+    for (uint16_t i = 0; i < COLUMN_COUNT; i++) orders[i] = (struct leat_order){.column = i};
+    for (size_t i = 0; i < COLUMN_COUNT; i++) add_input_field(&op, i);
+    g.null_percent = 0;
+    rig_init(&r, &op, 1);
+    r.cut_us = INT64_MAX - 1;
+    for (int i = 0; i < 400; i++) random_row(&g, &r.step[0]);
+    rig_step(&r);
+    leat_node_stats(r.node, &stats);
+    assert_true(stats.state_keys >= 64);
+    rig_save(&r, false, schemas);
+    leat_node_stats(r.node, &stats);
+    assert_int_equal(stats.state_keys, 0);
+    rig_drop_saved(&r);
+    for (int i = 0; i < 4; i++) leat_schema_deinit(&schemas[i]);
+    op.times = NULL;
+    rig_deinit(&r);
+}
+
 /* ---- TOP_N */
 
 /* Random rows come and go; the places are asked of DuckDB over all of them. */
@@ -1182,7 +1212,7 @@ int main(void) {
         cmocka_unit_test(groups_with_two_times),
         cmocka_unit_test(lookup_of_static_right),
         cmocka_unit_test(global_row_at_once),
-        cmocka_unit_test(distinct_on), cmocka_unit_test(distinct_on_forgets),
+        cmocka_unit_test(distinct_on), cmocka_unit_test(distinct_on_forgets), cmocka_unit_test(distinct_on_ends),
         cmocka_unit_test(conflicts_fetch_each_key_once),
         cmocka_unit_test(common_conflicts_keep_rows),
         cmocka_unit_test(fetched_rows_are_checked),
