@@ -532,6 +532,18 @@ static void add_includes(struct leat_parser *p, struct source_draft *draft) {
     }
 }
 
+/* What a query in it reads would be known to nobody: the view reads the source alone. */
+static bool holds_query(const char *condition) {
+    static const char *const begin[] = {"FROM", "WITH", "TABLE", "PIVOT", "UNPIVOT", "DESCRIBE", "SUMMARIZE", "SHOW"}, *const words[] = {"SELECT", "VALUES"};
+    struct leat_tokens tokens;
+    leat_lex(condition, strlen(condition), &tokens);
+    bool found = leat_tokens_have_any(&tokens, words, sizeof words / sizeof *words);
+    for (size_t i = 0; i + 1 < tokens.count && !found; i++)
+        found = leat_token_is_operator(&tokens, i, "(") && leat_token_is_any(&tokens, i + 1, begin, sizeof begin / sizeof *begin);
+    leat_tokens_deinit(&tokens);
+    return found;
+}
+
 /* Rule 17: the source becomes NAME__changes, with every change as it came, and NAME the view that folds them. Batch runs, the
  * oracle and the incremental plan then run the same SQL. */
 static void add_fold(struct leat_parser *p, struct leat_source *source) {
@@ -564,6 +576,8 @@ static void add_fold(struct leat_parser *p, struct leat_source *source) {
         leat_putf(&sql, " AND (%s\n) IS NOT TRUE", delete_when);
     for (size_t i = 0; delete_when && i < source->option_count; i++)
         if (source->options[i].value == delete_when) view.sql_place = source->options[i].place; /* the rest of the query has no errors */
+    if (delete_when && holds_query(delete_when))
+        leat_diagnose(p->diags, view.sql_place, false, "write a view over the source that leaves such rows out", "delete_when is a condition over the source's own columns, without a query");
     view.sql = sql.data;
     struct leat_query query = {.object = {LEAT_OBJECT_VIEW, project->view_count}, .reference_count = 1};
     query.references = leat_alloc(sizeof *query.references);
