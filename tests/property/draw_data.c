@@ -39,8 +39,10 @@ static char *draw_record(struct leat_random *r, const struct prop_case *c, int64
     if (!prop_chance(r, 10)) leat_putf(&b, ",\"f\":%s", PICK(r, DOUBLES));
     if (!prop_chance(r, 10)) leat_putf(&b, ",\"b\":%s", prop_chance(r, 50) ? "true" : "false");
     if (!prop_chance(r, 20)) leat_putf(&b, ",\"w\":%s", c->huge && prop_chance(r, 30) ? HUGE_DECIMAL : PICK(r, DECIMALS));
-    leat_put(&b, ",\"ts\":");
-    put_time(&b, c->old_times, second);
+    if (!prop_chance(r, 2)) {
+        leat_put(&b, ",\"ts\":");
+        put_time(&b, c->old_times, second);
+    }
     leat_put(&b, "}");
     return b.data;
 }

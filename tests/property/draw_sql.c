@@ -411,11 +411,11 @@ void prop_draw_tables(struct prop_case *c, struct leat_random *r) {
     struct relation made[TABLES_MAX] = {0};
     old_times = c->old_times;
     c->source_sql = leat_asprintf(
-        "CREATE SOURCE events (id VARCHAR NOT NULL, k INTEGER, s VARCHAR, v BIGINT, d DECIMAL(10,2), f DOUBLE, b BOOLEAN, w DECIMAL(38,2), ts TIMESTAMP NOT NULL,\n"
+        "CREATE SOURCE events (id VARCHAR NOT NULL, k INTEGER, s VARCHAR, v BIGINT, d DECIMAL(10,2), f DOUBLE, b BOOLEAN, w DECIMAL(38,2), ts TIMESTAMP%s,\n"
         "  WATERMARK FOR ts AS ts - INTERVAL '%d' SECOND)\nWITH (connector = 'file', path = 'in/events*.ndjson', format = 'json');\n"
         "CREATE SOURCE things (k INTEGER PRIMARY KEY, cat VARCHAR, price DECIMAL(10,2))\n"
         "WITH (connector = 'file', path = 'in/things.csv', format = 'csv', refresh = INTERVAL '1' SECOND);\n",
-        (int)prop_below(r, 300));
+        prop_chance(r, 50) ? " NOT NULL" : "", (int)prop_below(r, 300));
     c->table_count = 1 + prop_below(r, prop_chance(r, 15) ? TABLES_MAX : 3);
     for (size_t t = 0; t < c->table_count; t++) {
         struct relation rel;
