@@ -57,7 +57,7 @@ static json_t *holder_json(const struct leat_group *g) {
     return holder;
 }
 
-/* Records that the group has still to read, and since when the oldest of them waits. */
+/* Records that the group has still to read, and since when the oldest of them waits. (What is read back from bronze has been there before.) */
 static uint64_t waiting(const struct leat_group *g, int64_t *since_us) {
     uint64_t records = 0;
     *since_us = INT64_MAX;
@@ -67,7 +67,7 @@ static uint64_t waiting(const struct leat_group *g, int64_t *since_us) {
         for (size_t i = 0; i < src->ends.count; i++)
             records += src->ends.items[i].next - leat_cursor_get(&g->cursors[s], src->ends.items[i].partition);
         for (const struct leat_chunk *c = src->first; c; c = c->next)
-            if (leat_cursor_get(&g->cursors[s], c->partition) < c->to && c->arrival_us < *since_us) *since_us = c->arrival_us;
+            if (!c->arrivals && leat_cursor_get(&g->cursors[s], c->partition) < c->to && c->arrival_us < *since_us) *since_us = c->arrival_us;
     }
     return records;
 }

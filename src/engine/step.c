@@ -678,7 +678,7 @@ static int64_t oldest_arrival(const struct leat_group *g, const struct step_inpu
         for (const struct leat_chunk *c = leat_group_unread(g, (int)s); c; c = c->next) {
             struct chunk_range range;
             if (!range_of(c, leat_cursor_get(&g->cursors[s], c->partition), leat_cursor_get(&in->to[s], c->partition), &range)) continue;
-            if (c->arrival_us < oldest) oldest = c->arrival_us;
+            if (!c->arrivals && c->arrival_us < oldest) oldest = c->arrival_us; /* what is read back from bronze has been there before */
         }
     }
     return oldest;

@@ -163,8 +163,29 @@ static void other_columns_of_the_same_rows(void **state) {
         }
 }
 
+/* Records that are read back from bronze, here behind a lost work folder, have been there before: tables are not late by their age. */
+static void history_is_no_delay(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    shop_init(w, "CREATE MATERIALIZED TABLE t FRESHNESS = INTERVAL '1' SECOND AS SELECT k, count(*) AS n FROM events GROUP BY k;\n");
+    put(w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"v\":1,\"ts\":\"2026-03-01 00:00:00\"}\n", "a");
+    run(w);
+    expect_status(w, "\"tables\":[\"t\"],\"steps\":1,");
+    char *work = leat_asprintf("%s/.leat", w->project);
+    leat_engine_close(w->engine);
+    w->engine = NULL;
+    OK(leat_io_remove_tree(w->env.io, work, oops));
+    free(work);
+    reopen(w);
+    run(w);
+    expect_text(w, "SELECT n FROM t", "1");
+    expect_status(w, "\"tables\":[\"t\"],\"steps\":0,\"met\":0");
+    world_deinit(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_change_after_one_that_was_killed), cmocka_unit_test(tables_that_stay_do_not_read_history_again),
-                                       cmocka_unit_test(beside_a_table_that_waits), cmocka_unit_test(other_columns_of_the_same_rows)};
+                                       cmocka_unit_test(beside_a_table_that_waits), cmocka_unit_test(other_columns_of_the_same_rows),
+        cmocka_unit_test(history_is_no_delay)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
