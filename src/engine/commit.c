@@ -408,6 +408,7 @@ static enum leat_status commit_table(struct leat_engine *engine, struct leat_gta
     struct leat_buffer frontier = {0};
     json_t *facts = json_pack("{s:o}", "query", leat_table_query_id(engine, table));
     if (leat_table_time(table)) json_object_set_new(facts, "cut", json_integer(leat_group_cut(table->group, table->root)));
+    leat_reflects_put_ids(engine, table, facts);
     leat_frontier_json(engine, table->group, facts, &frontier);
     json_decref(facts);
     char *app_id = leat_table_app_id(engine, table);

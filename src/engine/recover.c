@@ -7,6 +7,7 @@
 
 #include "engine/internal.h"
 #include "engine/change/change.h"
+#include "engine/runs/runs.h"
 
 static bool is_type(const json_t *record, const char *type) {
     const char *is = json_string_value(json_object_get(record, "t"));
@@ -322,5 +323,7 @@ static enum leat_status recover(struct leat_engine *engine, struct leat_error *e
 enum leat_status leat_engine_recover(struct leat_engine *engine, struct leat_error *err) {
     enum leat_status st = recover(engine, err);
     if (st == LEAT_OK) st = check_inputs(engine, err);
-    return st == LEAT_OK ? check_tables(engine, err) : st;
+    if (st == LEAT_OK) st = check_tables(engine, err);
+    if (st == LEAT_OK) leat_reflects_ask(engine);
+    return st;
 }

@@ -20,6 +20,7 @@ struct leat_delta_txn { char *app_id; int64_t version; };
 struct leat_delta_snapshot {
     int64_t version;           /* -1: the table does not exist */
     char *table_id;
+    int64_t created_ms;        /* metaData.createdTime; -1: not said */
     char *schema_json;         /* metaData.schemaString */
     char *grown_json;          /* {column: note of leat_delta_grow}; NULL: every file of leat's has every column */
     char *name;

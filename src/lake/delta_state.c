@@ -334,6 +334,7 @@ enum leat_status leat_delta_state_finish(struct leat_delta_state *s, const char 
     enum leat_status status = check_reader(s, table_dir, err);
     if (status != LEAT_OK) return status;
     replace_text(&out->table_id, s->metadata.id);
+    out->created_ms = s->metadata.created_ms;
     replace_text(&out->schema_json, s->metadata.schema_json);
     free(out->grown_json);
     out->grown_json = grown_of(&s->metadata);

@@ -19,6 +19,7 @@
 #include "engine/change/change.h"
 #include "engine/live/live_internal.h"
 #include "engine/proof/proof.h"
+#include "engine/runs/runs.h"
 #include "engine/tell/tell.h"
 
 json_t *leat_project_json(const struct leat_project *project) {
@@ -243,19 +244,28 @@ static enum leat_status take_resumed(struct leat_gtable *table, uint64_t step, s
     return st;
 }
 
+/* Versions of a table that has other columns now are those of another: what read the former says nothing any more. */
+static bool reads_replaced(const struct leat_apply *a, const struct leat_gtable *reader) {
+    bool any = false;
+    for (size_t i = 0; i < reader->plan->input_count; i++)
+        any |= reader->plan->inputs[i] >> 24 == LEAT_OBJECT_TABLE && leat_apply_version(a, "tables", &a->engine->tables[reader->plan->inputs[i] & 0xffffff]) < 0;
+    return any;
+}
+
 /* A table that was continuous and is run from now on: its content stays as it is until its first run, and says what it reflects. */
 static enum leat_status take_turned(struct leat_apply *a, struct leat_gtable *table, struct leat_error *err) {
     const json_t *former = leat_apply_former(a, table), *group = leat_state_group(a->state, table->def->name);
     json_t *versions = json_object_get(group, "versions");
     table->turned_us = json_integer_value(json_object_get(a->record, "c"));
     bool other_columns = leat_apply_version(a, "tables", table) < 0; /* its new place is empty, also where a crash has left it */
-    if (other_columns || json_object_get(former, "waits") || json_object_get(former, "held") || !json_is_true(json_object_get(group, "started"))) {
+    if (other_columns || reads_replaced(a, table) || json_object_get(former, "waits") || json_object_get(former, "held") || !json_is_true(json_object_get(group, "started"))) {
         table->asked = true;
         return LEAT_OK;
     }
     json_t *frontier = json_pack("{s:O,s:O,s:O,s:O,s:O,s:O,s:b}", "step", json_object_get(a->record, "n"), "offsets", json_object_get(group, "cursors"),
                                  "references", json_object_get(group, "ref"), "tables", versions ? versions : json_object_get(a->record, "tables"), "clock",
                                  json_object_get(group, "clock"), "balance", json_object_get(former, "balance"), "turned", 1);
+    leat_reflects_put_ids(a->engine, table, frontier);
     char *text = json_dumps(frontier, JSON_COMPACT);
     enum leat_status st = leat_table_commit_frontier(a->engine, table, text, (uint64_t)json_integer_value(json_object_get(a->record, "n")), err);
     if (st == LEAT_OK) leat_balance_load_frontier(a->engine, table);
@@ -275,16 +285,6 @@ static enum leat_status take_batch(struct leat_apply *a, struct leat_gtable *tab
     return LEAT_OK;
 }
 
-/* Versions of a table that has other columns now are those of another: runs that read it say nothing any more. */
-static void ask_readers(const struct leat_apply *a, const struct leat_gtable *table) {
-    if (leat_apply_version(a, "tables", table) >= 0) return;
-    for (size_t t = 0; t < a->engine->project->table_count; t++) {
-        struct leat_gtable *reader = &a->engine->tables[t];
-        for (size_t i = 0; reader->batch && i < reader->plan->input_count; i++)
-            reader->asked |= reader->plan->inputs[i] == (LEAT_OBJECT_TABLE << 24 | table->index);
-    }
-}
-
 /* After the decision. */
 static enum leat_status take(struct leat_apply *a, struct leat_error *err) {
     struct leat_engine *engine = a->engine;
@@ -300,7 +300,7 @@ static enum leat_status take(struct leat_apply *a, struct leat_error *err) {
         }
         if (st == LEAT_OK) st = leat_table_move_in(engine, table, err);
         if (st != LEAT_OK) return st;
-        ask_readers(a, table);
+        if (table->batch) table->asked |= reads_replaced(a, table);
         if (a->fates[t] != LEAT_FATE_KEPT) leat_live_forget_past(engine, table);
         for (int k = 0; k < engine->group_count && a->diffs[t].schema; k++)
             if (told(a, engine->groups[k], table))

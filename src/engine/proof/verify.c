@@ -216,12 +216,12 @@ static enum leat_status verify_tables(struct leat_engine *engine, const char *na
     for (size_t t = 0; t < engine->project->table_count; t++) {
         struct leat_gtable *table = &engine->tables[t];
         if (name && ref.index != t) continue;
-        if (table->batch && !says_what_it_reflects(table)) {
-            leat_putf(out, "%s: never run\n", table->def->name);
+        if (table->batch && table->asked && leat_delta_current(table->delta)->frontier_json) { /* what it read may not be there any more */
+            leat_putf(out, "%s: not compared: it is to be run again\n", table->def->name);
             continue;
         }
-        if (table->batch && table->asked) { /* what it read may not be there any more */
-            leat_putf(out, "%s: not compared: it is to be run again\n", table->def->name);
+        if (table->batch && !says_what_it_reflects(table)) {
+            leat_putf(out, "%s: never run\n", table->def->name);
             continue;
         }
         if (table->suspended && table->group && !table->group->started) {

@@ -133,21 +133,11 @@ static enum leat_status bronze_lacks(const struct leat_engine *engine, size_t s,
                      name, (unsigned long long)(b->in - b->admitted - b->dead), (unsigned long long)b->in, engine->lake_dir, name);
 }
 
-/* Did the query of now make the content that there is, if any? */
-static bool asks_the_same(const struct leat_engine *engine, const struct leat_gtable *table) {
-    const char *text = leat_delta_current(table->delta)->frontier_json;
-    json_t *frontier = text ? json_loads(text, 0, NULL) : NULL, *before = json_object_get(frontier, "query"), *now = leat_table_query_id(engine, table);
-    bool same = !before || json_equal(before, now);
-    json_decref(frontier);
-    json_decref(now);
-    return same;
-}
-
 /* Rule 3: rows that outlive their records stay. */
 static enum leat_status keep_frozen(struct leat_run *run, char **rows, struct leat_error *err) {
     struct leat_gtable *table = run->table;
     struct leat_buffer sql = {0};
-    enum leat_status st = asks_the_same(run->engine, table) ? LEAT_OK : leat_retain_may_apply(run->engine, table, err);
+    enum leat_status st = leat_reflects_query(run->engine, table) ? LEAT_OK : leat_retain_may_apply(run->engine, table, err);
     if (st != LEAT_OK || table->frozen_us == INT64_MIN) return st;
     leat_putf(&sql, "SELECT * FROM (%s\n) WHERE ", *rows);
     leat_table_put_frozen(table, false, &sql);
@@ -197,6 +187,7 @@ static enum leat_status prepare_query(struct leat_run *run, struct leat_error *e
         run->frontier = json_loads(frontier.data, 0, NULL);
         leat_buffer_deinit(&frontier);
     }
+    leat_reflects_put_ids(run->engine, run->table, run->frontier);
     run->inputs = inputs_fingerprint(run->engine, run->table, pass);
     leat_balance_plan(run->engine, run->table, pass, &run->counts);
     run->violating = leat_alloc((run->table->def->constraint_count + 1) * sizeof *run->violating);

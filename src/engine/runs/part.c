@@ -287,6 +287,7 @@ static enum leat_status refresh_run(struct leat_engine *engine, struct leat_gtab
     if (st == LEAT_OK) {
         leat_frontier_json(engine, NULL, NULL, &now);
         part = json_loads(now.data, 0, NULL);
+        leat_reflects_put_ids(engine, table, part);
         st = find_difference(engine, table, part, where, &changes, err);
     }
     *changed = changes.row_count;

@@ -70,6 +70,14 @@ enum leat_status leat_table_select(struct leat_engine *, const struct leat_gtabl
 enum leat_status leat_side_select(struct leat_engine *, const struct leat_gtable *, const struct leat_side *, int64_t version, const char *where,
                                   struct leat_buffer *sql, struct leat_error *) LEAT_MUST;
 
+/* reflects.c */
+/* Beside the versions that the frontier names of the tables it reads: "ids", {table: its Delta table's id}. */
+void leat_reflects_put_ids(const struct leat_engine *, const struct leat_gtable *, json_t *frontier);
+bool leat_reflects_id(const json_t *frontier, const struct leat_gtable *input); /* false: the version it names is of a table that was replaced */
+bool leat_reflects_query(const struct leat_engine *, const struct leat_gtable *); /* did the query of now make the content that there is, if any? */
+/* Tables whose runs read what is gone are asked to run again: what knew that may have been in a work folder that was lost. */
+void leat_reflects_ask(struct leat_engine *);
+
 /* batch.c */
 enum leat_status leat_batch_run(struct leat_engine *, struct leat_gtable *, struct leat_runs_pass *, struct leat_error *) LEAT_MUST; /* pass: as of it; NULL: now */
 /* The same in parts: begin and end in the engine's thread, compute in any. end says whether to compute again. */

@@ -142,6 +142,8 @@ static enum leat_status put_table_before(struct leat_engine *engine, const struc
 static enum leat_status put_table(struct leat_engine *engine, const struct leat_gtable *table, const json_t *frontier, const json_t *seen,
                                   struct leat_buffer *sql, struct leat_error *err) {
     json_t *version = json_object_get(frontier ? json_object_get(frontier, "tables") : seen, table->def->name);
+    if (version && frontier && !leat_reflects_id(frontier, table))
+        return leat_fail(err, LEAT_NOT_FOUND, "version %lld of table \"%s\" is gone: the table was replaced", (long long)json_integer_value(version), table->def->name);
     return leat_table_select(engine, table, version ? json_integer_value(version) : -1, sql, err);
 }
 
