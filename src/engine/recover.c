@@ -321,9 +321,10 @@ static enum leat_status recover(struct leat_engine *engine, struct leat_error *e
 }
 
 enum leat_status leat_engine_recover(struct leat_engine *engine, struct leat_error *err) {
+    bool is_new = json_array_size(engine->records) == 0;
     enum leat_status st = recover(engine, err);
     if (st == LEAT_OK) st = check_inputs(engine, err);
     if (st == LEAT_OK) st = check_tables(engine, err);
-    if (st == LEAT_OK) leat_reflects_ask(engine);
+    if (st == LEAT_OK) leat_reflects_ask(engine, !is_new);
     return st;
 }

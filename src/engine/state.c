@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include "engine/internal.h"
+#include "engine/care/care.h"
 #include "engine/change/change.h"
 #include "engine/proof/proof.h"
 #include "engine/runs/runs.h"
@@ -90,6 +91,7 @@ static json_t *table_json(const struct leat_engine *engine, const struct leat_gt
     char *signature = leat_table_signature(engine, table);
     json_object_set_new(json, "sig", json_string(signature));
     free(signature);
+    json_object_set_new(json, "query", leat_table_query_id(engine, table));
     if (table->last_error) json_object_set_new(json, "error", json_string(table->last_error));
     if (table->group) json_object_set_new(json, "g", leat_freshness_json(&table->group->freshness));
     if (table->group && table->overwrite) json_object_set_new(json, "waits", json_true());

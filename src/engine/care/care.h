@@ -27,6 +27,7 @@ enum leat_status leat_retain_may_apply(const struct leat_engine *, const struct 
 /* pin.c */
 /* Names the query that makes the table: its SQL and what that may name. In each commit's frontier. */
 json_t *leat_table_query_id(const struct leat_engine *, const struct leat_gtable *);
+bool leat_table_query_is(const struct leat_engine *, const struct leat_gtable *, const json_t *id); /* also as older frontiers have it */
 /* lake/pins: a SELECT for each pin whose name is not an object's. */
 enum leat_status leat_pin_texts(struct leat_engine *, enum leat_status (*put)(void *, size_t, const char *name, const char *select, struct leat_error *),
                                 void *context, struct leat_error *) LEAT_MUST;

@@ -11,15 +11,40 @@
 
 enum { NAME_MAX_BYTES = 128, MANIFEST_MAX_BYTES = 16 << 20 };
 
-json_t *leat_table_query_id(const struct leat_engine *engine, const struct leat_gtable *table) {
+static void mark_views(const struct leat_project *project, const struct leat_object_ref *inputs, size_t count, bool *views) {
+    for (size_t i = 0; i < count; i++) {
+        if (inputs[i].kind != LEAT_OBJECT_VIEW || views[inputs[i].index]) continue;
+        views[inputs[i].index] = true;
+        mark_views(project, project->views[inputs[i].index].inputs, project->views[inputs[i].index].input_count, views);
+    }
+}
+
+/* all_views: also those that it does not read, as in older frontiers. */
+static json_t *query_id(const struct leat_engine *engine, const struct leat_gtable *table, bool all_views) {
+    const struct leat_project *project = engine->project;
+    bool *views = leat_alloc(project->view_count + 1);
     struct leat_buffer text = {0};
     char id[17];
-    leat_putf(&text, "%s;%s;", table->plan->completed_sql, leat_setting_text(engine->project, "time_zone"));
-    for (size_t v = 0; v < engine->project->view_count; v++)
-        leat_putf(&text, "%s=%s;", engine->project->views[v].name, engine->view_sql[v]);
+    mark_views(project, table->def->inputs, table->def->input_count, views);
+    leat_putf(&text, "%s;%s;", table->plan->completed_sql, leat_setting_text(project, "time_zone"));
+    for (size_t v = 0; v < project->view_count; v++)
+        if (all_views || views[v]) leat_putf(&text, "%s=%s;", project->views[v].name, engine->view_sql[v]);
     snprintf(id, sizeof id, "%016llx", (unsigned long long)XXH3_64bits(text.data, text.length));
     leat_buffer_deinit(&text);
+    free(views);
     return json_string(id);
+}
+
+json_t *leat_table_query_id(const struct leat_engine *engine, const struct leat_gtable *table) {
+    return query_id(engine, table, false);
+}
+
+bool leat_table_query_is(const struct leat_engine *engine, const struct leat_gtable *table, const json_t *id) {
+    json_t *now = query_id(engine, table, false), *with_all = query_id(engine, table, true);
+    bool same = json_equal(id, now) || json_equal(id, with_all);
+    json_decref(now);
+    json_decref(with_all);
+    return same;
 }
 
 static char *pins_dir(const struct leat_engine *engine) {
@@ -45,9 +70,9 @@ static enum leat_status check_name(const struct leat_engine *engine, const char 
 
 /* The SQL, if it is still what made this version; the views are part of it. */
 static void put_sql(const struct leat_engine *engine, const struct leat_gtable *table, const json_t *frontier, json_t *manifest) {
-    const char *made_by = json_string_value(json_object_get(frontier, "query"));
-    json_t *now = leat_table_query_id(engine, table), *views = json_object();
-    if (made_by && strcmp(made_by, json_string_value(now)) == 0) {
+    const json_t *made_by = json_object_get(frontier, "query");
+    json_t *views = json_object();
+    if (made_by && leat_table_query_is(engine, table, made_by)) {
         for (size_t v = 0; v < engine->project->view_count; v++)
             json_object_set_new(views, engine->project->views[v].name, json_string(engine->view_sql[v]));
         json_object_set_new(manifest, "sql", json_string(table->def->sql));
@@ -58,7 +83,6 @@ static void put_sql(const struct leat_engine *engine, const struct leat_gtable *
         json_object_set_new(manifest, "note", json_string("the SQL of the project is no longer the one that wrote this version"));
     }
     json_decref(views);
-    json_decref(now);
 }
 
 static json_t *make_manifest(struct leat_engine *engine, const struct leat_pin_options *pin, const struct leat_delta_snapshot *then) {

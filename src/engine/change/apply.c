@@ -16,6 +16,7 @@
 
 #include "base/limits.h"
 #include "engine/change/apply.h"
+#include "engine/care/care.h"
 #include "engine/change/change.h"
 #include "engine/live/live_internal.h"
 #include "engine/proof/proof.h"
@@ -252,13 +253,20 @@ static bool reads_replaced(const struct leat_apply *a, const struct leat_gtable 
     return any;
 }
 
+/* With the views that it reads. State from before it said that: as the content's frontier says. */
+static bool same_query(const struct leat_apply *a, const struct leat_gtable *table) {
+    const json_t *was = json_object_get(leat_apply_former(a, table), "query");
+    return was ? leat_table_query_is(a->engine, table, was) : leat_reflects_query(a->engine, table);
+}
+
 /* A table that was continuous and is run from now on: its content stays as it is until its first run, and says what it reflects. */
 static enum leat_status take_turned(struct leat_apply *a, struct leat_gtable *table, struct leat_error *err) {
     const json_t *former = leat_apply_former(a, table), *group = leat_state_group(a->state, table->def->name);
     json_t *versions = json_object_get(group, "versions");
     table->turned_us = json_integer_value(json_object_get(a->record, "c"));
     bool other_columns = leat_apply_version(a, "tables", table) < 0; /* its new place is empty, also where a crash has left it */
-    if (other_columns || reads_replaced(a, table) || json_object_get(former, "waits") || json_object_get(former, "held") || !json_is_true(json_object_get(group, "started"))) {
+    if (other_columns || reads_replaced(a, table) || !same_query(a, table) || json_object_get(former, "waits") || json_object_get(former, "held") ||
+        !json_is_true(json_object_get(group, "started"))) {
         table->asked = true;
         return LEAT_OK;
     }
@@ -266,6 +274,7 @@ static enum leat_status take_turned(struct leat_apply *a, struct leat_gtable *ta
                                  "references", json_object_get(group, "ref"), "tables", versions ? versions : json_object_get(a->record, "tables"), "clock",
                                  json_object_get(group, "clock"), "balance", json_object_get(former, "balance"), "turned", 1);
     leat_reflects_put_ids(a->engine, table, frontier);
+    json_object_set_new(frontier, "query", leat_table_query_id(a->engine, table));
     char *text = json_dumps(frontier, JSON_COMPACT);
     enum leat_status st = leat_table_commit_frontier(a->engine, table, text, (uint64_t)json_integer_value(json_object_get(a->record, "n")), err);
     if (st == LEAT_OK) leat_balance_load_frontier(a->engine, table);
@@ -280,7 +289,7 @@ static enum leat_status take_batch(struct leat_apply *a, struct leat_gtable *tab
     if (run && strcasecmp(run, table->def->name) == 0) table->asked = true;
     if (json_object_get(former, "g")) return take_turned(a, table, err);
     char *signature = leat_table_signature(a->engine, table);
-    if (was && strcmp(was, signature) != 0) table->asked = true;
+    if ((was && strcmp(was, signature) != 0) || !same_query(a, table)) table->asked = true;
     free(signature);
     return LEAT_OK;
 }

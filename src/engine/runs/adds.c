@@ -43,11 +43,9 @@ static const char *changed_since(const struct leat_engine *engine, const struct 
     if (json_object_get(then, "turned")) return "the first run since it was continuous";
     if (table->frozen_us > INT64_MIN) return "rows outlive their records (retention)";
     if (json_object_get(then, "parts")) return "parts were refreshed since the last run";
-    json_t *query = leat_table_query_id(engine, table);
     char *software = leat_engine_software(engine);
     const char *was = json_string_value(json_object_get(then, "software"));
-    bool same = json_equal(query, json_object_get(then, "query")) && was && strcmp(was, software) == 0;
-    json_decref(query);
+    bool same = leat_table_query_is(engine, table, json_object_get(then, "query")) && was && strcmp(was, software) == 0;
     free(software);
     if (!same) return "query, software or settings are others than at the last run";
     return leat_delta_current(table->dead.delta)->file_count ? "it has dead letters" : NULL;

@@ -50,18 +50,18 @@ static bool reads_what_is_gone(const struct leat_engine *engine, const struct le
 }
 
 bool leat_reflects_query(const struct leat_engine *engine, const struct leat_gtable *table) {
-    json_t *frontier = frontier_of(table), *before = json_object_get(frontier, "query"), *now = leat_table_query_id(engine, table);
-    bool same = !before || json_equal(before, now);
+    json_t *frontier = frontier_of(table), *before = json_object_get(frontier, "query");
+    bool same = !before || leat_table_query_is(engine, table, before);
     json_decref(frontier);
-    json_decref(now);
     return same;
 }
 
-void leat_reflects_ask(struct leat_engine *engine) {
+void leat_reflects_ask(struct leat_engine *engine, bool knows_queries) {
     for (size_t t = 0; t < engine->project->table_count; t++) {
         struct leat_gtable *table = &engine->tables[t];
-        json_t *frontier = table->batch && !table->asked ? frontier_of(table) : NULL;
-        table->asked |= reads_what_is_gone(engine, table, frontier);
+        if (!table->batch || table->asked) continue;
+        json_t *frontier = frontier_of(table);
+        table->asked = reads_what_is_gone(engine, table, frontier) || (!knows_queries && !leat_reflects_query(engine, table));
         json_decref(frontier);
     }
 }

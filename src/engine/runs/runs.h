@@ -75,8 +75,9 @@ enum leat_status leat_side_select(struct leat_engine *, const struct leat_gtable
 void leat_reflects_put_ids(const struct leat_engine *, const struct leat_gtable *, json_t *frontier);
 bool leat_reflects_id(const json_t *frontier, const struct leat_gtable *input); /* false: the version it names is of a table that was replaced */
 bool leat_reflects_query(const struct leat_engine *, const struct leat_gtable *); /* did the query of now make the content that there is, if any? */
-/* Tables whose runs read what is gone are asked to run again: what knew that may have been in a work folder that was lost. */
-void leat_reflects_ask(struct leat_engine *);
+/* Tables whose runs read what is gone are asked to run again: what knew that may have been in a work folder that was lost. knows_queries: the work
+ * folder is not new, and knows of tables whose query is another. */
+void leat_reflects_ask(struct leat_engine *, bool knows_queries);
 
 /* batch.c */
 enum leat_status leat_batch_run(struct leat_engine *, struct leat_gtable *, struct leat_runs_pass *, struct leat_error *) LEAT_MUST; /* pass: as of it; NULL: now */
