@@ -439,9 +439,16 @@ static enum leat_status reference_changes(struct leat_group *g, struct leat_gnod
     return st;
 }
 
+/* An operator of the table may run only because others have it, too. */
+static bool is_queued(const struct leat_group *g, int table) {
+    for (int t = 0; t < g->table_count && g->rebuild && g->rebuild->queued; t++)
+        if (g->tables[t]->index == table) return !g->rebuild->tables[t];
+    return false;
+}
+
 /* Of a table of this group, this step's; what waits is of another group, or of a table that was made anew or resumed. */
 static void table_changes(struct leat_group *g, struct leat_gnode *node) {
-    const struct leat_changes *own = node->children[0] >= 0 ? g->nodes[node->children[0]].result : NULL;
+    const struct leat_changes *own = node->children[0] >= 0 && !is_queued(g, node->op->object) ? g->nodes[node->children[0]].result : NULL;
     const struct leat_changes *waiting = &g->queues[node->op->object];
     if (!waiting->schema || !waiting->row_count) {
         if (own) project(node, own);

@@ -183,9 +183,36 @@ static void history_is_no_delay(void **state) {
     world_deinit(w);
 }
 
+/* A table made anew reads a table that stays, and has an operator in common with it: what that gives is not read besides the content. */
+static void an_operator_in_common(void **state) {
+    (void)state;
+    static const char *const STAYS[] = {"SELECT * FROM firsts", "SELECT k, count(*) AS id FROM firsts GROUP BY k"};
+    for (int way = 0; way < 2; way++) {
+        struct world w;
+        const char *stays = STAYS[way];
+        char *tables = leat_asprintf("CREATE MATERIALIZED TABLE firsts FRESHNESS = INTERVAL '1' SECOND AS SELECT id, k FROM events;\n"
+                                     "CREATE MATERIALIZED TABLE stays FRESHNESS = INTERVAL '1' SECOND AS %s;\n", stays);
+        shop_init(&w, tables);
+        for (int i = 0; i < 2; i++) put(&w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01T00:00:00\"}\n", "a");
+        OK(leat_engine_run_once(w.engine, true, false, oops));
+        char *pairs = leat_asprintf("CREATE MATERIALIZED TABLE pairs FRESHNESS = INTERVAL '1' SECOND AS SELECT s.k, count(*) AS n, max(f.id) AS id\n"
+                                    "FROM stays s JOIN (%s) f ON s.k = f.k GROUP BY s.k;\n", stays);
+        put(&w, "pairs.sql", pairs, "w");
+        reopen(&w);
+        expect_equal(&w);
+        expect_text(&w, "SELECT n FROM pairs", way ? "1" : "4");
+        put(&w, "in/events.ndjson", "{\"id\":\"b\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01T00:00:01\"}\n", "a");
+        run(&w);
+        expect_text(&w, "SELECT n FROM pairs", way ? "1" : "9");
+        free(pairs);
+        free(tables);
+        world_deinit(&w);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_change_after_one_that_was_killed), cmocka_unit_test(tables_that_stay_do_not_read_history_again),
                                        cmocka_unit_test(beside_a_table_that_waits), cmocka_unit_test(other_columns_of_the_same_rows),
-        cmocka_unit_test(history_is_no_delay)};
+                                       cmocka_unit_test(history_is_no_delay), cmocka_unit_test(an_operator_in_common)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

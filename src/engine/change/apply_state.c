@@ -394,6 +394,7 @@ static enum leat_status run_pass(struct pass *p, struct leat_error *err) {
 static void pass_init(struct pass *p, struct leat_apply *a, struct leat_group *g, const json_t *from) {
     *p = (struct pass){.apply = a, .group = g, .anew = !from, .from = from};
     leat_rebuild_init(g, &p->rebuild, a->record);
+    p->rebuild.queued = true;
 }
 
 static enum leat_status resume(struct leat_apply *a, struct leat_error *err) {
