@@ -19,6 +19,7 @@ enum leat_status leat_balance_count(struct leat_balance_plan *, struct leat_conn
 void leat_balance_plan_deinit(struct leat_balance_plan *);
 
 /* verify.c: one table against its SELECT, or the rows of both that fit `where` (NULL: all). The tables are committed. */
+bool leat_table_begins_anew(const struct leat_gtable *); /* its content is from before its group, which has read nothing */
 enum leat_status leat_table_verify(struct leat_engine *, struct leat_gtable *, const char *where, size_t max_rows, struct leat_buffer *out, uint64_t *differing,
                                    struct leat_error *) LEAT_MUST;
 

@@ -208,6 +208,10 @@ enum leat_status leat_table_verify(struct leat_engine *engine, struct leat_gtabl
     return st == LEAT_OK ? st : leat_prepend(err, "verify \"%s\"", table->def->name);
 }
 
+bool leat_table_begins_anew(const struct leat_gtable *table) {
+    return table->group && !table->group->started && table->overwrite && leat_delta_current(table->delta)->file_count > 0;
+}
+
 static enum leat_status verify_tables(struct leat_engine *engine, const char *name, size_t max_rows, struct leat_buffer *out,
                                       uint64_t *differing, struct leat_error *err) {
     struct leat_object_ref ref;
@@ -226,6 +230,10 @@ static enum leat_status verify_tables(struct leat_engine *engine, const char *na
         }
         if (table->suspended && table->group && !table->group->started) {
             leat_putf(out, "%s: not compared: it is suspended, and made anew when it resumes\n", table->def->name);
+            continue;
+        }
+        if (leat_table_begins_anew(table)) {
+            leat_putf(out, "%s: not compared: it is made anew from bronze, of which nothing is read yet: 'leat run --once' does it\n", table->def->name);
             continue;
         }
         if (leat_table_waits(table)) {

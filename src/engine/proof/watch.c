@@ -12,7 +12,7 @@ static struct leat_gtable *choose(struct leat_engine *engine) {
     struct leat_watch *w = &engine->watch;
     for (size_t i = 0; i < engine->project->table_count; i++) {
         struct leat_gtable *table = &engine->tables[w->next++ % engine->project->table_count];
-        if (table->group && !leat_table_waits(table) && leat_delta_current(table->delta)->file_count) return table;
+        if (table->group && !leat_table_waits(table) && !leat_table_begins_anew(table) && leat_delta_current(table->delta)->file_count) return table;
     }
     return NULL;
 }
