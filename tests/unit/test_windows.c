@@ -135,11 +135,28 @@ static void shown_windows_are_final(void **state) {
     }
 }
 
+/* Also at the end of event time. */
+static void a_window_without_times_never_closes(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    world_init(w, "CREATE SOURCE e (id VARCHAR, ts TIMESTAMP, WATERMARK FOR ts AS ts) WITH (connector = 'file', path = 'in/e.ndjson');\n",
+               "CREATE MATERIALIZED TABLE t FRESHNESS = INTERVAL '1' SECOND EMIT ON WINDOW CLOSE AS\n"
+               "SELECT window_start, count(*) AS n FROM TUMBLE(e, ts, INTERVAL '10' SECOND) GROUP BY ALL;\n");
+    put(w, "in/e.ndjson", "{\"id\":\"a\",\"ts\":\"2026-03-01 00:00:00\"}\n{\"id\":\"b\"}\n", "a");
+    run(w);
+    expect_text(w, "SELECT count(*) FROM t", "0");
+    OK(leat_engine_run_once(w->engine, false, true, oops));
+    expect_equal(w);
+    expect_text(w, "SELECT string_agg(window_start || '=' || n, ' ') FROM t", "2026-03-01 00:00:00=1");
+    world_deinit(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hops_overlap),
         cmocka_unit_test(sessions_end_with_a_gap),
         cmocka_unit_test(shown_windows_are_final),
+        cmocka_unit_test(a_window_without_times_never_closes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,7 +20,7 @@ static uint64_t withheld(const struct leat_gtable *table) {
     return count;
 }
 
-/* EMIT ON WINDOW CLOSE: the rows that the group's last cut had closed. */
+/* EMIT ON WINDOW CLOSE: the rows that the group's last cut had closed; a window without times never is. */
 static void put_closed(const struct leat_gtable *table, const char *query, struct leat_buffer *sql) {
     const struct leat_plan *plan = table->plan;
     leat_put(sql, query);
@@ -32,7 +32,6 @@ static void put_closed(const struct leat_gtable *table, const char *query, struc
     int node = table->root; /* down to the one that holds windows back */
     while (g->nodes[node].op->close_key < 0 && g->nodes[node].children[0] >= 0) node = g->nodes[node].children[0];
     int64_t cut = leat_group_cut(g, node);
-    if (cut == INT64_MAX) return;
     leat_buffer_reset(sql);
     leat_putf(sql, "SELECT * FROM (%s\n) WHERE ", query);
     if (cut == INT64_MIN) {
@@ -41,7 +40,10 @@ static void put_closed(const struct leat_gtable *table, const char *query, struc
     }
     leat_putf(sql, "epoch_us(");
     leat_put_sql_name(sql, root->schema.fields[time->column].name);
-    leat_putf(sql, ") + %lld <= %lld", (long long)time->span_us, (long long)cut);
+    if (cut == INT64_MAX)
+        leat_put(sql, ") IS NOT NULL");
+    else
+        leat_putf(sql, ") + %lld <= %lld", (long long)time->span_us, (long long)cut);
 }
 
 /* DuckDB's sums of decimals may pass the 38 digits of their type and fail only where 128 bits end; leat withholds such rows, for
