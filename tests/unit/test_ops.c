@@ -432,7 +432,7 @@ static void distinct_on_forgets(void **state) {
     (void)state;
     static uint16_t keys[2] = {C_KEY, C_TIME};
     static struct leat_order orders[COLUMN_COUNT];
-    enum { STEPS = 40, ROWS = 399 };
+    enum { STEPS = 24, ROWS = 249 };
     const int64_t minute = 60000000;
     struct leat_buffer sql = {0};
     leat_put(&sql, "SELECT DISTINCT ON (c0, c7) COLUMNS('^c') FROM leat_input('left') ORDER BY c0, c7");
