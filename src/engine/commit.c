@@ -228,6 +228,11 @@ static void expand_copies(struct leat_changes *c) {
     leat_changes_deinit(&out);
 }
 
+json_t *leat_table_frontier(const struct leat_gtable *table) {
+    const char *text = leat_delta_current(table->delta)->frontier_json;
+    return text ? json_loads(text, 0, NULL) : NULL;
+}
+
 void leat_frontier_json(struct leat_engine *engine, const struct leat_group *group, const json_t *run, struct leat_buffer *out) {
     json_t *frontier = json_object(), *sources = json_object(), *references = json_object();
     json_object_set_new(frontier, "step", json_integer((json_int_t)engine->step));

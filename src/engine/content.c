@@ -18,8 +18,7 @@ const struct leat_time_column *leat_table_time(const struct leat_gtable *table) 
 /* TABLE__windows: the rows, whether event time has passed them (as of the last commit), and how many late records wait to be admitted to them. */
 enum leat_status leat_table_windows(struct leat_engine *engine, const struct leat_gtable *table, struct leat_buffer *sql, struct leat_error *err) {
     const struct leat_time_column *time = leat_table_time(table);
-    const char *text = leat_delta_current(table->delta)->frontier_json;
-    json_t *frontier = text ? json_loads(text, 0, NULL) : NULL, *cut = json_object_get(frontier, "cut");
+    json_t *frontier = leat_table_frontier(table), *cut = json_object_get(frontier, "cut");
     struct leat_buffer start = {0};
     leat_put(&start, "epoch_us(t.");
     leat_put_sql_name(&start, table->plan->schema.fields[time->column].name);

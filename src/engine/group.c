@@ -31,6 +31,11 @@ static enum leat_status declare(struct leat_engine *engine, struct leat_object_r
     return LEAT_OK;
 }
 
+const struct leat_gtable *leat_table_input(const struct leat_engine *engine, const struct leat_gtable *table, size_t i) {
+    int input = table->plan->inputs[i];
+    return input >> 24 == LEAT_OBJECT_TABLE ? &engine->tables[input & 0xffffff] : NULL;
+}
+
 /* With another name, or NULLs where there were none, a column is another: what the lake has is a table of its own then. */
 void leat_table_put_columns(const struct leat_gtable *table, struct leat_buffer *out) {
     const struct leat_schema *schema = &table->plan->schema;

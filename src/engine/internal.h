@@ -344,6 +344,7 @@ void leat_freshness_put(const struct leat_freshness *, struct leat_buffer *out);
 /* When what waits since then has waited for so many fifths of what it may. */
 int64_t leat_freshness_due(const struct leat_engine *, const struct leat_freshness *, int64_t since_us, int fifths);
 void leat_group_turn(struct leat_group *); /* freshness_us is what it is now */
+const struct leat_gtable *leat_table_input(const struct leat_engine *, const struct leat_gtable *, size_t input); /* the i-th of its plan's; NULL: it is no table */
 void leat_table_put_columns(const struct leat_gtable *, struct leat_buffer *out); /* for hashes */
 /* What a table's state and content depend on, as a hash; malloc'd. Equal: both can be kept. */
 char *leat_table_signature(const struct leat_engine *, const struct leat_gtable *);
@@ -412,6 +413,7 @@ char *leat_table_violation_text(const struct leat_gtable *, const int64_t *viola
 enum leat_status leat_table_open_audit(struct leat_engine *, struct leat_gtable *, bool create, struct leat_error *) LEAT_MUST;
 char *leat_table_app_id(const struct leat_engine *, const struct leat_gtable *); /* of its Delta txn; owned by the caller */
 enum leat_status leat_tables_commit(struct leat_engine *, struct leat_error *) LEAT_MUST;
+json_t *leat_table_frontier(const struct leat_gtable *); /* of its newest commit: new reference; NULL: there is none, or it says nothing */
 /* What a commit reflects: of a group's tables, or (NULL) of a batch run over the lake as it is, with what is known of the
  * run (balance, violations; else NULL). */
 void leat_frontier_json(struct leat_engine *, const struct leat_group *, const json_t *run, struct leat_buffer *out);

@@ -36,6 +36,16 @@ static inline void reopen(struct world *w) {
     leat_diagnostics_deinit(&diags);
 }
 
+/* Opened again behind a lost work folder. */
+static inline void reopen_without_work(struct world *w) {
+    char *work = leat_asprintf("%s/.leat", w->project);
+    leat_engine_close(w->engine);
+    w->engine = NULL;
+    OK(leat_io_remove_tree(w->env.io, work, oops));
+    free(work);
+    reopen(w);
+}
+
 static inline void world_init(struct world *w, const char *sources, const char *tables) {
     *w = (struct world){.now_us = 1780000000000000};
     leat_env_real(&w->env);

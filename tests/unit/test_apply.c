@@ -171,12 +171,7 @@ static void history_is_no_delay(void **state) {
     put(w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"v\":1,\"ts\":\"2026-03-01 00:00:00\"}\n", "a");
     run(w);
     expect_status(w, "\"tables\":[\"t\"],\"steps\":1,");
-    char *work = leat_asprintf("%s/.leat", w->project);
-    leat_engine_close(w->engine);
-    w->engine = NULL;
-    OK(leat_io_remove_tree(w->env.io, work, oops));
-    free(work);
-    reopen(w);
+    reopen_without_work(w);
     run(w);
     expect_text(w, "SELECT n FROM t", "1");
     expect_status(w, "\"tables\":[\"t\"],\"steps\":0,\"met\":0");

@@ -19,13 +19,17 @@ static const char TABLES[] =
     "AS SELECT e.id, t.cat, now_.cat AS now_cat FROM events e LEFT JOIN things FOR SYSTEM_TIME AS OF e.ts t ON e.k = t.k LEFT JOIN things now_ ON now_.k = e.k;\n"
     "CREATE MATERIALIZED TABLE nightly SCHEDULE CRON '0 2 * * *' AS SELECT * FROM priced;\n";
 
+static void time_text(int64_t seconds, char out[40]) {
+    time_t time = (time_t)seconds;
+    struct tm tm;
+    gmtime_r(&time, &tm);
+    strftime(out, 40, "%Y-%m-%dT%H:%M:%S", &tm);
+}
+
 /* An event whose time is `seconds` after the world's present. */
 static void event(struct world *w, const char *id, int k, int64_t seconds) {
     char line[256], at[40];
-    time_t time = (time_t)(w->now_us / 1000000 + seconds);
-    struct tm tm;
-    gmtime_r(&time, &tm);
-    strftime(at, sizeof at, "%Y-%m-%d %H:%M:%S", &tm);
+    time_text(w->now_us / 1000000 + seconds, at);
     snprintf(line, sizeof line, "{\"id\":\"%s\",\"k\":%d,\"v\":1,\"ts\":\"%s\"}\n", id, k, at);
     put(w, "in/events.ndjson", line, "a");
 }
@@ -66,12 +70,7 @@ static void rows_meet_what_held_then(void **state) {
     event(w, "j", 2, 0);
     run(w);
     expect_each(w, "a=red1 b=blue2 d=red1 e=green10 g=grey30 h=red1 j=blue2");
-    char *work = leat_asprintf("%s/.leat", w->project); /* made anew from the lake */
-    leat_engine_close(w->engine);
-    w->engine = NULL;
-    OK(leat_io_remove_tree(w->env.io, work, oops));
-    free(work);
-    reopen(w);
+    reopen_without_work(w); /* made anew from the lake */
     run(w);
     expect_each(w, "a=red1 b=blue2 d=red1 e=green10 g=grey30 h=red1 j=blue2");
     put(w, "project.sql", "CREATE MATERIALIZED TABLE more FRESHNESS = INTERVAL '1' SECOND AS SELECT id FROM priced WHERE cat = 'green';\n", "a");
@@ -99,10 +98,7 @@ static void zones(void **state) {
     int64_t changed_us = w->now_us; /* within seconds */
     for (int id = 0; id < 2; id++) {
         char line[256], at[40];
-        time_t time = (time_t)(changed_us / 1000000 + (id ? 60 : -60));
-        struct tm tm;
-        gmtime_r(&time, &tm);
-        strftime(at, sizeof at, "%Y-%m-%dT%H:%M:%S", &tm);
+        time_text(changed_us / 1000000 + (id ? 60 : -60), at);
         snprintf(line, sizeof line, "{\"id\":%d,\"k\":1,\"plain\":\"%s\",\"zoned\":\"%sZ\"}\n", id, at, at);
         put(w, "in/events.ndjson", line, "a");
     }

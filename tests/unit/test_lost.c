@@ -29,15 +29,6 @@ static void event(struct world *w, const char *file, const char *id, int v, cons
     free(line);
 }
 
-static void lose(struct world *w) {
-    char *work = leat_asprintf("%s/.leat", w->project);
-    leat_engine_close(w->engine);
-    w->engine = NULL;
-    OK(leat_io_remove_tree(w->env.io, work, oops));
-    free(work);
-    reopen(w);
-}
-
 static uint64_t files_changed(struct world *w, const char *table) {
     char *sql = leat_asprintf("SELECT count(*) FROM glob('%s/lake/%s/*.parquet')", w->project, table), *text = text_of(w, sql);
     uint64_t n = strtoull(text, NULL, 10);
@@ -69,7 +60,7 @@ static void the_lake_is_enough(void **state) {
     begin(w);
     uint64_t minutes = files_changed(w, "minutes"), copies = files_changed(w, "copies");
     for (int i = 0; i < 3; i++) {
-        lose(w);
+        reopen_without_work(w);
         run(w);
         expect_text(w, MINUTES_TEXT, "1:1 3:26");
         expect_text(w, COPIES_TEXT, "a10 b20 late22 c23 d30");
@@ -106,7 +97,7 @@ static void past_bronze_is_read_again(void **state) {
     event(w, "in/events2.ndjson", "y", 64, "00:05:40");
     OK(leat_engine_ingest(w->engine, &got, oops));
     OK(leat_engine_step(w->engine, true, &did, oops));
-    lose(w);
+    reopen_without_work(w);
     run(w);
     expect_text(w, COPIES_TEXT, "a10 x11 b20 late22 c23 y24 d30");
     expect_text(w, MINUTES_TEXT, "1:1 5:122");
@@ -126,7 +117,7 @@ static void files_may_be_copies(void **state) {
     put(w, "in/copy", text.data, "w");
     assert_int_equal(rename(to, from), 0);
     event(w, "in/events2.ndjson", "grown", 32, "00:05:30");
-    lose(w);
+    reopen_without_work(w);
     run(w);
     expect_text(w, COPIES_TEXT, "a10 b20 late22 c23 grown24 d30");
     leat_buffer_deinit(&text);
@@ -162,7 +153,7 @@ static void what_was_fed_is_known(void **state) {
     run(w);
     expect_text(w, "SELECT count(*) FROM events WHERE \"partition\" = 0", "5");
     for (int i = 0; i < 2; i++) {
-        lose(w);
+        reopen_without_work(w);
         feed(w, 0, 6 + i);
         for (int k = 0; k < 2; k++) {
             run(w);
@@ -233,7 +224,7 @@ static void history_is_not_erased(void **state) {
     assert_int_equal(leat_engine_failed_runs(w->engine), 1);
     expect_text(w, "SELECT n FROM nightly", "5");
     expect_text(w, COPIES_TEXT, "a10 x11 b20 late22 c23 d30");
-    lose(w); /* the log, which still had them, is gone too */
+    reopen_without_work(w); /* the log, which still had them, is gone too */
     assert_int_equal(leat_engine_restate(w->engine, &restate, NULL, &err), LEAT_CORRUPT);
     assert_non_null(strstr(err.text, "somebody deleted"));
     assert_int_equal(leat_engine_run_once(w->engine, false, false, &err), LEAT_CORRUPT);
@@ -287,7 +278,7 @@ static void the_end_of_the_log_is_damaged(void **state) {
     shell(w, "truncate -s -8 %s/.leat/log/events/*.log");
     assert_int_equal(try_open(w, 0, &err), LEAT_CORRUPT);
     assert_non_null(strstr(err.text, "the log ends at 1"));
-    lose(w); /* as it says */
+    reopen_without_work(w); /* as it says */
     run(w);
     expect_text(w, "SELECT count(*) FROM copies", "2");
     world_deinit(w);
@@ -310,7 +301,7 @@ static void a_copy_of_the_work_folder(void **state) {
     w->engine = NULL;
     shell(w, "cd %s; rm -r .leat; mv %s/copy .leat");
     assert_int_equal(try_open(w, 0, &err), LEAT_CONFLICT);
-    lose(w);
+    reopen_without_work(w);
     event(w, "in/events1.ndjson", "a", 4, "00:00:10");
     run(w);
     expect_text(w, "SELECT count(*) FROM copies", "4");

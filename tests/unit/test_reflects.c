@@ -52,15 +52,6 @@ static void step_all(struct world *w) {
     OK(leat_engine_flush(w->engine, false, oops));
 }
 
-static void reopen_without_work(struct world *w) {
-    char *work = leat_asprintf("%s/.leat", w->project);
-    leat_engine_close(w->engine);
-    w->engine = NULL;
-    OK(leat_io_remove_tree(w->env.io, work, oops));
-    free(work);
-    reopen(w);
-}
-
 static void lose(struct world *w) {
     reopen_without_work(w);
     step_all(w);

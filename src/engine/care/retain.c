@@ -198,8 +198,7 @@ static int64_t seen_us(const struct leat_group *g, size_t s) {
 
 /* Offsets that the content of a scheduled table reflects; no records: it never ran. */
 static bool run_upto(const struct leat_engine *engine, const struct leat_gtable *table, size_t s, struct leat_cursors *out) {
-    const char *text = leat_delta_current(table->delta)->frontier_json;
-    json_t *frontier = text ? json_loads(text, 0, NULL) : NULL;
+    json_t *frontier = leat_table_frontier(table);
     json_t *offsets = json_object_get(json_object_get(frontier, "offsets"), engine->project->sources[s].name);
     leat_cursors_parse(out, offsets);
     bool ran = offsets != NULL;

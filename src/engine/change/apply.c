@@ -247,10 +247,11 @@ static enum leat_status take_resumed(struct leat_gtable *table, uint64_t step, s
 
 /* Versions of a table that has other columns now are those of another: what read the former says nothing any more. */
 static bool reads_replaced(const struct leat_apply *a, const struct leat_gtable *reader) {
-    bool any = false;
-    for (size_t i = 0; i < reader->plan->input_count; i++)
-        any |= reader->plan->inputs[i] >> 24 == LEAT_OBJECT_TABLE && leat_apply_version(a, "tables", &a->engine->tables[reader->plan->inputs[i] & 0xffffff]) < 0;
-    return any;
+    for (size_t i = 0; i < reader->plan->input_count; i++) {
+        const struct leat_gtable *input = leat_table_input(a->engine, reader, i);
+        if (input && leat_apply_version(a, "tables", input) < 0) return true;
+    }
+    return false;
 }
 
 /* With the views that it reads. State from before it said that: as the content's frontier says. */

@@ -9,14 +9,9 @@
 #include "engine/change/change.h"
 #include "engine/runs/runs.h"
 
-static const struct leat_gtable *input_table(const struct leat_engine *engine, const struct leat_gtable *table, size_t i) {
-    int input = table->plan->inputs[i];
-    return input >> 24 == LEAT_OBJECT_TABLE ? &engine->tables[input & 0xffffff] : NULL;
-}
-
 static bool reads(const struct leat_engine *engine, const struct leat_gtable *reader, const struct leat_gtable *table) {
     for (size_t i = 0; i < reader->plan->input_count; i++)
-        if (input_table(engine, reader, i) == table) return true;
+        if (leat_table_input(engine, reader, i) == table) return true;
     return false;
 }
 
@@ -49,7 +44,7 @@ static enum leat_fate fate_of(const struct leat_apply *a, const struct leat_gtab
     if (table->batch) return LEAT_FATE_BATCH;
     if (!asks_the_same(a, table)) return LEAT_FATE_ANEW;
     for (size_t i = 0; i < table->plan->input_count; i++) {
-        const struct leat_gtable *input = input_table(a->engine, table, i);
+        const struct leat_gtable *input = leat_table_input(a->engine, table, i);
         if (input && a->fates[input->index] == LEAT_FATE_ANEW && !tells_difference(a, input)) return LEAT_FATE_ANEW;
     }
     bool was_suspended = json_is_true(json_object_get(leat_apply_former(a, table), "suspended"));
@@ -422,7 +417,7 @@ static int *layers_of(const struct leat_apply *a, int *highest) {
         if (project->order[i].kind != LEAT_OBJECT_TABLE || a->fates[project->order[i].index] != LEAT_FATE_ANEW) continue;
         const struct leat_gtable *table = &engine->tables[project->order[i].index];
         for (size_t k = 0; k < table->plan->input_count; k++) {
-            const struct leat_gtable *input = input_table(engine, table, k);
+            const struct leat_gtable *input = leat_table_input(engine, table, k);
             if (!input || a->fates[input->index] != LEAT_FATE_ANEW) continue;
             int least = layers[input->index] + (input->group != table->group);
             if (least > layers[table->index]) layers[table->index] = least;

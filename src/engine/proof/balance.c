@@ -31,8 +31,7 @@ void leat_balance_load(const struct leat_engine *engine, const json_t *json, str
 }
 
 void leat_balance_load_frontier(const struct leat_engine *engine, struct leat_gtable *table) {
-    const char *text = leat_delta_current(table->delta)->frontier_json;
-    json_t *frontier = text ? json_loads(text, 0, NULL) : NULL;
+    json_t *frontier = leat_table_frontier(table);
     leat_balance_load(engine, json_object_get(frontier, "balance"), table->balance);
     for (size_t i = 0; i < table->def->constraint_count; i++)
         table->violating[i] = json_integer_value(

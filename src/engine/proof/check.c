@@ -92,8 +92,7 @@ static uint64_t looked_at(const struct leat_engine *engine, const struct leat_ch
 
 /* What the table's last commit reflects; references, and what that commit does not name, as they are now. NULL: nothing is committed. */
 static json_t *frontier_of(const struct leat_engine *engine, const struct leat_gtable *table) {
-    const char *text = leat_delta_current(table->delta)->frontier_json;
-    json_t *frontier = text ? json_loads(text, 0, NULL) : NULL, *offsets = json_object_get(frontier, "offsets"), *references = json_object();
+    json_t *frontier = leat_table_frontier(table), *offsets = json_object_get(frontier, "offsets"), *references = json_object();
     for (size_t s = 0; frontier && s < engine->project->source_count; s++) {
         const char *name = engine->project->sources[s].name;
         if (engine->references[s])

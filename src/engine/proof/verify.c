@@ -125,8 +125,7 @@ static uint64_t comparison(const struct leat_gtable *table, const char *oracle, 
 }
 
 static bool recorded(const struct leat_gtable *table, const char *fact) {
-    const char *text = leat_delta_current(table->delta)->frontier_json;
-    json_t *frontier = text ? json_loads(text, 0, NULL) : NULL;
+    json_t *frontier = leat_table_frontier(table);
     bool is = json_object_get(frontier, fact) != NULL;
     json_decref(frontier);
     return is;

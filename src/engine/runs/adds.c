@@ -80,10 +80,10 @@ static bool is_cheaper(const struct leat_engine *engine, const struct leat_gtabl
 }
 
 enum leat_adds leat_run_adds(const struct leat_engine *engine, struct leat_gtable *table, const json_t *now, struct leat_run_records *records) {
-    const char *reason, *text = leat_delta_current(table->delta)->frontier_json;
+    const char *reason;
     const struct leat_plan *plan = table->plan;
     int source = source_of(plan);
-    json_t *then = text ? json_loads(text, 0, NULL) : NULL;
+    json_t *then = leat_table_frontier(table);
     const char *name = source >= 0 ? engine->project->sources[source].name : "";
     enum leat_adds adds = leat_plan_adds(plan, &reason);
     if (adds != LEAT_ADDS_NOTHING && (plan->checked_sql || leat_reads_clock(plan->completed_sql))) adds = LEAT_ADDS_NOTHING, reason = "it has constraints, or reads the clock";

@@ -277,8 +277,7 @@ static enum leat_status journal_part(struct leat_engine *engine, const struct le
 }
 
 static enum leat_status refresh_run(struct leat_engine *engine, struct leat_gtable *table, const char *where, size_t *changed, struct leat_error *err) {
-    const char *text = leat_delta_current(table->delta)->frontier_json;
-    json_t *frontier = text ? json_loads(text, 0, NULL) : NULL, *part = NULL;
+    json_t *frontier = leat_table_frontier(table), *part = NULL;
     int64_t start_us = leat_engine_now(engine), cpu_us = leat_usage_cpu_us();
     struct leat_buffer now = {0};
     struct leat_changes changes;

@@ -7,15 +7,10 @@
 #include "engine/care/care.h"
 #include "engine/runs/runs.h"
 
-static const struct leat_gtable *input_table(const struct leat_engine *engine, const struct leat_gtable *table, size_t i) {
-    int input = table->plan->inputs[i];
-    return input >> 24 == LEAT_OBJECT_TABLE ? &engine->tables[input & 0xffffff] : NULL;
-}
-
 void leat_reflects_put_ids(const struct leat_engine *engine, const struct leat_gtable *table, json_t *frontier) {
     json_t *ids = json_object();
     for (size_t i = 0; i < table->plan->input_count; i++) {
-        const struct leat_gtable *input = input_table(engine, table, i);
+        const struct leat_gtable *input = leat_table_input(engine, table, i);
         if (input) json_object_set_new(ids, input->def->name, json_string(leat_delta_current(input->delta)->table_id));
     }
     if (json_object_size(ids)) json_object_set(frontier, "ids", ids);
@@ -36,21 +31,16 @@ static bool names(const json_t *frontier, const struct leat_gtable *input) {
     return has_id || now->created_ms * 1000 <= json_integer_value(json_object_get(frontier, "clock"));
 }
 
-static json_t *frontier_of(const struct leat_gtable *table) {
-    const char *text = leat_delta_current(table->delta)->frontier_json;
-    return text ? json_loads(text, 0, NULL) : NULL;
-}
-
 static bool reads_what_is_gone(const struct leat_engine *engine, const struct leat_gtable *table, const json_t *frontier) {
     for (size_t i = 0; frontier && i < table->plan->input_count; i++) {
-        const struct leat_gtable *input = input_table(engine, table, i);
+        const struct leat_gtable *input = leat_table_input(engine, table, i);
         if (input && !names(frontier, input)) return true;
     }
     return false;
 }
 
 bool leat_reflects_query(const struct leat_engine *engine, const struct leat_gtable *table) {
-    json_t *frontier = frontier_of(table), *before = json_object_get(frontier, "query");
+    json_t *frontier = leat_table_frontier(table), *before = json_object_get(frontier, "query");
     bool same = !before || leat_table_query_is(engine, table, before);
     json_decref(frontier);
     return same;
@@ -60,7 +50,7 @@ void leat_reflects_ask(struct leat_engine *engine, bool knows_queries) {
     for (size_t t = 0; t < engine->project->table_count; t++) {
         struct leat_gtable *table = &engine->tables[t];
         if (!table->batch || table->asked) continue;
-        json_t *frontier = frontier_of(table);
+        json_t *frontier = leat_table_frontier(table);
         table->asked = reads_what_is_gone(engine, table, frontier) || (!knows_queries && !leat_reflects_query(engine, table));
         json_decref(frontier);
     }
