@@ -85,18 +85,27 @@ static json_t *columns_json(const struct leat_schema *schema) {
     return columns;
 }
 
-bool leat_checkpoint_same_parts(const json_t *entry, const struct leat_checkpoint_node *node) {
+/* The same types; names say only where a column came from, and where operators are shared that depends on who came first. */
+static bool same_columns(const json_t *saved, const json_t *now, bool named) {
+    bool same = json_array_size(saved) == json_array_size(now);
+    for (size_t i = 0; same && i < json_array_size(now); i++)
+        for (size_t of = named ? 0 : 1; same && of < 2; of++) same = json_equal(json_array_get(json_array_get(saved, i), of), json_array_get(json_array_get(now, i), of));
+    return same;
+}
+
+bool leat_checkpoint_same_parts(const json_t *entry, const struct leat_checkpoint_node *node, bool named) {
     const json_t *parts = json_object_get(entry, "parts");
     bool same = json_array_size(parts) == node->ops->parts(node->node);
     for (size_t p = 0; same && p < json_array_size(parts); p++) {
         json_t *columns = columns_json(node->ops->schema(node->node, p));
-        same = json_equal(columns, json_object_get(json_array_get(parts, p), "columns"));
+        same = same_columns(json_object_get(json_array_get(parts, p), "columns"), columns, named);
         json_decref(columns);
     }
     return same;
 }
 
-char *leat_checkpoint_name(const struct leat_schema *schema, size_t column) {
+/* The column's name in the files: computed columns may share one, there they must not (case is ignored). malloc'd. */
+static char *file_column(const struct leat_schema *schema, size_t column) {
     const char *name = schema->fields[column].name;
     bool again = !*name;
     for (size_t i = 0; i < column && !again; i++)
@@ -104,8 +113,8 @@ char *leat_checkpoint_name(const struct leat_schema *schema, size_t column) {
     return again ? leat_asprintf("%s#%zu", name, column + 1) : leat_strdup(name);
 }
 
-void leat_checkpoint_put_name(struct leat_buffer *sql, const struct leat_schema *schema, size_t column) {
-    char *name = leat_checkpoint_name(schema, column);
+static void put_name(struct leat_buffer *sql, const struct leat_schema *schema, size_t column) {
+    char *name = file_column(schema, column);
     leat_put_sql_name(sql, name);
     free(name);
 }
@@ -127,7 +136,7 @@ static void put_copy(struct leat_buffer *sql, const struct leat_schema *schema, 
     for (size_t i = 0; i < schema->field_count; i++) {
         leat_putf(sql, leat_checkpoint_as_text(schema->fields[i].type) ? "%sCAST(c%zu AS VARCHAR) AS " : "%sc%zu AS ",
                   i ? ", " : "", i);
-        leat_checkpoint_put_name(sql, schema, i);
+        put_name(sql, schema, i);
     }
     leat_put(sql, " FROM leat_input(");
     leat_put_sql_string(sql, input_name);
@@ -158,7 +167,7 @@ static bool encode_few(const struct leat_changes *rows, struct leat_buffer *out)
     if (rows->row_count > FEW_ROWS) return false;
     char **names = leat_alloc((schema->field_count + 1) * sizeof *names);
     for (size_t i = 0; i < schema->field_count; i++)
-        names[i] = leat_checkpoint_name(schema, i);
+        names[i] = file_column(schema, i);
     bool done = leat_parquet_write(schema, (const char *const *)names, rows, 1, out);
     leat_names_free(names, schema->field_count);
     return done;
@@ -244,7 +253,7 @@ static enum leat_status choose_increment(const struct leat_checkpoint_node *node
     size_t p, f;
     json_t *part, *file;
     *increment = false;
-    if (!last || !*node->based_on || *node->based_on != number || !leat_checkpoint_same_parts(last, node))
+    if (!last || !*node->based_on || *node->based_on != number || !leat_checkpoint_same_parts(last, node, true))
         return LEAT_OK;
     json_array_foreach(json_object_get(last, "parts"), p, part) {
         const json_t *files = json_object_get(part, "files");

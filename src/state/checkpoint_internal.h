@@ -9,13 +9,11 @@
 #define LEAT_CHECKPOINT_MANIFEST_BYTES_MAX ((size_t)256 << 20)
 
 char *leat_checkpoint_path(const char *dir, const char *name); /* malloc'd */
-/* The column's name in the files: computed columns may share one, there they must not (case is ignored). */
-char *leat_checkpoint_name(const struct leat_schema *, size_t column); /* malloc'd */
-void leat_checkpoint_put_name(struct leat_buffer *sql, const struct leat_schema *, size_t column);
 bool leat_checkpoint_as_text(struct leat_type t);
 /* The newest manifest; NOT_FOUND (*number 0), CORRUPT (*number set). */
 enum leat_status leat_checkpoint_newest(struct leat_env *, const char *dir, uint64_t *number, json_t **manifest, struct leat_error *) LEAT_MUST;
 json_t *leat_checkpoint_find_node(const json_t *manifest, const struct leat_checkpoint_node *); /* borrowed; NULL: not there */
-bool leat_checkpoint_same_parts(const json_t *entry, const struct leat_checkpoint_node *);
+/* Does the node keep its state in columns like the entry's; named: also called the same? */
+bool leat_checkpoint_same_parts(const json_t *entry, const struct leat_checkpoint_node *, bool named);
 
 #endif

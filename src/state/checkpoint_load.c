@@ -46,7 +46,7 @@ static enum leat_status check_usable(struct leat_env *env, const char *dir, cons
         if (!entry)
             return leat_fail(err, LEAT_NOT_FOUND, "the checkpoint in %s has no operator like \"%.200s\"", dir,
                              nodes[i].signature);
-        if (!leat_checkpoint_same_parts(entry, &nodes[i]))
+        if (!leat_checkpoint_same_parts(entry, &nodes[i], false))
             return leat_fail(err, LEAT_NOT_FOUND, "the checkpoint in %s keeps the state of \"%.200s\" in other columns",
                              dir, nodes[i].signature);
     }
@@ -59,18 +59,18 @@ static enum leat_status check_usable(struct leat_env *env, const char *dir, cons
 
 /* ---- loading */
 
+/* By position: the file's columns may have other names. */
 static void put_read(struct leat_buffer *sql, const struct leat_schema *schema, const char *path) {
     leat_put(sql, "SELECT ");
     for (size_t i = 0; i < schema->field_count; i++) {
         char type[32];
         leat_type_print(schema->fields[i].type, type);
-        if (i) leat_put(sql, ", ");
-        leat_put(sql, "CAST(");
-        leat_checkpoint_put_name(sql, schema, i);
-        leat_putf(sql, " AS %s)", type);
+        leat_putf(sql, "%sCAST(c%zu AS %s)", i ? ", " : "", i, type);
     }
     leat_put(sql, " FROM read_parquet(");
     leat_put_sql_string(sql, path);
+    leat_put(sql, ") t(");
+    for (size_t i = 0; i < schema->field_count; i++) leat_putf(sql, "%sc%zu", i ? ", " : "", i);
     leat_put(sql, ")");
 }
 
