@@ -111,6 +111,8 @@ enum leat_status leat_delta_compact(struct leat_delta *, uint64_t target_bytes, 
 /* Deletes the rows that `where` holds for, a condition on the table's columns: files of such rows alone go, others that have some are written anew
  * without them, all in one commit. *deleted: rows; none: nothing is written. The files stay on disk for earlier versions, until a vacuum. */
 enum leat_status leat_delta_delete(struct leat_delta *, const char *where, const struct leat_delta_commit_info *, uint64_t *deleted, struct leat_error *) LEAT_MUST;
+/* The rows are again those of `version`, as a new version; columns and txns stay those of now. NOT_FOUND where a vacuum took it or its files. */
+enum leat_status leat_delta_restore(struct leat_delta *, int64_t version, const struct leat_delta_commit_info *, struct leat_error *) LEAT_MUST;
 /* Deletes files no live version within `keep_ms` refers to. */
 enum leat_status leat_delta_vacuum(struct leat_delta *, int64_t keep_ms, size_t *removed, struct leat_error *) LEAT_MUST;
 /* Makes `version` (-1: newest) of the table a Delta table of its own in pin_dir, called `name`, whose files are hard links: what is

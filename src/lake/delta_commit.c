@@ -40,6 +40,14 @@ void leat_delta_commit_remove(struct leat_delta_commit *c, const char *path) {
     c->removed[c->removed_count++] = leat_strdup(path);
 }
 
+void leat_delta_commit_add(struct leat_delta_commit *c, struct leat_delta_file *file) {
+    if (c->added_count == c->added_capacity) {
+        c->added_capacity = c->added_capacity ? c->added_capacity * 2 : 4;
+        c->added = leat_realloc(c->added, c->added_capacity * sizeof *c->added);
+    }
+    c->added[c->added_count++] = *file;
+}
+
 /* ---- begin ---- */
 
 /* Are info's txns in the table? All at or past: *past. Some past and some not: the caller's books and the table's
@@ -145,7 +153,7 @@ static enum leat_status apply_own(struct leat_delta *d, const struct leat_buffer
 }
 
 void leat_delta_drop_added(struct leat_delta *d, struct leat_delta_commit *commit) {
-    for (size_t i = 0; i < commit->added_count; i++) {
+    for (size_t i = 0; i < commit->added_count && !commit->puts_back; i++) {
         char *path = leat_asprintf("%s/%s", d->table_dir, commit->added[i].path);
         d->env->io->ops->unlink(d->env->io, path, NULL);
         free(path);

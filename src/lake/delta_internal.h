@@ -11,7 +11,7 @@
  *   delta_checkpoint.c  checkpoint and _last_checkpoint
  *   delta_apply.c       weighted changes: which rows of which files go
  *   delta_rewrite.c     weighted changes: what is written instead
- *   delta_maintain.c    compaction, vacuum
+ *   delta_maintain.c    compaction, deleting, going back to a version, vacuum
  *   delta_pin.c         a version kept for good */
 #ifndef LEAT_LAKE_DELTA_INTERNAL_H
 #define LEAT_LAKE_DELTA_INTERNAL_H
@@ -209,10 +209,12 @@ struct leat_delta_commit {
     char **removed; /* paths of live files */
     size_t removed_count, removed_capacity;
     bool data_change, blind_append;
+    bool puts_back; /* `added` are files that earlier versions name: they stay on disk whatever becomes of the commit */
     bool few_rows; /* LEAT_FEW_ROWS at most are written: not worth compressing */
 };
 void leat_delta_commit_deinit(struct leat_delta_commit *);
 void leat_delta_commit_remove(struct leat_delta_commit *, const char *path);
+void leat_delta_commit_add(struct leat_delta_commit *, struct leat_delta_file *); /* moves it */
 /* Brings the state up to date if it is stale, then answers whether info's txns are already in the table (*past). */
 enum leat_status leat_delta_begin(struct leat_delta *, const struct leat_delta_commit_info *, bool *past,
                                   struct leat_error *err) LEAT_MUST;

@@ -191,6 +191,37 @@ enum leat_status leat_delta_delete(struct leat_delta *d, const char *where, cons
     return status;
 }
 
+/* ---- going back to a version ---- */
+
+static enum leat_status put_back(struct leat_delta *d, struct leat_delta_file *file, struct leat_delta_commit *commit, struct leat_error *err) {
+    struct leat_stat there;
+    char *path = leat_asprintf("%s/%s", d->table_dir, file->path);
+    enum leat_status status = d->env->io->ops->stat(d->env->io, path, &there, err);
+    free(path);
+    if (status != LEAT_OK) return status;
+    leat_delta_commit_add(commit, file);
+    *file = (struct leat_delta_file){.path = leat_strdup(file->path)}; /* its state looks it up by that */
+    return LEAT_OK;
+}
+
+enum leat_status leat_delta_restore(struct leat_delta *d, int64_t version, const struct leat_delta_commit_info *info, struct leat_error *err) {
+    struct leat_delta_commit commit = {.info = info, .data_change = true, .puts_back = true};
+    struct leat_delta_state then;
+    int64_t checkpoint;
+    bool past, done;
+    leat_delta_state_init(&then);
+    enum leat_status status = leat_delta_begin(d, NULL, &past, err);
+    if (status == LEAT_OK) status = leat_delta_replay(d->env, d->conn, d->table_dir, version, &then, &checkpoint, err);
+    for (size_t i = 0; status == LEAT_OK && i < d->state.snapshot.file_count; i++)
+        if (leat_delta_state_find(&then, d->state.snapshot.files[i].path) < 0) leat_delta_commit_remove(&commit, d->state.snapshot.files[i].path);
+    for (size_t i = 0; status == LEAT_OK && i < then.snapshot.file_count; i++)
+        if (leat_delta_state_find(&d->state, then.snapshot.files[i].path) < 0) status = put_back(d, &then.snapshot.files[i], &commit, err);
+    if (status == LEAT_OK && (commit.added_count || commit.removed_count)) status = leat_delta_commit(d, &commit, &done, err);
+    leat_delta_commit_deinit(&commit);
+    leat_delta_state_deinit(&then);
+    return status;
+}
+
 /* ---- vacuum ---- */
 
 struct names {

@@ -42,14 +42,6 @@ static enum leat_status place(struct leat_delta *d, const char *scratch, const s
     return status;
 }
 
-static void add_file(struct leat_delta_commit *commit, struct leat_delta_file *file) {
-    if (commit->added_count == commit->added_capacity) {
-        commit->added_capacity = commit->added_capacity ? commit->added_capacity * 2 : 4;
-        commit->added = leat_realloc(commit->added, commit->added_capacity * sizeof *commit->added);
-    }
-    commit->added[commit->added_count++] = *file;
-}
-
 static enum leat_status take_file(struct leat_delta *d, const struct leat_copied_file *copied, const char *scratch,
                                   const struct leat_buffer *bytes, struct leat_delta_commit *commit,
                                   struct leat_error *err) {
@@ -65,7 +57,7 @@ static enum leat_status take_file(struct leat_delta *d, const struct leat_copied
             .stats_json = leat_strdup(stats.data),
             .partition_json = leat_strdup("{}"),
         };
-        add_file(commit, &file);
+        leat_delta_commit_add(commit, &file);
     }
     leat_buffer_deinit(&stats);
     leat_buffer_deinit(&name);

@@ -420,6 +420,46 @@ static void test_time_travel(void **state) {
     leat_schema_deinit(&schema);
 }
 
+/* A version's rows again, also after its files were joined and replaced; its txns are not. */
+static void test_restore(void **state) {
+    static const struct leat_delta_commit_info back = {.operation = "RESTORE"};
+    struct fixture *f = *state;
+    struct leat_schema schema;
+    struct leat_delta_snapshot s;
+    bool done;
+    size_t removed;
+    simple_schema(&schema);
+    struct leat_delta *d = open_table(f, &schema, 4);
+    for (int i = 0; i < 6; i++)
+        append(f, d, "SELECT 1 AS id, 'x' AS status");
+    must(f, leat_delta_compact(d, 0, &done, &f->err));
+    assert_true(done);
+    must(f, leat_delta_overwrite(d, "SELECT 7 AS id, 'y' AS status", &back, NULL, &f->err));
+    must(f, leat_delta_restore(d, 3, &back, &f->err)); /* three rows, whose files were joined */
+    int64_t version = leat_delta_current(d)->version;
+    must(f, leat_delta_restore(d, version, &back, &f->err)); /* nothing to do */
+    assert_int_equal(leat_delta_current(d)->version, version);
+    must_fail(f, leat_delta_restore(d, version + 1, &back, &f->err), LEAT_NOT_FOUND, NULL);
+    append(f, d, "SELECT 2 AS id, 'z' AS status");
+    leat_delta_close(d);
+    d = open_table(f, &schema, 4);
+    struct leat_buffer sql = {0};
+    leat_put(&sql, "SELECT count(*) * 100 + sum(id) FROM (");
+    leat_delta_select(f->table, leat_delta_current(d), &schema, NULL, &sql);
+    leat_put(&sql, ")");
+    assert_int_equal(count_sql(f, "%s", sql.data), 405);
+    must(f, leat_delta_snapshot(&f->env, f->conn, f->table, version, &s, &f->err));
+    assert_int_equal(s.file_count, 3);
+    leat_delta_snapshot_deinit(&s);
+    must(f, leat_delta_vacuum(d, 0, &removed, &f->err)); /* keeps what is live again */
+    assert_int_equal(count_sql(f, "%s", sql.data), 405);
+    must_fail(f, leat_delta_restore(d, 7, &back, &f->err), LEAT_NOT_FOUND, NULL); /* the joined file is gone */
+    assert_int_equal(count_sql(f, "%s", sql.data), 405);
+    leat_buffer_deinit(&sql);
+    leat_delta_close(d);
+    leat_schema_deinit(&schema);
+}
+
 /* Many small commits stay readable: the number of files is bounded, the content the same. */
 static void test_compaction(void **state) {
     struct fixture *f = *state;
@@ -535,7 +575,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_growing_keys_leave_old_files),
         TEST(test_model),      TEST(test_model_of_groups), TEST(test_keyed),          TEST(test_not_null),
-        TEST(test_txn),        TEST(test_two_writers),     TEST(test_open_conflicts), TEST(test_time_travel),
+        TEST(test_txn),        TEST(test_two_writers),     TEST(test_open_conflicts), TEST(test_time_travel), TEST(test_restore),
         TEST(test_medium_files_wait),
         TEST(test_compaction), TEST(test_foreign_files),
     };

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "engine_world.h"
+#include "sim/kill.h"
 
 /* v may not be missing, at first. */
 #define SOURCE(v)                                                                                                                       \
@@ -144,6 +145,40 @@ static void a_crash_is_finished_at_the_next_start(void **state) {
     assert_true(finished);
 }
 
+/* A table may not be made of what is usable now: FAIL UPDATE. Then the dead letters stay what they are, killed anywhere too. */
+static void dead_letters_that_fail_update_stops(void **state) {
+    (void)state;
+    bool done = false;
+    for (uint64_t n = 1; !done; n += 1 + n) {
+        struct world world, *w = &world;
+        struct leat_error err = {0};
+        with_dead_letters(w);
+        put(w, "project.sql", SOURCE(""), "w");
+        put(w, "project.sql", TABLES, "a");
+        put(w, "project.sql", "CREATE MATERIALIZED TABLE strict (CONSTRAINT known EXPECT (v IS NOT NULL) ON VIOLATION FAIL UPDATE)\n"
+                              "FRESHNESS = INTERVAL '1' SECOND AS SELECT id, v FROM events;\n", "a");
+        w->env.io = leat_io_killable();
+        leat_io_kill_after(UINT64_MAX);
+        reopen(w);
+        OK(leat_engine_run_once(w->engine, true, false, oops));
+        leat_io_kill_after(n);
+        if (leat_engine_retry_dead(w->engine, "events", "test", NULL, &err) == LEAT_OK) fail_msg("made of what FAIL UPDATE does not allow");
+        done = strstr(err.text, "nothing is changed: ") && strstr(err.text, "\"strict\" violates FAIL UPDATE");
+        leat_engine_close(w->engine);
+        w->engine = NULL;
+        leat_io_kill_after(UINT64_MAX);
+        w->env.io = leat_io_real();
+        reopen(w);
+        OK(leat_engine_run_once(w->engine, true, false, oops));
+        expect_equal(w);
+        expect_text(w, MINUTES, "1:1 1:4");
+        expect_text(w, "SELECT string_agg(id, ' ' ORDER BY id) FROM events", "a c late");
+        expect_text(w, "SELECT count(*) FROM events__dead", "3");
+        expect_status(w, "\"events\":{\"in\":6,\"admitted\":2,\"late\":1,\"dead\":3,\"exact\":true}");
+        world_deinit(w);
+    }
+}
+
 static void a_rebuild_finds_what_is_there(void **state) {
     (void)state;
     struct world world, *w = &world;
@@ -200,6 +235,7 @@ int main(void) {
         cmocka_unit_test(usable_dead_letters_are_admitted),
         cmocka_unit_test(a_rebuild_finds_what_is_there),
         cmocka_unit_test(a_rebuild_reads_the_tables_of_its_group),
+        cmocka_unit_test(dead_letters_that_fail_update_stops),
         cmocka_unit_test(a_crash_is_finished_at_the_next_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -446,8 +446,8 @@ static enum leat_status prepare(struct leat_group *g, const json_t *record, stru
     enum leat_status st = leat_group_rebuild(g, err);
     const struct leat_gtable *held = st == LEAT_OK ? held_table(g) : NULL;
     if (held)
-        st = leat_fail(err, LEAT_INVALID, "with the late records a row of table \"%s\" violates FAIL UPDATE; they stay late until none does",
-                       held->def->name);
+        st = leat_fail(err, LEAT_INVALID, "with the %s a row of table \"%s\" violates FAIL UPDATE%s", json_object_get(record, "reread") ? "records decoded again" : "late records",
+                       held->def->name, json_object_get(record, "reread") ? "" : "; they stay late until none does");
     for (int t = 0; t < g->table_count && st == LEAT_OK; t++) {
         struct leat_gtable *table = g->tables[t];
         if (!g->rebuild->tables[t]) continue;

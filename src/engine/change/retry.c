@@ -10,7 +10,11 @@
  * redecode: records of bronze that were decoded before the source got its newest columns, and whose payload was kept, take the place of what
  * they were, slice by slice; then the same. A crash leaves some done; the command again does all.
  *
+ * What bronze has then may be what FAIL UPDATE does not let a table be made of, which only making it tells. Then bronze and the dead letters go
+ * back to the versions that <work>/retry names beside the source, and the tables are made of that again.
+ *
  * Both begin with a checkpoint: a step that recovery ran again would find other records than it did. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,9 +25,13 @@
 
 #define TEXT_BYTES (4 * LEAT_MIB) /* decoded together */
 #define SLICE_ROWS 100000         /* of bronze, in one commit */
+#define MARKER_BYTES_MAX (LEAT_NAME_MAX + 64)
 
+/* Before the first change. */
+struct versions { int64_t bronze, dead; };
 struct retry {
     struct leat_src *src;
+    struct versions before;
     struct leat_result dead;       /* _partition, _offset, arrival, payload; of bronze: _identity */
     struct leat_changes bronze;    /* what goes there */
     struct leat_buffer text;
@@ -32,6 +40,20 @@ struct retry {
 
 static char *marker(const struct leat_engine *engine) {
     return leat_asprintf("%s/retry", engine->work_dir);
+}
+
+static struct versions versions_of(const struct leat_src *src) {
+    return (struct versions){leat_delta_current(src->bronze)->version, leat_delta_current(src->dead)->version};
+}
+
+/* To be done before anything is changed. */
+static enum leat_status mark(const struct retry *r, struct leat_error *err) {
+    const struct leat_engine *engine = r->src->engine;
+    char *path = marker(engine), *text = leat_asprintf("%s\n%lld %lld\n", r->src->def->name, (long long)r->before.bronze, (long long)r->before.dead);
+    enum leat_status st = leat_io_write_durable(engine->env->io, path, text, strlen(text), true, err);
+    free(text);
+    free(path);
+    return st;
 }
 
 static enum leat_status load_dead(struct retry *r, struct leat_error *err) {
@@ -144,15 +166,13 @@ static enum leat_status leave_bronzed(struct leat_src *src, struct leat_error *e
 }
 
 static enum leat_status move(struct retry *r, struct leat_error *err) {
-    struct leat_engine *engine = r->src->engine;
     const char *frontier = leat_delta_current(r->src->bronze)->frontier_json;
-    char *kept = frontier ? leat_strdup(frontier) : NULL, *path = marker(engine);
+    char *kept = frontier ? leat_strdup(frontier) : NULL;
     const struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = kept};
-    enum leat_status st = leat_io_write_durable(engine->env->io, path, r->src->def->name, strlen(r->src->def->name), true, err);
+    enum leat_status st = mark(r, err);
     if (st == LEAT_OK) st = leat_delta_append_rows(r->src->bronze, &r->bronze, 1, &info, NULL, err);
     if (st == LEAT_OK) st = leave_bronzed(r->src, err);
     free(kept);
-    free(path);
     return st;
 }
 
@@ -182,6 +202,32 @@ static enum leat_status rebuild(struct leat_src *src, const char *reason, json_t
     return st;
 }
 
+static enum leat_status go_back(struct leat_delta *delta, int64_t version, struct leat_error *err) {
+    const char *now = leat_delta_current(delta)->frontier_json;
+    char *frontier = now ? leat_strdup(now) : NULL;
+    const struct leat_delta_commit_info kept = {.operation = "RESTORE", .frontier_json = frontier};
+    enum leat_status st = leat_delta_restore(delta, version, &kept, err);
+    free(frontier);
+    return st;
+}
+
+/* The same; where FAIL UPDATE lets a table not be made, all is as before. Dead letters go back first: what is in both places leaves them at a start.
+ * A checkpoint first: what other tables were made of is not there to be replayed. */
+static enum leat_status rebuild_or_go_back(struct leat_src *src, const struct versions *before, const char *reason, json_t *done, struct leat_error *err) {
+    struct leat_error why = {0};
+    enum leat_status st = rebuild(src, reason, done, err);
+    if (st != LEAT_INVALID || err->fatal || before->bronze < 0) return st;
+    json_t *undone = json_array();
+    st = leat_engine_checkpoint(src->engine, &why);
+    if (st == LEAT_OK) st = go_back(src->dead, before->dead, &why);
+    if (st == LEAT_OK) st = go_back(src->bronze, before->bronze, &why);
+    if (st == LEAT_OK) st = rebuild(src, "taken back", undone, &why);
+    json_decref(undone);
+    if (st == LEAT_OK) return leat_prepend(err, "nothing is changed");
+    *err = why;
+    return st;
+}
+
 /* Decodes what was loaded; then `use` takes r->bronze, whose strings end with it. */
 static enum leat_status decode_and(struct retry *r, enum leat_status (*use)(struct retry *, struct leat_error *), struct leat_error *err) {
     size_t n = r->dead.rows.row_count, batch_count = 0;
@@ -204,14 +250,14 @@ static enum leat_status decode_and(struct retry *r, enum leat_status (*use)(stru
     return st;
 }
 
-static enum leat_status retry(struct leat_src *src, const char *reason, json_t *out, struct leat_error *err) {
-    struct retry r = {.src = src};
+static enum leat_status retry(struct leat_src *src, const struct versions *before, const char *reason, json_t *out, struct leat_error *err) {
+    struct retry r = {.src = src, .before = *before};
     json_t *tables = json_array();
     enum leat_status st = load_dead(&r, err);
     if (st == LEAT_OK) st = decode_and(&r, move, err);
     json_object_set_new(out, "dead", json_integer((json_int_t)r.dead.rows.row_count));
     json_object_set_new(out, "usable", json_integer((json_int_t)r.bronze.row_count));
-    if (st == LEAT_OK && r.bronze.row_count) st = rebuild(src, reason, tables, err);
+    if (st == LEAT_OK && r.bronze.row_count) st = rebuild_or_go_back(src, before, reason, tables, err);
     json_object_set_new(out, "tables", tables);
     if (r.bronze.schema) leat_changes_deinit(&r.bronze);
     leat_result_deinit(&r.dead);
@@ -234,31 +280,29 @@ static enum leat_status load_slice(struct retry *r, int32_t partition, int64_t o
 }
 
 static enum leat_status replace(struct retry *r, struct leat_error *err) {
-    struct leat_engine *engine = r->src->engine;
     const char *frontier = leat_delta_current(r->src->bronze)->frontier_json;
-    char *kept = frontier ? leat_strdup(frontier) : NULL, *path = marker(engine);
+    char *kept = frontier ? leat_strdup(frontier) : NULL;
     const struct leat_delta_commit_info info = {.operation = "MERGE", .frontier_json = kept};
     uint16_t declared = (uint16_t)r->src->def->schema.field_count, key[] = {declared, (uint16_t)(declared + 1)}; /* _partition, _offset */
     struct leat_changes both;
     leat_changes_init(&both, &r->src->bronze_schema);
     leat_changes_append(&both, &r->bronze, NULL, r->bronze.row_count, -1);
     leat_changes_append(&both, &r->bronze, NULL, r->bronze.row_count, 1);
-    enum leat_status st = leat_io_write_durable(engine->env->io, path, r->src->def->name, strlen(r->src->def->name), true, err);
+    enum leat_status st = mark(r, err);
     if (st == LEAT_OK) st = leat_delta_apply(r->src->bronze, &both, key, 2, &info, NULL, err);
     leat_changes_deinit(&both);
     free(kept);
-    free(path);
     return st;
 }
 
-static enum leat_status redecode(struct leat_src *src, const char *reason, json_t *out, struct leat_error *err) {
+static enum leat_status redecode(struct leat_src *src, const struct versions *before, const char *reason, json_t *out, struct leat_error *err) {
     json_t *tables = json_array();
     int32_t partition = -1;
     int64_t offset = -1;
     json_int_t read = 0, decoded = 0;
     enum leat_status st = LEAT_OK;
     for (bool more = src->grown.count > 0; more && st == LEAT_OK;) {
-        struct retry r = {.src = src};
+        struct retry r = {.src = src, .before = *before};
         st = load_slice(&r, partition, offset, err);
         size_t n = st == LEAT_OK ? r.dead.rows.row_count : 0;
         if (n) partition = ((const int32_t *)cell(&r, 0))[n - 1], offset = ((const int64_t *)cell(&r, 1))[n - 1];
@@ -269,14 +313,14 @@ static enum leat_status redecode(struct leat_src *src, const char *reason, json_
         if (r.bronze.schema) leat_changes_deinit(&r.bronze);
         leat_result_deinit(&r.dead);
     }
-    if (st == LEAT_OK && decoded) st = rebuild(src, reason, tables, err);
+    if (st == LEAT_OK && decoded) st = rebuild_or_go_back(src, before, reason, tables, err);
     json_object_set_new(out, "payloads", json_integer(read));
     json_object_set_new(out, "decoded", json_integer(decoded));
     json_object_set_new(out, "tables", tables);
     return st;
 }
 
-typedef enum leat_status decode_again(struct leat_src *, const char *reason, json_t *out, struct leat_error *);
+typedef enum leat_status decode_again(struct leat_src *, const struct versions *before, const char *reason, json_t *out, struct leat_error *);
 
 static enum leat_status with_source(struct leat_engine *engine, const char *name, decode_again *again, const char *reason, struct leat_buffer *out, struct leat_error *err) {
     struct leat_object_ref ref;
@@ -287,7 +331,10 @@ static enum leat_status with_source(struct leat_engine *engine, const char *name
     if (st == LEAT_OK) st = leat_engine_drain(engine, err);
     if (st == LEAT_OK) st = leat_engine_flush(engine, true, err); /* no step is run again over records that have changed */
     if (st == LEAT_OK) st = leat_restate_source_may(engine, ref.index, err); /* before bronze has other records than tables were made of */
-    if (st == LEAT_OK) st = again(&engine->sources[ref.index], reason, json, err);
+    if (st == LEAT_OK) {
+        const struct versions before = versions_of(&engine->sources[ref.index]);
+        st = again(&engine->sources[ref.index], &before, reason, json, err);
+    }
     char *text = st == LEAT_OK && out ? json_dumps(json, JSON_INDENT(1)) : NULL;
     if (text) leat_put(out, text);
     free(text);
@@ -312,38 +359,49 @@ enum leat_status leat_engine_redecode(struct leat_engine *engine, const char *so
 /* ---- after a crash ----------------------------------------------------------------------------------------------------- */
 
 /* The source that is half done; NULL: none. One that the project has no more is let go. */
-static struct leat_src *half_done(struct leat_engine *engine, struct leat_error *err, enum leat_status *st) {
-    struct leat_buffer name = {0};
+static struct leat_src *half_done(struct leat_engine *engine, struct versions *before, struct leat_error *err, enum leat_status *st) {
+    struct leat_buffer text = {0};
     struct leat_object_ref ref;
     struct leat_src *src = NULL;
     char *path = marker(engine);
-    *st = leat_io_read_all(engine->env->io, path, LEAT_NAME_MAX + 1, &name, err);
-    if (*st == LEAT_OK && name.data && leat_project_find(engine->project, name.data, &ref) && ref.kind == LEAT_OBJECT_SOURCE && !engine->references[ref.index])
+    *before = (struct versions){-1, -1};
+    *st = leat_io_read_all(engine->env->io, path, MARKER_BYTES_MAX, &text, err);
+    char *line = *st == LEAT_OK && text.data ? strchr(text.data, '\n') : NULL; /* none: of a leat that did not go back */
+    if (line) {
+        *line = '\0';
+        if (sscanf(line + 1, "%" SCNd64 " %" SCNd64, &before->bronze, &before->dead) != 2) *before = (struct versions){-1, -1};
+    }
+    if (*st == LEAT_OK && text.data && leat_project_find(engine->project, text.data, &ref) && ref.kind == LEAT_OBJECT_SOURCE && !engine->references[ref.index])
         src = &engine->sources[ref.index];
     else if (*st == LEAT_OK)
         *st = engine->env->io->ops->unlink(engine->env->io, path, err);
     else if (*st == LEAT_NOT_FOUND)
         *st = LEAT_OK;
-    leat_buffer_deinit(&name);
+    leat_buffer_deinit(&text);
     free(path);
     return src;
 }
 
 enum leat_status leat_retry_settle(struct leat_engine *engine, struct leat_error *err) {
     enum leat_status st;
-    struct leat_src *src = half_done(engine, err, &st);
+    struct versions before;
+    struct leat_src *src = half_done(engine, &before, err, &st);
     return src ? leave_bronzed(src, err) : st;
 }
 
 enum leat_status leat_retry_finish(struct leat_engine *engine, struct leat_error *err) {
     enum leat_status st;
-    struct leat_src *src = half_done(engine, err, &st);
+    struct versions before;
+    struct leat_src *src = half_done(engine, &before, err, &st);
     if (!src) return st;
     json_t *done = json_array();
     leat_log(engine->env, LEAT_LOG_WARN, "source %s: its records were being decoded again; its tables are made from what bronze has now", src->def->name);
     st = leat_engine_drain(engine, err);
     if (st == LEAT_OK) st = leat_engine_flush(engine, false, err);
-    if (st == LEAT_OK) st = rebuild(src, "decoded again, after a crash", done, err);
+    if (st == LEAT_OK) st = rebuild_or_go_back(src, &before, "decoded again, after a crash", done, err);
     json_decref(done);
-    return st;
+    if (st != LEAT_INVALID || err->fatal) return st;
+    leat_log(engine->env, LEAT_LOG_WARN, "source %s: its records are not decoded again; %s", src->def->name, err->text);
+    *err = (struct leat_error){0};
+    return LEAT_OK;
 }
