@@ -25,6 +25,7 @@ static void print_table(const json_t *table, bool dry_run) {
         {"resumed", "resumes and catches up", "resumed and has caught up"},
         {"scheduled", "goes over to scheduled runs; the content stays, the state goes", "went over to scheduled runs; the content stayed, the state went"},
         {"run", "is run now", "is run now"},
+        {"again", "is run whole, as its query or what it reads has changed", "is run whole, as its query or what it reads has changed"},
         {"part", "is refreshed where the condition holds", "was refreshed where the condition holds"},
         {"gone", "is no longer kept; its Delta table stays in the lake", "is no longer kept; its Delta table stays in the lake"},
     };

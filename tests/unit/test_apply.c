@@ -57,6 +57,35 @@ static void a_change_after_one_that_was_killed(void **state) {
     for (uint64_t after = calls * 3 / 4; after < calls; after += 4) suspend(after, &ignored);
 }
 
+/* What becomes of a scheduled table is said: one that asks otherwise does not wait for its time. */
+static void a_scheduled_table_that_asks_otherwise(void **state) {
+    (void)state;
+    static const char night[] = "CREATE MATERIALIZED TABLE night SCHEDULE CRON '0 2 * * *' AS SELECT k FROM seen;\n";
+    struct world w;
+    struct leat_diagnostics diags = {0};
+    struct leat_buffer out = {0};
+    shop_init(&w, "CREATE VIEW seen AS SELECT k FROM events;\n");
+    put(&w, "night.sql", night, "w");
+    put(&w, "in/events.ndjson", "{\"id\":\"a\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01T00:00:00\"}\n", "a");
+    reopen(&w);
+    OK(leat_engine_run_once(w.engine, true, false, oops));
+    static const char *const fates[] = {"batch", "again", "again", "batch"};
+    for (size_t i = 0; i < 4; i++) {
+        const struct leat_change change = {.dry_run = i < 2};
+        char *said = leat_asprintf("\"night\",\n   \"fate\": \"%s\"", fates[i]);
+        if (i == 1) put(&w, "night.sql", "CREATE MATERIALIZED TABLE night SCHEDULE CRON '0 2 * * *' AS SELECT k + 1 AS k FROM seen;\n", "w");
+        OK(leat_engine_apply(w.engine, &change, &diags, &out, oops));
+        if (!strstr(out.data, said)) fail_msg("%zu: %s", i, out.data);
+        leat_buffer_reset(&out);
+        free(said);
+    }
+    run(&w);
+    expect_text(&w, "SELECT k FROM night", "2");
+    leat_buffer_deinit(&out);
+    leat_diagnostics_deinit(&diags);
+    world_deinit(&w);
+}
+
 /* A table that stays as it is reads on from where it was: history is not read again, which here is not even there. */
 static void tables_that_stay_do_not_read_history_again(void **state) {
     (void)state;
@@ -206,7 +235,8 @@ static void an_operator_in_common(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_change_after_one_that_was_killed), cmocka_unit_test(tables_that_stay_do_not_read_history_again),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_change_after_one_that_was_killed), cmocka_unit_test(a_scheduled_table_that_asks_otherwise),
+                                       cmocka_unit_test(tables_that_stay_do_not_read_history_again),
                                        cmocka_unit_test(beside_a_table_that_waits), cmocka_unit_test(other_columns_of_the_same_rows),
                                        cmocka_unit_test(history_is_no_delay), cmocka_unit_test(an_operator_in_common)};
     return cmocka_run_group_tests(tests, NULL, NULL);

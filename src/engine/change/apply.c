@@ -284,14 +284,20 @@ static enum leat_status take_turned(struct leat_apply *a, struct leat_gtable *ta
     return st;
 }
 
-static enum leat_status take_batch(struct leat_apply *a, struct leat_gtable *table, struct leat_error *err) {
-    const json_t *former = leat_apply_former(a, table);
-    const char *run = json_string_value(json_object_get(a->record, "run")), *was = json_string_value(json_object_get(former, "sig"));
-    if (run && strcasecmp(run, table->def->name) == 0) table->asked = true;
-    if (json_object_get(former, "g")) return take_turned(a, table, err);
+/* Of a table that was scheduled before. */
+static bool has_signature(const struct leat_apply *a, const struct leat_gtable *table) {
+    const char *was = json_string_value(json_object_get(leat_apply_former(a, table), "sig"));
     char *signature = leat_table_signature(a->engine, table);
-    if ((was && strcmp(was, signature) != 0) || !same_query(a, table)) table->asked = true;
+    bool same = !was || strcmp(was, signature) == 0;
     free(signature);
+    return same;
+}
+
+static enum leat_status take_batch(struct leat_apply *a, struct leat_gtable *table, struct leat_error *err) {
+    const char *run = json_string_value(json_object_get(a->record, "run"));
+    if (run && strcasecmp(run, table->def->name) == 0) table->asked = true;
+    if (json_object_get(leat_apply_former(a, table), "g")) return take_turned(a, table, err);
+    if (!has_signature(a, table) || !same_query(a, table)) table->asked = true;
     return LEAT_OK;
 }
 
@@ -487,6 +493,11 @@ static bool is_freshness(const struct leat_gtable *table, const json_t *was) {
     return same;
 }
 
+/* Nothing of the lake is open here: a state that does not say the query says only by the signature. */
+static bool runs_again(const struct leat_apply *a, const struct leat_gtable *table) {
+    return !has_signature(a, table) || reads_replaced(a, table) || (json_object_get(leat_apply_former(a, table), "query") && !same_query(a, table));
+}
+
 static const char *fate_word(const struct leat_apply *a, const struct leat_gtable *table) {
     const json_t *former = leat_apply_former(a, table), *was = json_object_get(former, "g");
     bool was_suspended = json_is_true(json_object_get(former, "suspended"));
@@ -496,7 +507,7 @@ static const char *fate_word(const struct leat_apply *a, const struct leat_gtabl
     if (table->suspended && !was_suspended) return "suspended";
     if (was_suspended && !table->suspended && a->fates[table->index] != LEAT_FATE_ANEW) return "resumed";
     switch (a->fates[table->index]) {
-    case LEAT_FATE_BATCH: return was ? "scheduled" : "batch";
+    case LEAT_FATE_BATCH: return was ? "scheduled" : runs_again(a, table) ? "again" : "batch";
     case LEAT_FATE_ANEW: return "anew";
     default: return is_freshness(table, was) ? "kept" : "moved";
     }
