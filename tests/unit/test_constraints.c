@@ -179,12 +179,39 @@ static void what_waits_survives_a_checkpoint(void **state) {
     world_deinit(w);
 }
 
+/* A table made anew that reads one that waits, and has a sink, waits too; the records that end the violation are read none the less. */
+static void a_sink_below_waits_with_it(void **state) {
+    (void)state;
+    static const char *const when[] = {"SCHEDULE CRON '0 2 * * *'", "FRESHNESS = INTERVAL '1' SECOND"};
+    struct world world, *w = &world;
+    for (int i = 0; i < 2; i++) {
+        char *sql = leat_asprintf("CREATE MATERIALIZED TABLE kept (CONSTRAINT positive EXPECT (v > 0) ON VIOLATION FAIL UPDATE) FRESHNESS = INTERVAL '1' DAY AS\n"
+                                  "SELECT id, sum(v) AS v FROM events GROUP BY id;\n"
+                                  "CREATE MATERIALIZED TABLE after %s AS SELECT * FROM kept;\n"
+                                  "CREATE SINK told FROM after WITH (connector = 'file', path = 'told.out', on_retract = 'send', start = 'snapshot');\n", when[i]);
+        if (i == 0) world_init(w, SOURCES, sql);
+        put(w, "project.sql", SOURCES, "w");
+        put(w, "project.sql", sql, "a");
+        free(sql);
+        if (i == 1) reopen(w);
+        event(w, "c", i == 0 ? -10 : 11);
+        OK(leat_engine_run_once(w->engine, false, false, oops)); /* the scheduled one is not run */
+    }
+    expect_text(w, ROWS("after"), "c 1");
+    expect_equal(w);
+    char *told = leat_asprintf("SELECT count(*) FROM read_json('%s/told.out')", w->project);
+    expect_text(w, told, "1");
+    free(told);
+    world_deinit(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_go_to_quarantine_and_back),
         cmocka_unit_test(fail_update_stops_one_table),
         cmocka_unit_test(a_rebuild_does_not_show_half),
         cmocka_unit_test(what_waits_survives_a_checkpoint),
+        cmocka_unit_test(a_sink_below_waits_with_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -239,10 +239,21 @@ bool leat_effects_gathers(const struct leat_gtable *table) {
     return table->overwrite && table->group && has_sink(table) && !caught_up(table);
 }
 
+/* By FAIL UPDATE, here or below: only new records can bring the commit. */
+static bool held_up(const struct leat_engine *engine, const struct leat_gtable *table) {
+    if (!table->overwrite || !table->group) return false;
+    bool held = leat_table_held(table) != NULL;
+    for (size_t i = 0; i < table->plan->input_count && !held; i++) {
+        const struct leat_gtable *input = leat_table_input(engine, table, i);
+        held = input && held_up(engine, input);
+    }
+    return held;
+}
+
 bool leat_effects_hold(const struct leat_group *g) {
     for (size_t i = 0; i < g->engine->effects_count; i++) {
         const struct leat_gtable *table = g->engine->effects[i].table;
-        if (table->overwrite && table->group && !leat_table_held(table) && reads_group(table, g)) return true;
+        if (table->overwrite && table->group && reads_group(table, g) && !held_up(g->engine, table)) return true;
     }
     return false;
 }
