@@ -459,11 +459,35 @@ static enum leat_status write_manifest(struct leat_engine *engine, const char *f
     return st;
 }
 
+/* A table says what its SELECT says; what somebody else writes into it cannot stay, and what changes next would not fit. */
+static enum leat_status take_back(struct leat_engine *engine, struct leat_delta *delta, struct leat_error *err) {
+    int64_t theirs = -1;
+    const struct leat_delta_snapshot *now = leat_delta_current(delta);
+    enum leat_status st = leat_delta_take_back(delta, &theirs, err);
+    if (st == LEAT_NOT_FOUND)
+        return leat_fail(err, LEAT_CORRUPT, "another program has changed table \"%s\", and what leat had left is not there any more; remove the table's folder: it is made anew then", now->name);
+    if (theirs >= 0)
+        leat_log(engine->env, LEAT_LOG_WARN, "table %s: another program had changed its rows (version %lld); they are what leat had left again", now->name, (long long)theirs);
+    return st;
+}
+
+static enum leat_status take_back_all(struct leat_engine *engine, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
+    for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++) {
+        const struct leat_gtable *table = &engine->tables[t];
+        if (table->overwrite && !table->batch) continue; /* its next commit replaces all */
+        st = take_back(engine, table->delta, err);
+        if (st == LEAT_OK && table->quarantine.delta && !table->quarantine.overwrite) st = take_back(engine, table->quarantine.delta, err);
+    }
+    return st;
+}
+
 enum leat_status leat_tables_commit(struct leat_engine *engine, struct leat_error *err) {
     struct leat_buffer frontier = {0};
     enum leat_status st = LEAT_OK;
     bool any = false;
     int64_t cpu = leat_usage_thread_cpu_us();
+    if ((st = take_back_all(engine, err)) != LEAT_OK) return st;
     leat_frontier_json(engine, NULL, NULL, &frontier);
     for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++) {
         struct leat_gtable *table = &engine->tables[t];

@@ -103,7 +103,7 @@ enum leat_status leat_delta_overwrite_rows(struct leat_delta *, const struct lea
                                            const struct leat_delta_commit_info *, bool *done, struct leat_error *) LEAT_MUST;
 /* Applies consolidated weighted changes: rows with weight > 0 are added, with weight < 0 that many equal
  * rows (IS NOT DISTINCT FROM on all columns, or on key_columns when key_count > 0) are removed, by rewriting only the files whose statistics admit
- * them. CORRUPT when a row to remove is not there. */
+ * them. What others have committed meanwhile stays. CORRUPT when a row to remove is not there. */
 enum leat_status leat_delta_apply(struct leat_delta *, const struct leat_changes *changes, const uint16_t *key_columns, size_t key_count,
                                   const struct leat_delta_commit_info *, bool *done, struct leat_error *) LEAT_MUST;
 /* Joins small files into files of about target_bytes (dataChange=false) when that is worth it. *done: did anything. */
@@ -113,6 +113,10 @@ enum leat_status leat_delta_compact(struct leat_delta *, uint64_t target_bytes, 
 enum leat_status leat_delta_delete(struct leat_delta *, const char *where, const struct leat_delta_commit_info *, uint64_t *deleted, struct leat_error *) LEAT_MUST;
 /* The rows are again those of `version`, as a new version; columns and txns stay those of now. NOT_FOUND where a vacuum took it or its files. */
 enum leat_status leat_delta_restore(struct leat_delta *, int64_t version, const struct leat_delta_commit_info *, struct leat_error *) LEAT_MUST;
+/* Rows that another program added, changed or removed since leat's newest commit are taken back: as that commit left it, the table is a new
+ * version. Files that others have only joined stay so. *theirs: the version that had such rows; -1: none had, and nothing is done, for the price
+ * of a look for a next version. NOT_FOUND: as leat_delta_restore. */
+enum leat_status leat_delta_take_back(struct leat_delta *, int64_t *theirs, struct leat_error *) LEAT_MUST;
 /* Deletes files no live version within `keep_ms` refers to. */
 enum leat_status leat_delta_vacuum(struct leat_delta *, int64_t keep_ms, size_t *removed, struct leat_error *) LEAT_MUST;
 /* Makes `version` (-1: newest) of the table a Delta table of its own in pin_dir, called `name`, whose files are hard links: what is

@@ -190,6 +190,7 @@ static enum leat_status parse_add(json_t *object, struct leat_delta_action *out,
     if (status == LEAT_OK) status = take_text(object, "add", "stats", false, &file->stats_json, err);
     if (status == LEAT_OK) status = take_map(object, "add", "partitionValues", &file->partition_json, err);
     file->size_bytes = (uint64_t)size;
+    out->data_change = !json_is_false(json_object_get(object, "dataChange"));
     file->row_count = file->stats_json ? leat_delta_stats_row_count(file->stats_json) : -1;
     return status;
 }
@@ -203,6 +204,7 @@ static enum leat_status parse_remove(json_t *object, struct leat_delta_action *o
     if (status == LEAT_OK) status = take_integer(object, "remove", "deletionTimestamp", false, 0, &t->deleted_ms, err);
     if (status == LEAT_OK) status = take_map(object, "remove", "partitionValues", &t->partition_json, err);
     t->size_bytes = size > 0 ? (uint64_t)size : 0;
+    out->data_change = !json_is_false(json_object_get(object, "dataChange"));
     return status;
 }
 
@@ -249,6 +251,8 @@ static enum leat_status parse_commit_info(json_t *object, struct leat_delta_acti
     json_t *timestamp = json_object_get(object, "timestamp"), *id = json_object_get(object, "txnId");
     json_t *frontier = json_object_get(object, "leat.frontier");
     out->timestamp_ms = json_is_integer(timestamp) ? (int64_t)json_integer_value(timestamp) : -1;
+    const char *engine = json_string_value(json_object_get(object, "engineInfo"));
+    out->by_leat = engine && strncmp(engine, "leat/", 5) == 0;
     if (json_is_string(id)) out->commit_id = leat_strdup(json_string_value(id));
     if (frontier && !json_is_null(frontier)) {
         char *text = json_dumps(frontier, JSON_COMPACT | JSON_ENCODE_ANY);

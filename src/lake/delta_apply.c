@@ -14,6 +14,7 @@
 
 #include "data/key.h"
 
+#define TRIES 10              /* while others commit */
 #define SORTED_KEYS_MAX 65536 /* removals up to which each file is asked for its exact range */
 
 static void plan_deinit(struct leat_delta_plan *p) {
@@ -210,7 +211,7 @@ static bool take_position(struct leat_delta_plan *p, size_t f, uint64_t r) {
 static enum leat_status missing_row(const struct leat_delta_plan *p, size_t row, int32_t left, struct leat_error *err) {
     return leat_fail(err, LEAT_CORRUPT,
                      "table %s, version %" PRId64
-                     ": row %zu of the changes removes %d row(s) that the table does not hold; rebuild the table",
+                     ": row %zu of the changes removes %d row(s) that the table does not hold",
                      p->d->table_dir, p->d->state.snapshot.version, row, left);
 }
 
@@ -406,15 +407,13 @@ static void plan_init(struct leat_delta_plan *p, struct leat_delta *d, const str
     }
 }
 
-enum leat_status leat_delta_apply(struct leat_delta *d, const struct leat_changes *changes, const uint16_t *key_columns,
-                                  size_t key_count, const struct leat_delta_commit_info *info, bool *done,
-                                  struct leat_error *err) {
+static enum leat_status apply_once(struct leat_delta *d, const struct leat_changes *changes, const uint16_t *key_columns,
+                                   size_t key_count, const struct leat_delta_commit_info *info, bool *done,
+                                   struct leat_error *err) {
     struct leat_delta_plan plan = {0};
     struct leat_delta_commit commit = {.info = info, .data_change = true};
     bool past = false;
-    if (done) *done = false;
-    enum leat_status status = check_changes(d, changes, key_columns, key_count, err);
-    if (status == LEAT_OK) status = leat_delta_begin(d, info, &past, err);
+    enum leat_status status = leat_delta_begin(d, info, &past, err);
     if (status != LEAT_OK || past) return status;
     plan_init(&plan, d, changes, key_columns, key_count);
     commit.blind_append = plan.removals == 0;
@@ -425,4 +424,17 @@ enum leat_status leat_delta_apply(struct leat_delta *d, const struct leat_change
     status = is_few(&plan) ? apply_few(&plan, &commit, err) : apply_many(&plan, &commit, err);
     plan_deinit(&plan);
     return leat_delta_finish_write(d, &commit, status, false, done, err);
+}
+
+enum leat_status leat_delta_apply(struct leat_delta *d, const struct leat_changes *changes, const uint16_t *key_columns,
+                                  size_t key_count, const struct leat_delta_commit_info *info, bool *done,
+                                  struct leat_error *err) {
+    if (done) *done = false;
+    enum leat_status status = check_changes(d, changes, key_columns, key_count, err);
+    if (status != LEAT_OK) return status;
+    for (int i = 0; i < TRIES; i++) { /* on top of what somebody else has committed meanwhile */
+        status = apply_once(d, changes, key_columns, key_count, info, done, err);
+        if (status != LEAT_CONFLICT || !err->retriable) break;
+    }
+    return status;
 }

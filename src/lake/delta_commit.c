@@ -83,8 +83,11 @@ static enum leat_status refresh(struct leat_delta *d, struct leat_error *err) {
 
 enum leat_status leat_delta_begin(struct leat_delta *d, const struct leat_delta_commit_info *info, bool *past,
                                   struct leat_error *err) {
+    char *next = leat_delta_commit_path(d->table_dir, d->state.snapshot.version + 1);
+    bool behind = d->stale || leat_io_exists(d->env->io, next); /* another program commits too: Spark's OPTIMIZE, a DELETE */
+    free(next);
     *past = false;
-    if (d->stale) {
+    if (behind) {
         enum leat_status status = refresh(d, err);
         if (status != LEAT_OK) return status;
     }
@@ -148,6 +151,7 @@ static enum leat_status apply_own(struct leat_delta *d, const struct leat_buffer
         if (status != LEAT_OK) return status;
         line = newline + 1;
     }
+    if (d->vouched == d->state.snapshot.version) d->vouched = version;
     d->state.snapshot.version = version;
     return LEAT_OK;
 }
@@ -383,6 +387,7 @@ enum leat_status leat_delta_open(struct leat_env *env, struct leat_conn *batch, 
     d->input_name = leat_asprintf("delta_%016" PRIx64, (uint64_t)XXH3_64bits(table_dir, strlen(table_dir)));
     d->checkpoint_every = options->checkpoint_every > 0 ? options->checkpoint_every : LEAT_DELTA_CHECKPOINT_EVERY;
     d->checkpoint_version = -1;
+    d->vouched = -1;
     d->grows = options->grows;
     d->declared = options->schema->field_count;
     leat_schema_copy(&d->schema, options->schema);

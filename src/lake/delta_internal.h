@@ -11,7 +11,7 @@
  *   delta_checkpoint.c  checkpoint and _last_checkpoint
  *   delta_apply.c       weighted changes: which rows of which files go
  *   delta_rewrite.c     weighted changes: what is written instead
- *   delta_maintain.c    compaction, deleting, going back to a version, vacuum
+ *   delta_maintain.c    compaction, deleting, going back to a version, vacuum, what others did
  *   delta_pin.c         a version kept for good */
 #ifndef LEAT_LAKE_DELTA_INTERNAL_H
 #define LEAT_LAKE_DELTA_INTERNAL_H
@@ -67,6 +67,8 @@ struct leat_delta_action {
     int64_t timestamp_ms; /* COMMIT_INFO, TXN (lastUpdated); -1: none */
     char *commit_id;      /* COMMIT_INFO: txnId */
     char *frontier_json;  /* COMMIT_INFO */
+    bool data_change;     /* ADD, REMOVE */
+    bool by_leat;         /* COMMIT_INFO */
 };
 /* One JSON document. CORRUPT with the reason; UNSUPPORTED for a deletion vector. out is always safe to deinit. */
 enum leat_status leat_delta_action_parse(const char *line, size_t length, struct leat_delta_action *out,
@@ -105,6 +107,7 @@ struct leat_delta_state {
     struct leat_delta_protocol protocol;
     struct leat_delta_metadata metadata;
     bool has_protocol, has_metadata;
+    bool by_leat, data_change; /* some commit that was applied is leat's; changes rows */
     uint64_t live_bytes;
 };
 void leat_delta_state_init(struct leat_delta_state *); /* version -1 */
@@ -192,6 +195,7 @@ struct leat_delta {
     struct leat_schema schema; /* logical */
     struct leat_delta_state state;
     bool stale; /* a commit's outcome is unknown: read the log before anything else */
+    int64_t vouched; /* the newest version that is known to have no rows of other programs; -1: not known */
     int checkpoint_every;
     int64_t checkpoint_version; /* newest one known, -1: none */
     int64_t row_group_rows;     /* LEAT_DELTA_ROW_GROUP_ROWS, fewer in tests */

@@ -222,6 +222,38 @@ enum leat_status leat_delta_restore(struct leat_delta *d, int64_t version, const
     return status;
 }
 
+/* Whose is version v, and did it change rows? */
+static enum leat_status look_at(const struct leat_delta *d, int64_t v, bool *by_leat, bool *data_change, struct leat_error *err) {
+    struct leat_delta_state one;
+    leat_delta_state_init(&one);
+    enum leat_status status = leat_delta_read_commit(d->env, d->table_dir, v, &one, NULL, err);
+    *by_leat = one.by_leat;
+    *data_change = one.data_change;
+    leat_delta_state_deinit(&one);
+    return status;
+}
+
+enum leat_status leat_delta_take_back(struct leat_delta *d, int64_t *theirs, struct leat_error *err) {
+    static const struct leat_delta_commit_info back = {.operation = "RESTORE"};
+    bool past, by_leat = false, changed = false;
+    *theirs = -1;
+    enum leat_status status = leat_delta_begin(d, NULL, &past, err);
+    int64_t newest = d->state.snapshot.version, left = newest;
+    while (status == LEAT_OK && left > d->vouched) {
+        bool data_change = false;
+        status = look_at(d, left, &by_leat, &data_change, err);
+        if (status != LEAT_OK || by_leat) break;
+        changed |= data_change;
+        left--;
+    }
+    if (status == LEAT_OK && changed && left >= 0) {
+        *theirs = newest;
+        status = leat_delta_restore(d, left, &back, err);
+    }
+    if (status == LEAT_OK) d->vouched = d->state.snapshot.version;
+    return status;
+}
+
 /* ---- vacuum ---- */
 
 struct names {

@@ -208,6 +208,8 @@ static void set_txn(struct leat_delta_state *s, struct leat_delta_txn *txn, int6
 }
 
 void leat_delta_state_apply(struct leat_delta_state *s, struct leat_delta_action *action) {
+    s->by_leat |= action->by_leat;
+    s->data_change |= action->data_change;
     switch (action->kind) {
     case LEAT_DELTA_ADD:
         add_file(s, &action->file);
