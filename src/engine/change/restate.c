@@ -748,8 +748,11 @@ static enum leat_status restate_if_late(struct leat_group *g, const struct leat_
         outcome_init(g, &o);
         for (int t = 0; t < g->table_count; t++) before[t] = g->tables[t]->audit.pending.row_count;
         st = restate_group(g, record, false, &o, err);
+        bool refused = st == LEAT_INVALID && !err->fatal; /* nothing was done; other groups are not concerned */
+        if (refused) leat_log(engine->env, LEAT_LOG_WARN, "%s", err->text);
         for (int t = 0; t < g->table_count; t++) changed[t] = records_of(g, &o, t) || g->tables[t]->audit.pending.row_count > before[t];
         if (st == LEAT_OK) report(g, changed, &o, done);
+        if (refused) st = LEAT_OK;
         outcome_deinit(g, &o);
         json_decref(record);
         free(before);
