@@ -2,7 +2,7 @@
  * order, so that DuckDB has only one answer left.
  *
  *   LIMIT, OFFSET                  ORDER BY gets all output columns, by position
- *   DISTINCT ON                    the same, event time before the others
+ *   DISTINCT ON                    the same, event time before the others; completed text: by row_number (complete_distinct.c)
  *   row_number, ntile, lag, lead,
  *   ROWS frames                    OVER's ORDER BY gets all columns of FROM (after GROUP BY: the group's)
  *   first_value ... in RANGE       the argument is ordered by OVER's order, then by itself
@@ -281,24 +281,28 @@ static bool complete_order(struct leat_completion *c, json_t *node) {
     else
         for (size_t i = 0; i < leat_json_count(node, "select_list"); i++)
             if (leat_json_is(leat_json_at(node, "select_list", i), "class", "STAR")) count = 0;
-    leat_schema_deinit(&schema);
-    if (count == 0)
+    if (count == 0) {
+        leat_schema_deinit(&schema);
         return leat_completion_fail(
             c, node, "the columns of a subquery with %s cannot be found to complete its order; name them instead of *",
             distinct_on ? "DISTINCT ON" : "LIMIT");
+    }
     json_t *modifiers = json_object_get(node, "modifiers"), *order = find_modifier(node, "ORDER_MODIFIER");
     if (!order) {
         order = json_pack("{s:s,s:[]}", "type", "ORDER_MODIFIER", "orders");
         json_array_insert_new(modifiers, distinct ? 1 : 0, order);
     }
     json_t *orders = json_object_get(order, "orders");
-    if (orders_everything(orders)) return true;
-    if (distinct_on) order_by_event_time(c, node, count, orders);
-    for (size_t i = 1; i <= count; i++) {
+    bool whole = orders_everything(orders);
+    if (distinct_on && !whole) order_by_event_time(c, node, count, orders);
+    for (size_t i = 1; i <= count && !whole; i++) {
         json_t *at = position(i);
         leat_append_order(orders, at, false);
         json_decref(at);
     }
+    c->differs |= distinct_on;
+    if (distinct_on && c->batch) leat_complete_distinct(c, node, json_object_get(distinct, "distinct_on_targets"), orders, &schema);
+    leat_schema_deinit(&schema);
     return true;
 }
 

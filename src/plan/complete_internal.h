@@ -27,6 +27,8 @@ bool leat_completion_fail(struct leat_completion *c, const json_t *location, con
 /* Completes one FUNCTION or WINDOW expression in place. false: failed. */
 bool leat_complete_call(struct leat_completion *c, struct leat_select *select, json_t *call);
 bool leat_complete_window(struct leat_completion *c, struct leat_select *select, json_t *window);
+/* A SELECT DISTINCT ON whose order is complete, of columns `schema`, becomes one by row_number where that can be written. */
+void leat_complete_distinct(struct leat_completion *c, json_t *node, const json_t *targets, const json_t *orders, const struct leat_schema *schema);
 /* Whether the expression is or holds a call of an aggregate (windows apart). */
 bool leat_has_aggregate(const json_t *expression);
 /* select->columns, found when first asked for. NULL: failed. */
