@@ -367,8 +367,8 @@ static enum leat_status take_ends(struct kafka_source *s, struct leat_kafka_part
                  "has stays; reading goes on at %lld",
                  s->name, p->topic, p->partition, (long long)p->position, (long long)found->low - 1, (long long)found->low);
         p->position = found->low;
-        p->fingerprint = 0;
     }
+    if (p->position == found->low) p->fingerprint = 0; /* the record before it has expired: it cannot be looked at */
     assign(p);
     return LEAT_OK;
 }

@@ -249,6 +249,19 @@ def test_expired_records_are_told_and_the_rest_goes_on(kafka, tmp_path):
     exactly(p, [*range(100), *range(150, 300)])
 
 
+def test_records_that_expired_once_they_were_read_hold_nothing_up(kafka, tmp_path):
+    """Retention took everything that leat has: the record before its position, which a start looks at, is not there, and that is no change."""
+    kafka.create("all_expired")
+    kafka.send("all_expired", range(100))
+    p = orders(kafka, tmp_path, "all_expired")
+    p.once()
+    for future in kafka.admin.delete_records([TopicPartition("all_expired", 0, 100)]).values():
+        future.result(30)
+    kafka.send("all_expired", range(100, 150))
+    p.once()
+    exactly(p, range(150))
+
+
 def test_a_compacted_topic(kafka, tmp_path):
     kafka.create("compacted", **{"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01", "segment.ms": "100", "delete.retention.ms": "0"})
     kafka.send("compacted", range(50))
