@@ -1,7 +1,9 @@
 /* The http connector; see http.h.
  *
  * <state>/batches is a list of entries of 48 bytes, little-endian:
- *   id (XXH3-128 of its bytes) 16, from 8, to 8, rejected 4, partition 4, XXH3-64 of the former 40 bytes 8
+ *   id (XXH3-128 of its bytes) 16, from 8, records (XXH3-64, http.h) 8, count 4, rejected 4, XXH3-64 with seed 1 of the former 40 bytes 8
+ * or, written before records were looked at:
+ *   id 16, from 8, to 8, rejected 4, partition 4, XXH3-64 of the former 40 bytes 8
  * appended and synced before the records are. The list ends at the first entry whose hash fails (a torn tail). It is written anew when it has
  * become twice as long as what is remembered. */
 #include "connect/http.h"
@@ -19,14 +21,16 @@
 #define QUEUE_BATCHES_MAX 10000
 #define REJECTS_TOLD_MAX 100
 
+struct known { uint64_t from, records; uint32_t count, rejected; }; /* records 0: not known */
 struct entry {
     struct leat_hash128 id;
-    uint64_t from, to;
-    uint32_t rejected, partition;
+    struct known known;
     uint64_t check;
 };
 _Static_assert(sizeof(struct entry) == 48, "as it lies in the file");
-struct known { uint64_t from, to; uint32_t rejected, partition; };
+struct old_known { uint64_t from, to; uint32_t rejected, partition; };
+_Static_assert(sizeof(struct old_known) == sizeof(struct known), "in the same place");
+enum { CHECK_SEED = 1 };
 
 struct queue { struct leat_http_batch *first, **last; };
 
@@ -90,6 +94,18 @@ static void finish(struct leat_http_batch *batch, enum leat_status status) {
     batch->done(batch);
 }
 
+/* Of the records, not of what stands around them: the same ones as an array and as lines are the same. Never 0. */
+static uint64_t records_of(const struct leat_http_batch *batch) {
+    XXH3_state_t state;
+    XXH3_64bits_reset(&state);
+    for (uint32_t i = 0; i < batch->count; i++) {
+        uint32_t length = batch->ends[i] - batch->starts[i];
+        XXH3_64bits_update(&state, &length, sizeof length);
+        XXH3_64bits_update(&state, batch->bytes + batch->starts[i], length);
+    }
+    return XXH3_64bits_digest(&state) | 1;
+}
+
 bool leat_connector_is_http(const struct leat_connector *connector) {
     return connector && connector->ops == &leat_connector_http;
 }
@@ -99,6 +115,8 @@ enum leat_status leat_http_offer(struct leat_connector *connector, struct leat_h
     enum leat_status st = LEAT_OK;
     if (batch->byte_count > LEAT_BLOCK_MAX || batch->count > LEAT_BLOCK_RECORDS_MAX)
         return leat_fail(err, LEAT_LIMIT, "a batch has at most %zu bytes and %u records; send it in parts", (size_t)LEAT_BLOCK_MAX, LEAT_BLOCK_RECORDS_MAX);
+    batch->status = LEAT_OK;
+    if (batch->id) batch->records = records_of(batch);
     pthread_mutex_lock(&s->lock);
     if (s->closed) {
         st = leat_fail(err, LEAT_CANCELLED, "leat stops");
@@ -145,7 +163,18 @@ static struct leat_hash128 hash_of(const struct leat_http_batch *batch) {
 }
 
 static uint64_t check_of(const struct entry *entry) {
-    return XXH3_64bits(entry, sizeof *entry - sizeof entry->check);
+    return XXH3_64bits_withSeed(entry, sizeof *entry - sizeof entry->check, CHECK_SEED);
+}
+
+/* False: it is torn. */
+static bool read_entry(const char *bytes, struct entry *entry) {
+    struct old_known old;
+    memcpy(entry, bytes, sizeof *entry);
+    if (entry->check == check_of(entry)) return true;
+    if (entry->check != XXH3_64bits(entry, sizeof *entry - sizeof entry->check)) return false;
+    memcpy(&old, &entry->known, sizeof old);
+    entry->known = (struct known){.from = old.from, .count = (uint32_t)(old.to - old.from), .rejected = old.rejected};
+    return true;
 }
 
 static struct known *known_at(const struct http_source *s, const struct leat_hash128 *id) {
@@ -168,7 +197,7 @@ static struct known *remember(struct http_source *s, const struct leat_hash128 *
 }
 
 static void put_entry(struct leat_buffer *out, const struct leat_hash128 *id, const struct known *known) {
-    struct entry entry = {.id = *id, .from = known->from, .to = known->to, .rejected = known->rejected, .partition = known->partition};
+    struct entry entry = {.id = *id, .known = *known};
     entry.check = check_of(&entry);
     leat_putn(out, (const char *)&entry, sizeof entry);
 }
@@ -198,14 +227,13 @@ static enum leat_status load_ids(struct http_source *s, struct leat_error *err) 
     if (st == LEAT_NOT_FOUND) st = LEAT_OK;
     for (; st == LEAT_OK && at + sizeof(struct entry) <= bytes.length; at += sizeof(struct entry)) {
         struct entry entry;
-        memcpy(&entry, bytes.data + at, sizeof entry);
-        if (entry.check != check_of(&entry)) break;
+        if (!read_entry(bytes.data + at, &entry)) break;
         struct known *known = known_at(s, &entry.id); /* forgotten and taken again: the later one counts */
-        if (entry.to > s->next_offset) {               /* its records did not become durable */
+        if (entry.known.from + entry.known.count > s->next_offset) { /* its records did not become durable */
             clean = false;
             continue;
         }
-        *(known ? known : remember(s, &entry.id)) = (struct known){entry.from, entry.to, entry.rejected, entry.partition};
+        *(known ? known : remember(s, &entry.id)) = entry.known;
         s->file_entries++;
     }
     clean &= at == bytes.length;
@@ -250,9 +278,10 @@ static bool is_duplicate(struct http_source *s, struct leat_http_batch *batch) {
     if (!known) return false;
     batch->duplicate = true;
     batch->from = known->from;
-    batch->to = known->to;
-    batch->partition = known->partition;
+    batch->to = known->from + known->count;
+    batch->partition = LEAT_HTTP_PARTITION;
     batch->rejected = known->rejected;
+    if (known->records && known->records != batch->records) batch->status = LEAT_CONFLICT;
     return true;
 }
 
@@ -263,7 +292,7 @@ static void take(struct http_source *s, struct leat_http_batch *batch) {
     queue_add(&s->given, batch);
     if (!batch->id) return;
     struct leat_hash128 id = hash_of(batch);
-    *remember(s, &id) = (struct known){batch->from, batch->to, 0, batch->partition};
+    *remember(s, &id) = (struct known){.from = batch->from, .records = batch->records, .count = batch->count};
 }
 
 /* The batches that wait, up to a block's worth of them; NULL: none. */
@@ -316,7 +345,7 @@ static void finish_given(struct http_source *s) {
         struct leat_hash128 id = batch->id ? hash_of(batch) : (struct leat_hash128){0};
         const struct known *known = batch->duplicate ? known_at(s, &id) : NULL;
         if (known) batch->rejected = known->rejected; /* of a batch of the same round it was not known before */
-        finish(batch, LEAT_OK);
+        finish(batch, batch->status);
     }
 }
 

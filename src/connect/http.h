@@ -23,11 +23,12 @@ struct leat_http_batch {
     const char *id; size_t id_bytes; /* NULL: none */
     void (*done)(struct leat_http_batch *); /* in the thread that polls, once */
     /* Set before done: */
-    enum leat_status status;  /* OK; CANCELLED: the engine stops, nothing of it was taken */
+    enum leat_status status;  /* OK; CONFLICT: its id was known, with other records: nothing of it was taken; CANCELLED: the engine stops, nothing either */
     bool duplicate;           /* its id was known: the offsets are those of then */
     uint32_t partition;
     uint64_t from, to;        /* offsets [from, to) */
     uint32_t rejected;        /* of its records */
+    uint64_t records;         /* a hash of them; the connector's own */
     struct leat_http_reject *rejects; size_t reject_count; /* the first of them; not of a duplicate. Freed by leat_http_batch_deinit */
 };
 void leat_http_batch_deinit(struct leat_http_batch *); /* what the connector put in, not what the sender did */

@@ -168,7 +168,7 @@ static const struct leat_option_spec http_specs[] = {
      .max = 10000000,
      .default_text = "100000",
      .prose = "So many of the newest batch ids (header `Leat-Batch-Id`) are remembered, also over restarts: a batch sent again with one of them is "
-              "answered as before and not taken again. About 100 bytes each in memory."},
+              "answered as before and not taken again; other records with one of them are refused. About 100 bytes each in memory."},
     RETENTION,
     IDLE_TIMEOUT,
 };

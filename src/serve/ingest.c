@@ -105,6 +105,13 @@ static void put_answer(struct leat_buffer *out, const struct leat_http_batch *ba
 
 static void render(struct leat_request *r) {
     struct work *w = r->work;
+    if (w->batch.status == LEAT_CONFLICT) {
+        leat_reply_error(r, 409, "batch_id",
+                         "Leat-Batch-Id '%s' was used for other records (offsets %llu to %llu); nothing of these was taken. A batch sent again has the same records; "
+                         "another one needs an id of its own",
+                         w->id, (unsigned long long)w->batch.from, (unsigned long long)w->batch.to);
+        return;
+    }
     if (w->batch.status != LEAT_OK) {
         leat_reply_error(r, 503, "stopping", "leat stops; nothing of this was taken, send it again");
         leat_reply_header(r, "Retry-After", "1");

@@ -11,7 +11,7 @@ const struct leat_route leat_routes[] = {
     {"POST", "/v1/sources/{source}", LEAT_ROLE_WRITE, leat_handle_ingest, "Send records",
      "One JSON object, an array of them, or objects one a line (application/x-ndjson); gzip and zstd too. The answer comes when the records are durable. "
      "Records that cannot be used are counted as rejected, with reasons, and kept as dead letters. With the header Leat-Batch-Id a repeated request "
-     "is answered as the first was and taken only once.",
+     "is answered as the first was and taken only once; one with that id and other records is refused (409).",
      true, false,
      {{"wait", "string", "A continuous table: its changes caused by these records are part of the answer."},
       {"timeout", "integer", "How long to wait for them, in milliseconds (5000)."}},

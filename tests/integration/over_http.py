@@ -528,6 +528,9 @@ def statuses():
     check(status == 200 and changes == [{"op": "upsert", "row": {"card": "waited", "n": 1, "total": 7}}], changes)
     status, data, _ = server.ask("GET", "/v1/tables/cards/rows/waited")
     check(json.loads(data) == {"card": "waited", "n": 1, "total": 7}, data)
+    named = dict(JSON, **{"Leat-Batch-Id": "one"})
+    answers = [server.ask("POST", post, json.dumps(body), named) for body in (event("one"), [event("one")], event("other"))]
+    check([a[0] for a in answers] == [200, 200, 409] and json.loads(answers[1][1])["duplicate"] and b"used for other records" in answers[2][1], answers)
     for name, expected in ((b"\xff\xfe", 400), ("é".encode() * 1500, 202)):  # the second is longer than an error's text, which is cut within a letter
         status, data, answered = server.ask("POST", "/v1/alter", b'ALTER MATERIALIZED TABLE "' + name + b'" SUSPEND', TEXT)
         check(status == expected, "alter", name[:10], status, data[:200])

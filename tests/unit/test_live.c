@@ -2,6 +2,9 @@
  * frontier, waiting for what records cause. */
 #include "engine_world.h"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "connect/http.h"
 #include "data/value_text.h"
 #include "engine/live/live.h"
@@ -195,6 +198,62 @@ static void ids_are_taken_once(void **state) {
     turn(&w, true);
     assert_false(again.batch.duplicate);
     finish(&again), finish(&a), finish(&same_round);
+    world_deinit(&w);
+}
+
+/* An id belongs to its records: with others it is a mistake of the sender's, which must not look like a delivery. */
+static void an_id_with_other_records_is_refused(void **state) {
+    (void)state;
+    struct world w;
+    struct sent a, other, same_round, again;
+    world_init(&w, sources, tables);
+    serve_again(&w);
+    offer(&w, &a, EVENT("1", "x", "10"), "a");
+    offer(&w, &same_round, EVENT("2", "y", "10"), "a");
+    turn(&w, true);
+    assert_int_equal(a.batch.status, LEAT_OK);
+    assert_int_equal(same_round.answered, 1);
+    assert_int_equal(same_round.batch.status, LEAT_CONFLICT);
+    assert_int_equal(same_round.batch.to, 1); /* whose id it is */
+    serve_again(&w);
+    offer(&w, &other, EVENT("1", "x", "11"), "a");
+    offer(&w, &again, EVENT("1", "x", "10"), "a");
+    turn(&w, true);
+    assert_int_equal(other.batch.status, LEAT_CONFLICT);
+    assert_int_equal(again.batch.status, LEAT_OK);
+    assert_true(again.batch.duplicate);
+    expect_rows(&w, "cards", "{\"card\":\"x\",\"n\":1,\"total\":10}");
+    finish(&a), finish(&other), finish(&same_round), finish(&again);
+    world_deinit(&w);
+}
+
+/* What was remembered before records were looked at says nothing of them. */
+static void ids_of_before_are_still_known(void **state) {
+    (void)state;
+    struct world w;
+    struct sent a, other;
+    world_init(&w, sources, tables);
+    serve_again(&w);
+    offer(&w, &a, EVENT("1", "x", "10"), "a");
+    turn(&w, false);
+    finish(&a);
+    leat_engine_close(w.engine);
+    w.engine = NULL;
+    XXH128_hash_t id = XXH3_128bits("a", 1);
+    struct { uint64_t low, high, from, to; uint32_t rejected, partition; uint64_t check; } entry = {id.low64, id.high64, 0, 1, 0, 1, 0};
+    entry.check = XXH3_64bits(&entry, sizeof entry - sizeof entry.check);
+    char *path = leat_asprintf("%s/.leat/connector/events/batches", w.project);
+    OK(leat_io_write_durable(w.env.io, path, (const char *)&entry, sizeof entry, true, oops));
+    free(path);
+    for (int i = 0; i < 2; i++) {
+        serve_again(&w);
+        offer(&w, &other, EVENT("2", "y", "11"), "a");
+        turn(&w, true);
+        assert_int_equal(other.batch.status, LEAT_OK);
+        assert_true(other.batch.duplicate);
+        assert_int_equal(other.batch.to, 1);
+        finish(&other);
+    }
     world_deinit(&w);
 }
 
@@ -488,6 +547,7 @@ static void a_full_queue_says_so(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_come_with_the_sync),        cmocka_unit_test(ids_are_taken_once),
+        cmocka_unit_test(an_id_with_other_records_is_refused), cmocka_unit_test(ids_of_before_are_still_known),
         cmocka_unit_test(ids_without_records_are_forgotten), cmocka_unit_test(changes_are_the_same_after_a_restart),
         cmocka_unit_test(deleted_rows_leave),                cmocka_unit_test(a_full_queue_says_so),
         cmocka_unit_test(a_step_too_large_to_follow),        cmocka_unit_test(the_past_is_read_from_disk),
