@@ -85,6 +85,13 @@ static void put_payload_text(const struct leat_outbox *box, const struct leat_ef
     leat_changes_deinit(&row);
 }
 
+/* Text may be several times as long as the values were: of what is longer than a record the beginning, up to a whole letter. */
+static void cut_record(struct leat_buffer *record) {
+    if (record->length <= LEAT_RECORD_BYTES_MAX) return;
+    record->length = LEAT_RECORD_BYTES_MAX;
+    while (((unsigned char)record->data[record->length] & 0xc0) == 0x80) record->length--;
+}
+
 /* Durable before the effect counts as done. */
 static enum leat_status bury(struct leat_outbox *box, const struct leat_effect *effect, const char *reason, struct leat_error *err) {
     struct leat_buffer record = {0};
@@ -96,6 +103,7 @@ static enum leat_status bury(struct leat_outbox *box, const struct leat_effect *
     leat_putn(&record, (const char *)&reason_bytes, 4);
     leat_put(&record, reason);
     put_payload_text(box, effect, &record);
+    cut_record(&record);
     end = (uint32_t)record.length;
     leat_outbox_lock(box);
     const struct leat_block block = {.base_offset = box->dead_count, .record_count = 1, .arrival_us = now, .payload = record.data,

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "connect/outbox.h"
+#include "state/row.h"
 #include "scratch.h"
 #include "sim/clock.h"
 
@@ -267,6 +268,52 @@ static void what_cannot_be_kept_is_a_dead_letter(void **state) {
     world_deinit(w);
 }
 
+static enum leat_status refuse(struct leat_sink *base, const struct leat_effect *effects, size_t count, const atomic_int *stop, size_t *confirmed, struct leat_error *err) {
+    (void)base, (void)effects, (void)count, (void)stop;
+    *confirmed = 0;
+    return leat_fail(err, LEAT_INVALID, "no");
+}
+
+/* As text a row may be six times as long as it is: longer than a block of the log. */
+static void a_refused_row_that_is_long_as_text_is_a_dead_letter(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    struct leat_buffer text = {0};
+    struct leat_schema schema = {0};
+    struct leat_changes rows;
+    struct leat_row_codec codec;
+    struct leat_row_block block = {0};
+    static const struct leat_sink_ops never = {.name = "never", .deliver = refuse};
+    const size_t bytes = 5 << 20;
+    uint64_t next;
+    char *long_text = leat_alloc(bytes);
+    memset(long_text, 1, bytes);
+    leat_schema_add(&schema, "s", (struct leat_type){.kind = LEAT_VARCHAR}, false);
+    leat_changes_init(&rows, &schema);
+    leat_changes_reserve(&rows, 1);
+    rows.row_count = 1;
+    ((struct leat_string *)rows.columns[0].data)[0] = leat_string_of(long_text, (uint32_t)bytes);
+    leat_row_codec_init(&codec, &schema, NULL, 1);
+    leat_row_encode(&codec, &rows, NULL, 0, 1, &block);
+    world_init(w, &never);
+    leat_outbox_close(w->box);
+    const struct leat_outbox_options options = {.max_tries = 3, .retry_first_us = 1000, .retry_max_us = 16000, .begin_us = w->now_us, .typed = &schema};
+    OK(leat_outbox_open(&w->env, w->dir, &options, &w->remote.base, &w->box, oops));
+    append(w, 1, (const char *)block.bytes, block.starts[1]);
+    batch(w, 1, "");
+    deliver_all(w);
+    OK(leat_outbox_dead(w->box, 0, collect, &text, &next, oops));
+    assert_int_equal(next, 1);
+    assert_non_null(strstr(text.data, "{\"s\":\"\\u0001\\u0001"));
+    free(long_text);
+    leat_row_block_deinit(&block);
+    leat_row_codec_deinit(&codec);
+    leat_changes_deinit(&rows);
+    leat_schema_deinit(&schema);
+    leat_buffer_deinit(&text);
+    world_deinit(w);
+}
+
 static void count(void *context, const struct leat_outbox_effect *effect) {
     uint64_t *counts = context;
     assert_int_equal(effect->key_bytes, 1);
@@ -354,7 +401,7 @@ int main(void) {
         cmocka_unit_test(in_order_and_from_where_it_was),   cmocka_unit_test(a_crash_before_progress_is_kept),
         cmocka_unit_test(an_incomplete_batch_is_void),      cmocka_unit_test(what_cannot_be_reached_waits),
         cmocka_unit_test(what_is_refused_is_a_dead_letter), cmocka_unit_test(batches_above_a_mark_can_be_read),
-        cmocka_unit_test(what_cannot_be_kept_is_a_dead_letter),
+        cmocka_unit_test(what_cannot_be_kept_is_a_dead_letter), cmocka_unit_test(a_refused_row_that_is_long_as_text_is_a_dead_letter),
         cmocka_unit_test(the_thread_delivers_and_sleeps),   cmocka_unit_test(sequences_go_on_behind_a_restore),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
