@@ -4,7 +4,8 @@
  * that snapshot into a file here, whole, before the first of them counts; changes follow from that point. A crash before the file is whole
  * begins anew with another slot, so that no row of a half copy is ever taken.
  *
- * <state>/slot        "making" before the slot is made, then "LSN BYTES" (hexadecimal, decimal): the point, and the length of the copy
+ * <state>/slot        "making" before the slot is made, then "LSN BYTES TIMELINE" (hexadecimal, decimal): the point, the length of the copy, and the server's
+ *                     timeline as the stream began last (0, or left out: not known)
  * <state>/snapshot    the rows, lines of JSON (postgres_pgoutput.h)
  * <state>/restored    this folder came out of a backup, and the slot may have gone on since: looked at before the first stream
  * The log's position is SNAPSHOT | offset in the copy, then the LSN behind the last whole transaction. A transaction whose records lie in several blocks is
@@ -34,13 +35,14 @@ struct changes_source {
     struct leat_env *env;
     const struct leat_source *def;
     const char *dsn, *table, *slot;
-    char *slot_path, *copy_path, *schema_name; /* schema_name NULL: not said */
+    char *slot_path, *copy_path, *schema_name; /* schema_name NULL: not known yet */
     const char *table_name;
     int64_t timeout_us;
     size_t max_line_bytes;
 
     atomic_int ready;            /* the slot is made and the copy whole; looked at from the engine's thread, too */
     uint64_t start_lsn, copy_bytes, copy_at;
+    unsigned timeline;           /* 0: not known */
     uint64_t position, next_offset;
     struct leat_postgres *stream;
     bool streaming;
@@ -66,8 +68,14 @@ static int64_t now(const struct changes_source *s) {
 
 /* ---- State ---- */
 
-static enum leat_status write_slot(struct changes_source *s, const char *text, struct leat_error *err) {
+static enum leat_status write_text(struct changes_source *s, const char *text, struct leat_error *err) {
     return leat_io_write_durable(s->env->io, s->slot_path, text, strlen(text), true, err);
+}
+
+static enum leat_status write_slot(struct changes_source *s, struct leat_error *err) {
+    char text[64];
+    snprintf(text, sizeof text, "%" PRIx64 " %" PRIu64 " %u", s->start_lsn, s->copy_bytes, s->timeline);
+    return write_text(s, text, err);
 }
 
 /* *making: a slot of this name that is there is ours, left by a crash. */
@@ -77,7 +85,7 @@ static enum leat_status read_slot(struct changes_source *s, bool *making, struct
     enum leat_status st = leat_io_read_all(s->env->io, s->slot_path, LEAT_KIB, &text, err);
     if (st == LEAT_OK && text.length) {
         *making = strcmp(text.data, "making") == 0;
-        s->ready = sscanf(text.data, "%" SCNx64 " %" SCNu64, &s->start_lsn, &s->copy_bytes) == 2;
+        s->ready = sscanf(text.data, "%" SCNx64 " %" SCNu64 " %u", &s->start_lsn, &s->copy_bytes, &s->timeline) >= 2;
         if (!*making && !s->ready) st = leat_fail(err, LEAT_CORRUPT, "%s is damaged", s->slot_path);
     }
     leat_buffer_deinit(&text);
@@ -117,10 +125,11 @@ static bool declared_key(const struct leat_source *def, size_t column) {
     return false;
 }
 
-/* What a change says of the old row must name it, and a change must say all of the new one. */
+/* What a change says of the old row must name it, and a change must say all of the new one. oid: of a table, or of one of its partitions. */
 static enum leat_status check_identity(struct changes_source *s, struct leat_postgres *server, const char *oid, struct leat_error *err) {
-    char *identity = NULL, *keys = NULL, *large = NULL;
+    char *identity = NULL, *keys = NULL, *large = NULL, *table = NULL;
     enum leat_status st = query_text(server, s->timeout_us, &identity, err, "SELECT relreplident FROM pg_class WHERE oid = %s", oid);
+    if (st == LEAT_OK) st = query_text(server, s->timeout_us, &table, err, "SELECT %s::regclass", oid);
     if (st == LEAT_OK)
         st = query_text(server, s->timeout_us, &keys, err,
                         "SELECT string_agg(attname, E'\\n') FROM pg_attribute a JOIN pg_index i ON i.indrelid = a.attrelid AND a.attnum = ANY (i.indkey) "
@@ -134,30 +143,105 @@ static enum leat_status check_identity(struct changes_source *s, struct leat_pos
         bool key = declared_key(s->def, i);
         if (key && !lists(keys, name))
             st = leat_fail(err, LEAT_CONFLICT, "column '%s' of the source's key is not in the replica identity of table %s, so its changes do not name their "
-                           "rows; in PostgreSQL: ALTER TABLE %s REPLICA IDENTITY FULL", name, s->table, s->table);
+                           "rows; in PostgreSQL: ALTER TABLE %s REPLICA IDENTITY FULL", name, table, table);
         if (!key && lists(large, name))
             st = leat_fail(err, LEAT_CONFLICT, "a large value of column '%s' that a change does not touch is not sent with it; in PostgreSQL: "
-                           "ALTER TABLE %s REPLICA IDENTITY FULL", name, s->table);
+                           "ALTER TABLE %s REPLICA IDENTITY FULL", name, table);
     }
     free(identity);
     free(keys);
     free(large);
+    free(table);
     return st;
 }
 
-static enum leat_status make_publication(struct changes_source *s, struct leat_postgres *server, struct leat_error *err) {
-    char *there;
+/* Changes of a partitioned table are those of its partitions, and say what these say. */
+static enum leat_status check_identities(struct changes_source *s, struct leat_postgres *server, const char *oid, struct leat_error *err) {
+    char *parts = NULL, *rest, *part;
+    enum leat_status st = query_text(server, s->timeout_us, &parts, err,
+                                     "SELECT string_agg(relid::oid::text, ' ') FROM pg_class, pg_partition_tree(oid) WHERE oid = %s AND relkind = 'p' AND isleaf", oid);
+    if (st == LEAT_OK && !parts) st = check_identity(s, server, oid, err);
+    for (rest = parts; st == LEAT_OK && (part = strsep(&rest, " "));) st = check_identity(s, server, part, err);
+    free(parts);
+    return st;
+}
+
+/* The table's number; its schema is noted, so that changes of another schema's table are not taken for its own. */
+static enum leat_status find_table(struct changes_source *s, struct leat_postgres *server, char **oid, struct leat_error *err) {
+    struct leat_buffer name = {0}, quoted = {0};
+    leat_rows_put_table(&name, s->table, "\"");
+    leat_put_sql_string(&quoted, name.data);
+    enum leat_status st = query_text(server, s->timeout_us, oid, err, "SELECT %s::regclass::oid", quoted.data);
+    if (st == LEAT_OK && !s->schema_name)
+        st = query_text(server, s->timeout_us, &s->schema_name, err, "SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = %s", *oid);
+    leat_buffer_deinit(&name);
+    leat_buffer_deinit(&quoted);
+    return st;
+}
+
+/* A change must say every declared column. One that a table has no more would be told as NULL without a word. */
+static enum leat_status check_columns(struct changes_source *s, struct leat_postgres *server, const char *oid, struct leat_error *err) {
+    char *columns = NULL;
+    enum leat_status st = query_text(server, s->timeout_us, &columns, err,
+                                     "SELECT string_agg(attname, E'\\n') FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped AND attgenerated = ''", oid);
+    for (size_t i = 0; i < s->def->value_count && st == LEAT_OK; i++)
+        if (!lists(columns, leat_source_column(s->def, i)))
+            st = leat_fail(err, LEAT_CONFLICT, "PostgreSQL: table %s has no column '%s', or computes it (GENERATED), which changes do not say; give it its name there "
+                           "(FROM 'name'), or leave it out of the source", s->table, leat_source_column(s->def, i));
+    free(columns);
+    return st;
+}
+
+/* What a change is told as is decided by the publication: under another table's name it would be passed over without a word. */
+static enum leat_status check_publication(struct changes_source *s, struct leat_postgres *server, const char *oid, struct leat_error *err) {
+    char *there = NULL, *children = NULL;
+    struct leat_buffer name = {0};
+    leat_put_sql_string(&name, s->slot);
+    enum leat_status st = query_text(server, s->timeout_us, &there, err,
+                                     "SELECT 1 FROM pg_publication_tables WHERE pubname = %s AND to_regclass(format('%%I.%%I', schemaname, tablename)) = %s::regclass",
+                                     name.data, oid);
+    if (st == LEAT_OK)
+        st = query_text(server, s->timeout_us, &children, err,
+                        "SELECT string_agg(inhrelid::regclass::text, ', ') FROM pg_inherits JOIN pg_class ON oid = inhparent WHERE inhparent = %s AND relkind <> 'p'", oid);
+    if (st == LEAT_OK && !there)
+        st = leat_fail(err, LEAT_CONFLICT,
+                       "PostgreSQL: publication \"%s\" does not tell the changes of table %s: the table was dropped and made anew, or is partitioned and the publication is "
+                       "without publish_via_partition_root. To have it copied anew: DROP PUBLICATION \"%s\", SELECT pg_drop_replication_slot('%s'), and remove %s",
+                       s->slot, s->table, s->slot, s->slot, s->slot_path);
+    else if (st == LEAT_OK && children)
+        st = leat_fail(err, LEAT_CONFLICT, "PostgreSQL: rows of table %s are in others that inherit from it (%s), whose changes have their own names; make a source of each",
+                       s->table, children);
+    free(there);
+    free(children);
+    leat_buffer_deinit(&name);
+    return st;
+}
+
+static enum leat_status check_table(struct changes_source *s, struct leat_postgres *server, struct leat_error *err) {
+    char *oid = NULL;
+    enum leat_status st = find_table(s, server, &oid, err);
+    if (st == LEAT_OK) st = check_columns(s, server, oid, err);
+    if (st == LEAT_OK) st = check_publication(s, server, oid, err);
+    free(oid);
+    return st;
+}
+
+static enum leat_status make_publication(struct changes_source *s, struct leat_postgres *server, const char *oid, struct leat_error *err) {
+    char *there, *partitioned = NULL;
     struct leat_buffer sql = {0}, name = {0};
     leat_put_sql_string(&name, s->slot);
     enum leat_status st = query_text(server, s->timeout_us, &there, err, "SELECT 1 FROM pg_publication WHERE pubname = %s", name.data);
+    if (st == LEAT_OK) st = query_text(server, s->timeout_us, &partitioned, err, "SELECT 1 FROM pg_class WHERE oid = %s AND relkind = 'p'", oid);
     if (st == LEAT_OK && !there) {
         leat_put(&sql, "CREATE PUBLICATION ");
         leat_put_sql_name(&sql, s->slot);
         leat_put(&sql, " FOR TABLE ");
         leat_rows_put_table(&sql, s->table, "\"");
+        if (partitioned) leat_put(&sql, " WITH (publish_via_partition_root = true)");
         st = leat_postgres_run(server, sql.data, s->timeout_us, NULL, err);
     }
     free(there);
+    free(partitioned);
     leat_buffer_deinit(&sql);
     leat_buffer_deinit(&name);
     return st;
@@ -243,8 +327,8 @@ static bool read_lsn(const char *text, uint64_t *out) {
 static enum leat_status make_slot(struct changes_source *s, struct leat_postgres *server, struct leat_error *err) {
     struct leat_buffer sql = {0};
     PGresult *made = NULL;
-    char text[64];
-    enum leat_status st = write_slot(s, "making", err);
+    s->timeline = 0; /* the stream's start says it */
+    enum leat_status st = write_text(s, "making", err);
     if (st == LEAT_OK) st = leat_postgres_connect(leat_clock_real(), s->dsn, true, CONNECT_TIMEOUT_US, &s->stream, err);
     leat_put(&sql, "CREATE_REPLICATION_SLOT ");
     leat_put_sql_name(&sql, s->slot);
@@ -253,8 +337,7 @@ static enum leat_status make_slot(struct changes_source *s, struct leat_postgres
     if (st == LEAT_OK && (PQntuples(made) != 1 || PQnfields(made) < 3 || !read_lsn(PQgetvalue(made, 0, 1), &s->start_lsn)))
         st = leat_fail(err, LEAT_UNSUPPORTED, "PostgreSQL: the answer to CREATE_REPLICATION_SLOT is not understood");
     if (st == LEAT_OK) st = copy_rows(s, server, PQgetvalue(made, 0, 2), err);
-    snprintf(text, sizeof text, "%" PRIx64 " %" PRIu64, s->start_lsn, s->copy_bytes);
-    if (st == LEAT_OK) st = write_slot(s, text, err);
+    if (st == LEAT_OK) st = write_slot(s, err);
     s->ready = st == LEAT_OK;
     PQclear(made);
     leat_buffer_deinit(&sql);
@@ -263,21 +346,18 @@ static enum leat_status make_slot(struct changes_source *s, struct leat_postgres
 
 static enum leat_status set_up(struct changes_source *s, struct leat_error *err) {
     struct leat_postgres *server = NULL;
-    struct leat_buffer name = {0}, quoted = {0};
     char *oid = NULL;
     bool making;
-    leat_rows_put_table(&name, s->table, "\"");
-    leat_put_sql_string(&quoted, name.data);
     enum leat_status st = read_slot(s, &making, err);
     if (st == LEAT_OK) st = leat_postgres_connect(leat_clock_real(), s->dsn, false, CONNECT_TIMEOUT_US, &server, err);
-    if (st == LEAT_OK) st = query_text(server, s->timeout_us, &oid, err, "SELECT %s::regclass::oid", quoted.data);
-    if (st == LEAT_OK) st = check_identity(s, server, oid, err);
-    if (st == LEAT_OK) st = make_publication(s, server, err);
+    if (st == LEAT_OK) st = find_table(s, server, &oid, err);
+    if (st == LEAT_OK) st = check_columns(s, server, oid, err);
+    if (st == LEAT_OK) st = check_identities(s, server, oid, err);
+    if (st == LEAT_OK) st = make_publication(s, server, oid, err);
+    if (st == LEAT_OK) st = check_publication(s, server, oid, err);
     if (st == LEAT_OK) st = drop_leftover(s, server, making, err);
     if (st == LEAT_OK) st = make_slot(s, server, err);
     leat_postgres_close(server);
-    leat_buffer_deinit(&name);
-    leat_buffer_deinit(&quoted);
     free(oid);
     return st;
 }
@@ -292,44 +372,93 @@ static void hang_up(struct changes_source *s) {
     s->given = 0;
 }
 
-/* A slot does not go back, and says nothing of what it passes over. */
-static enum leat_status check_restored(struct changes_source *s, struct leat_postgres *server, uint64_t from, struct leat_error *err) {
-    char *dir = leat_io_dirname(s->slot_path), *path = leat_asprintf("%s/restored", dir), *told = NULL;
-    struct leat_buffer slot = {0};
-    uint64_t confirmed = 0;
+/* A slot does not go back, and says nothing of what it passes over. confirmed: where it is. */
+static enum leat_status check_restored(struct changes_source *s, const char *confirmed, uint64_t from, struct leat_error *err) {
+    char *dir = leat_io_dirname(s->slot_path), *path = leat_asprintf("%s/restored", dir);
+    uint64_t at = 0;
     enum leat_status st = LEAT_OK;
-    if (!leat_io_exists(s->env->io, path)) goto out;
-    leat_put_sql_string(&slot, s->slot);
-    st = query_text(server, s->timeout_us, &told, err, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = %s", slot.data);
-    if (st == LEAT_OK && told && read_lsn(told, &confirmed) && confirmed > from)
+    if (leat_io_exists(s->env->io, path) && read_lsn(confirmed, &at) && at > from)
         st = leat_fail(err, LEAT_CONFLICT,
                        "PostgreSQL: slot \"%s\" has gone on to %s since the backup that this folder was restored from, which is at %X/%X: changes between the two are not "
                        "sent again. To have the table copied anew, drop the slot (SELECT pg_drop_replication_slot('%s')) and remove %s and %s; rows deleted "
                        "between the two then stay. To go on without those changes, remove %s",
-                       s->slot, told, (unsigned)(from >> 32), (unsigned)from, s->slot, s->slot_path, path, path);
-    else if (st == LEAT_OK)
+                       s->slot, confirmed, (unsigned)(from >> 32), (unsigned)from, s->slot, s->slot_path, path, path);
+    else if (leat_io_exists(s->env->io, path))
         st = s->env->io->ops->unlink(s->env->io, path, err);
-out:
-    leat_buffer_deinit(&slot);
-    free(told);
     free(path);
     free(dir);
+    return st;
+}
+
+/* Where its timeline `number` ended, as the history of a later one says: "NUMBER <tab> LSN <tab> why", by line. False: it does not name it. */
+static bool end_of_timeline(const char *history, unsigned number, uint64_t *end) {
+    for (const char *line = history; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+        unsigned named;
+        int behind = 0;
+        if (sscanf(line, "%u %n", &named, &behind) == 1 && behind && named == number) return read_lsn(line + behind, end);
+    }
+    return false;
+}
+
+/* A server that was put back to an earlier state, or that had not all when it took over, gives other changes the numbers that were read here, and passes
+ * them over. Its log is a timeline of its own then, which says where it left the one that was read; or, put back file by file, it is shorter. */
+static enum leat_status check_timeline(struct changes_source *s, uint64_t from, struct leat_error *err) {
+    PGresult *system = NULL, *told = NULL;
+    uint64_t end = s->target_lsn;
+    char text[32];
+    enum leat_status st = leat_postgres_run(s->stream, "IDENTIFY_SYSTEM", s->timeout_us, &system, err);
+    if (st != LEAT_OK) return st;
+    unsigned now = PQntuples(system) == 1 && PQnfields(system) >= 2 ? (unsigned)strtoul(PQgetvalue(system, 0, 1), NULL, 10) : 0;
+    snprintf(text, sizeof text, "TIMELINE_HISTORY %u", now);
+    if (s->timeline && now > s->timeline) st = leat_postgres_run(s->stream, text, s->timeout_us, &told, err);
+    bool history = st == LEAT_OK && told && PQntuples(told) == 1 && PQnfields(told) == 2;
+    if (s->timeline && now != s->timeline && (!history || !end_of_timeline(PQgetvalue(told, 0, 1), s->timeline, &end))) end = 0;
+    if (st == LEAT_OK && end < from)
+        st = leat_fail(err, LEAT_CONFLICT,
+                       "PostgreSQL has not all that was read of it: its log left that which was read at %X/%X, before %X/%X. It was put back to an earlier state, or a standby "
+                       "took over that had not everything. To have the table copied anew, drop the slot (SELECT pg_drop_replication_slot('%s')) and remove %s; rows that it "
+                       "has no more then stay",
+                       (unsigned)(end >> 32), (unsigned)end, (unsigned)(from >> 32), (unsigned)from, s->slot, s->slot_path);
+    if (st == LEAT_OK && now != s->timeline) {
+        s->timeline = now;
+        st = write_slot(s, err);
+    }
+    PQclear(system);
+    PQclear(told);
+    return st;
+}
+
+/* Is what follows here all that comes after `from`? */
+static enum leat_status check_slot(struct changes_source *s, struct leat_postgres *server, uint64_t from, struct leat_error *err) {
+    char *end = NULL, *confirmed = NULL;
+    struct leat_buffer slot = {0};
+    leat_put_sql_string(&slot, s->slot);
+    enum leat_status st = query_text(server, s->timeout_us, &end, err, "SELECT pg_current_wal_flush_lsn()");
+    if (st == LEAT_OK && (!end || !read_lsn(end, &s->target_lsn))) st = leat_fail(err, LEAT_UNSUPPORTED, "PostgreSQL: the end of its log is not understood");
+    if (st == LEAT_OK) st = query_text(server, s->timeout_us, &confirmed, err, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = %s", slot.data);
+    if (st == LEAT_OK && !confirmed)
+        st = leat_fail(err, LEAT_CONFLICT, "PostgreSQL has no replication slot \"%s\" any more: it was dropped, or another server took over without it; changes after %X/%X "
+                       "are not to be had. To have the table copied anew, remove %s; rows that were deleted meanwhile then stay",
+                       s->slot, (unsigned)(from >> 32), (unsigned)from, s->slot_path);
+    if (st == LEAT_OK) st = check_timeline(s, from, err);
+    if (st == LEAT_OK) st = check_restored(s, confirmed, from, err);
+    leat_buffer_deinit(&slot);
+    free(end);
+    free(confirmed);
     return st;
 }
 
 static enum leat_status start_stream(struct changes_source *s, struct leat_error *err) {
     struct leat_buffer sql = {0}, name = {0};
     struct leat_postgres *server = NULL;
-    char *end = NULL;
     uint64_t from = s->position & SNAPSHOT || s->position < s->start_lsn ? s->start_lsn : s->position;
-    s->reader = (struct leat_pgoutput){.source = s->def, .schema = s->schema_name, .table = s->table_name, .end_lsn = from};
-    s->durable_lsn = from;
+    if (!s->unsynced) s->durable_lsn = from;
     enum leat_status st = LEAT_OK;
     if (!s->stream) st = leat_postgres_connect(leat_clock_real(), s->dsn, true, CONNECT_TIMEOUT_US, &s->stream, err);
     if (st == LEAT_OK) st = leat_postgres_connect(leat_clock_real(), s->dsn, false, CONNECT_TIMEOUT_US, &server, err);
-    if (st == LEAT_OK) st = query_text(server, s->timeout_us, &end, err, "SELECT pg_current_wal_flush_lsn()");
-    if (st == LEAT_OK && (!end || !read_lsn(end, &s->target_lsn))) s->target_lsn = 0;
-    if (st == LEAT_OK) st = check_restored(s, server, from, err);
+    if (st == LEAT_OK) st = check_slot(s, server, from, err);
+    if (st == LEAT_OK) st = check_table(s, server, err);
+    s->reader = (struct leat_pgoutput){.source = s->def, .schema = s->schema_name, .table = s->table_name, .end_lsn = from};
     leat_put_sql_name(&name, s->slot);
     leat_putf(&sql, "START_REPLICATION SLOT %s LOGICAL %X/%X (proto_version '1', publication_names '%s')", name.data, (unsigned)(from >> 32),
               (unsigned)from, name.data);
@@ -339,7 +468,6 @@ static enum leat_status start_stream(struct changes_source *s, struct leat_error
     s->told_us = 0;
     s->sent_lsn = from;
     leat_postgres_close(server);
-    free(end);
     leat_buffer_deinit(&sql);
     leat_buffer_deinit(&name);
     return st;
@@ -370,6 +498,15 @@ static uint64_t read_big_endian(const char *at) {
     return n;
 }
 
+/* A column that the table had not when a change was made, and has now, was NULL then; one that it has not now was renamed or dropped. */
+static enum leat_status check_table_now(struct changes_source *s, struct leat_error *err) {
+    struct leat_postgres *server = NULL;
+    enum leat_status st = leat_postgres_connect(leat_clock_real(), s->dsn, false, CONNECT_TIMEOUT_US, &server, err);
+    if (st == LEAT_OK) st = check_table(s, server, err);
+    leat_postgres_close(server);
+    return st;
+}
+
 /* A message of the stream: changes, or the server's sign of life. */
 static enum leat_status take_message(struct changes_source *s, const char *message, size_t length, struct leat_error *err) {
     s->heard_us = now(s);
@@ -380,7 +517,9 @@ static enum leat_status take_message(struct changes_source *s, const char *messa
     }
     if (length < 25 || message[0] != 'w') return LEAT_OK;
     size_t from = s->lines.length;
+    const char *absent = s->reader.absent;
     enum leat_status st = leat_pgoutput_read(&s->reader, message + 25, length - 25, &s->lines, err);
+    if (st == LEAT_OK && s->reader.absent && s->reader.absent != absent) st = check_table_now(s, err);
     cut_line(&s->lines, from, s->max_line_bytes);
     if (s->reader.end_lsn > s->sent_lsn) s->sent_lsn = s->reader.end_lsn;
     return st;

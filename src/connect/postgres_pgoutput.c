@@ -89,6 +89,16 @@ static bool is_ours(const struct leat_pgoutput *p, const char *schema, const cha
     return strcmp(table, p->table) == 0 && (!p->schema || strcmp(schema, p->schema) == 0);
 }
 
+/* A declared column that the relation does not have. */
+static const char *find_absent(const struct leat_pgoutput *p) {
+    for (size_t k = 0; k < p->source->value_count; k++) {
+        size_t i = 0;
+        while (i < p->column_count && p->column[i] != (int)k) i++;
+        if (i == p->column_count) return leat_source_column(p->source, k);
+    }
+    return NULL;
+}
+
 static void read_relation(struct leat_pgoutput *p, struct reader *r) {
     uint32_t number = (uint32_t)take_number(r, 4);
     const char *schema = take_text(r), *table = take_text(r);
@@ -106,6 +116,7 @@ static void read_relation(struct leat_pgoutput *p, struct reader *r) {
         for (size_t k = 0; k < p->source->value_count; k++)
             if (strcmp(leat_source_column(p->source, k), name) == 0) p->column[i] = (int)k;
     }
+    p->absent = r->bad ? NULL : find_absent(p);
 }
 
 static void read_tuple(const struct leat_pgoutput *p, struct reader *r, struct value *values) {
@@ -126,20 +137,21 @@ static void read_tuple(const struct leat_pgoutput *p, struct reader *r, struct v
 
 static bool key_differs(const struct leat_source *source, const struct value *a, const struct value *b) {
     for (size_t i = 0; i < source->value_count; i++)
-        if (is_key(source, i) && (a[i].length != b[i].length || memcmp(a[i].data ? a[i].data : "", b[i].data ? b[i].data : "", a[i].length) != 0))
+        if (is_key(source, i) && !b[i].unchanged && (a[i].length != b[i].length || memcmp(a[i].data ? a[i].data : "", b[i].data ? b[i].data : "", a[i].length) != 0))
             return true;
     return false;
 }
 
-/* What the change did not touch is in the old row, where the table's REPLICA IDENTITY is FULL; else it is not known here, which is told as an event
- * that nobody can take for a row. */
+/* What the change did not touch is in the old row, where that has it: all of it where the table's REPLICA IDENTITY is FULL, else the key alone (the rest is
+ * told as NULL, which no value that is left out is). What it has not is not known here, which is told as an event that nobody can take for a row. */
 static const char *fill_unchanged(const struct leat_source *source, struct value *now, const struct value *old) {
+    const char *unknown = NULL;
     for (size_t i = 0; i < source->value_count; i++) {
         if (!now[i].unchanged) continue;
-        if (!old || old[i].unchanged) return leat_source_column(source, i);
-        now[i] = old[i];
+        if (old[i].data) now[i] = old[i];
+        else unknown = leat_source_column(source, i);
     }
-    return NULL;
+    return unknown;
 }
 
 static void read_change(struct leat_pgoutput *p, struct reader *r, char kind, struct leat_buffer *out) {
@@ -147,18 +159,20 @@ static void read_change(struct leat_pgoutput *p, struct reader *r, char kind, st
     size_t columns = p->source->value_count + 1;
     struct value *now = leat_alloc(2 * columns * sizeof *now), *old = now + columns;
     uint64_t part = take_number(r, 1);
-    bool has_old = part == 'K' || part == 'O', whole_old = part == 'O'; /* of a K all but the key is told as NULL */
+    bool has_old = part == 'K' || part == 'O';
     if (has_old) {
         read_tuple(p, r, old);
         if (kind != 'D') part = take_number(r, 1);
+    } else if (kind == 'D') {
+        r->bad = true;
     }
     if (kind != 'D') {
         if (part != 'N') r->bad = true;
         read_tuple(p, r, now);
     }
+    const char *unknown = r->bad || kind == 'D' ? NULL : fill_unchanged(p->source, now, old);
     if (!r->bad && has_old && (kind == 'D' || key_differs(p->source, old, now))) put_event(out, p->source, 'd', old);
     if (!r->bad && kind != 'D') {
-        const char *unknown = fill_unchanged(p->source, now, whole_old ? old : NULL);
         if (unknown) leat_putf(out, "{\"op\":\"unknown column\",\"column\":\"%s\",\"cure\":\"ALTER TABLE ... REPLICA IDENTITY FULL\"}\n", unknown);
         else put_event(out, p->source, kind == 'I' ? 'c' : 'u', now);
     }
@@ -167,9 +181,10 @@ static void read_change(struct leat_pgoutput *p, struct reader *r, char kind, st
 
 static void read_truncate(const struct leat_pgoutput *p, struct reader *r, struct leat_buffer *out) {
     uint64_t count = take_number(r, 4);
+    bool ours = false;
     take(r, 1);
-    for (; count > 0 && !r->bad; count--)
-        if ((uint32_t)take_number(r, 4) == p->relation) leat_put(out, "{\"op\":\"t\"}\n");
+    for (; count > 0 && !r->bad; count--) ours |= (uint32_t)take_number(r, 4) == p->relation;
+    if (ours) leat_put(out, "{\"op\":\"t\"}\n");
 }
 
 enum leat_status leat_pgoutput_read(struct leat_pgoutput *p, const char *message, size_t length, struct leat_buffer *out, struct leat_error *err) {

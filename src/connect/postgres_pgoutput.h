@@ -15,6 +15,7 @@ struct leat_pgoutput { /* of one connection */
     uint32_t relation;                /* its number, once it was described */
     int column[LEAT_PGOUTPUT_COLUMNS_MAX]; /* of the relation's column: the declared one, -1: none */
     size_t column_count;
+    const char *absent;               /* a declared column that it did not have as it was described last; NULL: none */
     bool in_transaction;
     uint64_t end_lsn;                 /* behind the last whole transaction */
 };

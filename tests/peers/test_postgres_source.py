@@ -1,6 +1,7 @@
 """PostgreSQL as a source, against a real server."""
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import threading
@@ -325,3 +326,75 @@ def test_a_table_whose_changes_would_not_say_all_is_refused(shop, tmp_path):
     shop.sql("TRUNCATE small")
     p.once()
     assert "1 dead" in p.leat("status")
+
+
+def test_a_partitioned_table(shop, tmp_path):
+    """Its changes are made in its partitions, also in one that comes later and between two."""
+    p = Changes(shop, tmp_path, "pieces")
+    shop.sql("DROP TABLE pieces; CREATE TABLE pieces (id bigint PRIMARY KEY, status text, more text, amount numeric(18,2), made timestamp, note bytea) PARTITION BY RANGE (id); "
+             "CREATE TABLE pieces_1 PARTITION OF pieces FOR VALUES FROM (0) TO (1000); CREATE TABLE pieces_2 PARTITION OF pieces FOR VALUES FROM (1000) TO (2000); "
+             "INSERT INTO pieces SELECT i, 'x' FROM generate_series(1, 1999) i")
+    assert "in PostgreSQL: ALTER TABLE pieces_1 REPLICA IDENTITY FULL" in p.refused()
+    shop.sql("ALTER TABLE pieces_1 REPLICA IDENTITY FULL; ALTER TABLE pieces_2 REPLICA IDENTITY FULL")
+    p.same()
+    shop.sql("CREATE TABLE pieces_3 PARTITION OF pieces FOR VALUES FROM (2000) TO (3000); ALTER TABLE pieces_3 REPLICA IDENTITY FULL; "
+             "INSERT INTO pieces SELECT i, 'new' FROM generate_series(2000, 2100) i; UPDATE pieces SET status = 'y' WHERE id % 3 = 0; "
+             "DELETE FROM pieces WHERE id % 5 = 0; UPDATE pieces SET id = id + 2000 WHERE id = 999")
+    p.same()
+
+
+def test_a_table_that_is_not_what_it_was_is_told(shop, tmp_path):
+    """Nothing of it would come, or NULLs, and nobody would know."""
+    p = Changes(shop, tmp_path, "other")
+    shop.sql("ALTER TABLE other DROP COLUMN status; ALTER TABLE other ADD COLUMN status text GENERATED ALWAYS AS ('x' || id) STORED")
+    assert "table other has no column 'status', or computes it" in p.refused()
+    shop.sql("ALTER TABLE other DROP COLUMN status; ALTER TABLE other ADD COLUMN status text")
+    p.same()
+    shop.sql("ALTER TABLE other ADD COLUMN later int; UPDATE other SET status = 'a' WHERE id = 1")
+    p.same()
+    p.start()
+    time.sleep(1)
+    shop.sql("ALTER TABLE other RENAME COLUMN status TO state; UPDATE other SET state = 'b' WHERE id = 1")
+    servers.wait_for("the column is missed", lambda: "table other has no column 'status'" in (tmp_path / "log").read_text(), 30)
+    p.stop()
+    assert (1, "a") in [r[:2] for r in p.rows("current")]
+    shop.sql("ALTER TABLE other RENAME COLUMN state TO status; UPDATE other SET status = 'c' WHERE id = 1")
+    p.same()
+    shop.sql("ALTER TABLE other RENAME TO older; CREATE TABLE other (LIKE older INCLUDING ALL)")
+    assert 'publication "other_slot" does not tell the changes of table other' in p.refused()
+    shop.sql("DROP TABLE other; ALTER TABLE older RENAME TO other; CREATE TABLE child () INHERITS (other)")
+    assert "rows of table other are in others that inherit from it (child)" in p.refused()
+    shop.sql("DROP TABLE child")
+    p.same()
+    shop.sql("SELECT pg_drop_replication_slot('other_slot')")
+    assert 'no replication slot "other_slot" any more' in p.refused()
+
+
+def test_a_server_that_was_put_back_is_told(tmp_path):
+    """What it does anew has numbers that were read before: it would be passed over."""
+    try:
+        with servers.Postgres(tmp_path / "server") as server:
+            p = Changes(server, tmp_path, "back")
+            p.same()
+            server.stop()
+            data, saved = server.data, server.data + "-saved"
+            subprocess.run(["cp", "-a", data, saved], check=True)
+            server.start()
+            p.change(2)
+            p.same()
+            server.stop()
+            shutil.rmtree(data)
+            subprocess.run(["cp", "-a", saved, data], check=True)
+            server.start()
+            assert "PostgreSQL has not all that was read of it" in p.refused()
+            server.stop()
+            shutil.rmtree(data)
+            subprocess.run(["mv", saved, data], check=True)
+            (pathlib.Path(data) / "recovery.signal").touch()
+            server.settings = {"restore_command": "false"}
+            server.start()
+            servers.wait_for("its recovery ends", lambda: server.sql("SELECT pg_is_in_recovery()") == "f")
+            server.sql("CREATE TABLE filler AS SELECT repeat(md5(i::text), 10) FROM generate_series(1, 50000) i")  # its log is longer than what was read now
+            assert "PostgreSQL has not all that was read of it" in p.refused()
+    except servers.Missing as missing:
+        pytest.skip(f"not installed: {missing}")

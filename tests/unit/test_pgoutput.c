@@ -76,12 +76,27 @@ static void test_messages(void **state) {
     const char *moved = READ("U\0\0\0\7K\0\6t\0\0\0\0011nnnnnN\0\6t\0\0\0\0012nunnn");
     assert_non_null(strstr(moved, "{\"op\":\"d\",\"before\":{\"id\":1}}\n"));
     assert_non_null(strstr(moved, "\"op\":\"unknown column\",\"column\":\"Status\""));
+    /* A key that is so long that it is left out is in the old one; the row has not gone. */
+    assert_string_equal(READ("U\0\0\0\7K\0\6t\0\0\0\0011nnnnnN\0\6unnnnn"),
+                        "{\"op\":\"u\",\"after\":{\"id\":1,\"Status\":null,\"b\":null,\"f\":null,\"t\":null}}\n");
+    const char *lost = READ("U\0\0\0\7K\0\6nnnnnnN\0\6unnnnn");
+    assert_null(strstr(lost, "\"op\":\"d\""));
+    assert_non_null(strstr(lost, "\"op\":\"unknown column\",\"column\":\"id\""));
     assert_string_equal(READ("D\0\0\0\7K\0\6t\0\0\0\0011nnnnn"), "{\"op\":\"d\",\"before\":{\"id\":1}}\n");
+    leat_buffer_reset(&out); /* of which row? */
+    assert_int_equal(leat_pgoutput_read(&reader, "D\0\0\0\7N\0\6t\0\0\0\0011nnnnn", 22, &out, &err), LEAT_CORRUPT);
     assert_string_equal(READ("T\0\0\0\1\0\0\0\0\7"), "{\"op\":\"t\"}\n");
+    assert_string_equal(READ("T\0\0\0\3\0\0\0\0\7\0\0\0\7\0\0\0\7"), "{\"op\":\"t\"}\n"); /* however often it is named */
     assert_string_equal(READ("T\0\0\0\1\0\0\0\0\1"), "");
     assert_int_equal(reader.end_lsn, 0);
     assert_string_equal(READ("C\0\0\0\0\0\0\0\0\1\0\0\0\0\0\0\1\1\0\0\0\0\0\0\0\0"), "");
     assert_true(!reader.in_transaction && reader.end_lsn == 0x101);
+    /* The table has changed: a column of ours is not there. */
+    assert_null(reader.absent);
+    assert_string_equal(READ("R\0\0\0\7shop\0orders\0f\0\1\1id\0\0\0\0\x14\xff\xff\xff\xff"), "");
+    assert_string_equal(reader.absent, "Status");
+    assert_string_equal(READ(RELATION), "");
+    assert_null(reader.absent);
     /* Lengths that lie. */
     static const char lies[] = "I\0\0\0\7N\0\6t\x7f\xff\xff\xff" "1", more[] = "I\0\0\0\7N\xff\xff";
     assert_int_equal(leat_pgoutput_read(&reader, lies, sizeof lies - 1, &out, &err), LEAT_CORRUPT);
