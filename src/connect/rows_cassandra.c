@@ -108,6 +108,11 @@ static int32_t width_of(uint16_t type) {
     }
 }
 
+bool leat_cassandra_is_null(uint16_t type, struct leat_cql_bytes v) {
+    bool any_bytes = type == LEAT_CQL_ASCII || type == LEAT_CQL_VARCHAR || type == LEAT_CQL_BLOB;
+    return v.length < 0 || (v.length == 0 && !any_bytes);
+}
+
 bool leat_cassandra_put_text(struct leat_buffer *out, uint16_t type, struct leat_cql_bytes v) {
     int64_t n = 0;
     if (width_of(type) && v.length != width_of(type)) return false;
@@ -235,8 +240,8 @@ static enum leat_status cassandra_next(struct leat_database *rows, const struct 
     leat_buffer_reset(&r->text);
     leat_put(&r->text, " "); /* so that it has memory, and no value is NULL by having none */
     for (size_t i = 0; i < r->source->value_count; i++) {
-        bool null = r->cells[i].length < 0;
-        if (!null && !leat_cassandra_put_text(&r->text, r->page.result.columns[i].type, r->cells[i]))
+        if (leat_cassandra_is_null(r->page.result.columns[i].type, r->cells[i])) r->cells[i].length = -1;
+        if (r->cells[i].length >= 0 && !leat_cassandra_put_text(&r->text, r->page.result.columns[i].type, r->cells[i]))
             return leat_fail(err, LEAT_INVALID, "Cassandra: column \"%s\" has a value or a type (number %u) that cannot be read", leat_source_column(r->source, i),
                              r->page.result.columns[i].type);
         r->ends[i] = r->text.length;

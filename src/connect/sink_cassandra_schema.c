@@ -234,6 +234,7 @@ static enum leat_status take_key(struct leat_cassandra_sink *s, const struct rem
 static enum leat_status prepare(struct leat_cassandra_sink *s, struct leat_error *err) {
     struct leat_buffer sql = {0};
     size_t columns = s->context->schema->field_count;
+    uint16_t *types = leat_alloc((columns + 1) * sizeof *types);
     leat_put(&sql, "INSERT INTO ");
     put_table_name(s, &sql);
     for (size_t i = 0; i < columns; i++) {
@@ -244,7 +245,10 @@ static enum leat_status prepare(struct leat_cassandra_sink *s, struct leat_error
     for (size_t i = 0; i < columns; i++)
         leat_put(&sql, i ? ", ?" : "?");
     leat_put(&sql, ") USING TIMESTAMP ?");
-    enum leat_status st = leat_cql_prepare(s->session, sql.data, &s->upsert, err);
+    for (size_t i = 0; i < columns; i++)
+        types[i] = s->columns[i].type;
+    types[columns] = LEAT_CQL_BIGINT;
+    enum leat_status st = leat_cql_prepare(s->session, sql.data, types, columns + 1, &s->upsert, err);
     leat_buffer_reset(&sql);
     leat_put(&sql, "DELETE FROM ");
     put_table_name(s, &sql);
@@ -254,8 +258,12 @@ static enum leat_status prepare(struct leat_cassandra_sink *s, struct leat_error
         leat_cql_put_name(&sql, s->columns[s->key[i]].name);
         leat_put(&sql, " = ?");
     }
-    if (st == LEAT_OK) st = leat_cql_prepare(s->session, sql.data, &s->remove, err);
+    types[0] = LEAT_CQL_BIGINT;
+    for (size_t i = 0; i < s->key_count; i++)
+        types[i + 1] = s->columns[s->key[i]].type;
+    if (st == LEAT_OK) st = leat_cql_prepare(s->session, sql.data, types, s->key_count + 1, &s->remove, err);
     leat_buffer_deinit(&sql);
+    free(types);
     return st;
 }
 

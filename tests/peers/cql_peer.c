@@ -39,7 +39,7 @@ static void types(void) {
                           "INSERT INTO cql_test.types (a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q) VALUES "
                           "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) USING "
                           "TIMESTAMP ?",
-                          &statement, &err));
+                          NULL, 0, &statement, &err));
     for (int sign = -1; sign <= 1; sign += 2) {
         struct leat_buffer v = {0};
         __int128 wide = (__int128)1234567890123456789 * 1000000007 * sign;
@@ -81,7 +81,7 @@ static bool add(void *context, const struct leat_cql_result *result, const struc
 static void pages(int64_t n) {
     run("CREATE TABLE IF NOT EXISTS cql_test.pages (p int, i bigint, PRIMARY KEY (p, i))");
     int statement;
-    must(leat_cql_prepare(session, "INSERT INTO cql_test.pages (p, i) VALUES (1, ?)", &statement, &err));
+    must(leat_cql_prepare(session, "INSERT INTO cql_test.pages (p, i) VALUES (1, ?)", NULL, 0, &statement, &err));
     struct leat_cql_reply reply;
     for (int64_t at = 1; at <= n;) {
         struct leat_buffer v[100] = {0};
@@ -111,7 +111,7 @@ static void upserts(int64_t n, double patience) {
     int statement;
     must(leat_cql_prepare(session,
                           "INSERT INTO cql_test.upserts (id, status, updated_at) VALUES (?, ?, ?) USING TIMESTAMP ?",
-                          &statement, &err));
+                          NULL, 0, &statement, &err));
     must(leat_cql_connect(session, after(patience), &err));
     int64_t next = 0, confirmed = 0, again = 0, started = after(0), deadline = after(patience),
             *failed = malloc((size_t)n * sizeof *failed);

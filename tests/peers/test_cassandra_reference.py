@@ -39,13 +39,15 @@ def test_every_type(cassandra_server, session, tmp_path):  # noqa: F811
     insert = session.prepare(f"INSERT INTO looked.every_type (id, {names}) VALUES (?, {', '.join('?' for _ in TYPES)})")
     session.execute(insert, [1, *(value for _, value, _ in TYPES.values())])
     session.execute(insert, [2, *(None for _ in TYPES)])
+    session.execute("INSERT INTO looked.every_type (id, c_text, c_int, c_timestamp, c_uuid) VALUES (3, '', blobAsInt(0x), blobAsTimestamp(0x), blobAsUuid(0x))")  # values of no bytes
     p = servers.Project(tmp_path, source(cassandra_server, "every_type", "id INTEGER PRIMARY KEY, " + ", ".join(f"c_{t} {ours}" for t, (ours, _, _) in TYPES.items())) +
                         "CREATE MATERIALIZED TABLE copy SCHEDULE CRON '0 2 * * *' AS SELECT id, " + ", ".join(f"CAST(c_{t} AS VARCHAR) AS c_{t}" for t in TYPES) +
                         " FROM every_type;")
     p.once("--all")
-    first, second = sorted(p.sql("SELECT * FROM copy"), key=lambda r: int(r["id"]))
+    first, second, third = sorted(p.sql("SELECT * FROM copy"), key=lambda r: int(r["id"]))
     assert {t: first[f"c_{t}"] for t in TYPES} == {t: text for t, (_, _, text) in TYPES.items()}
     assert all(second[f"c_{t}"] is None for t in TYPES)
+    assert third["c_text"] == "" and all(third[f"c_{t}"] is None for t in TYPES if t != "text")
 
 
 def test_pages_and_refreshes(cassandra_server, session, tmp_path):  # noqa: F811

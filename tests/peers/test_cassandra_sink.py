@@ -215,6 +215,23 @@ def test_a_table_that_does_not_fit_is_said(cassandra_server, session, tmp_path):
                                             for k, (s, t, a) in p.lake().items()}
 
 
+def test_a_table_made_anew_with_other_types(cassandra_server, session, tmp_path):  # noqa: F811
+    """While leat runs: eight bytes of microseconds, which a bigint took, would be another time in a timestamp."""
+    session.execute("CREATE KEYSPACE IF NOT EXISTS shop WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
+    session.execute("CREATE TABLE shop.anew (id bigint PRIMARY KEY, status text, updated_at bigint, amount decimal)")
+    p = Project(tmp_path, sink(cassandra_server.address, "anew").replace("create = true", "create = false"))
+    p.start()
+    p.events(300)
+    wait_for(lambda: len(in_cassandra(session, "anew")) > 10, "rows are there")
+    session.execute("DROP TABLE shop.anew")
+    session.execute("CREATE TABLE shop.anew (id bigint PRIMARY KEY, status text, updated_at timestamp, amount decimal)")
+    p.events(300)
+    wait_for(lambda: len(in_cassandra(session, "anew")) > 10 and "waiting" not in p.status(), "rows are there again")
+    p.stop()
+    ours, theirs = p.lake(), in_cassandra(session, "anew")
+    assert theirs == {k: ours[k] for k in theirs}
+
+
 def test_a_row_that_cassandra_refuses_is_a_dead_letter(cassandra_server, session, tmp_path):  # noqa: F811
     text = SOURCE + ORDERS.replace("PRIMARY KEY (id)", "PRIMARY KEY (status, id)").replace("GROUP BY id", "GROUP BY id") + SINK.format(
         address=cassandra_server.address, table="refused", more=", partition_key = 'status'")

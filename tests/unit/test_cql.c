@@ -239,6 +239,7 @@ static struct {
     int misbehaving; /* how many connections it misbehaves on */
     bool asks_password;
     atomic_int executed, connections, prepared;
+    atomic_int type; /* of the statement's one value; 0: it has none */
     pthread_t thread;
 } server;
 
@@ -277,7 +278,7 @@ static bool execute(int fd, uint16_t stream, enum part part, uint16_t *held, int
     ++*told;
     if (part == OVERLOADED && *told <= 5)
         answer(fd, stream, LEAT_CQL_OP_ERROR, overloaded, 10);
-    else if (part == FORGETS && *told == 2)
+    else if (part == FORGETS && *told >= 2 && *told <= 4)
         answer(fd, stream, LEAT_CQL_OP_ERROR, unprepared, 11);
     else if (part == STRANGE_STREAM && *told == 2)
         answer(fd, (uint16_t)(stream + 5), LEAT_CQL_OP_RESULT, void_result, 4);
@@ -313,6 +314,12 @@ static void serve(int fd, enum part part) {
         }
         case LEAT_CQL_OP_PREPARE:
             atomic_fetch_add(&server.prepared, 1);
+            if (server.type) {
+                uint8_t typed[] = "\0\0\0\4\0\2id\0\0\0\1\0\0\0\1\0\0\0\0\0\1k\0\1t\0\1v\0?\0\0\0\4\0\0\0\0";
+                typed[sizeof typed - 10] = (uint8_t)server.type;
+                answer(fd, stream, LEAT_CQL_OP_RESULT, typed, sizeof typed - 1);
+                break;
+            }
             answer(fd, stream, LEAT_CQL_OP_RESULT, prepared, sizeof prepared - 1);
             break;
         default:
@@ -377,7 +384,7 @@ static struct leat_cql *open_session(const char *user, const char *password) {
 static int execute_all(struct leat_cql *s, int count) {
     int statement, failed = 0, confirmed = 0, waiting[64], waiting_count = 0;
     bool sent[64] = {false};
-    OK(leat_cql_prepare(s, "INSERT", &statement, oops));
+    OK(leat_cql_prepare(s, "INSERT", NULL, 0, &statement, oops));
     for (int i = 0; i < count; i++)
         waiting[waiting_count++] = i;
     int64_t deadline = in_ms(20000);
@@ -453,9 +460,38 @@ static void test_unprepared(void **state) {
     (void)state;
     start(FORGETS, 1);
     struct leat_cql *s = open_session(NULL, NULL);
-    assert_int_equal(execute_all(s, 64), 1);
+    assert_int_equal(execute_all(s, 64), 3); /* some of them while it is being prepared again */
     assert_int_equal(atomic_load(&server.prepared), 2);
     assert_int_equal(atomic_load(&server.connections), 1);
+    stop(s);
+}
+
+/* The table was made anew: what is eight bytes of microseconds in a bigint is another time in a timestamp. */
+static void test_other_types(void **state) {
+    (void)state;
+    static const uint16_t were[] = {LEAT_CQL_BIGINT}, are[] = {LEAT_CQL_TIMESTAMP};
+    struct leat_buffer values = {0};
+    struct leat_cql_reply reply;
+    int statement, again;
+    start(FORGETS, 1);
+    server.type = LEAT_CQL_BIGINT;
+    struct leat_cql *s = open_session(NULL, NULL);
+    leat_cql_put_integer(&values, 7, 8);
+    OK(leat_cql_prepare(s, "INSERT", were, 1, &statement, oops));
+    struct leat_cql_item item = {.statement = statement, .values = values.data, .values_bytes = values.length, .value_count = 1};
+    struct leat_cql_request request = {.items = &item, .item_count = 1, .consistency = LEAT_CQL_ONE};
+    OK(leat_cql_run(s, &request, in_ms(5000), &reply, oops));
+    server.type = LEAT_CQL_TIMESTAMP;
+    for (int i = 0; i < 3; i++) /* of a server that forgot it, and then while it is known that it is another one */
+        assert_int_equal(leat_cql_run(s, &request, in_ms(5000), &reply, &err), i ? LEAT_CONFLICT : LEAT_BUSY);
+    assert_non_null(strstr(err.text, "other types"));
+    assert_int_equal(atomic_load(&server.executed), 1);
+    OK(leat_cql_prepare(s, "INSERT", are, 1, &again, oops));
+    assert_int_equal(again, statement);
+    for (int i = 0; i < 3; i++)
+        if (leat_cql_run(s, &request, in_ms(5000), &reply, &err) == LEAT_OK) break;
+    assert_int_equal(atomic_load(&server.executed), 2);
+    leat_buffer_deinit(&values);
     stop(s);
 }
 
@@ -514,7 +550,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),     cmocka_unit_test(test_requests),       cmocka_unit_test(test_recorded),
         cmocka_unit_test(test_cut_short),  cmocka_unit_test(test_out_of_order),   cmocka_unit_test(test_wrong_password),
-        cmocka_unit_test(test_overloaded), cmocka_unit_test(test_unprepared),     cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_overloaded), cmocka_unit_test(test_unprepared), cmocka_unit_test(test_other_types),     cmocka_unit_test(test_broken),
         cmocka_unit_test(test_abandon),    cmocka_unit_test(test_contact_points),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

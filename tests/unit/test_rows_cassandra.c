@@ -41,6 +41,14 @@ static void test_values(void **state) {
     assert_string_equal(TEXT(LEAT_CQL_LIST, "\0\0\0\0"), "refused");
 }
 
+static void test_nulls(void **state) {
+    const struct leat_cql_bytes null = {NULL, -1}, empty = {(const uint8_t *)"", 0}, four = {(const uint8_t *)"abcd", 4};
+    (void)state;
+    assert_true(leat_cassandra_is_null(LEAT_CQL_INT, null) && leat_cassandra_is_null(LEAT_CQL_VARCHAR, null));
+    assert_true(leat_cassandra_is_null(LEAT_CQL_INT, empty) && leat_cassandra_is_null(LEAT_CQL_DECIMAL, empty) && leat_cassandra_is_null(LEAT_CQL_UUID, empty));
+    assert_false(leat_cassandra_is_null(LEAT_CQL_VARCHAR, empty) || leat_cassandra_is_null(LEAT_CQL_BLOB, empty) || leat_cassandra_is_null(LEAT_CQL_INT, four));
+}
+
 static void test_any_length_of_any_type(void **state) {
     char bytes[20];
     (void)state;
@@ -54,6 +62,6 @@ static void test_any_length_of_any_type(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_any_length_of_any_type)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_nulls), cmocka_unit_test(test_any_length_of_any_type)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,7 +25,8 @@ void leat_cql_connection_init(struct leat_cql_connection *c, struct leat_cql_sha
     c->lost = leat_alloc(shared->in_flight_max * sizeof *c->lost);
 }
 
-static void forget_prepared(struct leat_cql_connection *c) {
+void leat_cql_connection_forget(struct leat_cql_connection *c) {
+    memset(&c->error, 0, sizeof c->error);
     for (int i = 0; i < LEAT_CQL_STATEMENTS_MAX; i++) {
         free((void *)c->ids[i].data);
         c->ids[i] = (struct leat_cql_bytes){NULL, 0};
@@ -47,7 +48,7 @@ static void hang_up(struct leat_cql_connection *c) {
     c->in = NULL;
     c->wire_sent = c->in_at = c->in_end = c->in_capacity = 0;
     c->ours = 0;
-    forget_prepared(c);
+    leat_cql_connection_forget(c);
 }
 
 void leat_cql_connection_deinit(struct leat_cql_connection *c) {
@@ -201,7 +202,7 @@ void leat_cql_connection_prepare(struct leat_cql_connection *c) {
         int statement = c->prepared++;
         send_frame(c,
                    leat_cql_put_prepare(c->tls ? &c->plain : &c->wire, our_stream(c, statement),
-                                        c->shared->statements[statement], &err),
+                                        c->shared->statements[statement].text, &err),
                    &err);
     }
     if (c->phase == LEAT_CQL_PREPARING && c->ours == 0) c->phase = LEAT_CQL_READY;
@@ -229,6 +230,14 @@ static void keep_id(struct leat_cql_connection *c, int statement, struct leat_cq
     c->ids[statement] = (struct leat_cql_bytes){copy, id.length};
 }
 
+/* Does it take the values that are sent? */
+static bool takes_types(const struct leat_cql_statement *statement, const struct leat_cql_result *prepared) {
+    bool same = !statement->types || statement->type_count == prepared->column_count;
+    for (uint32_t i = 0; statement->types && same && i < prepared->column_count; i++)
+        same = statement->types[i] == prepared->columns[i].type;
+    return same;
+}
+
 /* An answer to a frame of our own. A statement that cannot be prepared stays so on this connection: requests that use
  * it are told why. */
 static void advance(struct leat_cql_connection *c, const struct leat_cql_message *m) {
@@ -238,7 +247,10 @@ static void advance(struct leat_cql_connection *c, const struct leat_cql_message
     bool preparing = c->phase >= LEAT_CQL_PREPARING;
     if (preparing && m->opcode == LEAT_CQL_OP_RESULT && m->result.kind == LEAT_CQL_PREPARED &&
         statement < c->prepared) {
-        keep_id(c, statement, m->result.prepared_id);
+        if (takes_types(&c->shared->statements[statement], &m->result))
+            keep_id(c, statement, m->result.prepared_id);
+        else
+            leat_fail(&c->error, LEAT_CONFLICT, "%s:%s: columns of the table have other types than they had", c->host, c->port);
     } else if (preparing && m->opcode == LEAT_CQL_OP_ERROR) {
         leat_cql_error(m, &c->error);
     } else if (c->phase == LEAT_CQL_GREETING && m->opcode == LEAT_CQL_OP_AUTHENTICATE) {
@@ -479,10 +491,8 @@ static void answered(struct leat_cql_connection *c, const struct leat_cql_messag
         c->window++;
         c->grown = 0;
     }
-    if (m->opcode == LEAT_CQL_OP_ERROR && m->code == LEAT_CQL_UNPREPARED) {
-        forget_prepared(c);
-        memset(&c->error, 0, sizeof c->error);
-    }
+    if (m->opcode == LEAT_CQL_OP_ERROR && m->code == LEAT_CQL_UNPREPARED && c->ours == 0) /* else they are being prepared already */
+        leat_cql_connection_forget(c);
 }
 
 bool leat_cql_connection_answer(struct leat_cql_connection *c, struct leat_cql_message *m, uint64_t *tag) {

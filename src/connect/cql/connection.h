@@ -27,7 +27,7 @@ struct leat_cql_shared {
     uint16_t in_flight_max;
     size_t in_flight_bytes_max, frame_bytes_max;
     int64_t connect_timeout_us, request_timeout_us, retry_min_us, retry_max_us;
-    char *statements[LEAT_CQL_STATEMENTS_MAX];
+    struct leat_cql_statement { char *text; uint16_t *types; size_t type_count; } statements[LEAT_CQL_STATEMENTS_MAX]; /* types NULL: any */
     int statement_count;
 };
 struct leat_cql_connection {
@@ -71,8 +71,9 @@ void leat_cql_connection_flush(struct leat_cql_connection *);
 bool leat_cql_connection_takes(const struct leat_cql_connection *, size_t bytes); /* ready, and room in the window */
 /* LIMIT: the request cannot be sent at all. BUSY: its statement is not prepared yet; others: what preparing it said. */
 enum leat_status leat_cql_connection_send(struct leat_cql_connection *, const struct leat_cql_request *, uint64_t tag, struct leat_error *) LEAT_MUST;
-/* Prepares statements that are new to it. */
+/* Prepares statements that are new to it; all, after those it has are forgotten. */
 void leat_cql_connection_prepare(struct leat_cql_connection *);
+void leat_cql_connection_forget(struct leat_cql_connection *);
 /* Is there an answer, or a request that was lost with a connection? message: of the answer (to be deinited), borrowing `in` until the next
  * call; else message.opcode is ERROR with code -1, and lost_error tells. */
 bool leat_cql_connection_answer(struct leat_cql_connection *, struct leat_cql_message *, uint64_t *tag);

@@ -102,8 +102,11 @@ enum leat_status leat_cql_open(struct leat_clock *clock, const struct leat_cql_c
 void leat_cql_close(struct leat_cql *);
 
 /* Registers a statement, which each connection prepares when it is made (those that are ready: at once); gives its number. The same text
- * gives the same number. The text is copied. LIMIT: LEAT_CQL_STATEMENTS_MAX. */
-enum leat_status leat_cql_prepare(struct leat_cql *, const char *text, int *statement, struct leat_error *) LEAT_MUST;
+ * gives the same number. types: of the values that will be sent with it (NULL: not looked at). Where a server takes others, now or when it
+ * prepares the statement again because its table was made anew, requests are refused with CONFLICT: the same bytes would mean something else.
+ * Text and types are copied. LIMIT: LEAT_CQL_STATEMENTS_MAX. */
+enum leat_status leat_cql_prepare(struct leat_cql *, const char *text, const uint16_t *types, size_t type_count, int *statement,
+                                  struct leat_error *) LEAT_MUST;
 
 /* From now on waits also end soon after *stop is set (NULL: no more), with CANCELLED. Borrowed. */
 void leat_cql_heed(struct leat_cql *, const atomic_int *stop);

@@ -108,7 +108,7 @@ void leat_cql_close(struct leat_cql *s) {
     for (size_t i = 0; i < s->host_count; i++)
         leat_cql_connection_deinit(&s->hosts[i]);
     for (int i = 0; i < s->shared.statement_count; i++)
-        free(s->shared.statements[i]);
+        free(s->shared.statements[i].text), free(s->shared.statements[i].types);
     leat_cql_tls_context_close(s->shared.tls);
     free(s->shared.user);
     free(s->shared.password);
@@ -123,15 +123,35 @@ static bool stopped(const struct leat_cql *s) {
     return s->stop && atomic_load(s->stop);
 }
 
-enum leat_status leat_cql_prepare(struct leat_cql *s, const char *text, int *statement, struct leat_error *err) {
-    int count = s->shared.statement_count;
-    for (*statement = 0; *statement < count; ++*statement)
-        if (strcmp(s->shared.statements[*statement], text) == 0) return LEAT_OK;
-    if (count == LEAT_CQL_STATEMENTS_MAX)
+static void set_types(struct leat_cql_statement *statement, const uint16_t *types, size_t count) {
+    free(statement->types);
+    statement->types = types ? leat_alloc((count + 1) * sizeof *types) : NULL;
+    statement->type_count = count;
+    if (types) memcpy(statement->types, types, count * sizeof *types);
+}
+
+static bool has_types(const struct leat_cql_statement *statement, const uint16_t *types, size_t count) {
+    if (!types || !statement->types) return !types && !statement->types;
+    return statement->type_count == count && memcmp(statement->types, types, count * sizeof *types) == 0;
+}
+
+enum leat_status leat_cql_prepare(struct leat_cql *s, const char *text, const uint16_t *types, size_t type_count, int *statement,
+                                  struct leat_error *err) {
+    int count = s->shared.statement_count, at = 0;
+    while (at < count && strcmp(s->shared.statements[at].text, text) != 0)
+        at++;
+    *statement = at;
+    bool fresh = at == count;
+    if (!fresh && has_types(&s->shared.statements[at], types, type_count)) return LEAT_OK;
+    if (at == LEAT_CQL_STATEMENTS_MAX)
         return leat_fail(err, LEAT_LIMIT, "more than %d prepared statements", LEAT_CQL_STATEMENTS_MAX);
-    s->shared.statements[s->shared.statement_count++] = leat_strdup(text);
-    for (size_t i = 0; i < s->host_count; i++)
-        if (s->hosts[i].phase == LEAT_CQL_READY) leat_cql_connection_prepare(&s->hosts[i]);
+    if (fresh) s->shared.statements[s->shared.statement_count++].text = leat_strdup(text);
+    set_types(&s->shared.statements[at], types, type_count);
+    for (size_t i = 0; i < s->host_count; i++) {
+        if (s->hosts[i].phase != LEAT_CQL_READY) continue;
+        if (!fresh) leat_cql_connection_forget(&s->hosts[i]);
+        leat_cql_connection_prepare(&s->hosts[i]);
+    }
     return LEAT_OK;
 }
 
