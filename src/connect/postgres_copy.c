@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "data/utf8.h"
 #include "data/value.h"
 
 /* ---- Text ---- */
@@ -163,6 +164,12 @@ static size_t width_of(uint32_t type) { /* 0: it varies */
     }
 }
 
+static bool put_time(int64_t us, void *to, bool *corrupt) {
+    *corrupt = us < 0 || us > DAY_US;
+    memcpy(to, &us, sizeof us);
+    return !*corrupt;
+}
+
 static void put_uuid(const uint8_t *at, void *to) {
     uint64_t halves[2] = {big_endian(at + 8, 8), big_endian(at, 8) ^ UINT64_C(1) << 63};
     memcpy(to, halves, sizeof halves);
@@ -180,14 +187,15 @@ static bool put_value(uint32_t pg, const uint8_t *at, size_t length, struct leat
     case INT4:
     case INT8: return put_integer(big_endian_signed(at, width), type.kind, to);
     case FLOAT4:
-    case FLOAT8:
-    case TIME: bits = big_endian(at, width); memcpy(to, &bits, width); return true;
+    case FLOAT8: bits = big_endian(at, width); memcpy(to, &bits, width); return true;
+    case TIME: return put_time(big_endian_signed(at, width), to, corrupt);
     case DATE: return put_date(big_endian_signed(at, width), to);
     case TIMESTAMP:
     case TIMESTAMPTZ: return put_timestamp(big_endian_signed(at, width), to);
     case NUMERIC: return put_numeric(at, length, type, to, corrupt);
     case UUID: put_uuid(at, to); return true;
     default: {
+        if (pg != BYTEA && !leat_utf8_valid((const char *)at, length)) return false;
         const char *bytes = length > LEAT_STRING_INLINE ? leat_arena_copy(strings, at, length) : (const char *)at;
         *(struct leat_string *)to = leat_string_of(bytes, (uint32_t)length);
         return true;

@@ -62,7 +62,11 @@ static void test_values(void **state) {
     assert_string_equal(VALUE("UUID", 2950, "\x12\x3e\x45\x67\xe8\x9b\x12\xd3\xa4\x56\x42\x66\x14\x17\x40\x00"), "123e4567-e89b-12d3-a456-426614174000");
     assert_string_equal(VALUE("VARCHAR", 25, "a text that is longer"), "a text that is longer");
     assert_string_equal(VALUE("VARCHAR", 1043, ""), "");
-    assert_string_equal(VALUE("BLOB", 17, "\1\2"), "\1\2");
+    assert_string_equal(VALUE("VARCHAR", 25, "K\xf6ln"), "invalid"); /* of a database without an encoding (SQL_ASCII) */
+    assert_string_equal(VALUE("TIME", 1083, "\0\0\0\x14\x1d\xd7\x60\0"), "24:00:00");
+    assert_string_equal(VALUE("TIME", 1083, "\0\0\0\x14\x1d\xd7\x60\1"), "corrupt");
+    assert_string_equal(VALUE("TIME", 1083, "\xff\xff\xff\xff\xff\xff\xff\xff"), "corrupt");
+    assert_string_equal(VALUE("BLOB", 17, "\xf6\2"), "\xf6\2");
 }
 
 static void test_numbers_with_a_point(void **state) {
