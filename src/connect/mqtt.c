@@ -65,6 +65,9 @@ static void on_connect(struct mosquitto *client, void *context, int code, int fl
     s->heard_us = now(s); /* what the broker has kept comes from here on */
     s->subscribed = s->connected && (flags & 1) && s->known;
     if (s->subscribed) return;
+    if (s->connected && !(flags & 1) && (s->known || s->next_offset))
+        leat_log(s->env, LEAT_LOG_WARN, "source %s: MQTT: the broker has no session of '%s' any more: messages that it had kept for it, if any, are lost", s->def->name,
+                 leat_source_option(s->def, "client_id"));
     if (code) snprintf(s->problem, sizeof s->problem, "the broker does not let us in: %s", mosquitto_connack_string(code));
     else if (mosquitto_subscribe_multiple(client, NULL, s->filter_count, s->filters, qos, 0, NULL) != MOSQ_ERR_SUCCESS)
         snprintf(s->problem, sizeof s->problem, "subscribing failed");
@@ -72,10 +75,14 @@ static void on_connect(struct mosquitto *client, void *context, int code, int fl
 
 static void on_subscribe(struct mosquitto *client, void *context, int message, int count, const int *granted) {
     struct mqtt_source *s = context;
+    int qos = (int)leat_source_option_int(s->def, "qos", 1);
     (void)client;
     (void)message;
     for (int i = 0; i < count; i++)
-        if (granted[i] > 2) snprintf(s->problem, sizeof s->problem, "the broker does not let us subscribe to '%s'", i < s->filter_count ? s->filters[i] : "?");
+        if (granted[i] <= 2 && granted[i] < qos)
+            snprintf(s->problem, sizeof s->problem, "the broker grants QoS %d for '%s', with which messages are lost while leat is not connected; have it grant %d, or say "
+                     "qos = %d", granted[i], i < s->filter_count ? s->filters[i] : "?", qos, granted[i]);
+        else if (granted[i] > 2) snprintf(s->problem, sizeof s->problem, "the broker does not let us subscribe to '%s'", i < s->filter_count ? s->filters[i] : "?");
     s->subscribed = s->known = !*s->problem;
     s->heard_us = now(s);
 }

@@ -225,8 +225,9 @@ class Mosquitto(Server):
     """An MQTT broker; messages for clients that are away are kept without limit, also over a restart. With `tls`, a certificate authority of its own
     (folder/ca.pem) and a password: user `leat`, `geheim`."""
 
-    def __init__(self, folder, tls=False):
+    def __init__(self, folder, tls=False, settings=()):
         self.folder = pathlib.Path(folder)
+        self.settings = settings
         self.program, self.publisher = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin"), shutil.which("mosquitto_pub")
         if not self.program or not self.publisher:
             raise Missing("Mosquitto")
@@ -236,7 +237,7 @@ class Mosquitto(Server):
     def start(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         lines = [f"listener {self.port} 127.0.0.1", "persistence true", f"persistence_location {self.folder}/", "max_queued_messages 0",
-                 "max_inflight_messages 200", "user root"]
+                 "max_inflight_messages 200", "user root", *self.settings]
         if self.tls:
             certificates(self.folder)
             subprocess.run(["mosquitto_passwd", "-b", "-c", f"{self.folder}/passwords", "leat", "geheim"], check=True, capture_output=True)

@@ -112,6 +112,30 @@ def test_a_bad_network(broker, tmp_path, fault):
     proxy.close()
 
 
+def test_a_broker_that_promises_less_or_forgets_is_told(tmp_path):
+    """QoS 0 where 1 is asked for, and a session that is not there any more: messages are lost, and nobody would know."""
+    try:
+        broker = servers.Mosquitto(tmp_path / "broker", settings=["max_qos 0"])
+    except servers.Missing as missing:
+        pytest.skip(f"not installed: {missing}")
+    with broker:
+        with project(tmp_path / "less", broker.port, "less"):
+            log = tmp_path / "less/leat.log"
+            servers.wait_for("it is told", lambda: "grants QoS 0 for 'alarms/#'" in log.read_text(), 30)
+        project(tmp_path / "fine", broker.port, "fine", ", qos = 0").once()
+    broker = servers.Mosquitto(tmp_path / "second")
+    with broker:
+        p = project(tmp_path / "p", broker.port, "forgets")
+        p.once()
+        broker.publish("alarms/x", payloads("t", range(10)))
+        assert "has no session" not in p.once().stderr
+        broker.stop()
+        (tmp_path / "second/mosquitto.db").unlink()
+        broker.start()
+        assert "the broker has no session of 'leat-test-forgets'" in p.once().stderr
+        assert "has no session" not in p.once().stderr and len(once(p)) == 10
+
+
 def test_tls_and_a_password(tmp_path):
     try:
         broker = servers.Mosquitto(tmp_path / "broker", tls=True)
