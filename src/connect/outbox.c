@@ -38,11 +38,12 @@ enum leat_status leat_outbox_save(struct leat_outbox *box, uint64_t confirmed, s
     json_t *voids = json_array();
     pthread_mutex_lock(&box->save_lock);
     leat_outbox_lock(box);
-    for (size_t i = 0; i < box->void_count; i++)
-        if (box->voids[i].to > confirmed)
+    for (size_t i = 0; i < box->void_count; i++) /* as long as the log has them */
+        if (box->voids[i].to > confirmed || box->voids[i].to > leat_log_first_offset(box->log, 0))
             json_array_append_new(voids, json_pack("[I,I]", (json_int_t)box->voids[i].from, (json_int_t)box->voids[i].to));
+    json_t *progress = json_pack("{s:I,s:I,s:I,s:I,s:o}", "confirmed", (json_int_t)confirmed, "delivered", (json_int_t)box->delivered, "sent", (json_int_t)box->sent,
+                                 "voids_from", (json_int_t)box->voids_from, "void", voids);
     leat_outbox_unlock(box);
-    json_t *progress = json_pack("{s:I,s:I,s:o}", "confirmed", (json_int_t)confirmed, "delivered", (json_int_t)box->delivered, "void", voids);
     char *text = json_dumps(progress, JSON_COMPACT);
     enum leat_status st = leat_io_write_durable(box->env.io, path, text, strlen(text), true, err);
     pthread_mutex_unlock(&box->save_lock);
@@ -67,6 +68,9 @@ static enum leat_status load_progress(struct leat_outbox *box, struct leat_error
         size_t i;
         box->saved = box->confirmed = (uint64_t)json_integer_value(json_object_get(progress, "confirmed"));
         box->delivered = (uint64_t)json_integer_value(json_object_get(progress, "delivered"));
+        box->sent = (uint64_t)json_integer_value(json_object_get(progress, "sent"));
+        json_t *from = json_object_get(progress, "voids_from"); /* a former leat kept only those from `confirmed` on */
+        box->voids_from = from ? (uint64_t)json_integer_value(from) : box->confirmed;
         json_array_foreach(json_object_get(progress, "void"), i, item)
             add_void(box, (uint64_t)json_integer_value(json_array_get(item, 0)), (uint64_t)json_integer_value(json_array_get(item, 1)));
         if (!progress) st = leat_fail(err, LEAT_CORRUPT, "%s is not JSON", path);

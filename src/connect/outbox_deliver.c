@@ -166,6 +166,21 @@ enum leat_status leat_outbox_trim_dead(struct leat_outbox *box, uint64_t upto, s
 
 /* ---- a try ------------------------------------------------------------------------------------------------------------- */
 
+/* The remote was put back to an earlier state, or a standby took over that lacked the last changes. Under the lock. */
+static void go_back(struct leat_outbox *box, uint64_t next, uint64_t sequence) {
+    uint64_t first = leat_log_first_offset(box->log, 0), from = next;
+    if (first < box->voids_from) first = box->voids_from;
+    if (from < first) from = first < box->confirmed ? first : box->confirmed;
+    leat_log(&box->env, from > next ? LEAT_LOG_ERROR : LEAT_LOG_WARN,
+             "the other side was put back to an earlier state: it had confirmed change %llu, and is at %llu. What came since is sent again%s", (unsigned long long)box->sent,
+             (unsigned long long)sequence,
+             from > next ? " as far as it is kept, which is not all: a sink of another name with start = 'snapshot' sends the whole table" : "");
+    box->confirmed = from;
+    if (box->saved > from) box->saved = from;
+    box->sent = sequence;
+    box->revision++;
+}
+
 /* What the remote already holds is not sent again. */
 static enum leat_status ask_progress(struct leat_outbox *box, struct leat_error *err) {
     uint64_t sequence = 0;
@@ -177,6 +192,9 @@ static enum leat_status ask_progress(struct leat_outbox *box, struct leat_error 
     if (sequence && next > box->confirmed && next <= box->published) {
         box->delivered += next - box->confirmed;
         box->confirmed = next;
+        box->sent = sequence;
+    } else if (sequence && sequence < box->sent && box->sink->ops->comes_back) {
+        go_back(box, next, sequence);
     }
     leat_outbox_unlock(box);
     box->ask = false;
@@ -237,10 +255,17 @@ static void went_wrong(struct leat_outbox *box, const struct leat_error *err) {
     leat_outbox_fail(box, err);
 }
 
+static void note_sent(struct leat_outbox *box, uint64_t sequence) {
+    leat_outbox_lock(box);
+    box->sent = sequence;
+    leat_outbox_unlock(box);
+}
+
 static enum leat_status deliver_piece(struct leat_outbox *box, struct leat_error *err) {
     size_t confirmed = 0;
     enum leat_status st = box->sink->ops->deliver(box->sink, box->effects, box->count, &box->stop, &confirmed, err);
     if (confirmed > box->count) leat_panic("sink %s confirmed more than it was given", box->sink->ops->name);
+    if (confirmed) note_sent(box, box->effects[confirmed - 1].sequence);
     if (st == LEAT_OK || confirmed == box->count) {
         advance(box, confirmed, confirmed);
         return st;

@@ -32,6 +32,8 @@ struct leat_outbox {
     uint64_t confirmed;
     uint64_t gap_from, gap_to;      /* numbers that a restore passed over, in this process */
     uint64_t saved;                 /* what progress.json says */
+    uint64_t sent;                  /* sequence of the last effect that the remote has confirmed; 0: not known */
+    uint64_t voids_from;            /* all voids from here on are known */
     uint64_t delivered, dead_count, revision;
     int64_t since_us;               /* when what follows `confirmed` was made */
     int64_t retry_at_us, retry_wall_us; /* 0: at once */

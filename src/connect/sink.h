@@ -82,6 +82,8 @@ struct leat_sink_ops {
     /* Where the remote keeps progress with the data: the last sequence it holds, 0 for none (called before the first deliver and after
      * errors). NULL: leat's own durable progress, so the last ones may be sent again. */
     enum leat_status (*progress)(struct leat_sink *, uint64_t *sequence, struct leat_error *);
+    /* Where progress has become less than the remote had confirmed, it was put back to an earlier state: what it lost is sent again, as far as it is kept. */
+    bool comes_back;
     void (*close)(struct leat_sink *);
 };
 struct leat_sink { const struct leat_sink_ops *ops; };

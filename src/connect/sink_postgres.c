@@ -348,12 +348,13 @@ const struct leat_sink_ops leat_sink_postgres = {
     .what = "writes a table of PostgreSQL",
     .guarantee = "Exactly once: the rows and how far they are (leat_progress) are one transaction. With a PRIMARY KEY the table holds what leat's "
                  "table held at some step, else its rows as they came. A row that PostgreSQL cannot hold (a NUL character, a violated constraint) is a "
-                 "dead letter.",
+                 "dead letter. A server that was put back to an earlier state gets what it lost again, as far as that is kept here (the last changes are); where it is not, leat says so.",
     .shape = LEAT_SINK_EITHER,
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .open = postgres_open,
     .deliver = postgres_deliver,
     .progress = postgres_progress,
+    .comes_back = true,
     .close = postgres_close,
 };

@@ -314,12 +314,14 @@ const struct leat_sink_ops leat_sink_redis = {
     .name = "redis",
     .what = "keeps each row of a keyed table in Redis or Valkey",
     .guarantee = "Each key holds the row that leat's table held at some step, never an older one after a newer; rows and progress (`leat:progress:...`) are "
-                 "one transaction. What Redis itself forgets (its own persistence and eviction) is not written again: start = 'snapshot' of a new sink is.",
+                 "one transaction. What a restart of Redis loses together with its progress is written again, as far as it is kept here (the last changes are). What else it "
+                 "forgets (eviction) is not: start = 'snapshot' of a new sink is.",
     .shape = LEAT_SINK_UPSERT,
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .open = redis_open,
     .deliver = redis_deliver,
     .progress = redis_progress,
+    .comes_back = true,
     .close = redis_close,
 };

@@ -2,6 +2,8 @@
 import collections
 import json
 import os
+import shutil
+import subprocess
 import time
 
 import pytest
@@ -104,6 +106,34 @@ def test_postgres_exactly_once_across_kill_9(postgres, tmp_path):
     assert postgres.sql("SELECT count(*), count(DISTINCT id), min(id), max(id) FROM killed.raw") == f"{count}|{count}|0|{count - 1}"
     assert all_delivered(project)
     assert "leat" not in [s["error"] for s in project.status()["sinks"] if "error" in s]
+
+
+def test_a_server_that_was_put_back_gets_what_it_lost(tmp_path):
+    """A copy of its files of before: what leat had told it since is told again."""
+    try:
+        with Postgres(tmp_path / "server") as server:
+            p = Project(tmp_path / "p", EVENTS + f"""
+            CREATE SINK keyed FROM odd WITH (connector = 'postgres', dsn = '{server.conninfo}', "table" = 'odd');
+            CREATE SINK plain FROM raw WITH (connector = 'postgres', dsn = '{server.conninfo}', "table" = 'raw', start = 'snapshot');""")
+            p.feed(events(0, 500))
+            p.once()
+            server.stop()
+            saved = server.data + "-saved"
+            subprocess.run(["cp", "-a", server.data, saved], check=True)
+            server.start()
+            p.feed(events(500, 700))
+            p.once()
+            assert server.sql("SELECT count(*) FROM raw") == "1200"
+            server.stop()
+            shutil.rmtree(server.data)
+            subprocess.run(["mv", saved, server.data], check=True)
+            server.start()
+            assert server.sql("SELECT count(*) FROM raw") == "500"
+            p.feed(events(1200, 1))
+            assert "was put back to an earlier state" in p.once().stderr
+            assert server.sql("SELECT count(*), count(DISTINCT id) FROM raw") == "1201|1201" and postgres_odd(server, "odd") == odd(1201)
+    except Missing as missing:
+        pytest.skip(f"{missing} is not installed")
 
 
 def test_redis_across_kill_9(redis, tmp_path):

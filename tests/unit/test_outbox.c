@@ -57,7 +57,7 @@ static enum leat_status progress(struct leat_sink *base, uint64_t *sequence, str
 }
 
 static const struct leat_sink_ops plain = {.name = "recorder", .deliver = deliver};
-static const struct leat_sink_ops exact = {.name = "exact recorder", .deliver = deliver, .progress = progress};
+static const struct leat_sink_ops exact = {.name = "exact recorder", .deliver = deliver, .progress = progress, .comes_back = true};
 
 struct world {
     struct leat_env env;
@@ -149,6 +149,51 @@ static void a_crash_before_progress_is_kept(void **state) {
         batch(w, 2, "d");
         deliver_all(w);
         assert_string_equal(w->remote.got, knows ? "a b c d " : "a b c a b c d ");
+        world_deinit(w);
+    }
+}
+
+/* Its server was restored, or a standby took over: what it had confirmed and lost is sent again, but for what never counted; dead letters are no progress. */
+static void a_remote_that_was_put_back_gets_what_it_lost(void **state) {
+    (void)state;
+    for (int restarted = 0; restarted < 2; restarted++) {
+        struct world world, *w = &world;
+        struct leat_outbox_stats stats;
+        world_init(w, &exact);
+        batch(w, 1, "a");
+        deliver_all(w);
+        uint64_t a = w->remote.last;
+        append(w, 2, "X", 1);
+        OK(leat_outbox_complete(w->box, 2, w->now_us, oops));
+        append(w, 3, "Y", 1);
+        OK(leat_outbox_abandon(w->box, oops));
+        batch(w, 3, "bc");
+        w->remote.hated = "c";
+        deliver_all(w);
+        assert_string_equal(w->remote.got, "a X b ");
+        if (restarted) reopen(w);
+        batch(w, 4, "d");
+        deliver_all(w); /* a dead letter is behind what the remote has: nothing is sent again for it */
+        assert_string_equal(w->remote.got, "a X b d ");
+        w->remote.last = a;
+        w->remote.got[0] = 0;
+        w->remote.hated = NULL;
+        batch(w, 5, "e");
+        if (restarted) reopen(w);
+        else w->remote.down = 1; /* the connection breaks as it is put back */
+        deliver_all(w);
+        deliver_all(w);
+        assert_string_equal(w->remote.got, "X b c d e ");
+        OK(leat_outbox_trim(w->box, 5, oops));
+        w->remote.last = a;
+        w->remote.got[0] = 0;
+        w->remote.down = 1;
+        batch(w, 6, "f");
+        deliver_all(w);
+        deliver_all(w);
+        assert_true(strstr(w->remote.got, "f ") != NULL);
+        leat_outbox_stats(w->box, &stats);
+        assert_int_equal(stats.waiting, 0);
         world_deinit(w);
     }
 }
@@ -399,6 +444,7 @@ static void sequences_go_on_behind_a_restore(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_order_and_from_where_it_was),   cmocka_unit_test(a_crash_before_progress_is_kept),
+        cmocka_unit_test(a_remote_that_was_put_back_gets_what_it_lost),
         cmocka_unit_test(an_incomplete_batch_is_void),      cmocka_unit_test(what_cannot_be_reached_waits),
         cmocka_unit_test(what_is_refused_is_a_dead_letter), cmocka_unit_test(batches_above_a_mark_can_be_read),
         cmocka_unit_test(what_cannot_be_kept_is_a_dead_letter), cmocka_unit_test(a_refused_row_that_is_long_as_text_is_a_dead_letter),
