@@ -72,7 +72,8 @@ static enum leat_status save(const struct leat_registry *r, uint32_t id, const c
     return st;
 }
 
-/* The schema that the registry has at a path, with what stands beside it. *json: NULL where there is none. */
+/* The schema that the registry has at a path, with what stands beside it. *json: NULL where there is none, which only a registry can say: its error has a
+ * number. (A wrong path or a proxy answers 404, too; that its schemas are not there would be remembered.) */
 static enum leat_status get_json(const struct leat_registry *r, const char *base, const char *path, json_t **json, struct leat_error *err) {
     struct leat_buffer answer = {.max_bytes = ANSWER_BYTES_MAX};
     char why[CURL_ERROR_SIZE];
@@ -81,13 +82,15 @@ static enum leat_status get_json(const struct leat_registry *r, const char *base
     while (length && base[length - 1] == '/') length--;
     char *url = leat_asprintf("%.*s%s", (int)length, base, path);
     get(r, url, &answer, &code, why);
-    *json = code == 200 ? json_loadb(answer.data ? answer.data : "", answer.length, 0, NULL) : NULL;
-    if (!json_is_string(json_object_get(*json, "schema"))) {
+    *json = code == 200 || code == 404 ? json_loadb(answer.data ? answer.data : "", answer.length, 0, NULL) : NULL;
+    bool none = code == 404 && json_is_integer(json_object_get(*json, "error_code"));
+    if (code != 200 || !json_is_string(json_object_get(*json, "schema"))) {
         json_decref(*json);
         *json = NULL;
     }
     enum leat_status st = LEAT_OK;
-    if (code && !*json && code != 404) st = leat_fail(err, LEAT_IO, "the schema registry answered %ld to a question for %s", code, path);
+    if (code && !*json && !none)
+        st = leat_fail(err, LEAT_IO, "the schema registry answered %ld to a question for %s%s", code, path, code == 404 ? ", but not as a registry does: is schema.registry.url right?" : "");
     if (!code) st = leat_fail(err, LEAT_IO, "the schema registry does not answer: %s", why[0] ? why : "no connection");
     leat_buffer_deinit(&answer);
     free(url);
