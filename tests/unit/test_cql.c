@@ -231,7 +231,7 @@ static void test_cut_short(void **state) {
 
 /* ---- A server that plays its part on the first connections, and behaves on the later ones ---- */
 
-enum part { BEHAVE, BACKWARDS, OVERLOADED, FORGETS, HANGS_UP, SILENT, OTHER_VERSION, STRANGE_STREAM };
+enum part { BEHAVE, BACKWARDS, OVERLOADED, FORGETS, HANGS_UP, SILENT, OTHER_VERSION, STRANGE_STREAM, PREPARES_NOT };
 static struct {
     int fd;
     uint16_t port;
@@ -314,6 +314,10 @@ static void serve(int fd, enum part part) {
         }
         case LEAT_CQL_OP_PREPARE:
             atomic_fetch_add(&server.prepared, 1);
+            if (part == PREPARES_NOT) {
+                answer(fd, stream, LEAT_CQL_OP_ERROR, overloaded, 10);
+                break;
+            }
             if (server.type) {
                 uint8_t typed[] = "\0\0\0\4\0\2id\0\0\0\1\0\0\0\1\0\0\0\0\0\1k\0\1t\0\1v\0?\0\0\0\4\0\0\0\0";
                 typed[sizeof typed - 10] = (uint8_t)server.type;
@@ -495,6 +499,22 @@ static void test_other_types(void **state) {
     stop(s);
 }
 
+/* It is told, so that whoever sends can wait; it is not asked again and again. */
+static void test_too_busy_to_prepare(void **state) {
+    (void)state;
+    int statement;
+    start(PREPARES_NOT, 1);
+    struct leat_cql *s = open_session(NULL, NULL);
+    OK(leat_cql_prepare(s, "INSERT", NULL, 0, &statement, oops));
+    struct leat_cql_item item = {.statement = statement};
+    struct leat_cql_request request = {.items = &item, .item_count = 1, .consistency = LEAT_CQL_ONE};
+    struct leat_cql_reply reply;
+    assert_int_equal(leat_cql_run(s, &request, in_ms(1000), &reply, &err), LEAT_IO);
+    assert_true(err.retriable && strstr(err.text, "overloaded"));
+    assert_true(atomic_load(&server.prepared) <= 2);
+    stop(s);
+}
+
 static void test_broken(void **state) {
     (void)state;
     static const enum part parts[] = {HANGS_UP, SILENT, OTHER_VERSION, STRANGE_STREAM};
@@ -550,7 +570,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),     cmocka_unit_test(test_requests),       cmocka_unit_test(test_recorded),
         cmocka_unit_test(test_cut_short),  cmocka_unit_test(test_out_of_order),   cmocka_unit_test(test_wrong_password),
-        cmocka_unit_test(test_overloaded), cmocka_unit_test(test_unprepared), cmocka_unit_test(test_other_types),     cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_overloaded), cmocka_unit_test(test_unprepared), cmocka_unit_test(test_other_types), cmocka_unit_test(test_too_busy_to_prepare),     cmocka_unit_test(test_broken),
         cmocka_unit_test(test_abandon),    cmocka_unit_test(test_contact_points),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -430,6 +430,7 @@ enum leat_status leat_cql_connection_send(struct leat_cql_connection *c, const s
         if (statement < 0 || c->ids[statement].data) continue;
         if (c->ours > 0) return leat_fail(err, LEAT_BUSY, "%s:%s: the statement is being prepared", c->host, c->port);
         *err = c->error;
+        if (err->status == LEAT_BUSY) err->status = LEAT_IO; /* the server is; BUSY would mean that it may be sent in a moment */
         c->prepared = 0; /* all are asked for again by the next request */
         leat_cql_connection_prepare(c);
         return err->status ? err->status
