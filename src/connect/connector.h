@@ -53,6 +53,7 @@ struct leat_connector_ops {
     void (*rejected)(struct leat_connector *, uint32_t partition, uint64_t offset, const char *reason);
     enum leat_status (*sync)(struct leat_connector *, struct leat_error *);
     void (*synced)(struct leat_connector *);
+    void (*halt)(struct leat_connector *, bool halted); /* from another thread: a poll under way that takes long ends soon, and so do others until false. NULL: none does */
     bool prompt; /* `leat run` polls it in a thread of its own (engine/live/intake.c), where all of these, poll, caught_up, next_poll_us and wake_fd are called */
 };
 struct leat_connector { const struct leat_connector_ops *ops; };

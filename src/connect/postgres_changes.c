@@ -40,6 +40,7 @@ struct changes_source {
     int64_t timeout_us;
     size_t max_line_bytes;
 
+    atomic_int halted;           /* the copy, which may take hours, is given up */
     atomic_int ready;            /* the slot is made and the copy whole; looked at from the engine's thread, too */
     uint64_t start_lsn, copy_bytes, copy_at;
     unsigned timeline;           /* 0: not known */
@@ -281,6 +282,7 @@ static enum leat_status write_lines(struct copying *c, struct leat_error *err) {
 static enum leat_status take_row(void *context, const char *row, size_t length, struct leat_error *err) {
     struct copying *c = context;
     size_t from = c->lines.length;
+    if (atomic_load(&c->s->halted)) return leat_fail(err, LEAT_CANCELLED, "stopped while the rows were copied");
     enum leat_status st = leat_pgoutput_copied(c->s->def, row, length, &c->lines, err);
     cut_line(&c->lines, from, c->s->max_line_bytes);
     return st == LEAT_OK && c->lines.length >= LEAT_MIB ? write_lines(c, err) : st;
@@ -637,6 +639,7 @@ static enum leat_status changes_poll(struct leat_connector *c, size_t max_bytes,
     if (st == LEAT_OK) st = s->copy_at < s->copy_bytes ? poll_copy(s, max_bytes, out, err) : poll_stream(s, max_bytes, out, err);
     if (st == LEAT_OK || st == LEAT_END) return st;
     hang_up(s);
+    if (st == LEAT_CANCELLED) return LEAT_END;
     s->retry_us = now(s) + s->pause_us;
     s->pause_us = s->pause_us * 2 < PAUSE_MAX_US ? s->pause_us * 2 : PAUSE_MAX_US;
     if (st != LEAT_CORRUPT && !err->fatal) err->retriable = true;
@@ -699,6 +702,10 @@ static enum leat_status changes_open(struct leat_env *env, const struct leat_sou
     return LEAT_OK;
 }
 
+static void changes_halt(struct leat_connector *c, bool halted) {
+    atomic_store(&self(c)->halted, halted);
+}
+
 static bool changes_finished(struct leat_connector *c) {
     (void)c;
     return false;
@@ -753,6 +760,7 @@ const struct leat_connector_ops leat_connector_postgres = {
     .next_poll_us = changes_next_poll_us,
     .wake_fd = changes_wake_fd,
     .close = changes_close,
+    .halt = changes_halt,
     .revision = changes_revision,
     .describe = changes_describe,
     .restore = changes_restore,

@@ -328,6 +328,19 @@ def test_a_table_whose_changes_would_not_say_all_is_refused(shop, tmp_path):
     assert "1 dead" in p.leat("status")
 
 
+def test_leat_stops_while_the_rows_are_copied(shop, tmp_path):
+    """A large table takes hours; what was copied does not count, and is copied anew."""
+    proxy = Proxy(shop.port)
+    p = Changes(shop, tmp_path, "slow", proxy.port)
+    proxy.fault = "slow"
+    p.start()
+    servers.wait_for("the copy begins", lambda: list(tmp_path.glob(".leat/connector/*/snapshot")), 100)
+    p.stop()
+    proxy.fault = None
+    p.same()
+    proxy.close()
+
+
 def test_a_partitioned_table(shop, tmp_path):
     """Its changes are made in its partitions, also in one that comes later and between two."""
     p = Changes(shop, tmp_path, "pieces")

@@ -140,6 +140,7 @@ enum leat_status leat_intake_start(struct leat_src *src, uint64_t rows_max, stru
     *in = (struct leat_intake){.src = src, .rows_max = rows_max, .last_arrival_us = src->last_arrival_us, .news.fd = -1, .stop_wake.fd = -1};
     in->last = &in->first;
     pthread_mutex_init(&in->lock, NULL);
+    if (src->connector->ops->halt) src->connector->ops->halt(src->connector, false);
     enum leat_status st = leat_decoder_open(src->def, &in->decoder, err);
     if (st == LEAT_OK) st = leat_wake_open(&in->news, err);
     if (st == LEAT_OK) st = leat_wake_open(&in->stop_wake, err);
@@ -186,6 +187,7 @@ enum leat_status leat_intake_stop(struct leat_src *src, struct leat_error *err) 
     in->stop = true;
     pthread_mutex_unlock(&in->lock);
     leat_wake_fire(&in->stop_wake);
+    if (src->connector->ops->halt) src->connector->ops->halt(src->connector, true);
     pthread_join(in->thread, NULL);
     enum leat_status st = leat_intake_take(in, &records, &caught_up, err);
     src->intake = NULL;
