@@ -500,12 +500,22 @@ static uint64_t read_big_endian(const char *at) {
     return n;
 }
 
-/* A column that the table had not when a change was made, and has now, was NULL then; one that it has not now was renamed or dropped. */
+/* A column that the table has not now was renamed or dropped. One that it had not when a change was made, and has now, was NULL then if it was added since: its
+ * number is above those of all columns that there were. Else it had another name for a while. */
 static enum leat_status check_table_now(struct changes_source *s, struct leat_error *err) {
     struct leat_postgres *server = NULL;
+    struct leat_buffer name = {0};
+    char *oid = NULL, *number = NULL;
+    leat_put_sql_string(&name, s->reader.absent);
     enum leat_status st = leat_postgres_connect(leat_clock_real(), s->dsn, false, CONNECT_TIMEOUT_US, &server, err);
     if (st == LEAT_OK) st = check_table(s, server, err);
+    if (st == LEAT_OK) st = find_table(s, server, &oid, err);
+    if (st == LEAT_OK) st = query_text(server, s->timeout_us, &number, err, "SELECT attnum FROM pg_attribute WHERE attrelid = %s AND attname = %s", oid, name.data);
+    if (st == LEAT_OK) s->reader.renamed = number && strtoul(number, NULL, 10) <= s->reader.column_count;
     leat_postgres_close(server);
+    leat_buffer_deinit(&name);
+    free(number);
+    free(oid);
     return st;
 }
 
@@ -519,9 +529,8 @@ static enum leat_status take_message(struct changes_source *s, const char *messa
     }
     if (length < 25 || message[0] != 'w') return LEAT_OK;
     size_t from = s->lines.length;
-    const char *absent = s->reader.absent;
     enum leat_status st = leat_pgoutput_read(&s->reader, message + 25, length - 25, &s->lines, err);
-    if (st == LEAT_OK && s->reader.absent && s->reader.absent != absent) st = check_table_now(s, err);
+    if (st == LEAT_OK && message[25] == 'R' && s->reader.absent) st = check_table_now(s, err);
     cut_line(&s->lines, from, s->max_line_bytes);
     if (s->reader.end_lsn > s->sent_lsn) s->sent_lsn = s->reader.end_lsn;
     return st;

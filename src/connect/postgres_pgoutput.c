@@ -117,6 +117,7 @@ static void read_relation(struct leat_pgoutput *p, struct reader *r) {
             if (strcmp(leat_source_column(p->source, k), name) == 0) p->column[i] = (int)k;
     }
     p->absent = r->bad ? NULL : find_absent(p);
+    p->renamed = false;
 }
 
 static void read_tuple(const struct leat_pgoutput *p, struct reader *r, struct value *values) {
@@ -173,7 +174,8 @@ static void read_change(struct leat_pgoutput *p, struct reader *r, char kind, st
     const char *unknown = r->bad || kind == 'D' ? NULL : fill_unchanged(p->source, now, old);
     if (!r->bad && has_old && (kind == 'D' || key_differs(p->source, old, now))) put_event(out, p->source, 'd', old);
     if (!r->bad && kind != 'D') {
-        if (unknown) leat_putf(out, "{\"op\":\"unknown column\",\"column\":\"%s\",\"cure\":\"ALTER TABLE ... REPLICA IDENTITY FULL\"}\n", unknown);
+        if (p->renamed && p->absent) leat_putf(out, "{\"op\":\"unknown column\",\"column\":\"%s\",\"reason\":\"it had another name then\"}\n", p->absent);
+        else if (unknown) leat_putf(out, "{\"op\":\"unknown column\",\"column\":\"%s\",\"cure\":\"ALTER TABLE ... REPLICA IDENTITY FULL\"}\n", unknown);
         else put_event(out, p->source, kind == 'I' ? 'c' : 'u', now);
     }
     free(now);

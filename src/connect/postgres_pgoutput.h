@@ -16,6 +16,7 @@ struct leat_pgoutput { /* of one connection */
     int column[LEAT_PGOUTPUT_COLUMNS_MAX]; /* of the relation's column: the declared one, -1: none */
     size_t column_count;
     const char *absent;               /* a declared column that it did not have as it was described last; NULL: none */
+    bool renamed;                     /* the caller's: it had, by another name, so that its values are not known. Until the next description */
     bool in_transaction;
     uint64_t end_lsn;                 /* behind the last whole transaction */
 };

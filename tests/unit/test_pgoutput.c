@@ -95,6 +95,10 @@ static void test_messages(void **state) {
     assert_null(reader.absent);
     assert_string_equal(READ("R\0\0\0\7shop\0orders\0f\0\1\1id\0\0\0\0\x14\xff\xff\xff\xff"), "");
     assert_string_equal(reader.absent, "Status");
+    assert_non_null(strstr(READ("I\0\0\0\7N\0\1t\0\0\0\0017"), "\"op\":\"c\"")); /* it was added later */
+    reader.renamed = true;
+    assert_string_equal(READ("I\0\0\0\7N\0\1t\0\0\0\0017"), "{\"op\":\"unknown column\",\"column\":\"Status\",\"reason\":\"it had another name then\"}\n");
+    assert_string_equal(READ("D\0\0\0\7K\0\1t\0\0\0\0017"), "{\"op\":\"d\",\"before\":{\"id\":7}}\n");
     assert_string_equal(READ(RELATION), "");
     assert_null(reader.absent);
     /* Lengths that lie. */
