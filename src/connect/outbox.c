@@ -358,6 +358,7 @@ enum leat_status leat_outbox_trim(struct leat_outbox *box, uint64_t mark, struct
     enum leat_status st = LEAT_OK;
     leat_outbox_lock(box);
     floor = box->saved;
+    if (atomic_load(&box->ask) && box->sent && box->sink->ops->comes_back) floor = leat_log_first_offset(box->log, 0); /* it may have been put back */
     if (floor > leat_log_first_offset(box->log, 0) && mark < box->mark) /* else nobody wants to know what is confirmed */
         st = first_above(box, mark, floor, &floor, err);
     const struct leat_log_end end = {.partition = 0, .next_offset = floor};

@@ -40,6 +40,7 @@ struct leat_outbox {
     int tries;
     char error[256];
     atomic_int stop, failed;
+    atomic_int ask;                 /* the remote's progress first; the sink's thread's to change */
     struct leat_error failure;      /* set before `failed` is */
     bool running, started;
     pthread_t thread;
@@ -47,7 +48,6 @@ struct leat_outbox {
     size_t void_count;
 
     /* the sink's thread */
-    bool ask;                       /* the remote's progress first */
     uint64_t refused; int64_t refusals; /* number of the effect refused last, how often in a row */
     int64_t save_due_us;
     struct leat_effect *effects; uint64_t *numbers; size_t count, capacity; /* the piece under way */
