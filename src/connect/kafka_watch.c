@@ -86,6 +86,13 @@ static int64_t offset_of_time(struct leat_kafka_watch *w, const char *topic, int
     return offset;
 }
 
+static bool stopped(struct leat_kafka_watch *w) {
+    pthread_mutex_lock(&w->mutex);
+    bool stop = w->stop;
+    pthread_mutex_unlock(&w->mutex);
+    return stop;
+}
+
 static void look_at(struct round *r, const char *topic, int32_t partition) {
     struct leat_kafka_watch *w = r->w;
     struct leat_kafka_found one = {.partition = partition, .at_time = -1};
@@ -119,7 +126,7 @@ static void look_through(struct round *r, const struct rd_kafka_metadata *metada
             pthread_mutex_unlock(&w->mutex);
             continue;
         }
-        for (int i = 0; i < topic->partition_cnt; i++)
+        for (int i = 0; i < topic->partition_cnt && !stopped(w); i++) /* each may take seconds */
             look_at(r, topic->topic, topic->partitions[i].id);
     }
 }
@@ -141,7 +148,7 @@ static bool ask_topics(struct round *r) {
     if (r->w->is_pattern) return ask_metadata(r, NULL);
     bool ok = true;
     char *list = leat_strdup(r->w->topics), *rest = list, *topic;
-    while (ok && (topic = strsep(&rest, ","))) {
+    while (ok && !stopped(r->w) && (topic = strsep(&rest, ","))) {
         topic += strspn(topic, " \t");
         topic[strcspn(topic, " \t")] = 0;
         if (*topic) ok = ask_metadata(r, topic);
@@ -195,19 +202,13 @@ static void fetch_schema(struct leat_kafka_watch *w) {
     eventfd_write(w->options.wake_fd, 1);
 }
 
-static bool stopped(struct leat_kafka_watch *w) {
-    pthread_mutex_lock(&w->mutex);
-    bool stop = w->stop;
-    pthread_mutex_unlock(&w->mutex);
-    return stop;
-}
-
 static void *watch_thread(void *context) {
     struct leat_kafka_watch *w = context;
     while (!stopped(w)) {
         struct round r = {.w = w, .complete = true};
         fetch_schema(w);
         r.complete &= ask_topics(&r);
+        if (stopped(w)) r.complete = false;
         /* The first partitions are given together, or the start would mean something else for some. */
         if (r.complete || w->given)
             give(&r);
