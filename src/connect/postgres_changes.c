@@ -11,7 +11,6 @@
  * The log's position is SNAPSHOT | offset in the copy, then the LSN behind the last whole transaction. A transaction whose records lie in several blocks is
  * sent again whole after a crash between them; the fold by key (rule 17) makes the same of it. The server keeps its log back to what is durable here. */
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include "connect/connector.h"
 #include "connect/postgres.h"
 #include "connect/postgres_pgoutput.h"
+#include "connect/postgres_table.h"
 #include "connect/rows.h"
 
 #define SNAPSHOT (UINT64_C(1) << 63)
@@ -93,171 +93,22 @@ static enum leat_status read_slot(struct changes_source *s, bool *making, struct
     return st == LEAT_NOT_FOUND ? LEAT_OK : st;
 }
 
+static struct leat_postgres_table table_at(const struct changes_source *s, struct leat_postgres *server) {
+    return (struct leat_postgres_table){.def = s->def, .name = s->table, .slot = s->slot, .slot_path = s->slot_path, .server = server, .timeout_us = s->timeout_us};
+}
+
 /* ---- The slot and the copy ---- */
-
-static enum leat_status query_text(struct leat_postgres *server, int64_t timeout_us, char **out, struct leat_error *err, const char *format, ...)
-    LEAT_PRINTF(5, 6);
-/* The first field of the first row; NULL: there is none. */
-static enum leat_status query_text(struct leat_postgres *server, int64_t timeout_us, char **out, struct leat_error *err, const char *format, ...) {
-    char sql[4096];
-    PGresult *result;
-    va_list arguments;
-    va_start(arguments, format);
-    int length = vsnprintf(sql, sizeof sql, format, arguments);
-    va_end(arguments);
-    *out = NULL;
-    if (length < 0 || (size_t)length >= sizeof sql) return leat_fail(err, LEAT_LIMIT, "a name is too long");
-    enum leat_status st = leat_postgres_run(server, sql, timeout_us, &result, err);
-    if (st == LEAT_OK && PQntuples(result) > 0 && PQnfields(result) > 0 && !PQgetisnull(result, 0, 0)) *out = leat_strdup(PQgetvalue(result, 0, 0));
-    PQclear(result);
-    return st;
-}
-
-static bool lists(const char *list, const char *name) {
-    size_t n = strlen(name);
-    for (const char *at = list; at && *at; at = strchr(at, '\n') ? strchr(at, '\n') + 1 : NULL)
-        if (strncmp(at, name, n) == 0 && (at[n] == '\n' || !at[n])) return true;
-    return false;
-}
-
-static bool declared_key(const struct leat_source *def, size_t column) {
-    for (size_t i = 0; i < def->primary_key_count; i++)
-        if (def->primary_key[i] == (int)column) return true;
-    return false;
-}
-
-/* What a change says of the old row must name it, and a change must say all of the new one. oid: of a table, or of one of its partitions. */
-static enum leat_status check_identity(struct changes_source *s, struct leat_postgres *server, const char *oid, struct leat_error *err) {
-    char *identity = NULL, *keys = NULL, *large = NULL, *table = NULL;
-    enum leat_status st = query_text(server, s->timeout_us, &identity, err, "SELECT relreplident FROM pg_class WHERE oid = %s", oid);
-    if (st == LEAT_OK) st = query_text(server, s->timeout_us, &table, err, "SELECT %s::regclass", oid);
-    if (st == LEAT_OK)
-        st = query_text(server, s->timeout_us, &keys, err,
-                        "SELECT string_agg(attname, E'\\n') FROM pg_attribute a JOIN pg_index i ON i.indrelid = a.attrelid AND a.attnum = ANY (i.indkey) "
-                        "WHERE a.attrelid = %s AND CASE '%s' WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END", oid, identity ? identity : "");
-    if (st == LEAT_OK)
-        st = query_text(server, s->timeout_us, &large, err,
-                        "SELECT string_agg(attname, E'\\n') FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND attstorage IN ('x', 'e')", oid);
-    bool full = identity && *identity == 'f';
-    for (size_t i = 0; i < s->def->value_count && st == LEAT_OK && !full; i++) {
-        const char *name = leat_source_column(s->def, i);
-        bool key = declared_key(s->def, i);
-        if (key && !lists(keys, name))
-            st = leat_fail(err, LEAT_CONFLICT, "column '%s' of the source's key is not in the replica identity of table %s, so its changes do not name their "
-                           "rows; in PostgreSQL: ALTER TABLE %s REPLICA IDENTITY FULL", name, table, table);
-        if (!key && lists(large, name))
-            st = leat_fail(err, LEAT_CONFLICT, "a large value of column '%s' that a change does not touch is not sent with it; in PostgreSQL: "
-                           "ALTER TABLE %s REPLICA IDENTITY FULL", name, table);
-    }
-    free(identity);
-    free(keys);
-    free(large);
-    free(table);
-    return st;
-}
-
-/* Changes of a partitioned table are those of its partitions, and say what these say. */
-static enum leat_status check_identities(struct changes_source *s, struct leat_postgres *server, const char *oid, struct leat_error *err) {
-    char *parts = NULL, *rest, *part;
-    enum leat_status st = query_text(server, s->timeout_us, &parts, err,
-                                     "SELECT string_agg(relid::oid::text, ' ') FROM pg_class, pg_partition_tree(oid) WHERE oid = %s AND relkind = 'p' AND isleaf", oid);
-    if (st == LEAT_OK && !parts) st = check_identity(s, server, oid, err);
-    for (rest = parts; st == LEAT_OK && (part = strsep(&rest, " "));) st = check_identity(s, server, part, err);
-    free(parts);
-    return st;
-}
-
-/* The table's number; its schema is noted, so that changes of another schema's table are not taken for its own. */
-static enum leat_status find_table(struct changes_source *s, struct leat_postgres *server, char **oid, struct leat_error *err) {
-    struct leat_buffer name = {0}, quoted = {0};
-    leat_rows_put_table(&name, s->table, "\"");
-    leat_put_sql_string(&quoted, name.data);
-    enum leat_status st = query_text(server, s->timeout_us, oid, err, "SELECT %s::regclass::oid", quoted.data);
-    if (st == LEAT_OK && !s->schema_name)
-        st = query_text(server, s->timeout_us, &s->schema_name, err, "SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = %s", *oid);
-    leat_buffer_deinit(&name);
-    leat_buffer_deinit(&quoted);
-    return st;
-}
-
-/* A change must say every declared column. One that a table has no more would be told as NULL without a word. */
-static enum leat_status check_columns(struct changes_source *s, struct leat_postgres *server, const char *oid, struct leat_error *err) {
-    char *columns = NULL;
-    enum leat_status st = query_text(server, s->timeout_us, &columns, err,
-                                     "SELECT string_agg(attname, E'\\n') FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped AND attgenerated = ''", oid);
-    for (size_t i = 0; i < s->def->value_count && st == LEAT_OK; i++)
-        if (!lists(columns, leat_source_column(s->def, i)))
-            st = leat_fail(err, LEAT_CONFLICT, "PostgreSQL: table %s has no column '%s', or computes it (GENERATED), which changes do not say; give it its name there "
-                           "(FROM 'name'), or leave it out of the source", s->table, leat_source_column(s->def, i));
-    free(columns);
-    return st;
-}
-
-/* What a change is told as is decided by the publication: under another table's name it would be passed over without a word. */
-static enum leat_status check_publication(struct changes_source *s, struct leat_postgres *server, const char *oid, struct leat_error *err) {
-    char *there = NULL, *children = NULL;
-    struct leat_buffer name = {0};
-    leat_put_sql_string(&name, s->slot);
-    enum leat_status st = query_text(server, s->timeout_us, &there, err,
-                                     "SELECT 1 FROM pg_publication_tables WHERE pubname = %s AND to_regclass(format('%%I.%%I', schemaname, tablename)) = %s::regclass",
-                                     name.data, oid);
-    if (st == LEAT_OK)
-        st = query_text(server, s->timeout_us, &children, err,
-                        "SELECT string_agg(inhrelid::regclass::text, ', ') FROM pg_inherits JOIN pg_class ON oid = inhparent WHERE inhparent = %s AND relkind <> 'p'", oid);
-    if (st == LEAT_OK && !there)
-        st = leat_fail(err, LEAT_CONFLICT,
-                       "PostgreSQL: publication \"%s\" does not tell the changes of table %s: the table was dropped and made anew, or is partitioned and the publication is "
-                       "without publish_via_partition_root. To have it copied anew: DROP PUBLICATION \"%s\", SELECT pg_drop_replication_slot('%s'), and remove %s",
-                       s->slot, s->table, s->slot, s->slot, s->slot_path);
-    else if (st == LEAT_OK && children)
-        st = leat_fail(err, LEAT_CONFLICT, "PostgreSQL: rows of table %s are in others that inherit from it (%s), whose changes have their own names; make a source of each",
-                       s->table, children);
-    free(there);
-    free(children);
-    leat_buffer_deinit(&name);
-    return st;
-}
-
-static enum leat_status check_table(struct changes_source *s, struct leat_postgres *server, struct leat_error *err) {
-    char *oid = NULL;
-    enum leat_status st = find_table(s, server, &oid, err);
-    if (st == LEAT_OK) st = check_columns(s, server, oid, err);
-    if (st == LEAT_OK) st = check_publication(s, server, oid, err);
-    free(oid);
-    return st;
-}
-
-static enum leat_status make_publication(struct changes_source *s, struct leat_postgres *server, const char *oid, struct leat_error *err) {
-    char *there, *partitioned = NULL;
-    struct leat_buffer sql = {0}, name = {0};
-    leat_put_sql_string(&name, s->slot);
-    enum leat_status st = query_text(server, s->timeout_us, &there, err, "SELECT 1 FROM pg_publication WHERE pubname = %s", name.data);
-    if (st == LEAT_OK) st = query_text(server, s->timeout_us, &partitioned, err, "SELECT 1 FROM pg_class WHERE oid = %s AND relkind = 'p'", oid);
-    if (st == LEAT_OK && !there) {
-        leat_put(&sql, "CREATE PUBLICATION ");
-        leat_put_sql_name(&sql, s->slot);
-        leat_put(&sql, " FOR TABLE ");
-        leat_rows_put_table(&sql, s->table, "\"");
-        if (partitioned) leat_put(&sql, " WITH (publish_via_partition_root = true)");
-        st = leat_postgres_run(server, sql.data, s->timeout_us, NULL, err);
-    }
-    free(there);
-    free(partitioned);
-    leat_buffer_deinit(&sql);
-    leat_buffer_deinit(&name);
-    return st;
-}
 
 static enum leat_status drop_leftover(struct changes_source *s, struct leat_postgres *server, bool ours, struct leat_error *err) {
     char *there, *done;
     struct leat_buffer name = {0};
     leat_put_sql_string(&name, s->slot);
-    enum leat_status st = query_text(server, s->timeout_us, &there, err, "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", name.data);
+    enum leat_status st = leat_postgres_ask(server, s->timeout_us, &there, err, "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", name.data);
     if (st == LEAT_OK && there && !ours)
         st = leat_fail(err, LEAT_CONFLICT, "PostgreSQL has a replication slot '%s' already, which is not this work folder's; name another, or drop it there: "
                        "SELECT pg_drop_replication_slot('%s')", s->slot, s->slot);
     else if (st == LEAT_OK && there)
-        st = query_text(server, s->timeout_us, &done, err, "SELECT pg_drop_replication_slot(%s)", name.data), free(st == LEAT_OK ? done : NULL);
+        st = leat_postgres_ask(server, s->timeout_us, &done, err, "SELECT pg_drop_replication_slot(%s)", name.data), free(st == LEAT_OK ? done : NULL);
     free(there);
     leat_buffer_deinit(&name);
     return st;
@@ -348,19 +199,14 @@ static enum leat_status make_slot(struct changes_source *s, struct leat_postgres
 
 static enum leat_status set_up(struct changes_source *s, struct leat_error *err) {
     struct leat_postgres *server = NULL;
-    char *oid = NULL;
     bool making;
     enum leat_status st = read_slot(s, &making, err);
     if (st == LEAT_OK) st = leat_postgres_connect(leat_clock_real(), s->dsn, false, CONNECT_TIMEOUT_US, &server, err);
-    if (st == LEAT_OK) st = find_table(s, server, &oid, err);
-    if (st == LEAT_OK) st = check_columns(s, server, oid, err);
-    if (st == LEAT_OK) st = check_identities(s, server, oid, err);
-    if (st == LEAT_OK) st = make_publication(s, server, oid, err);
-    if (st == LEAT_OK) st = check_publication(s, server, oid, err);
+    const struct leat_postgres_table table = table_at(s, server);
+    if (st == LEAT_OK) st = leat_postgres_table_publish(&table, &s->schema_name, err);
     if (st == LEAT_OK) st = drop_leftover(s, server, making, err);
     if (st == LEAT_OK) st = make_slot(s, server, err);
     leat_postgres_close(server);
-    free(oid);
     return st;
 }
 
@@ -435,9 +281,9 @@ static enum leat_status check_slot(struct changes_source *s, struct leat_postgre
     char *end = NULL, *confirmed = NULL;
     struct leat_buffer slot = {0};
     leat_put_sql_string(&slot, s->slot);
-    enum leat_status st = query_text(server, s->timeout_us, &end, err, "SELECT pg_current_wal_flush_lsn()");
+    enum leat_status st = leat_postgres_ask(server, s->timeout_us, &end, err, "SELECT pg_current_wal_flush_lsn()");
     if (st == LEAT_OK && (!end || !read_lsn(end, &s->target_lsn))) st = leat_fail(err, LEAT_UNSUPPORTED, "PostgreSQL: the end of its log is not understood");
-    if (st == LEAT_OK) st = query_text(server, s->timeout_us, &confirmed, err, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = %s", slot.data);
+    if (st == LEAT_OK) st = leat_postgres_ask(server, s->timeout_us, &confirmed, err, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = %s", slot.data);
     if (st == LEAT_OK && !confirmed)
         st = leat_fail(err, LEAT_CONFLICT, "PostgreSQL has no replication slot \"%s\" any more: it was dropped, or another server took over without it; changes after %X/%X "
                        "are not to be had. To have the table copied anew, remove %s; rows that were deleted meanwhile then stay",
@@ -459,7 +305,8 @@ static enum leat_status start_stream(struct changes_source *s, struct leat_error
     if (!s->stream) st = leat_postgres_connect(leat_clock_real(), s->dsn, true, CONNECT_TIMEOUT_US, &s->stream, err);
     if (st == LEAT_OK) st = leat_postgres_connect(leat_clock_real(), s->dsn, false, CONNECT_TIMEOUT_US, &server, err);
     if (st == LEAT_OK) st = check_slot(s, server, from, err);
-    if (st == LEAT_OK) st = check_table(s, server, err);
+    const struct leat_postgres_table table = table_at(s, server);
+    if (st == LEAT_OK) st = leat_postgres_table_check(&table, &s->schema_name, err);
     s->reader = (struct leat_pgoutput){.source = s->def, .schema = s->schema_name, .table = s->table_name, .end_lsn = from};
     leat_put_sql_name(&name, s->slot);
     leat_putf(&sql, "START_REPLICATION SLOT %s LOGICAL %X/%X (proto_version '1', publication_names '%s')", name.data, (unsigned)(from >> 32),
@@ -500,22 +347,15 @@ static uint64_t read_big_endian(const char *at) {
     return n;
 }
 
-/* A column that the table has not now was renamed or dropped. One that it had not when a change was made, and has now, was NULL then if it was added since: its
- * number is above those of all columns that there were. Else it had another name for a while. */
+/* A column that the table has not now was renamed or dropped. One that it had not when a change was made, and has now, was NULL then if it was added since;
+ * else it had another name for a while. */
 static enum leat_status check_table_now(struct changes_source *s, struct leat_error *err) {
     struct leat_postgres *server = NULL;
-    struct leat_buffer name = {0};
-    char *oid = NULL, *number = NULL;
-    leat_put_sql_string(&name, s->reader.absent);
     enum leat_status st = leat_postgres_connect(leat_clock_real(), s->dsn, false, CONNECT_TIMEOUT_US, &server, err);
-    if (st == LEAT_OK) st = check_table(s, server, err);
-    if (st == LEAT_OK) st = find_table(s, server, &oid, err);
-    if (st == LEAT_OK) st = query_text(server, s->timeout_us, &number, err, "SELECT attnum FROM pg_attribute WHERE attrelid = %s AND attname = %s", oid, name.data);
-    if (st == LEAT_OK) s->reader.renamed = number && strtoul(number, NULL, 10) <= s->reader.column_count;
+    const struct leat_postgres_table table = table_at(s, server);
+    if (st == LEAT_OK) st = leat_postgres_table_check(&table, &s->schema_name, err);
+    if (st == LEAT_OK) st = leat_postgres_table_had(&table, s->reader.absent, s->reader.column_count, &s->reader.renamed, err);
     leat_postgres_close(server);
-    leat_buffer_deinit(&name);
-    free(number);
-    free(oid);
     return st;
 }
 

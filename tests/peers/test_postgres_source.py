@@ -21,7 +21,7 @@ LEAT = str(pathlib.Path(os.environ.get("LEAT", "build/dev/leat")).resolve())
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     try:
-        with servers.Postgres(tmp_path_factory.mktemp("postgres")) as server:
+        with servers.Postgres(tmp_path_factory.mktemp("postgres"), {"max_replication_slots": 40, "max_wal_senders": 40}) as server:
             yield server
     except servers.Missing as missing:
         pytest.skip(f"not installed: {missing}")
