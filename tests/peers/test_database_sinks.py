@@ -145,6 +145,29 @@ def test_redis_across_kill_9(redis, tmp_path):
     assert all_delivered(project)
 
 
+def test_a_redis_that_was_put_back_gets_what_it_lost(tmp_path):
+    try:
+        with Redis(tmp_path / "server") as server:
+            p = Project(tmp_path / "p", EVENTS + f"CREATE SINK odd_out FROM odd WITH (connector = 'redis', port = {server.port}, prefix = 'k:');")
+            p.feed(events(0, 500))
+            p.once()
+            server.stop()
+            shutil.copytree(server.folder, tmp_path / "saved")
+            server.start()
+            p.feed(events(500, 700))
+            p.once()
+            server.stop()
+            shutil.rmtree(server.folder)
+            shutil.copytree(tmp_path / "saved", server.folder)
+            server.start()
+            assert redis_odd(server, "k:") == odd(500)
+            p.feed([{"id": 1200, "k": 1000, "v": 1, "s": "x", "t": "2026-01-01 00:00:00"}])
+            assert "was put back to an earlier state" in p.once().stderr
+            assert redis_odd(server, "k:") == {**odd(1200), 1000: (1, 1, "x")}
+    except Missing as missing:
+        pytest.skip(f"{missing} is not installed")
+
+
 TYPES = {
     "b": ("BOOLEAN", True, "t", "true"),
     "ti": ("TINYINT", -128, "-128", "-128"),
