@@ -61,19 +61,13 @@ static void put_value(struct leat_buffer *out, struct leat_type type, struct val
     else leat_row_put_value(out, type, (struct leat_row_value){v.data, v.length});
 }
 
-static bool is_key(const struct leat_source *source, size_t column) {
-    for (size_t i = 0; i < source->primary_key_count; i++)
-        if (source->primary_key[i] == (int)column) return true;
-    return false;
-}
-
 /* values: by declared column. */
 static void put_event(struct leat_buffer *out, const struct leat_source *source, char op, const struct value *values) {
     bool gone = op == 'd', any = false;
     leat_putf(out, "{\"op\":\"%c\",\"%s\":{", op, gone ? "before" : "after");
     for (size_t i = 0; i < source->value_count; i++) {
         const char *name = leat_source_column(source, i);
-        if (gone && !is_key(source, i)) continue;
+        if (gone && !leat_source_has_key(source, i)) continue;
         if (any) leat_put(out, ",");
         leat_put_json_string(out, name, strlen(name));
         leat_put(out, ":");
@@ -138,7 +132,7 @@ static void read_tuple(const struct leat_pgoutput *p, struct reader *r, struct v
 
 static bool key_differs(const struct leat_source *source, const struct value *a, const struct value *b) {
     for (size_t i = 0; i < source->value_count; i++)
-        if (is_key(source, i) && !b[i].unchanged && (a[i].length != b[i].length || memcmp(a[i].data ? a[i].data : "", b[i].data ? b[i].data : "", a[i].length) != 0))
+        if (leat_source_has_key(source, i) && !b[i].unchanged && (a[i].length != b[i].length || memcmp(a[i].data ? a[i].data : "", b[i].data ? b[i].data : "", a[i].length) != 0))
             return true;
     return false;
 }

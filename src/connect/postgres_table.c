@@ -30,12 +30,6 @@ static bool lists(const char *list, const char *name) {
     return false;
 }
 
-static bool declared_key(const struct leat_source *def, size_t column) {
-    for (size_t i = 0; i < def->primary_key_count; i++)
-        if (def->primary_key[i] == (int)column) return true;
-    return false;
-}
-
 /* What a change says of the old row must name it, and a change must say all of the new one. oid: of a table, or of one of its partitions. */
 static enum leat_status check_identity(const struct leat_postgres_table *t, const char *oid, struct leat_error *err) {
     char *identity = NULL, *keys = NULL, *large = NULL, *table = NULL;
@@ -51,7 +45,7 @@ static enum leat_status check_identity(const struct leat_postgres_table *t, cons
     bool full = identity && *identity == 'f';
     for (size_t i = 0; i < t->def->value_count && st == LEAT_OK && !full; i++) {
         const char *name = leat_source_column(t->def, i);
-        bool key = declared_key(t->def, i);
+        bool key = leat_source_has_key(t->def, i);
         if (key && !lists(keys, name))
             st = leat_fail(err, LEAT_CONFLICT, "column '%s' of the source's key is not in the replica identity of table %s, so its changes do not name their "
                            "rows; in PostgreSQL: ALTER TABLE %s REPLICA IDENTITY FULL", name, table, table);

@@ -19,6 +19,12 @@ const char *leat_source_column(const struct leat_source *source, size_t column) 
     return renamed ? renamed : source->schema.fields[column].name;
 }
 
+bool leat_source_has_key(const struct leat_source *source, size_t column) {
+    for (size_t i = 0; i < source->primary_key_count; i++)
+        if (source->primary_key[i] == (int)column) return true;
+    return false;
+}
+
 /* ---- The statement ---- */
 
 /* A closing quote in a name is doubled. */

@@ -34,6 +34,7 @@ const struct leat_database_ops *leat_database_find(const char *connector); /* NU
 
 /* The database's name of a declared column. */
 const char *leat_source_column(const struct leat_source *, size_t column);
+bool leat_source_has_key(const struct leat_source *, size_t column); /* is it of the primary key? */
 /* SELECT ... FROM the source's table or query, with names between these quotes. */
 void leat_rows_put_select(struct leat_buffer *sql, const struct leat_source *, const struct leat_rows_query *, const char *quote);
 /* "schema.table", each part quoted. */

@@ -288,9 +288,7 @@ static enum leat_status check_not_null(const struct leat_reference *r, const str
                                        struct leat_error *err) {
     const struct leat_schema *schema = &r->def->schema;
     for (size_t i = 0; i < schema->field_count; i++) {
-        bool key = false;
-        for (size_t k = 0; k < r->def->primary_key_count; k++)
-            key |= r->def->primary_key[k] == (int)i;
+        bool key = leat_source_has_key(r->def, i);
         if (!schema->fields[i].not_null && !key) continue;
         for (size_t row = 0; rows->columns[i].valid && row < rows->row_count; row++)
             if (leat_is_null(&rows->columns[i], row))
