@@ -41,7 +41,8 @@ static void emit_source_columns(struct leat_compile *c, struct leat_op *op, cons
         bool time = field->type.kind == LEAT_TIMESTAMP || field->type.kind == LEAT_TIMESTAMPTZ;
         if (!source->reference && op->columns[i] == source->event_time && time && c->cut_sources[index])
             leat_emit_time(op, i, 1, (int)index);
-        if (!source->reference && op->columns[i] == source->event_time && time) leat_emit_local(op, i, 1, 0, (int)index);
+        const struct leat_local itself = {.span_us = 1, .object = (int)index, .step_us = 1};
+        if (!source->reference && op->columns[i] == source->event_time && time) leat_emit_local(op, i, &itself);
     }
     leat_schema_deinit(&row);
 }
@@ -195,8 +196,10 @@ bool leat_compile_union(struct leat_compile *c, struct leat_rel *left, struct le
         leat_emit_column(op, a->name, a->type, a->not_null && b->not_null);
         if (a->has_time && b->has_time)
             leat_emit_time(op, i, a->span_us > b->span_us ? a->span_us : b->span_us, a->time_object);
-        if (a->has_local && b->has_local)
-            leat_emit_local(op, i, a->span_us > b->span_us ? a->span_us : b->span_us, a->back_us > b->back_us ? a->back_us : b->back_us, a->time_object);
+        if (a->has_local && b->has_local) {
+            const struct leat_local x = leat_local_of(a), y = leat_local_of(b), both = leat_local_both(&x, &y);
+            leat_emit_local(op, i, &both);
+        }
     }
     op->why = leat_strdup("both inputs, row by row");
     if (!leat_emit_done(c, &index)) return false;

@@ -20,6 +20,7 @@ struct leat_rel_column {
     /* With it alone, or beside has_time: `back_us`, as in struct leat_local. */
     bool has_local;
     int64_t back_us;
+    int64_t step_us, origin_us; /* as in struct leat_local */
     bool session_time;     /* it did, with this span, before window functions that partition by other columns */
     const char *time_lost; /* it did follow event time, until this; NULL */
     bool unusable;         /* a nested column that did not survive an unnest beside it */
@@ -135,7 +136,10 @@ int leat_emit(struct leat_compile *c, enum leat_op_kind kind, int left, int righ
 void leat_emit_column(struct leat_op *op, const char *name, struct leat_type type, bool not_null);
 void leat_emit_time(struct leat_op *op, size_t column, int64_t span_us, int object);
 const struct leat_time_column *leat_op_time(const struct leat_op *op, size_t column);
-void leat_emit_local(struct leat_op *op, size_t column, int64_t span_us, int64_t back_us, int object);
+void leat_emit_local(struct leat_op *op, size_t column, const struct leat_local *from);
+struct leat_local leat_local_of(const struct leat_rel_column *);
+/* Of a row that records of both, or of either, make. */
+struct leat_local leat_local_both(const struct leat_local *a, const struct leat_local *b);
 const struct leat_local *leat_op_local(const struct leat_op *op, size_t column);
 /* Both, as far as the column has them. */
 void leat_emit_times(struct leat_op *op, size_t column, const struct leat_rel_column *from);

@@ -620,7 +620,7 @@ static void distinct_on_times(struct leat_op *op, const struct leat_op *child, c
     }
     for (size_t k = 0; k < op->key_count; k++) { /* where it only leads, an older row of the key may have kept this one out */
         const struct leat_local *l = leat_op_local(child, op->keys[k]);
-        if (l) leat_emit_local(op, l->column, l->span_us, l->back_us, l->object);
+        if (l) leat_emit_local(op, l->column, l);
     }
 }
 

@@ -237,7 +237,8 @@ static void keep_key_local(const struct leat_op *left, const struct leat_op *rig
     const struct leat_local *a = leat_op_local(left, j->keys[k]), *b = leat_op_local(right, j->right_keys[k]);
     bool left_stays = strcmp(j->type, "FULL") != 0 && strcmp(j->type, "RIGHT") != 0; /* else it may be NULL */
     if (!a || !b || !left_stays || leat_op_local(op, j->keys[k])) return;
-    leat_emit_local(op, j->keys[k], a->span_us > b->span_us ? a->span_us : b->span_us, a->back_us > b->back_us ? a->back_us : b->back_us, a->object);
+    const struct leat_local both = leat_local_both(a, b);
+    leat_emit_local(op, j->keys[k], &both);
 }
 
 /* Where both sides of a key follow event time, a row changes only while the cut has not passed its key. */
@@ -343,7 +344,7 @@ static bool emit_lookup(struct leat_compile *c, struct join *j, struct leat_rel 
     for (size_t i = 0; fixed && i < left->time_count; i++)
         leat_emit_time(op, left->times[i].column, left->times[i].span_us, left->times[i].object);
     for (size_t i = 0; i < left->local_count; i++) /* a change of the reference repeats rows, of the same records */
-        leat_emit_local(op, left->locals[i].column, left->locals[i].span_us, left->locals[i].back_us, left->locals[i].object);
+        leat_emit_local(op, left->locals[i].column, &left->locals[i]);
     op->incremental_class = 5;
     op->why = leat_asprintf("looked up in %s by its primary key", source->name);
     op->state_bound = fixed

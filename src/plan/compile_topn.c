@@ -36,7 +36,7 @@ bool leat_compile_top_n(struct leat_compile *c, const json_t *targets, const jso
                 leat_emit_time(op, keys[k], child->times[i].span_us, child->times[i].object);
     for (size_t k = 0; k < key_count; k++) {
         const struct leat_local *l = leat_op_local(child, keys[k]);
-        if (l) leat_emit_local(op, l->column, l->span_us, l->back_us, l->object);
+        if (l) leat_emit_local(op, l->column, l);
     }
     op->incremental_class = 6;
     op->why = leat_strdup("the rows of each key in order: only what moves inside the places asked for changes");

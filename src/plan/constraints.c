@@ -125,7 +125,7 @@ void leat_plan_put_violations(const struct leat_table *table, const char *from, 
 static void copy_times(struct leat_op *op, const struct leat_op *below) {
     for (size_t i = 0; i < below->time_count; i++) leat_emit_time(op, below->times[i].column, below->times[i].span_us, below->times[i].object);
     for (size_t i = 0; i < below->local_count; i++)
-        leat_emit_local(op, below->locals[i].column, below->locals[i].span_us, below->locals[i].back_us, below->locals[i].object);
+        leat_emit_local(op, below->locals[i].column, &below->locals[i]);
 }
 
 static int emit_rows(struct leat_compile *c, int gate, bool quarantine) {

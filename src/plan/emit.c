@@ -29,10 +29,24 @@ void leat_emit_time(struct leat_op *op, size_t column, int64_t span_us, int obje
         (struct leat_time_column){.column = (uint16_t)column, .span_us = span_us, .object = object};
 }
 
-void leat_emit_local(struct leat_op *op, size_t column, int64_t span_us, int64_t back_us, int object) {
+struct leat_local leat_local_of(const struct leat_rel_column *c) {
+    return (struct leat_local){
+        .span_us = c->span_us, .back_us = c->back_us, .object = c->time_object, .step_us = c->step_us, .origin_us = c->origin_us};
+}
+
+struct leat_local leat_local_both(const struct leat_local *a, const struct leat_local *b) {
+    struct leat_local both = *a;
+    bool alike = a->span_us == b->span_us && a->back_us == b->back_us && a->step_us == b->step_us && a->origin_us == b->origin_us;
+    if (b->span_us > both.span_us) both.span_us = b->span_us;
+    if (b->back_us > both.back_us) both.back_us = b->back_us;
+    if (!alike) both.step_us = 0;
+    return both;
+}
+
+void leat_emit_local(struct leat_op *op, size_t column, const struct leat_local *from) {
     op->locals = leat_realloc(op->locals, (op->local_count + 1) * sizeof *op->locals);
-    op->locals[op->local_count++] =
-        (struct leat_local){.column = (uint16_t)column, .span_us = span_us, .back_us = back_us, .object = object};
+    op->locals[op->local_count] = *from;
+    op->locals[op->local_count++].column = (uint16_t)column;
 }
 
 const struct leat_local *leat_op_local(const struct leat_op *op, size_t column) {
@@ -43,7 +57,9 @@ const struct leat_local *leat_op_local(const struct leat_op *op, size_t column) 
 
 void leat_emit_times(struct leat_op *op, size_t column, const struct leat_rel_column *from) {
     if (from->has_time) leat_emit_time(op, column, from->span_us, from->time_object);
-    if (from->has_local) leat_emit_local(op, column, from->span_us, from->back_us, from->time_object);
+    if (!from->has_local) return;
+    const struct leat_local local = leat_local_of(from);
+    leat_emit_local(op, column, &local);
 }
 
 const struct leat_time_column *leat_op_time(const struct leat_op *op, size_t column) {

@@ -67,8 +67,10 @@ struct leat_time_column { uint16_t column; int64_t span_us; int object; /* the s
 
 /* An output column by which the result falls apart in event time: a row with a value v there comes only of records of the source (of each
  * source below) with event times from v - back_us to below v + span_us, of references, and of nothing else. So a part of the result can be
- * computed from a part of the input, and rows can outlive their records (rule 3). NULL does not occur. */
-struct leat_local { uint16_t column; int64_t span_us, back_us; int object; };
+ * computed from a part of the input, and rows can outlive their records (rule 3). NULL does not occur.
+ * step_us: every value is origin_us and a multiple of it, and a record of time t comes into no row past the last such value at or before t + back_us,
+ * but into that one's unless it is filtered out; all its windows are as long. 0: that cannot be said. */
+struct leat_local { uint16_t column; int64_t span_us, back_us; int object; int64_t step_us, origin_us; };
 
 #define LEAT_COLUMN_PLACE UINT16_MAX
 struct leat_op {

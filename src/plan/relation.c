@@ -40,7 +40,7 @@ void leat_rel_of_op(struct leat_compile *c, int index, struct leat_rel *out) {
         if (time) column.has_time = true, column.span_us = time->span_us, column.time_object = time->object;
         if (local && !time) column.span_us = local->span_us, column.time_object = local->object;
         if (local && column.time_object == local->object && column.span_us == local->span_us)
-            column.has_local = true, column.back_us = local->back_us;
+            column.has_local = true, column.back_us = local->back_us, column.step_us = local->step_us, column.origin_us = local->origin_us;
         out->columns[i] = column;
     }
 }
@@ -85,11 +85,20 @@ static bool interval_us(const json_t *e, bool zoned, int64_t *out) {
     return true;
 }
 
+/* Values become starts of windows. The start of a window of starts is known by its time alone where each of those is within one window. */
+static void put_on_grid(struct leat_rel_column *out, int64_t width_us, const json_t *origin) {
+    int64_t origin_us;
+    bool fits = leat_bound_int_constant(origin, &origin_us) && out->step_us > 0 && width_us > 0 && width_us % out->step_us == 0;
+    fits = fits && (origin_us - out->origin_us) % out->step_us == 0;
+    out->step_us = fits ? width_us : 0;
+    out->origin_us = fits ? origin_us : 0;
+}
+
 /* v + span > cut carries over to floor(v) with span + width - 1, and to v + shift with span - shift; of a local column v - back goes down with
  * floor(v) and moves with v + shift. */
 static bool find_time(struct leat_compile *c, const struct leat_rel *in, const json_t *e, struct leat_rel_column *out) {
     size_t ref;
-    int64_t shift;
+    int64_t shift, slide;
     if (leat_bound_is_ref(e, &ref)) {
         if (ref >= in->count || !(in->columns[ref].has_time || in->columns[ref].has_local)) return false;
         *out = in->columns[ref];
@@ -101,6 +110,7 @@ static bool find_time(struct leat_compile *c, const struct leat_rel *in, const j
     bool zoned = leat_bound_type(leat_bound_expression_type(e)).kind == LEAT_TIMESTAMPTZ;
     if (strcasecmp(name, "leat_tumble") == 0) {
         if (!find_time(c, in, left, out) || !leat_bound_int_constant(right, &shift) || shift <= 0) return false;
+        put_on_grid(out, shift, leat_json_at(e, "children", 2));
         out->span_us += shift - 1;
         if (out->has_time) c->tumbled[out->time_object] = true;
         return true;
@@ -109,6 +119,8 @@ static bool find_time(struct leat_compile *c, const struct leat_rel *in, const j
         if (!find_time(c, in, left, out) || !leat_bound_int_constant(leat_json_at(e, "children", 2), &shift) ||
             shift <= 0)
             return false;
+        if (leat_bound_int_constant(right, &slide)) put_on_grid(out, slide, leat_json_at(e, "children", 3));
+        else out->step_us = 0;
         out->span_us += shift - 1;
         if (out->has_time) c->tumbled[out->time_object] = true;
         return true;
@@ -127,16 +139,19 @@ static bool find_time(struct leat_compile *c, const struct leat_rel *in, const j
     if (strcmp(name, "+") == 0 && interval_us(right, zoned, &shift) && find_time(c, in, left, out)) {
         out->span_us -= shift;
         out->back_us += shift;
+        out->origin_us += shift;
         return true;
     }
     if (strcmp(name, "+") == 0 && interval_us(left, zoned, &shift) && find_time(c, in, right, out)) {
         out->span_us -= shift;
         out->back_us += shift;
+        out->origin_us += shift;
         return true;
     }
     if (strcmp(name, "-") == 0 && interval_us(right, zoned, &shift) && find_time(c, in, left, out)) {
         out->span_us += shift;
         out->back_us -= shift;
+        out->origin_us -= shift;
         return true;
     }
     return false;
@@ -202,7 +217,7 @@ bool leat_rel_expression(struct leat_compile *c, const struct leat_rel *in, cons
     if (out->type.kind != LEAT_TIMESTAMP && out->type.kind != LEAT_TIMESTAMPTZ) return true;
     out->time_lost = find_lost(in, e);
     if (find_time(c, in, e, &time))
-        out->has_time = time.has_time, out->has_local = time.has_local, out->span_us = time.span_us, out->back_us = time.back_us,
+        out->has_time = time.has_time, out->has_local = time.has_local, out->span_us = time.span_us, out->back_us = time.back_us, out->step_us = time.step_us, out->origin_us = time.origin_us,
         out->time_object = time.time_object;
     return true;
 }
