@@ -26,6 +26,7 @@ static void print_table(const json_t *table, bool dry_run) {
         {"scheduled", "goes over to scheduled runs; the content stays, the state goes", "went over to scheduled runs; the content stayed, the state went"},
         {"run", "is run now", "is run now"},
         {"again", "is run whole, as its query or what it reads has changed", "is run whole, as its query or what it reads has changed"},
+        {"thaws", "stays as it is until its next run", "stays as it is until its next run"},
         {"part", "is refreshed where the condition holds", "was refreshed where the condition holds"},
         {"gone", "is no longer kept; its Delta table stays in the lake", "is no longer kept; its Delta table stays in the lake"},
     };
@@ -36,6 +37,8 @@ static void print_table(const json_t *table, bool dry_run) {
         printf("%s %s", json_string_value(json_object_get(table, "table")), dry_run ? WORDS[i].would : WORDS[i].did);
         if (number(reads, "rows"))
             printf(" (%lld rows, %.1f MB of Parquet)", (long long)number(reads, "rows"), (double)number(reads, "bytes") / 1e6);
+        if (json_object_get(table, "thaws")) fputs(!dry_run && strcmp(fate, "anew") == 0 ? "; frozen rows have thawed" : "; frozen rows thaw, and change with it", stdout);
+        if (json_object_get(table, "frozen_before_us") && strcmp(fate, "anew") == 0) printf(dry_run ? "; frozen rows stay" : "; frozen rows stayed");
         if (!dry_run && json_object_get(table, "changes"))
             printf(": %lld row%s of change", (long long)number(table, "changes"), number(table, "changes") == 1 ? "" : "s");
         putchar('\n');

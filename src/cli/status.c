@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "cli/cli.h"
+#include "data/value.h"
 
 static json_int_t number(const json_t *object, const char *key) {
     return json_integer_value(json_object_get(object, key));
@@ -74,6 +75,20 @@ static void print_violations(const json_t *t) {
                    json_integer_value(rows) == 1 ? "s" : "");
 }
 
+static void print_frozen(const json_t *frozen) {
+    const int64_t DAY_US = INT64_C(86400000000);
+    const char *column = json_string_value(json_object_get(frozen, "column"));
+    int64_t us = number(frozen, "before_us"), days = us / DAY_US - (us % DAY_US < 0), seconds = (us - days * DAY_US) / 1000000, year;
+    unsigned month, day;
+    if (!frozen) return;
+    leat_civil_from_days(days, &year, &month, &day);
+    if (json_is_null(json_object_get(frozen, "before_us")))
+        printf("       no rows are frozen yet (FROZEN WHERE, by %s)\n", column);
+    else
+        printf("       rows with %s before %04lld-%02u-%02u %02d:%02d:%02d are frozen\n", column, (long long)year, month, day, (int)(seconds / 3600), (int)(seconds / 60 % 60),
+               (int)(seconds % 60));
+}
+
 static void print_table(struct leat_cli *cli, const json_t *t) {
     struct leat_buffer text = {0};
     json_int_t files = number(t, "files");
@@ -97,6 +112,7 @@ static void print_table(struct leat_cli *cli, const json_t *t) {
     puts(json_is_true(json_object_get(t, "suspended")) ? ", suspended" : "");
     print_balance(cli, t);
     print_violations(t);
+    print_frozen(json_object_get(t, "frozen"));
     leat_buffer_reset(&text);
     leat_put_size(&text, number(t, "bytes"));
     printf("       %s (class %lld), version %lld, %s in %lld file%s\n", json_string_value(json_object_get(t, "kept")),

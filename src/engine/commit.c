@@ -131,6 +131,8 @@ static void side_close(struct leat_side *side) {
 
 void leat_table_close_delta(struct leat_gtable *table) {
     if (table->unfrozen.schema) leat_changes_deinit(&table->unfrozen);
+    leat_stage_free(table->bound);
+    table->bound = NULL;
     if (table->delta) leat_delta_close(table->delta);
     table->delta = NULL;
     side_close(&table->late);
@@ -198,7 +200,7 @@ enum leat_status leat_table_open_delta(struct leat_engine *engine, struct leat_g
     if (table->batch) {
         table->violating = leat_alloc((table->def->constraint_count + 1) * sizeof *table->violating);
         leat_balance_load_frontier(engine, table);
-        st = was_continuous(engine, table) ? open_late(engine, table, err) : LEAT_OK;
+        st = was_continuous(engine, table) || table->def->frozen.column ? open_late(engine, table, err) : LEAT_OK;
         goto out;
     }
     if ((st = open_late(engine, table, err)) != LEAT_OK) goto out;
@@ -329,8 +331,8 @@ static bool has_retraction(const struct leat_changes *c) {
     return false;
 }
 
-/* Changes of any sign onto a table: the last row of a key wins nothing, whole rows go and come. */
-static enum leat_status commit_changes(struct leat_delta *delta, struct leat_changes *changes, bool *overwrite,
+/* Changes of any sign onto a table: the last row of a key wins nothing, whole rows go and come. told: the commit says something without them, too. */
+static enum leat_status commit_changes(struct leat_delta *delta, struct leat_changes *changes, bool *overwrite, bool told,
                                        struct leat_delta_commit_info *info, struct leat_error *err) {
     enum leat_status st = LEAT_OK;
     if (has_retraction(changes)) leat_changes_consolidate(changes);
@@ -341,7 +343,7 @@ static enum leat_status commit_changes(struct leat_delta *delta, struct leat_cha
     } else if (changes->row_count && has_retraction(changes)) {
         info->operation = "MERGE";
         st = leat_delta_apply(delta, changes, NULL, 0, info, NULL, err);
-    } else if (changes->row_count) {
+    } else if (changes->row_count || told) {
         st = write_rows(delta, changes, false, info, err);
     }
     if (st == LEAT_OK) leat_changes_reset(changes);
@@ -352,7 +354,7 @@ static enum leat_status commit_quarantine(struct leat_engine *engine, struct lea
                                           struct leat_error *err) {
     struct leat_side *side = &table->quarantine;
     if (!side->delta || (!side->pending.row_count && !side->overwrite)) return LEAT_OK;
-    enum leat_status st = commit_changes(side->delta, &side->pending, &side->overwrite, info, err);
+    enum leat_status st = commit_changes(side->delta, &side->pending, &side->overwrite, false, info, err);
     if (st == LEAT_OK) side->committed_step = engine->step;
     return st;
 }
@@ -367,13 +369,21 @@ bool leat_table_waits(const struct leat_gtable *table) {
     return false;
 }
 
+/* A work folder that is new to the lake is to know of the boundary, when changes of frozen rows were passed over, or when it has moved far, though
+ * there is nothing else to commit. */
+static bool tells_frozen(const struct leat_gtable *table) {
+    const int64_t FAR_US = INT64_C(3600000000);
+    if (table->closed_us <= table->told_closed_us) return false;
+    return table->passed_over || table->told_closed_us == INT64_MIN || table->closed_us - FAR_US >= table->told_closed_us;
+}
+
 uint64_t leat_table_pending(const struct leat_gtable *table) {
     uint64_t rows = 0, sides = 0;
     if (table->batch) return 0;
     if (!table->group->started) return 0;
     sides = table->late.pending.row_count + table->late.overwrite + table->dead.pending.row_count + table->dead.overwrite +
             table->audit.pending.row_count;
-    rows = table->pending.row_count + table->overwrite + table->quarantine.pending.row_count + table->quarantine.overwrite;
+    rows = table->pending.row_count + table->overwrite + table->quarantine.pending.row_count + table->quarantine.overwrite + tells_frozen(table);
     return leat_table_waits(table) ? sides : rows + sides;
 }
 
@@ -413,6 +423,8 @@ static enum leat_status commit_table(struct leat_engine *engine, struct leat_gta
     struct leat_buffer frontier = {0};
     json_t *facts = json_pack("{s:o}", "query", leat_table_query_id(engine, table));
     if (leat_table_time(table)) json_object_set_new(facts, "cut", json_integer(leat_group_cut(table->group, table->root)));
+    json_t *frozen = leat_frozen_json(table);
+    if (frozen) json_object_set_new(facts, "frozen", frozen);
     leat_reflects_put_ids(engine, table, facts);
     leat_frontier_json(engine, table->group, facts, &frontier);
     json_decref(facts);
@@ -424,12 +436,17 @@ static enum leat_status commit_table(struct leat_engine *engine, struct leat_gta
     if (table->audit.delta && (st = commit_side(engine, table, &table->audit, &info, err)) != LEAT_OK) goto out;
     if (leat_table_waits(table)) goto out;
     if ((st = commit_quarantine(engine, table, &info, err)) != LEAT_OK) goto out;
+    const int64_t before = leat_delta_current(table->delta)->version;
     if (table->overwrite)
         st = replace_content(engine, table, &info, err);
     else
-        st = commit_changes(table->delta, &table->pending, &table->overwrite, &info, err);
+        st = commit_changes(table->delta, &table->pending, &table->overwrite, tells_frozen(table), &info, err);
     if (st != LEAT_OK) goto out;
     table->committed_step = engine->step;
+    if (leat_delta_current(table->delta)->version != before) {
+        table->told_closed_us = table->closed_us;
+        table->passed_over = false;
+    }
     if (leat_setting_int(engine->project, "compact_files")) st = leat_delta_compact(table->delta, 128u << 20, NULL, err);
 out:
     free(app_id);

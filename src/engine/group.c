@@ -85,6 +85,7 @@ static void prepare_table(struct leat_engine *engine, size_t index) {
     struct leat_gtable *table = &engine->tables[index];
     table->def = &engine->project->tables[index];
     table->index = (int)index;
+    table->closed_us = table->late_before_us = table->told_closed_us = table->frozen_us = INT64_MIN;
     table->batch = table->def->cron || table->plan->incremental_class == 7 || reads_batch_table(engine, table->plan);
     table->balance = leat_alloc(engine->project->source_count * sizeof *table->balance);
     leat_changes_init(&table->pending, &table->plan->schema);

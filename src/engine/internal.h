@@ -111,7 +111,11 @@ struct leat_gtable {
 
     struct leat_delta *delta;
     struct leat_changes pending;        /* since the last Delta commit */
-    int64_t frozen_us;                  /* rows with lower times stay as they are (retain.c); INT64_MIN: none */
+    int64_t frozen_us;                  /* rows with lower times stay as they are (retain.c, frozen.c); INT64_MIN: none */
+    int64_t closed_us, late_before_us;  /* by FROZEN WHERE (frozen.c): the same, and records from before are late */
+    struct leat_stage *bound;           /* of FROZEN WHERE, on the steps' connection; NULL: not yet asked */
+    int64_t told_closed_us;             /* closed_us, as the newest commit has it */
+    bool passed_over;                   /* changes of frozen rows were, since the boundary was told */
     struct leat_changes unfrozen;       /* of a step's changes, where some are of frozen rows */
 
     uint64_t committed_step;            /* from the Delta txn at open */
@@ -376,6 +380,8 @@ enum leat_status leat_fetch_rows(void *context, const leat_i128 *places, size_t 
 void leat_source_rows(const struct leat_src *, const struct leat_op *source, const struct leat_chunk *, const uint32_t *rows, size_t first_row,
                       size_t n, struct leat_changes *out, size_t at);
 void leat_group_note_time(struct leat_group *, size_t source, uint32_t partition, int64_t event_us); /* the partition's highest event time is at least that */
+/* The lowest cut of the table's sources, or watermark where one has none; per source: watermarks, idle. */
+int64_t leat_group_past(const struct leat_group *, int table, const int64_t *watermarks, const bool *idle);
 int64_t leat_group_cut(const struct leat_group *, int node); /* of its last step; INT64_MIN: none yet, INT64_MAX: past everything */
 /* The first chunk of a source that the group has not read to its end; NULL: none. Later ones may be read. */
 const struct leat_chunk *leat_group_unread(const struct leat_group *, int source);

@@ -194,12 +194,14 @@ enum leat_status leat_engine_open_project(struct leat_engine *engine, struct lea
     }
     if ((st = check_sinks(engine, diags, err)) != LEAT_OK) return st;
     leat_retain_check(engine, diags);
+    leat_frozen_check(engine, diags);
     if (leat_diagnostics_errors(diags)) return leat_fail(err, LEAT_INVALID, "the project has errors");
     if ((engine->read_only || options->compile_only) && (st = leat_groups_arrange(engine, err)) != LEAT_OK) return st; /* else recovery knows how */
     if (options->compile_only) return LEAT_OK;
     if ((st = open_inputs(engine, err)) != LEAT_OK) return st;
     for (size_t t = 0; t < project->table_count; t++)
         if ((st = leat_table_open_delta(engine, &engine->tables[t], err)) != LEAT_OK) return st;
+    for (size_t t = 0; t < project->table_count; t++) leat_frozen_load_lake(&engine->tables[t]);
     leat_retain_settle(engine);
     if ((st = leat_checks_open(engine, err)) != LEAT_OK) return st;
     close_plan_duck(engine); /* plans are made; what planning took is given back */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/care/care.h"
 #include "engine/internal.h"
 #include "engine/change/change.h"
 #include "engine/runs/runs.h"
@@ -49,6 +50,30 @@ static enum leat_status rearrange(struct leat_engine *engine, struct leat_error 
     return LEAT_OK;
 }
 
+/* What is made anew over a table with FROZEN WHERE takes the frozen rows from the lake. */
+static enum leat_status give_frozen(struct leat_engine *engine, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
+    for (int k = 0; k < engine->group_count; k++)
+        for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++)
+            if (engine->groups[k]->queues[t].schema) st = leat_frozen_rows(engine, &engine->tables[t], -1, &engine->groups[k]->queues[t], err);
+    return st;
+}
+
+/* Where the boundaries of FROZEN WHERE had come to. */
+static void raise_frozen(struct leat_engine *engine) {
+    size_t i;
+    json_t *record;
+    for (size_t t = 0; t < engine->project->table_count; t++) {
+        struct leat_gtable *table = &engine->tables[t];
+        json_array_foreach(engine->records, i, record) {
+            json_t *before = is_type(record, "step") ? json_object_get(json_object_get(record, "frozen"), table->def->name) : NULL;
+            if (before && json_integer_value(before) > table->closed_us) leat_frozen_set(table, json_integer_value(before));
+        }
+        leat_frozen_load_lake(table);
+    }
+    leat_retain_settle(engine);
+}
+
 /* Every group begins again from the first record. What `old` (a head brought up to date; NULL: none) has read is history: its late
  * records are known. */
 static enum leat_status reset(struct leat_engine *engine, const json_t *old, struct leat_error *err) {
@@ -65,6 +90,7 @@ static enum leat_status reset(struct leat_engine *engine, const json_t *old, str
     }
     for (size_t t = 0; t < engine->project->table_count; t++)
         if (!engine->tables[t].batch) memset(engine->tables[t].balance, 0, engine->project->source_count * sizeof *engine->tables[t].balance);
+    if ((st = give_frozen(engine, err)) != LEAT_OK) return st;
     engine->reset_step = engine->step;
     for (size_t t = 0; t < engine->project->table_count; t++) engine->tables[t].made_step = engine->step;
     return leat_engine_write_head(engine, err);
@@ -185,6 +211,7 @@ static enum leat_status load_state(struct leat_engine *engine, const json_t *hea
             if (checkpoint) st = leat_group_reset_nodes(engine->groups[k], err);
         }
         leat_engine_load_streams(engine, head);
+        if (st == LEAT_OK) st = give_frozen(engine, err);
         *usable = true;
     }
     if (loaded)
@@ -232,6 +259,7 @@ static enum leat_status begin_anew(struct leat_engine *engine, json_t *head, str
     if (st != LEAT_OK) return st;
     engine->step = last_step(engine->records);
     bring_up_to_date(head, engine->records);
+    raise_frozen(engine);
     if ((st = reset(engine, head, err)) != LEAT_OK) return st;
     mark_overwrites(engine);
     rewind_sources(engine);

@@ -106,6 +106,8 @@ static json_t *table_json(const struct leat_engine *engine, const struct leat_gt
     json_decref(took);
     if (table->turned_us) json_object_set_new(json, "turned", json_integer(table->turned_us));
     if (table->restated) json_object_set_new(json, "restated", json_pack("[I,I]", (json_int_t)table->restated, (json_int_t)table->restated_us));
+    json_t *frozen = leat_frozen_json(table);
+    if (frozen) json_object_set_new(json, "frozen", frozen);
     if (table->late_class) json_object_set_new(json, "late_class", json_integer(table->late_class));
     return json;
 }
@@ -199,6 +201,8 @@ void leat_engine_load_runs(struct leat_engine *engine, const json_t *state) {
         table->made_step = json_object_get(json, "made") ? get_u64(json, "made") : engine->reset_step;
         table->asked = json_is_true(json_object_get(json, "asked"));
         table->turned_us = (int64_t)get_u64(json, "turned");
+        leat_frozen_load(table, json_object_get(json, "frozen"));
+        if (table->batch && table->delta) leat_frozen_load_lake(table); /* a run's commit says it */
         table->covered_us = table->took_count = 0;
         json_t *took;
         size_t k;
@@ -212,6 +216,7 @@ void leat_engine_load_runs(struct leat_engine *engine, const json_t *state) {
         free(table->last_error);
         table->last_error = error ? leat_strdup(error) : NULL;
     }
+    if (!engine->options.compile_only) leat_retain_settle(engine);
 }
 
 void leat_table_load_stream(struct leat_engine *engine, struct leat_gtable *table, const json_t *state) {

@@ -87,6 +87,7 @@ static json_t *table_json(struct leat_engine *engine, struct leat_gtable *table)
     json_object_set_new(json, "commit_cpu_us", json_integer(table->commit_cpu_us));
     if (!table->group) json_object_set_new(json, "batch_cpu_us", json_integer(table->batch_cpu_us));
     if (table->suspended) json_object_set_new(json, "suspended", json_true());
+    if (table->def->frozen.column) json_object_set_new(json, "frozen", json_pack("{s:s,s:o}", "column", table->def->frozen.column, "before_us", time_or_null(table->closed_us)));
     if (table->def->constraint_count) json_object_set_new(json, "violations", violations_json(table));
     int64_t quarantined = 0;
     for (size_t i = 0; table->quarantine.delta && i < leat_delta_current(table->quarantine.delta)->file_count; i++)

@@ -18,6 +18,7 @@ struct step_input {
     int64_t *watermarks;               /* per source */
     bool *idle;                        /* per source */
     uint64_t *references;              /* per source: version to reach */
+    int64_t *closed_us;                /* per table of the group: the boundary that FROZEN WHERE has from now on; INT64_MIN: as it is */
 };
 
 #define CUT_NONE INT64_MAX
@@ -33,6 +34,8 @@ static void input_init(const struct leat_group *g, struct step_input *in) {
     in->watermarks = leat_alloc(n * sizeof *in->watermarks);
     in->idle = leat_alloc(n * sizeof *in->idle);
     in->references = leat_alloc(n * sizeof *in->references);
+    in->closed_us = leat_alloc((size_t)(g->table_count + 1) * sizeof *in->closed_us);
+    for (int t = 0; t < g->table_count; t++) in->closed_us[t] = INT64_MIN;
     for (size_t s = 0; s < source_count(g); s++) {
         leat_cursors_copy(&in->to[s], &g->cursors[s]);
         in->watermarks[s] = g->watermarks[s];
@@ -46,6 +49,7 @@ static void input_deinit(const struct leat_group *g, struct step_input *in) {
     free(in->watermarks);
     free(in->idle);
     free(in->references);
+    free(in->closed_us);
 }
 
 /* ---- watermarks -------------------------------------------------------------------------------- */
@@ -191,6 +195,8 @@ void leat_source_rows(const struct leat_src *src, const struct leat_op *op, cons
 
 static void add_late(struct leat_group *g, struct leat_gnode *node, const struct leat_src *src, const struct chunk_range *range,
                      size_t row, int64_t cut_us, uint64_t step) {
+    int64_t time = ((const int64_t *)range->chunk->rows.columns[src->def->event_time].data)[row];
+    if (cut_us == CUT_NONE || time >= cut_us) cut_us = src->retained_us > node->owner->late_before_us ? src->retained_us : node->owner->late_before_us;
     for (int t = 0; t < g->table_count; t++) {
         struct leat_gtable *table = g->tables[t];
         if (!node->counts[t] || step <= table->late.committed_step) continue;
@@ -200,7 +206,7 @@ static void add_late(struct leat_group *g, struct leat_gnode *node, const struct
         ((struct leat_string *)late->columns[0].data)[at] = leat_string_of(src->def->name, (uint32_t)strlen(src->def->name));
         ((int32_t *)late->columns[1].data)[at] = (int32_t)range->chunk->partition;
         ((int64_t *)late->columns[2].data)[at] = (int64_t)range->chunk->offsets[row];
-        ((int64_t *)late->columns[3].data)[at] = ((const int64_t *)range->chunk->rows.columns[src->def->event_time].data)[row];
+        ((int64_t *)late->columns[3].data)[at] = time;
         ((int64_t *)late->columns[4].data)[at] = leat_chunk_arrival(range->chunk, row);
         ((int64_t *)late->columns[5].data)[at] = cut_us;
         ((int64_t *)late->columns[6].data)[at] = (int64_t)step;
@@ -227,14 +233,15 @@ static bool was_late(const struct leat_group *g, const struct leat_gnode *node, 
     return g->late_loaded && offset < leat_cursor_get(&g->history[s], partition) && leat_late_has(node->owner, s, partition, offset);
 }
 
-/* By the cut; or because what came of its time outlives its records (rule 3), unless it was decided before. */
+/* By the cut; or because what came of its time stays as it is (rule 3, FROZEN WHERE), unless it was decided before. */
 static bool is_late(const struct leat_group *g, const struct leat_gnode *node, const struct leat_chunk *chunk, const struct leat_column *times, size_t row,
                     int64_t cut_us) {
     const struct leat_src *src = &g->engine->sources[node->op->object];
     if (!times || leat_is_null(times, row)) return false;
     int64_t time = ((const int64_t *)times->data)[row];
     if (node->op->cut_applies && cut_us != CUT_NONE && time < cut_us) return true;
-    return time < src->retained_us && chunk->offsets[row] >= leat_cursor_get(&g->history[src->index], chunk->partition);
+    if (time >= src->retained_us && time >= node->owner->late_before_us) return false;
+    return (g->rebuild && g->rebuild->resumes) || chunk->offsets[row] >= leat_cursor_get(&g->history[src->index], chunk->partition);
 }
 
 /* Rows of one range that are not late; NULL when all are on time. Late ones are recorded. */
@@ -244,7 +251,9 @@ static uint32_t *on_time_rows(struct leat_group *g, struct leat_gnode *node, con
     uint32_t *rows = NULL;
     size_t n = range->to_row - range->from_row, kept = 0;
     *count = n;
-    if (!g->late_loaded && (!node->op->cut_applies || cut_us == CUT_NONE || cut_us == INT64_MIN) && src->retained_us == INT64_MIN) return NULL;
+    if (!g->late_loaded && (!node->op->cut_applies || cut_us == CUT_NONE || cut_us == INT64_MIN) && src->retained_us == INT64_MIN &&
+        node->owner->late_before_us == INT64_MIN)
+        return NULL;
     const struct leat_column *times = src->def->event_time >= 0 ? &range->chunk->rows.columns[src->def->event_time] : NULL;
     for (size_t i = 0; i < n; i++) {
         size_t row = range->from_row + i;
@@ -425,6 +434,19 @@ int64_t leat_group_cut(const struct leat_group *g, int node) {
     return cut == CUT_NONE ? INT64_MIN : cut == INT64_MAX - 1 ? INT64_MAX : cut;
 }
 
+int64_t leat_group_past(const struct leat_group *g, int table, const int64_t *watermarks, const bool *idle) {
+    int64_t past = INT64_MAX;
+    for (int i = 0; i < g->node_count; i++) {
+        const struct leat_gnode *node = &g->nodes[i];
+        if (node->op->kind != LEAT_OP_SOURCE || !node->feeds[table]) continue;
+        int64_t cut = source_cut(g, node, watermarks, idle);
+        if (cut == CUT_NONE) cut = leat_cut_set_watermark(g, node->cut_set, node->op->object, watermarks, idle);
+        if (cut == INT64_MAX - 1) cut = INT64_MAX;
+        if (cut < past) past = cut;
+    }
+    return past;
+}
+
 /* `changes` is of the step: several nodes may borrow it, each other columns. */
 static enum leat_status reference_changes(struct leat_group *g, struct leat_gnode *node, const struct step_input *in,
                                           struct leat_changes *changes, struct leat_error *err) {
@@ -462,6 +484,18 @@ static void table_changes(struct leat_group *g, struct leat_gnode *node) {
     node->result = &node->out;
 }
 
+/* Where changes leave a table's last operator those of rows that FROZEN WHERE has frozen are taken out: who reads the table sees what it publishes. */
+static void pass_over_frozen(struct leat_group *g, int node) {
+    struct leat_gtable *table = NULL;
+    for (int t = 0; t < g->table_count && !table; t++)
+        if (g->tables[t]->root == node && g->tables[t]->closed_us != INT64_MIN) table = g->tables[t];
+    if (!table || !g->nodes[node].result) return;
+    const struct leat_changes *unfrozen = leat_table_unfrozen(table, g->nodes[node].result);
+    if (unfrozen == g->nodes[node].result) return;
+    table->passed_over = true;
+    g->nodes[node].result = unfrozen->row_count ? &table->unfrozen : NULL;
+}
+
 static enum leat_status run_nodes(struct leat_group *g, const struct step_input *in, struct leat_error *err) {
     enum leat_status st = LEAT_OK;
     int64_t *cuts = leat_alloc((size_t)(g->node_count + 1) * sizeof *cuts);
@@ -493,6 +527,7 @@ static enum leat_status run_nodes(struct leat_group *g, const struct step_input 
         if (st != LEAT_OK) break;
         if (node->out.row_count) node->result = &node->out;
         if (leat_node_passed(node->node, inputs[0], &node->view)) node->result = &node->view;
+        pass_over_frozen(g, i);
         g->rows_touched += (inputs[0] ? inputs[0]->row_count : 0) + (inputs[1] ? inputs[1]->row_count : 0);
         if (node->op->kind == LEAT_OP_MAP) collect_failed(g, i, in, cuts[node->children[0]]);
     }
@@ -575,6 +610,9 @@ static void advance(struct leat_group *g, const struct step_input *in) {
 }
 
 static enum leat_status execute(struct leat_group *g, const struct step_input *in, struct leat_error *err) {
+    bool moved = false;
+    for (int t = 0; t < g->table_count; t++) moved |= in->closed_us[t] != INT64_MIN && leat_frozen_set(g->tables[t], in->closed_us[t]);
+    if (moved) leat_retain_settle(g->engine);
     leat_conn_set_clock(g->engine->step_conn, in->clock_us);
     enum leat_status st = run_nodes(g, in, err);
     if (st == LEAT_OK) st = publish(g, in->step, err);
@@ -605,6 +643,11 @@ static json_t *record_of(const struct leat_group *g, const struct step_input *in
     json_object_set_new(record, "ref", references);
     if (json_array_size(idle)) json_object_set(record, "idle", idle);
     json_decref(idle);
+    for (int t = 0; t < g->table_count; t++) {
+        if (in->closed_us[t] == INT64_MIN) continue;
+        if (!json_object_get(record, "frozen")) json_object_set_new(record, "frozen", json_object());
+        json_object_set_new(json_object_get(record, "frozen"), g->tables[t]->def->name, json_integer(in->closed_us[t]));
+    }
     return record;
 }
 
@@ -712,7 +755,7 @@ enum leat_status leat_group_step(struct leat_group *g, bool *did, struct leat_er
         return LEAT_OK;
     }
     int64_t oldest = oldest_arrival(g, &in), cpu = leat_usage_thread_cpu_us();
-    if ((st = leat_engine_journal(g->engine, record_of(g, &in), err)) == LEAT_OK) st = execute(g, &in, err);
+    if ((st = leat_frozen_next(g, in.watermarks, in.idle, in.closed_us, err)) == LEAT_OK && (st = leat_engine_journal(g->engine, record_of(g, &in), err)) == LEAT_OK) st = execute(g, &in, err);
     if (st == LEAT_OK) {
         *did = true;
         leat_pace_note(g, oldest, leat_usage_thread_cpu_us() - cpu);
@@ -761,6 +804,10 @@ enum leat_status leat_group_replay(struct leat_group *g, const json_t *record, s
         if (watermark) in.watermarks[s] = json_integer_value(watermark);
         in.idle[s] = names_source(json_object_get(record, "idle"), name);
         if (version) in.references[s] = (uint64_t)json_integer_value(version);
+    }
+    for (int t = 0; t < g->table_count; t++) {
+        json_t *closed = json_object_get(json_object_get(record, "frozen"), g->tables[t]->def->name);
+        if (closed) in.closed_us[t] = json_integer_value(closed);
     }
     enum leat_status st = LEAT_OK;
     for (size_t s = 0; s < source_count(g) && st == LEAT_OK; s++)

@@ -209,6 +209,7 @@ static void put_op(const struct leat_project *project, const struct leat_plan *p
 static void put_runs(const struct leat_table *table, const struct leat_plan *plan, struct leat_buffer *out) {
     const char *why;
     enum leat_adds adds = leat_plan_adds(plan, &why);
+    if (table->frozen.column && adds != LEAT_ADDS_NOTHING) adds = LEAT_ADDS_NOTHING, why = "rows are frozen (FROZEN WHERE)";
     if (plan->full_reason || (table->cron && adds == LEAT_ADDS_NOTHING)) {
         leat_putf(out, "  every run computes the whole table: %s\n", plan->full_reason ? plan->full_reason : why);
     } else if (table->cron) {
@@ -222,6 +223,9 @@ static void explain_text(const struct leat_project *project, const struct leat_t
     leat_putf(out, "table %s: class %d, %s\n", table->name, plan->incremental_class,
               class_names[plan->incremental_class]);
     put_runs(table, plan, out);
+    if (table->frozen.column)
+        leat_putf(out, "  frozen where %s %s %s, at the clock of the version before and once the window is over: those rows stay as they are, and records for them are late; "
+                  "`leat status` says up to when\n", table->frozen.column, table->frozen.inclusive ? "<=" : "<", table->frozen.bound);
     leat_put(out, "columns\n");
     for (size_t i = 0; i < plan->schema.field_count; i++) {
         char type[32];
@@ -297,6 +301,9 @@ static void explain_json(const struct leat_project *project, const struct leat_t
                   class_names[plan->incremental_class], "columns", columns_json(&plan->schema), "operators", ops,
                   "completed_sql", plan->completed_sql, "has_cut", (int)plan->has_cut);
     set_text(object, "full_reason", plan->full_reason);
+    if (table->frozen.column)
+        json_object_set_new(object, "frozen", json_pack("{s:s,s:s,s:s}", "column", table->frozen.column, "operator", table->frozen.inclusive ? "<=" : "<", "bound",
+                                                        table->frozen.bound));
     char *text = json_dumps(object, JSON_INDENT(2));
     leat_put(out, text ? text : "{}");
     leat_put(out, "\n");

@@ -141,7 +141,7 @@ static size_t declares(const struct leat_tokens *tokens, const struct leat_state
 }
 
 static bool begins_clause(const struct leat_tokens *tokens, size_t at) {
-    static const char *const WORDS[] = {"FRESHNESS", "SCHEDULE", "ALLOW", "EMIT", "REFRESH_MODE", "CONSTRAINT", "PRIMARY", "AS"};
+    static const char *const WORDS[] = {"FRESHNESS", "SCHEDULE", "ALLOW", "EMIT", "REFRESH_MODE", "FROZEN", "CONSTRAINT", "PRIMARY", "AS"};
     for (size_t i = 0; i < sizeof WORDS / sizeof *WORDS; i++)
         if (leat_token_is(tokens, at, WORDS[i])) return true;
     return false;

@@ -39,6 +39,7 @@ enum clause {
     CLAUSE_LATENESS = 4,
     CLAUSE_EMIT = 8,
     CLAUSE_MODE = 16,
+    CLAUSE_FROZEN = 32,
 };
 struct table_draft {
     struct leat_table table;
@@ -290,13 +291,69 @@ static bool parse_mode(struct leat_parser *p, struct leat_table *table) {
     return false;
 }
 
+/* The token at which a condition of one comparison is taken apart; `end`: there is none, or there are several. */
+static size_t find_comparison(const struct leat_parser *p, size_t first, size_t end) {
+    struct leat_parser at = *p;
+    size_t found = end, depth = 0;
+    for (at.at = first; at.at < end; at.at++) {
+        depth += leat_parser_is_operator(&at, "(");
+        depth -= leat_parser_is_operator(&at, ")");
+        bool compares = leat_parser_is_operator(&at, "<") || leat_parser_is_operator(&at, "<=") || leat_parser_is_operator(&at, ">") ||
+                        leat_parser_is_operator(&at, ">=");
+        if (depth || !compares) continue;
+        if (found < end) return end;
+        found = at.at;
+    }
+    return found;
+}
+
+/* One name, and not one of the clock's. */
+static bool is_column(const struct leat_parser *p, size_t first, size_t end) {
+    static const char *const clock[] = {"current_date", "current_timestamp", "localtimestamp"};
+    struct leat_parser at = *p;
+    at.at = first;
+    if (end != first + 1 || (leat_parser_kind(&at) != LEAT_TOKEN_WORD && leat_parser_kind(&at) != LEAT_TOKEN_QUOTED)) return false;
+    for (size_t i = 0; i < sizeof clock / sizeof *clock; i++)
+        if (leat_parser_is_at(p, first, clock[i])) return false;
+    return true;
+}
+
+#define FROZEN_FORM "write FROZEN WHERE (window_start < date_trunc('month', now())): a column of the table, < or <=, and a bound"
+
+/* FROZEN WHERE (column < bound); the first word is read. */
+static bool parse_frozen(struct leat_parser *p, struct leat_table *table) {
+    struct leat_frozen_where *frozen = &table->frozen;
+    frozen->place = leat_parser_place(p, p->at - 1);
+    if (!leat_parser_expect(p, "WHERE") || !leat_parser_expect_operator(p, "(")) return false;
+    size_t first = p->at;
+    if (!balanced(p)) return false;
+    size_t end = p->at - 1, at = find_comparison(p, first, end);
+    bool left = at < end && is_column(p, first, at), right = at < end && !left && is_column(p, at + 1, end);
+    if ((!left && !right) || at == first || at + 1 >= end) {
+        leat_parser_error(p, first, FROZEN_FORM, "FROZEN WHERE takes one comparison of a column with a bound");
+        return false;
+    }
+    struct leat_parser operator = *p;
+    operator.at = at;
+    bool less = leat_parser_is_operator(&operator, "<") || leat_parser_is_operator(&operator, "<=");
+    if (less != left) {
+        leat_parser_error(p, at, FROZEN_FORM, "FROZEN WHERE takes the rows that are before the bound: what is frozen stays so");
+        return false;
+    }
+    frozen->inclusive = leat_parser_is_operator(&operator, "<=") || leat_parser_is_operator(&operator, ">=");
+    frozen->column = leat_token_value(&p->tokens, left ? first : at + 1);
+    frozen->column_place = leat_parser_place(p, left ? first : at + 1);
+    frozen->bound = leat_parser_text(p, left ? at + 1 : first, left ? end : at);
+    frozen->bound_place = leat_parser_place(p, left ? at + 1 : first);
+    return true;
+}
+
 static bool unknown_clause(struct leat_parser *p) {
     static const char *const words[] = {"FRESHNESS", "SCHEDULE",   "ALLOW", "EMIT", "REFRESH_MODE",
-                                        "CONSTRAINT", "PRIMARY", "AS",    NULL};
+                                        "FROZEN", "CONSTRAINT", "PRIMARY", "AS",    NULL};
     static const struct {
         const char *word, *what, *hint;
     } later[] = {
-        {"FROZEN", "FROZEN WHERE", "leave it out"},
         {"READY", "READY BY without SCHEDULE CRON", "say SCHEDULE CRON '0 2 * * *' READY BY '07:00'"},
         {"LATE", "LATE DATA TO", "leave it out: late records are kept in the table's own late-data table"},
         {"PARTITIONED", "PARTITIONED BY", "leave it out"},
@@ -351,6 +408,8 @@ static bool parse_clause(struct leat_parser *p, struct table_draft *draft) {
     }
     if (leat_parser_accept(p, "REFRESH_MODE"))
         return once(p, draft, CLAUSE_MODE, "REFRESH_MODE") && parse_mode(p, table);
+    if (leat_parser_accept(p, "FROZEN"))
+        return once(p, draft, CLAUSE_FROZEN, "FROZEN WHERE") && parse_frozen(p, table);
     if (leat_parser_accept(p, "CONSTRAINT"))
         return parse_constraint(p, table);
     if (leat_parser_is(p, "PRIMARY"))
@@ -361,7 +420,7 @@ static bool parse_clause(struct leat_parser *p, struct table_draft *draft) {
 static bool starts_clause(const struct leat_parser *p) {
     return leat_parser_is(p, "FRESHNESS") || leat_parser_is(p, "SCHEDULE") || leat_parser_is(p, "ALLOW") ||
            leat_parser_is(p, "EMIT") || leat_parser_is(p, "REFRESH_MODE") || leat_parser_is(p, "CONSTRAINT") ||
-           leat_parser_is(p, "PRIMARY");
+           leat_parser_is(p, "PRIMARY") || leat_parser_is(p, "FROZEN");
 }
 
 /* Clauses up to AS; after a wrong one goes on with the next word that begins a clause. */

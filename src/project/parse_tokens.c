@@ -197,7 +197,7 @@ char *leat_parser_string(struct leat_parser *p, const char *what) {
 /* A word behind a bare number is its unit, known or not, unless it begins another clause. */
 static bool is_unit(const struct leat_parser *p, const char *length) {
     static const char *const others[] = {"AS",           "ALLOW",      "EMIT",    "FRESHNESS", "SCHEDULE",
-                                         "REFRESH_MODE", "CONSTRAINT", "PRIMARY", "AT"};
+                                         "REFRESH_MODE", "FROZEN", "CONSTRAINT", "PRIMARY", "AT"};
     if (leat_parser_kind(p) != LEAT_TOKEN_WORD || strpbrk(length, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"))
         return false;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)

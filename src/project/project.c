@@ -58,6 +58,8 @@ void leat_table_deinit(struct leat_table *table) {
     free(table->sql);
     free(table->cron);
     free(table->time_zone);
+    free(table->frozen.column);
+    free(table->frozen.bound);
     *table = (struct leat_table){0};
 }
 

@@ -71,6 +71,8 @@ enum leat_refresh_mode { LEAT_MODE_AUTO, LEAT_MODE_INCREMENTAL, LEAT_MODE_FULL }
 enum leat_violation { LEAT_ON_DROP_ROW, LEAT_ON_QUARANTINE, LEAT_ON_FAIL_UPDATE };
 /* place: of the name; expression_place: of the expression's first character (the expression is copied as written). */
 struct leat_constraint { char *name; char *expression; enum leat_violation action; struct leat_place place, expression_place; };
+/* FROZEN WHERE (column < bound), or <=; texts as written. column NULL: there is none. */
+struct leat_frozen_where { char *column, *bound; bool inclusive; struct leat_place place, column_place, bound_place; };
 struct leat_table {
     char *name; struct leat_place place;
     char *sql; struct leat_place sql_place; struct leat_sql_map map; /* as in leat_view */
@@ -87,6 +89,7 @@ struct leat_table {
     int64_t lateness_us; bool lateness_given;
     bool emit_on_window_close;
     enum leat_refresh_mode mode;
+    struct leat_frozen_where frozen;
     struct leat_constraint *constraints; size_t constraint_count;
 };
 /* CREATE SINK name FROM table WITH (connector = '...', ...). The options are as written until leat_sinks_resolve has looked at them,

@@ -40,6 +40,7 @@ static bool stands_on(const struct leat_engine *engine, const struct leat_gtable
 }
 
 static const struct leat_local *local_of(const struct leat_gtable *table) {
+    if (leat_frozen_local(table)) return leat_frozen_local(table);
     const struct leat_plan *plan = table->plan;
     const struct leat_op *root = plan->op_count ? &plan->ops[plan->op_count - 1] : NULL;
     return root && root->local_count ? &root->locals[0] : NULL;
@@ -98,7 +99,7 @@ void leat_retain_settle(struct leat_engine *engine) {
     for (size_t t = 0; t < engine->project->table_count; t++) {
         struct leat_gtable *table = &engine->tables[t];
         const struct leat_local *local = local_of(table);
-        table->frozen_us = INT64_MIN;
+        table->frozen_us = table->closed_us;
         for (size_t s = 0; local && s < engine->project->source_count; s++) {
             if (engine->references[s] || !reads(table, s) || engine->sources[s].retained_us == INT64_MIN) continue;
             int64_t us = engine->sources[s].retained_us + local->back_us;

@@ -274,6 +274,8 @@ static enum leat_status take_turned(struct leat_apply *a, struct leat_gtable *ta
     json_t *frontier = json_pack("{s:O,s:O,s:O,s:O,s:O,s:O,s:b}", "step", json_object_get(a->record, "n"), "offsets", json_object_get(group, "cursors"),
                                  "references", json_object_get(group, "ref"), "tables", versions ? versions : json_object_get(a->record, "tables"), "clock",
                                  json_object_get(group, "clock"), "balance", json_object_get(former, "balance"), "turned", 1);
+    json_t *frozen = leat_frozen_json(table);
+    if (frozen) json_object_set_new(frontier, "frozen", frozen);
     leat_reflects_put_ids(a->engine, table, frontier);
     json_object_set_new(frontier, "query", leat_table_query_id(a->engine, table));
     char *text = json_dumps(frontier, JSON_COMPACT);
@@ -507,7 +509,7 @@ static const char *fate_word(const struct leat_apply *a, const struct leat_gtabl
     if (table->suspended && !was_suspended) return "suspended";
     if (was_suspended && !table->suspended && a->fates[table->index] != LEAT_FATE_ANEW) return "resumed";
     switch (a->fates[table->index]) {
-    case LEAT_FATE_BATCH: return was ? "scheduled" : runs_again(a, table) ? "again" : "batch";
+    case LEAT_FATE_BATCH: return was ? "scheduled" : runs_again(a, table) ? "again" : leat_apply_thaws(a, table) ? "thaws" : "batch";
     case LEAT_FATE_ANEW: return "anew";
     default: return is_freshness(table, was) ? "kept" : "moved";
     }
@@ -524,8 +526,10 @@ static json_t *plan_json(const struct leat_apply *a, const struct leat_engine *r
         if (a->fates[table->index] == LEAT_FATE_ANEW) add_cost(a, running, table, &rows, &bytes);
         all_rows += rows;
         all_bytes += bytes;
-        json_array_append_new(tables, json_pack("{s:s,s:s,s:{s:I,s:I}}", "table", table->def->name, "fate", fate_word(a, table), "reads", "rows", rows,
-                                                "bytes", bytes));
+        json_t *entry = json_pack("{s:s,s:s,s:{s:I,s:I}}", "table", table->def->name, "fate", fate_word(a, table), "reads", "rows", rows, "bytes", bytes);
+        if (table->closed_us != INT64_MIN) json_object_set_new(entry, "frozen_before_us", json_integer(table->closed_us));
+        if (leat_apply_thaws(a, table)) json_object_set_new(entry, "thaws", json_true());
+        json_array_append_new(tables, entry);
     }
     for (size_t t = 0; t < running->project->table_count; t++)
         if (!table_named(a->engine, running->project->tables[t].name))
@@ -573,7 +577,7 @@ static enum leat_status plan_change(struct leat_engine *engine, const struct lea
     record = record_of(candidate, state, change);
     json_object_set(record, "tables", versions);
     apply_init(&a, candidate, state, record);
-    *plan = plan_json(&a, engine);
+    if ((st = leat_apply_may_freeze(&a, err)) == LEAT_OK) *plan = plan_json(&a, engine);
     apply_deinit(&a);
 out:
     leat_engine_close(candidate);

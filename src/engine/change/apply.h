@@ -24,6 +24,8 @@ int64_t leat_apply_version(const struct leat_apply *, const char *which, const s
 /* apply_state.c */
 /* Needs the record's versions, frontier and suspended tables. */
 void leat_apply_fates(struct leat_apply *);
+bool leat_apply_thaws(const struct leat_apply *, const struct leat_gtable *); /* its frozen rows are made anew with it: FROZEN WHERE is gone */
+enum leat_status leat_apply_may_freeze(const struct leat_apply *, struct leat_error *) LEAT_MUST; /* INVALID: frozen rows do not fit the new query */
 /* Makes the groups, gives them the frontier and the state that is kept, builds the rest, in memory. */
 enum leat_status leat_apply_move(struct leat_apply *, struct leat_error *) LEAT_MUST;
 

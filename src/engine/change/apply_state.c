@@ -24,6 +24,27 @@ int64_t leat_apply_version(const struct leat_apply *a, const char *which, const 
     return version ? json_integer_value(version) : -1;
 }
 
+bool leat_apply_thaws(const struct leat_apply *a, const struct leat_gtable *table) {
+    return !table->def->frozen.column && json_object_get(leat_apply_former(a, table), "frozen");
+}
+
+enum leat_status leat_apply_may_freeze(const struct leat_apply *a, struct leat_error *err) {
+    for (size_t t = 0; t < a->engine->project->table_count; t++) {
+        const struct leat_gtable *table = &a->engine->tables[t];
+        const char *name = table->def->name, *was = json_string_value(json_object_get(json_object_get(leat_apply_former(a, table), "frozen"), "column"));
+        if (!was || !table->def->frozen.column) continue;
+        if (strcasecmp(was, table->def->frozen.column) != 0)
+            return leat_fail(err, LEAT_INVALID,
+                             "table \"%s\" has rows that are frozen by \"%s\", not by \"%s\"; keep the column, or leave FROZEN WHERE out once: then they thaw, and are "
+                             "made anew", name, was, table->def->frozen.column);
+        if (leat_apply_version(a, "tables", table) < 0)
+            return leat_fail(err, LEAT_INVALID,
+                             "table \"%s\" has frozen rows, and its new query has other columns (or NULLs where there were none), which they do not fit; give the new "
+                             "query a table of another name, or leave FROZEN WHERE out: then they thaw, and are made anew", name);
+    }
+    return LEAT_OK;
+}
+
 /* ---- fates --------------------------------------------------------------------------------------------------------------- */
 
 static bool asks_the_same(const struct leat_apply *a, const struct leat_gtable *table) {
@@ -32,6 +53,7 @@ static bool asks_the_same(const struct leat_apply *a, const struct leat_gtable *
     const char *was = json_string_value(json_object_get(former, "sig"));
     bool same = was && strcmp(was, signature) == 0;
     free(signature);
+    if (leat_apply_thaws(a, table)) return false;
     return same && json_is_true(json_object_get(group, "started")) && !json_object_get(former, "waits");
 }
 
@@ -109,6 +131,7 @@ static json_int_t former_class(const struct leat_apply *a, const struct leat_gta
 
 /* Equal operators of the two have equal state: they were one, or nothing that tells them apart has happened. */
 static bool may_share(const struct leat_apply *a, const struct leat_gtable *x, const struct leat_gtable *y) {
+    if (x->def->frozen.column || y->def->frozen.column) return false; /* what is late for it is so for no other */
     if (x->suspended || y->suspended || a->fates[x->index] == LEAT_FATE_RESUMED || a->fates[y->index] == LEAT_FATE_RESUMED) return false;
     if (a->fates[x->index] == LEAT_FATE_KEPT && a->fates[y->index] == LEAT_FATE_KEPT) {
         const json_t *gx = leat_state_group(a->state, x->def->name), *gy = leat_state_group(a->state, y->def->name);
@@ -293,6 +316,14 @@ static enum leat_status add_content(struct leat_engine *engine, const struct lea
     return st;
 }
 
+/* A table made anew gives what it makes; its frozen rows are in the lake. */
+static enum leat_status add_frozen(const struct leat_apply *a, const struct leat_gtable *table, struct leat_changes *queue, struct leat_error *err) {
+    int64_t version = leat_apply_version(a, "tables", table);
+    if (version < 0) return LEAT_OK;
+    if (!queue->schema) leat_changes_init(queue, &table->plan->schema);
+    return leat_frozen_rows(a->engine, &a->engine->tables[table->index], version, queue, err);
+}
+
 /* What an operator that reads a table outside of the pass takes in: all of it, or what has changed since it was suspended. */
 static enum leat_status fill_queue(struct pass *p, const struct leat_gtable *table, struct leat_changes *queue, struct leat_error *err) {
     const struct leat_apply *a = p->apply;
@@ -309,6 +340,7 @@ static enum leat_status fill_queue(struct pass *p, const struct leat_gtable *tab
     }
     if (p->group->suspended) return now < 0 ? LEAT_OK : add_content(a->engine, table, now, 1, queue, err); /* what is to be committed comes when it resumes */
     if (a->fates[table->index] != LEAT_FATE_ANEW) st = add_content(a->engine, table, now, 1, queue, err);
+    if (st == LEAT_OK && a->fates[table->index] == LEAT_FATE_ANEW) st = add_frozen(a, table, queue, err);
     if (st == LEAT_OK && a->fates[table->index] != LEAT_FATE_KEPT)
         leat_changes_append(queue, &table->pending, NULL, table->pending.row_count, 1);
     return st;
@@ -320,8 +352,9 @@ static enum leat_status fill_queues(struct pass *p, struct leat_error *err) {
         const struct leat_gnode *node = &g->nodes[i];
         if (!p->rebuild.nodes[i] || node->op->kind != LEAT_OP_TABLE) continue;
         const struct leat_gtable *table = &g->engine->tables[node->op->object];
-        if (in_pass(p, table) || g->queues[table->index].row_count) continue;
-        enum leat_status st = fill_queue(p, table, &g->queues[table->index], err);
+        if (g->queues[table->index].row_count) continue;
+        enum leat_status st = in_pass(p, table) ? (p->anew ? add_frozen(p->apply, table, &g->queues[table->index], err) : LEAT_OK)
+                                                : fill_queue(p, table, &g->queues[table->index], err);
         if (st != LEAT_OK) return st;
     }
     return LEAT_OK;
@@ -390,6 +423,7 @@ static void pass_init(struct pass *p, struct leat_apply *a, struct leat_group *g
     *p = (struct pass){.apply = a, .group = g, .anew = !from, .from = from};
     leat_rebuild_init(g, &p->rebuild, a->record);
     p->rebuild.queued = true;
+    p->rebuild.resumes = from != NULL;
 }
 
 static enum leat_status resume(struct leat_apply *a, struct leat_error *err) {
@@ -467,7 +501,8 @@ static void choose_keepers(const struct leat_apply *a) {
 
 enum leat_status leat_apply_move(struct leat_apply *a, struct leat_error *err) {
     struct leat_engine *engine = a->engine;
-    enum leat_status st = classify(a, err);
+    enum leat_status st = leat_apply_may_freeze(a, err);
+    if (st == LEAT_OK) st = classify(a, err);
     for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++)
         if (a->fates[t] == LEAT_FATE_ANEW || engine->tables[t].beside) st = leat_retain_may_apply(engine, &engine->tables[t], err);
     if (st == LEAT_OK) st = leat_groups_arrange(engine, err);

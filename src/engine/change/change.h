@@ -9,6 +9,7 @@ struct leat_rebuild {
     uint64_t step;
     int64_t clock_us;
     bool *nodes, *tables;               /* take part; change */
+    bool resumes;                       /* what is read was never decided about: a suspended table goes on */
     bool queued;                        /* tables that do not change are read as the queues hold them, whatever their operators do */
     struct leat_cursors *upto;          /* per source of the project, as in the group */
     int64_t *watermarks;

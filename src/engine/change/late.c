@@ -82,6 +82,15 @@ bool leat_late_equal(const struct leat_engine *engine, const struct leat_gtable 
     return true;
 }
 
+static bool freezes(const struct leat_gtable *table) {
+    return table->def && table->def->frozen.column;
+}
+
+/* What is late for a table with FROZEN WHERE is so for no other. */
+static bool may_share(const struct leat_engine *engine, const struct leat_gtable *a, const struct leat_gtable *b) {
+    return !freezes(a) && !freezes(b) && leat_late_equal(engine, a, b);
+}
+
 bool leat_late_classify(struct leat_engine *engine) {
     struct leat_gtable none = {0};
     const struct leat_gtable **classes = leat_alloc((engine->project->table_count + 1) * sizeof(void *));
@@ -93,7 +102,7 @@ bool leat_late_classify(struct leat_engine *engine) {
         struct leat_gtable *table = &engine->tables[t];
         int class = 0;
         if (table->batch || !table->late_sets) continue;
-        while (class < count && !leat_late_equal(engine, table, classes[class])) class++;
+        while (class < count && !may_share(engine, table, classes[class])) class++;
         if (class == count) classes[count++] = table;
         changed |= class != table->late_class;
         table->late_class = class;

@@ -37,12 +37,13 @@ static size_t source_count(const struct leat_group *g) {
 
 /* ---- which records, which operators ------------------------------------------------------------------------------------ */
 
-/* The records that the restatement admits, as a condition on rows of t__late. */
-static char *admitted(const json_t *record) {
+/* The records that the restatement admits to a table, as a condition on rows of t__late. */
+static char *admitted(const json_t *record, const struct leat_gtable *table) {
     struct leat_buffer sql = {0};
     size_t i;
     const char *source;
     json_t *name, *before, *from = json_object_get(record, "from"), *to = json_object_get(record, "to");
+    const json_t *frozen = json_object_get(json_object_get(record, "frozen"), table->def->name);
     if (json_array_size(json_object_get(record, "sources")) == 0) return leat_strdup("false");
     leat_put(&sql, "_source IN (");
     json_array_foreach(json_object_get(record, "sources"), i, name) {
@@ -55,6 +56,7 @@ static char *admitted(const json_t *record) {
         leat_put_sql_string(&sql, source);
         leat_putf(&sql, " OR event_time >= make_timestamp(%lld))", (long long)json_integer_value(before));
     }
+    if (frozen) leat_putf(&sql, " AND event_time >= make_timestamp(%lld)", (long long)json_integer_value(frozen));
     if (from) leat_putf(&sql, " AND event_time >= make_timestamp(%lld)", (long long)json_integer_value(from));
     if (to) leat_putf(&sql, " AND event_time < make_timestamp(%lld)", (long long)json_integer_value(to));
     return sql.data;
@@ -67,7 +69,6 @@ static int64_t version_in(const json_t *record, const char *which, const struct 
 
 /* Loads what stays late of every table; *counts, per table and source: how many records are admitted. */
 static enum leat_status load_late(struct leat_group *g, const json_t *record, uint64_t *counts, struct leat_error *err) {
-    char *except = admitted(record);
     enum leat_status st = LEAT_OK;
     size_t n = source_count(g);
     for (int t = 0; t < g->table_count && st == LEAT_OK; t++) {
@@ -75,11 +76,13 @@ static enum leat_status load_late(struct leat_group *g, const json_t *record, ui
         int64_t version = version_in(record, "late", table);
         if ((st = leat_late_load(g->engine, table, version, NULL, err)) != LEAT_OK) break;
         for (size_t s = 0; s < n; s++) counts[(size_t)t * n + s] = table->late_sets[s].count;
-        if ((st = leat_late_load(g->engine, table, version, except, err)) != LEAT_OK) break;
+        char *except = admitted(record, table);
+        st = leat_late_load(g->engine, table, version, except, err);
+        free(except);
+        if (st != LEAT_OK) break;
         for (size_t s = 0; s < n; s++) counts[(size_t)t * n + s] -= table->late_sets[s].count;
     }
     g->late_loaded = true;
-    free(except);
     return st;
 }
 
@@ -244,18 +247,24 @@ static void end(struct leat_group *g, struct before *b, bool back) {
     free(b->withheld);
 }
 
-/* Tables of other groups that operators read: their content, as it was taken in so far. */
+/* Tables of other groups that operators read: their content, as it was taken in so far. Of the group's own, which are built anew with them, what is
+ * frozen. */
 static enum leat_status fill_queues(struct leat_group *g, const json_t *record, struct leat_error *err) {
     enum leat_status st = LEAT_OK;
     for (int i = 0; i < g->node_count && st == LEAT_OK; i++) {
         const struct leat_gnode *node = &g->nodes[i];
-        if (node->op->kind != LEAT_OP_TABLE || node->children[0] >= 0 || !g->rebuild->nodes[i]) continue;
+        if (node->op->kind != LEAT_OP_TABLE || !g->rebuild->nodes[i]) continue;
         struct leat_gtable *upstream = &g->engine->tables[node->op->object];
+        if (node->children[0] >= 0 && upstream->closed_us == INT64_MIN) continue;
         struct leat_changes *queue = &g->queues[node->op->object];
         struct leat_stage *stage = NULL;
         struct leat_buffer sql = {0};
         if (!queue->schema) leat_changes_init(queue, &upstream->plan->schema);
         if (queue->row_count) continue; /* filled for another operator */
+        if (node->children[0] >= 0) {
+            st = leat_frozen_rows(g->engine, upstream, version_in(record, "tables", upstream), queue, err);
+            continue;
+        }
         st = leat_table_select(g->engine, upstream, version_in(record, "tables", upstream), &sql, err);
         if (st == LEAT_OK) st = leat_stage_prepare(g->engine->batch_conn, sql.data, &stage, err);
         if (st == LEAT_OK) st = leat_stage_run(stage, queue, NULL, err);
@@ -333,7 +342,6 @@ static void put_struct(const struct leat_gtable *table, bool keys, struct leat_b
 
 /* The admitted records of all tables of the group. */
 static enum leat_status put_records(struct leat_group *g, const json_t *record, struct leat_buffer *sql, struct leat_error *err) {
-    char *where = admitted(record);
     const char *between = "SELECT DISTINCT _source, _partition, _offset, event_time FROM (";
     bool any = false;
     enum leat_status st = LEAT_OK;
@@ -343,10 +351,11 @@ static enum leat_status put_records(struct leat_group *g, const json_t *record, 
         leat_put(sql, between);
         any = true;
         between = " UNION ALL ";
+        char *where = admitted(record, table);
         st = leat_side_select(g->engine, table, &table->late, version_in(record, "late", table), where, sql, err);
+        free(where);
     }
     leat_put(sql, any ? ")" : "SELECT NULL::VARCHAR AS _source, NULL::INTEGER AS _partition, NULL::BIGINT AS _offset, NULL::TIMESTAMP AS event_time WHERE false");
-    free(where);
     return st;
 }
 
@@ -406,7 +415,7 @@ out:
 
 /* Prepares the commit of t__late without what was admitted. */
 static enum leat_status keep_late(struct leat_engine *engine, struct leat_gtable *table, const json_t *record, struct leat_error *err) {
-    char *where = admitted(record), *other = leat_asprintf("NOT (%s)", where);
+    char *where = admitted(record, table), *other = leat_asprintf("NOT (%s)", where);
     struct leat_buffer sql = {0};
     struct leat_stage *stage = NULL;
     leat_changes_reset(&table->late.pending);
@@ -586,6 +595,7 @@ static enum leat_status add_sources(struct leat_engine *engine, struct leat_gtab
         leat_put_sql_string(&sql, engine->project->sources[s].name);
         leat_putf(&sql, " OR event_time >= make_timestamp(%lld))", (long long)engine->sources[s].retained_us);
     }
+    if (table->late_before_us > INT64_MIN) leat_putf(&sql, " AND event_time >= make_timestamp(%lld)", (long long)table->late_before_us);
     leat_put(&sql, " ORDER BY 1");
     if (st == LEAT_OK) st = leat_conn_query(engine->batch_conn, sql.data, &result, err);
     for (size_t i = 0; st == LEAT_OK && i < result.rows.row_count; i++) {
@@ -637,6 +647,11 @@ static json_t *record_of(const struct leat_group *g, const struct leat_restate_o
                                leat_freshness_json(&g->freshness), "c", (json_int_t)leat_engine_now(engine), "reason", options->reason, "sources",
                                sources, "late", late, "tables", versions_json(g));
     if (g->engine->project->source_count) json_object_set_new(record, "retained", retained_json(g->engine));
+    for (int t = 0; t < g->table_count; t++) {
+        if (g->tables[t]->late_before_us == INT64_MIN) continue;
+        if (!json_object_get(record, "frozen")) json_object_set_new(record, "frozen", json_object());
+        json_object_set_new(json_object_get(record, "frozen"), g->tables[t]->def->name, json_integer(g->tables[t]->late_before_us));
+    }
     if (g->suspended) json_object_set_new(record, "suspended", json_string(g->suspended->def->name));
     if (options->from_us > LEAT_RESTATE_FROM_MIN) json_object_set_new(record, "from", json_integer(options->from_us));
     if (options->to_us < LEAT_RESTATE_TO_MAX) json_object_set_new(record, "to", json_integer(options->to_us));

@@ -96,10 +96,16 @@ static bool too_far_ahead(const struct retry *r, const struct leat_changes *rows
            ((const int64_t *)cell(r, 2))[dead] + leat_setting_int(r->src->engine->project, "max_future");
 }
 
-/* Of before the boundary of retention: what it would change stays as it is. */
+/* Of before the boundary of retention, or of a table's FROZEN WHERE: what it would change stays as it is. */
 static bool outlived(const struct retry *r, const struct leat_changes *rows, size_t row) {
     int column = r->src->def->event_time;
-    return column >= 0 && !leat_is_null(&rows->columns[column], row) && ((const int64_t *)rows->columns[column].data)[row] < r->src->retained_us;
+    const struct leat_engine *engine = r->src->engine;
+    int64_t before_us = r->src->retained_us;
+    for (size_t t = 0; t < engine->project->table_count; t++)
+        for (size_t i = 0; i < engine->tables[t].plan->input_count; i++)
+            if (engine->tables[t].plan->inputs[i] == (LEAT_OBJECT_SOURCE << 24 | r->src->index) && engine->tables[t].late_before_us > before_us)
+                before_us = engine->tables[t].late_before_us;
+    return column >= 0 && !leat_is_null(&rows->columns[column], row) && ((const int64_t *)rows->columns[column].data)[row] < before_us;
 }
 
 static void add_row(struct retry *r, const struct leat_changes *rows, size_t row, size_t dead, bool lossy) {

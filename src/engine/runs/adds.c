@@ -41,6 +41,8 @@ static const char *changed_since(const struct leat_engine *engine, const struct 
     free(app_id);
     if (!ours) return "the first run of this work folder"; /* offsets may mean other records than they did to another */
     if (json_object_get(then, "turned")) return "the first run since it was continuous";
+    if (table->def->frozen.column) return "rows are frozen (FROZEN WHERE)";
+    if (json_object_get(then, "frozen")) return "the first run since rows were frozen (FROZEN WHERE)";
     if (table->frozen_us > INT64_MIN) return "rows outlive their records (retention)";
     if (json_object_get(then, "parts")) return "parts were refreshed since the last run";
     char *software = leat_engine_software(engine);

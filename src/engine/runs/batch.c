@@ -119,6 +119,8 @@ static char *run_frontier(const struct leat_run *run) {
     char *software = leat_engine_software(run->engine);
     json_object_set_new(run->frontier, "software", json_string(software));
     free(software);
+    json_t *frozen = leat_frozen_json(table);
+    if (frozen) json_object_set_new(run->frontier, "frozen", frozen);
     if (table->def->constraint_count) json_object_set(run->frontier, "violations", violations);
     json_decref(violations);
     return json_dumps(run->frontier, JSON_COMPACT);
@@ -194,7 +196,8 @@ static enum leat_status prepare_query(struct leat_run *run, struct leat_error *e
     run->adds = LEAT_ADDS_NOTHING;
     if (!run->whole) run->adds = leat_run_adds(run->engine, run->table, run->frontier, &run->records);
     if (run->adds) run->base = leat_strdup(leat_delta_current(run->table->delta)->frontier_json);
-    enum leat_status st = run->adds == LEAT_ADDS_GROUPS ? stage_merge(run, err) : stage_content(run, err);
+    enum leat_status st = leat_frozen_before_run(run->engine, run->table, err);
+    if (st == LEAT_OK) st = run->adds == LEAT_ADDS_GROUPS ? stage_merge(run, err) : stage_content(run, err);
     if (st != LEAT_OK || !run->adds) return st == LEAT_OK ? leat_run_views_collect(run, pass ? pass->frontier : NULL, err) : st;
     for (size_t i = 0; i < run->counts.query_count; i++) /* they count what the views hold: what is new */
         if (!run->counts.queries[i].dead) run->counts.balance[run->counts.queries[i].source].admitted += run->table->balance[run->counts.queries[i].source].admitted;
@@ -223,10 +226,12 @@ static enum leat_status compute_query(struct leat_run *run, struct leat_run_spac
 
 static enum leat_status commit_query(struct leat_run *run, struct leat_error *err) {
     struct leat_gtable *table = run->table;
+    enum leat_status st = leat_frozen_note_late(run, err);
+    if (st != LEAT_OK) return st;
     char *app_id = leat_table_app_id(run->engine, table), *frontier = run_frontier(run);
     struct leat_delta_txn txn = {app_id, (int64_t)table->runs + 1};
     struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = frontier, .txns = &txn, .txn_count = 1};
-    enum leat_status st = commit_quarantine(run, &info, err);
+    st = commit_quarantine(run, &info, err);
     if (st == LEAT_OK && run->adds == LEAT_ADDS_ROWS) st = leat_delta_append_staged(table->delta, run->content, &info, NULL, err);
     else if (st == LEAT_OK) st = leat_delta_overwrite_staged(table->delta, run->content, &info, NULL, err);
     if (st == LEAT_OK) {
@@ -328,9 +333,10 @@ static enum leat_status forget_strange_dead(struct leat_run *run, struct leat_er
     return set_dead(run, NULL, err);
 }
 
-/* Late records of before the boundary of retention: what they would change stays as it is. */
-static void put_outlived(const struct leat_engine *engine, struct leat_buffer *sql) {
+/* Late records of before the boundary of retention, or of FROZEN WHERE: what they would change stays as it is. */
+static void put_outlived(const struct leat_engine *engine, const struct leat_gtable *table, struct leat_buffer *sql) {
     leat_put(sql, "(false");
+    if (table->late_before_us > INT64_MIN) leat_putf(sql, " OR coalesce(event_time < make_timestamp(%lld), false)", (long long)table->late_before_us);
     for (size_t s = 0; s < engine->project->source_count; s++) {
         if (engine->references[s] || engine->sources[s].retained_us == INT64_MIN) continue;
         leat_put(sql, " OR (_source = ");
@@ -345,7 +351,7 @@ static enum leat_status admit_late(struct leat_engine *engine, struct leat_gtabl
     struct leat_buffer outlived = {0}, rest = {0}, count = {0};
     int64_t admitted = 0;
     if (!table->late.delta || leat_delta_current(table->late.delta)->file_count == 0) return LEAT_OK;
-    put_outlived(engine, &outlived);
+    put_outlived(engine, table, &outlived);
     leat_putf(&count, "SELECT count(*) FILTER (WHERE NOT %s) FROM (", outlived.data);
     enum leat_status st = leat_side_select(engine, table, &table->late, -1, NULL, &count, err);
     leat_put(&count, ")");

@@ -283,7 +283,10 @@ static enum leat_status refresh_run(struct leat_engine *engine, struct leat_gtab
     struct leat_changes changes;
     leat_changes_init(&changes, &table->plan->schema);
     enum leat_status st = check_table(engine, table, frontier, where, err);
+    if (st == LEAT_OK) st = leat_frozen_before_run(engine, table, err);
     if (st == LEAT_OK) {
+        json_t *frozen = leat_frozen_json(table);
+        if (frozen) json_object_set_new(frontier, "frozen", frozen);
         leat_frontier_json(engine, NULL, NULL, &now);
         part = json_loads(now.data, 0, NULL);
         leat_reflects_put_ids(engine, table, part);

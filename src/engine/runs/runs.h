@@ -42,6 +42,9 @@ struct leat_run {
     struct leat_error error;
 };
 
+/* frozen.c: before the run's commit: new records for rows that are frozen are late, and the balance says so. */
+enum leat_status leat_frozen_note_late(struct leat_run *, struct leat_error *) LEAT_MUST;
+
 /* adds.c: how a run is to be computed, up to frontier `now`; sets table->run_why. records: the caller releases `since`. */
 enum leat_adds leat_run_adds(const struct leat_engine *, struct leat_gtable *, const json_t *now, struct leat_run_records *);
 

@@ -34,3 +34,6 @@ AS SELECT window_start, customer_id, count(*) AS n
    FROM SESSION(orders, event_time, PARTITION BY customer_id, INTERVAL '30' MINUTE) GROUP BY ALL;
 CREATE MATERIALIZED TABLE once_each FRESHNESS = INTERVAL '5' SECOND ALLOW LATENESS INTERVAL '1' HOUR
 AS SELECT DISTINCT ON (event_id, event_time) * FROM orders;
+
+CREATE MATERIALIZED TABLE closed_days SCHEDULE CRON '0 2 * * *' FROZEN WHERE (date_trunc('month', now() - INTERVAL '5' DAY) > window_start) AS
+SELECT window_start, count(*) AS n FROM TUMBLE(orders, event_time, INTERVAL '1' DAY) GROUP BY window_start;
