@@ -107,4 +107,5 @@ void prop_draw_asks(struct prop_case *c, struct leat_random *r) {
     c->sink = !lost && !c->huge && prop_chance(r, 20) ? (int)prop_below(r, c->table_count) : -1;
     if (!c->retained && prop_chance(r, 6)) prop_draw_as_of(c, r);
     if (!c->retained && prop_chance(r, 5)) prop_draw_ending(c, r);
+    if (!c->retained && prop_chance(r, 3)) prop_draw_frozen(c, r);
 }

@@ -463,6 +463,39 @@ void prop_draw_retained(struct prop_case *c, struct leat_random *r) {
     }
 }
 
+/* Tables that freeze their rows by the clock, which is 60 days ahead of the records, or by a constant; and one over the first. */
+void prop_draw_frozen(struct prop_case *c, struct leat_random *r) {
+    static const struct { const char *column, *query; } QUERIES[] = {
+        {"window_start", "SELECT window_start, k, count(*) AS n, sum(v) AS v, max(s) AS s FROM TUMBLE(events, ts, INTERVAL '20' SECOND) GROUP BY window_start, k"},
+        {"window_end", "SELECT window_end, count(DISTINCT id) AS n FROM HOP(events, ts, INTERVAL '10' SECOND, INTERVAL '30' SECOND) GROUP BY window_end"},
+        {"ts", "SELECT id, k, v, ts FROM events WHERE v IS NOT NULL AND ts IS NOT NULL"},
+        {"window_start", "SELECT DISTINCT k, s, window_start FROM TUMBLE(events, ts, INTERVAL '1' MINUTE)"},
+        {"window_start", "SELECT DISTINCT ON (k, window_start) k, v, s, window_start FROM TUMBLE(events, ts, INTERVAL '30' SECOND) ORDER BY k, window_start, v DESC"},
+        {"ts", "SELECT e.id, e.k, e.ts, t.cat FROM events e LEFT JOIN things t ON e.k = t.k"},
+        {"window_start", "SELECT window_start, t.cat, sum(e.d) AS d FROM (SELECT * FROM TUMBLE(events, ts, INTERVAL '30' SECOND)) e JOIN things t ON e.k = t.k GROUP BY ALL"},
+        {"window_start", "SELECT k, window_start, median(v) AS v FROM TUMBLE(events, ts, INTERVAL '20' SECOND) GROUP BY ALL"}};
+    c->table_count = 2 + prop_below(r, 3);
+    for (size_t t = 0; t < c->table_count; t++) {
+        size_t q = prop_below(r, sizeof QUERIES / sizeof *QUERIES);
+        unsigned after = (unsigned)prop_below(r, 240);
+        char *bound = prop_chance(r, 60) && !c->old_times ? leat_asprintf("now() - INTERVAL '60' DAY + INTERVAL '%u' SECOND", after)
+                                                          : leat_asprintf("TIMESTAMP '%s' + INTERVAL '%u' SECOND", c->old_times ? "1969-12-31 23:59:00" : "2026-03-01", after);
+        free(c->tables[t]);
+        c->frozen[t] = QUERIES[q].column;
+        c->tables[t] = leat_asprintf("CREATE MATERIALIZED TABLE t%zu\nFRESHNESS = INTERVAL %s SECOND\nFROZEN WHERE (%s %s %s)%s\nAS %s;\n", t, prop_chance(r, 70) ? "'1'" : "'7'",
+                                     QUERIES[q].column, prop_chance(r, 70) ? "<" : "<=", bound, q < 2 && prop_chance(r, 30) ? " EMIT ON WINDOW CLOSE" : "", QUERIES[q].query);
+        free(bound);
+    }
+    for (size_t t = c->table_count; t < TABLES_MAX; t++) {
+        free(c->tables[t]);
+        c->tables[t] = NULL;
+    }
+    c->tables[c->table_count] = leat_asprintf("CREATE MATERIALIZED TABLE t%zu\nFRESHNESS = INTERVAL %s SECOND\nAS SELECT %s AS at, count(*) AS n FROM t0 GROUP BY %s;\n",
+                                              c->table_count, prop_chance(r, 70) ? "'1'" : "'7'", c->frozen[0], c->frozen[0]);
+    c->table_count++;
+    if (c->sink >= (int)c->table_count) c->sink = -1;
+}
+
 /* One table more: the reference as it was at times around those at which it is read. The clock of the first round is that of 2026-04-30. */
 void prop_draw_as_of(struct prop_case *c, struct leat_random *r) {
     static const char *const TIMES[] = {"TIMESTAMP '2026-04-30 00:00:00' + to_seconds(epoch_us(ts) // 1000000 % 15)", "TIMESTAMP '2026-04-30 00:00:00' + to_seconds(4 * k)",

@@ -52,9 +52,9 @@ static void print_coverage(const struct prop_coverage *v) {
     printf("  %llu comparisons with DuckDB, %llu impossible since rows are withheld\n", N(v->comparisons), N(v->uncompared));
     printf("cases: %llu with late rows, %llu with dead letters, %llu restarted with steps to replay, %llu from a checkpoint, %llu of "
            "ten steps or more, %llu with reference changes, %llu whose project changed after records were late, %llu restated, %llu lost the work folder, %llu changed their project, %llu killed meanwhile; "
-           "%llu killed in a round, %llu asked of a table or source, %llu with retention, %llu with a sink\n",
+           "%llu killed in a round, %llu asked of a table or source, %llu with retention, %llu with rows that were frozen, %llu with a sink\n",
            N(v->late), N(v->dead), N(v->restarts_replaying), N(v->checkpoints_loaded), N(v->many_steps), N(v->reference_changes),
-           N(v->changed_after_late), N(v->restated), N(v->lost), N(v->changes), N(v->killed), N(v->crashed), N(v->asked), N(v->retained), N(v->told));
+           N(v->changed_after_late), N(v->restated), N(v->lost), N(v->changes), N(v->killed), N(v->crashed), N(v->asked), N(v->retained), N(v->frozen), N(v->told));
 }
 
 int main(int argc, char **argv) {

@@ -26,11 +26,12 @@ struct prop_case {
     uint32_t ask[ROUNDS_MAX];                                 /* something asked of one table or of the source, drawn from this; 0: nothing */
     int sink;                                                 /* the table that a file is told of; -1: none */
     bool retained;                                            /* records leave bronze (retention) */
+    const char *frozen[TABLES_MAX];                           /* the column of FROZEN WHERE; NULL: none */
 };
 /* What the cases so far have met. */
 struct prop_coverage {
     uint64_t tables, classes[8], empty_tables, uncompared, comparisons, tables_late, tables_dead, tables_withheld, never_run;
-    uint64_t late, dead, restarts_replaying, checkpoints_loaded, many_steps, reference_changes, changed_after_late, restated, lost, changes, killed, crashed, asked, retained, told; /* cases */
+    uint64_t late, dead, restarts_replaying, checkpoints_loaded, many_steps, reference_changes, changed_after_late, restated, lost, changes, killed, crashed, asked, retained, told, frozen; /* cases */
 };
 void prop_case_draw(struct prop_case *, uint64_t seed);
 void prop_case_free(struct prop_case *);
@@ -51,6 +52,7 @@ void prop_draw_tables(struct prop_case *, struct leat_random *);
 void prop_draw_data(struct prop_case *, struct leat_random *);
 void prop_draw_asks(struct prop_case *, struct leat_random *);
 void prop_draw_retained(struct prop_case *, struct leat_random *);
+void prop_draw_frozen(struct prop_case *, struct leat_random *);
 void prop_draw_as_of(struct prop_case *, struct leat_random *);
 void prop_draw_ending(struct prop_case *, struct leat_random *);
 

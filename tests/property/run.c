@@ -23,6 +23,9 @@ struct run {
     const char *dir;
     struct prop_coverage *coverage;
     uint64_t steps, unsaved_steps; /* since the start; since the last checkpoint */
+    const struct prop_case *played;
+    int64_t frozen_us[TABLES_MAX]; /* rows before, which were frozen when verify was asked last, were these (a hash; NULL: none); INT64_MIN: it was not asked */
+    char *frozen_rows[TABLES_MAX];
     bool has_checkpoint, changed, killed, replayed, loaded, changed_after_late, restated, lost, crashed, asked;
 };
 
@@ -155,6 +158,62 @@ static uint64_t occurrences(const char *text, const char *of) {
     return n;
 }
 
+/* A hash of the rows before a boundary, as the lake has them; stays NULL where there are none. */
+static enum leat_status hash_rows(struct run *run, size_t t, int64_t before_us, char **out, struct leat_error *err) {
+    struct leat_conn *conn = NULL;
+    enum leat_status st = leat_conn_open(ducks[LEAT_DUCK_BATCH], &conn, err);
+    char *sql = leat_asprintf("SELECT md5(string_agg(r::VARCHAR, ';' ORDER BY r::VARCHAR)) FROM (SELECT * FROM t%zu WHERE epoch_us(%s) < %lld) r", t, run->played->frozen[t],
+                              (long long)before_us);
+    if (st == LEAT_OK) st = leat_engine_sql_views(run->engine, conn, err);
+    if (st == LEAT_OK) st = leat_conn_text(conn, sql, out, err);
+    if (conn) leat_conn_close(conn);
+    free(sql);
+    return st;
+}
+
+static enum leat_status check_frozen_table(struct run *run, size_t t, const json_t *table, struct leat_error *err) {
+    json_t *before = json_object_get(json_object_get(table, "frozen"), "before_us");
+    char *rows = NULL;
+    enum leat_status st = LEAT_OK;
+    bool known = run->frozen_us[t] != INT64_MIN;
+    if (known) st = hash_rows(run, t, run->frozen_us[t], &rows, err);
+    bool same = !known || (rows && run->frozen_rows[t] ? strcmp(rows, run->frozen_rows[t]) == 0 : !rows && !run->frozen_rows[t]);
+    free(rows);
+    free(run->frozen_rows[t]);
+    run->frozen_rows[t] = NULL;
+    if (st == LEAT_OK && !same) return leat_fail(err, LEAT_CONFLICT, "frozen rows of t%zu have changed", t);
+    if (json_is_integer(before) && json_integer_value(before) > run->frozen_us[t]) run->frozen_us[t] = json_integer_value(before);
+    if (st == LEAT_OK && run->frozen_us[t] != INT64_MIN) st = hash_rows(run, t, run->frozen_us[t], &run->frozen_rows[t], err);
+    return st;
+}
+
+/* What was frozen when this was asked before is as it was. */
+static enum leat_status check_frozen(struct run *run, struct leat_error *err) {
+    struct leat_buffer text = {0};
+    bool any = false;
+    for (size_t t = 0; t < run->played->table_count; t++) any |= run->played->frozen[t] && run->played->tables[t];
+    if (!any) return LEAT_OK;
+    enum leat_status st = leat_engine_status(run->engine, &text, err);
+    json_t *status = st == LEAT_OK ? json_loads(text.data, 0, NULL) : NULL, *table;
+    size_t i;
+    json_array_foreach(json_object_get(status, "tables"), i, table) {
+        const char *name = json_string_value(json_object_get(table, "name"));
+        size_t t = name[0] == 't' ? strtoul(name + 1, NULL, 10) : TABLES_MAX;
+        if (st == LEAT_OK && t < TABLES_MAX && run->played->frozen[t] && run->played->tables[t]) st = check_frozen_table(run, t, table, err);
+    }
+    json_decref(status);
+    leat_buffer_deinit(&text);
+    return st;
+}
+
+static void forget_frozen(struct run *run) {
+    for (size_t t = 0; t < TABLES_MAX; t++) {
+        free(run->frozen_rows[t]);
+        run->frozen_rows[t] = NULL;
+        run->frozen_us[t] = INT64_MIN;
+    }
+}
+
 static enum leat_status verify(struct run *run, char **report, struct leat_error *err) {
     struct leat_buffer text = {0};
     uint64_t differing = 0;
@@ -168,7 +227,7 @@ static enum leat_status verify(struct run *run, char **report, struct leat_error
         st = leat_fail(err, LEAT_CONFLICT, "tables differ");
     }
     leat_buffer_deinit(&text);
-    return st;
+    return st == LEAT_OK ? check_frozen(run, err) : st;
 }
 
 static json_int_t number(const json_t *object, const char *key) {
@@ -288,6 +347,7 @@ static enum leat_status begin_round(const struct prop_case *c, size_t round, str
         leat_engine_close(run->engine);
         run->engine = NULL;
         run->lost = true;
+        forget_frozen(run); /* the lake says it up to an hour late */
         if ((st = leat_io_remove_tree(run->env.io, work, err)) != LEAT_OK) return st;
     }
     if (round && c->change[round]) {
@@ -451,10 +511,11 @@ static void quiet(struct leat_env *env, enum leat_log_level level, const char *l
 }
 
 char *prop_case_run(const struct prop_case *c, const char *dir, struct prop_coverage *coverage) {
-    struct run run = {.dir = dir, .now_us = 1772323200000000 + 60 * (int64_t)86400000000, .coverage = coverage};
+    struct run run = {.dir = dir, .played = c, .now_us = 1772323200000000 + 60 * (int64_t)86400000000, .coverage = coverage};
     struct leat_error err = {0}, ignored;
     char *report = NULL, *result = NULL;
     uint64_t changes = 0;
+    forget_frozen(&run);
     leat_env_real(&run.env);
     run.env.io = leat_io_killable();
     leat_random_seed(&run.env.random, c->seed);
@@ -467,6 +528,8 @@ char *prop_case_run(const struct prop_case *c, const char *dir, struct prop_cove
     if (play(c, &run, &report, &err) != LEAT_OK) result = leat_asprintf("%s\n%s", err.text, report ? report : "");
     for (size_t round = 1; round < c->round_count; round++) changes += c->references[round] != NULL;
     if (coverage) coverage->reference_changes += changes > 0;
+    for (size_t t = 0; t < TABLES_MAX && coverage; t++) coverage->frozen += run.frozen_rows[t] != NULL;
+    forget_frozen(&run);
     leat_engine_close(run.engine);
     free(report);
     return result;
