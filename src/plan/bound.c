@@ -134,6 +134,15 @@ bool leat_bound_int_constant(const json_t *expression, int64_t *out) {
     return true;
 }
 
+bool leat_bound_interval_constant(const json_t *e, struct leat_bound_interval *out) {
+    const json_t *value = json_object_get(e, "value"), *content = json_object_get(value, "value");
+    if (!leat_json_is(e, "expression_class", "BOUND_CONSTANT") || leat_json_true(value, "is_null")) return false;
+    if (leat_bound_type(json_object_get(value, "type")).kind != LEAT_INTERVAL) return false;
+    *out = (struct leat_bound_interval){leat_json_int(content, "months"), leat_json_int(content, "days"), leat_json_int(content, "micros")};
+    return out->months < 3000 && out->months > -3000 && out->days < 100000 && out->days > -100000 && out->micros < INT64_MAX / 4 &&
+           out->micros > -INT64_MAX / 4;
+}
+
 bool leat_bound_uses_class(const json_t *expression, const char *expression_class) {
     if (json_is_array(expression)) {
         for (size_t i = 0; i < json_array_size(expression); i++)

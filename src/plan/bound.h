@@ -18,6 +18,9 @@ const json_t *leat_bound_expression_type(const json_t *expression);
 bool leat_bound_is_ref(const json_t *expression, size_t *index);
 /* An integer constant that is not NULL. */
 bool leat_bound_int_constant(const json_t *expression, int64_t *out);
+/* An interval constant that is not NULL and not beyond all measure. */
+struct leat_bound_interval { int64_t months, days, micros; };
+bool leat_bound_interval_constant(const json_t *expression, struct leat_bound_interval *out);
 /* Does any expression below use this class, or this function? */
 bool leat_bound_uses_class(const json_t *expression, const char *expression_class);
 

@@ -130,10 +130,20 @@ static bool compile_delim_get(struct leat_compile *c, struct leat_rel *out) {
 
 /* ---- row-wise nodes */
 
+/* What a filter says of the rows of a join is of use below. */
+static void note_above(struct leat_compile *c, const json_t *filter, const json_t *child) {
+    const json_t *through = leat_json_is(child, "type", "LOGICAL_PROJECTION") ? json_object_get(child, "expressions") : NULL;
+    if (!leat_json_is(through ? leat_json_at(child, "children", 0) : child, "type", "LOGICAL_COMPARISON_JOIN")) return;
+    c->above = json_object_get(filter, "expressions");
+    c->above_through = through;
+}
+
 static bool compile_filter(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     bool done;
     if (!leat_compile_first_rows(c, node, out, &done)) return false;
-    if (!done && !leat_compile_node(c, leat_json_at(node, "children", 0), out)) return false;
+    const json_t *child = leat_json_at(node, "children", 0);
+    if (!done) note_above(c, node, child);
+    if (!done && !leat_compile_node(c, child, out)) return false;
     for (size_t i = 0; !done && i < leat_json_count(node, "expressions"); i++)
         if (!leat_rel_filter(c, out, leat_json_at(node, "expressions", i))) return false;
     leat_rel_keep(c, json_object_get(node, "projection_map"), out);
@@ -409,6 +419,24 @@ static void root_names(struct leat_compile *c, int root) {
     }
 }
 
+static int cut_with(const struct leat_compile *c, int source) {
+    while (c->cut_with[source] != source) source = c->cut_with[source];
+    return source;
+}
+
+void leat_cut_together(struct leat_compile *c, int a, int b) {
+    c->cut_with[cut_with(c, a)] = cut_with(c, b);
+}
+
+/* A window over the rows of a join that are only so far apart closes by the cuts of both its sources. */
+static void tumble_together(struct leat_compile *c) {
+    int count = (int)c->project->source_count;
+    bool *any = leat_alloc(((size_t)count + 1) * sizeof *any);
+    for (int i = 0; i < count; i++) any[cut_with(c, i)] |= c->tumbled[i];
+    for (int i = 0; i < count; i++) c->tumbled[i] = any[cut_with(c, i)];
+    free(any);
+}
+
 /* First with every watermark as a cut, to see which event times go through TUMBLE; again when some cuts do not apply.
  */
 static bool compile_ops(struct leat_compile *c, const json_t *document, int *root) {
@@ -417,8 +445,10 @@ static bool compile_ops(struct leat_compile *c, const json_t *document, int *roo
     for (size_t i = 0; i < count; i++) {
         c->cut_sources[i] = c->project->sources[i].event_time >= 0;
         c->tumbled[i] = false;
+        c->cut_with[i] = (int)i;
     }
     if (!compile_root(c, document, root)) return false;
+    tumble_together(c);
     for (size_t i = 0; !all && i < count; i++) {
         again = again || (c->cut_sources[i] && !c->tumbled[i]);
         c->cut_sources[i] = c->cut_sources[i] && c->tumbled[i];
@@ -552,6 +582,7 @@ enum leat_status leat_plan_compile(struct leat_conn *plan_conn, const struct lea
     *error_offset = -1;
     c.cut_sources = leat_alloc((project->source_count + 1) * sizeof *c.cut_sources);
     c.tumbled = leat_alloc((project->source_count + 1) * sizeof *c.tumbled);
+    c.cut_with = leat_alloc((project->source_count + 1) * sizeof *c.cut_with);
     reset_plan(&c);
     enum leat_status status = describe_query(plan_conn, table, &c.plan->schema, error_offset, err);
     if (!status) status = check_names(table, &c.plan->schema, err);
@@ -572,6 +603,7 @@ enum leat_status leat_plan_compile(struct leat_conn *plan_conn, const struct lea
     leat_arena_deinit(&c.arena);
     free(c.cut_sources);
     free(c.tumbled);
+    free(c.cut_with);
     free(planning);
     free(sql);
     return status;

@@ -55,6 +55,8 @@ struct leat_compile {
     size_t delim_count;
     bool *cut_sources; /* per source of the project: its late records are decided for this table */
     bool *tumbled;     /* per source: its event time went through leat_tumble */
+    int *cut_with;     /* per source: another one whose cut is wanted where this one's is; itself: none more */
+    const json_t *above, *above_through; /* the conditions of a filter over the join that is compiled next, and the projection in between; NULL */
     int depth;
     char why[512]; /* set when something is beyond the incremental classes */
 };
@@ -121,6 +123,25 @@ void leat_rel_writer(struct leat_compile *c, const struct leat_rel *rel, struct 
 struct leat_tumbled leat_rel_tumbled(const struct leat_rel *rel, const json_t *e);
 /* Adds the tests that `condition` over `rel` is the conjunction of; false: it is something else, and nothing was added. */
 bool leat_rel_add_tests(struct leat_compile *c, struct leat_rel *rel, const json_t *condition);
+
+/* apart.c: how far apart in time rows of two inputs meet. Columns are those of flushed relations. */
+struct leat_aparts { struct leat_apart pairs[8]; bool by_key[8]; size_t count; };
+/* What the columns of a join's result (rel: their types) are: of the right input? which? */
+struct leat_apart_output { struct leat_rel rel; bool *right; uint16_t *columns; };
+/* Which sides' rows give something where they meet nothing, or give one thing however many they meet. */
+enum leat_apart_pads { LEAT_PADS_NONE, LEAT_PADS_LEFT, LEAT_PADS_BOTH };
+bool leat_apart_is_moved(const struct leat_rel *rel, const json_t *e); /* a time plus intervals */
+void leat_apart_compare(struct leat_aparts *all, const struct leat_rel *left, const json_t *left_side, const char *comparison, const struct leat_rel *right,
+                        const json_t *right_side, bool is_key);
+void leat_apart_filter(struct leat_aparts *all, const struct leat_apart_output *output, const json_t *condition);
+/* false: nothing is said. by_key: the equality of keys says it. */
+bool leat_apart_choose(struct leat_compile *c, const struct leat_aparts *all, const struct leat_rel *left, const struct leat_rel *right, enum leat_apart_pads pads,
+                       struct leat_apart *out, bool *by_key);
+/* The times that the result of op follows, of which no rows come that are further apart. */
+void leat_apart_times(struct leat_compile *c, const struct leat_rel *left, const struct leat_rel *right, const struct leat_apart *pair, struct leat_op *op);
+char *leat_apart_describe(struct leat_compile *c, const struct leat_rel *left, const struct leat_rel *right, const struct leat_apart *pair); /* a state_bound */
+/* compile.c: where one of the two sources has a cut, the other one gets its own. */
+void leat_cut_together(struct leat_compile *c, int a, int b);
 
 /* unique.c: do these columns, over the operator of rel, tell its rows apart? false: not known. */
 bool leat_rel_is_unique(const struct leat_compile *c, const struct leat_rel *rel, const struct leat_rel_column *columns,

@@ -13,6 +13,7 @@ struct join {
     size_t key_count;
     uint16_t *keys, *right_keys;
     bool *is_key; /* per condition */
+    const json_t *above, *through; /* conditions of the filter over the join, and the projection in between; NULL: none */
     size_t condition_count;
 };
 
@@ -364,6 +365,76 @@ static bool emit_lookup(struct leat_compile *c, struct join *j, struct leat_rel 
     return finish_lookup(c, j, type, &joined, out);
 }
 
+/* ---- how far apart in time rows meet */
+
+static void output_columns(struct leat_compile *c, const struct join *j, struct leat_apart_output *out) {
+    size_t most = j->left.count + j->right.count + json_array_size(json_object_get(j->node, "left_projection_map")) +
+                  json_array_size(json_object_get(j->node, "right_projection_map"));
+    leat_rel_start(c, &j->left, most, &out->rel);
+    out->right = leat_arena_alloc(&c->arena, most * sizeof *out->right);
+    out->columns = leat_arena_alloc(&c->arena, most * sizeof *out->columns);
+    for (int half = 0; half < 2; half++) {
+        const json_t *map = json_object_get(j->node, half ? "right_projection_map" : "left_projection_map");
+        bool right = (half == 1) != j->swapped;
+        size_t mapped = json_array_size(map), count = mapped ? mapped : right ? j->right_visible : j->left_visible;
+        for (size_t i = 0; i < count; i++, out->rel.count++) {
+            size_t at = mapped ? (size_t)json_integer_value(json_array_get(map, i)) : i;
+            out->right[out->rel.count] = right;
+            out->columns[out->rel.count] = (uint16_t)at;
+            out->rel.columns[out->rel.count] = (right ? &j->right : &j->left)->columns[at];
+        }
+    }
+}
+
+static void project_output(struct leat_compile *c, const json_t *expressions, struct leat_apart_output *out) {
+    struct leat_apart_output below = *out;
+    size_t count = json_array_size(expressions), ref;
+    leat_rel_start(c, &below.rel, count, &out->rel);
+    out->right = leat_arena_alloc(&c->arena, (count + 1) * sizeof *out->right);
+    out->columns = leat_arena_alloc(&c->arena, (count + 1) * sizeof *out->columns);
+    for (size_t i = 0; i < count; i++, out->rel.count++) {
+        bool is_ref = leat_bound_is_ref(json_array_get(expressions, i), &ref) && ref < below.rel.count;
+        out->rel.columns[i] = is_ref ? below.rel.columns[ref] : (struct leat_rel_column){.type = {.kind = LEAT_NESTED}};
+        out->right[i] = is_ref && below.right[ref];
+        out->columns[i] = is_ref ? below.columns[ref] : 0;
+    }
+}
+
+/* Can a condition raise, but for a time at the end of all times? */
+static bool conditions_raise(struct leat_compile *c, const struct join *j) {
+    for (size_t i = 0; i < 2 * j->condition_count; i++) {
+        const struct leat_rel *rel = i % 2 ? &j->left : &j->right;
+        const json_t *e = condition_side(j, i / 2, i % 2);
+        struct leat_rel_column column;
+        if (leat_rel_expression(c, rel, e, &column) && column.can_fail && !leat_apart_is_moved(rel, e)) return true;
+    }
+    return false;
+}
+
+/* Both sides are flushed. What is known goes to the operator if rows can be forgotten by it. Where recomputed keys can be withheld, all their rows go and come
+ * again, whatever their time. */
+static void set_apart(struct leat_compile *c, const struct join *j, enum leat_apart_pads pads, struct leat_op *op) {
+    struct leat_aparts all = {0};
+    struct leat_apart pair;
+    bool by_key = false, inner = strcmp(j->type, "INNER") == 0, timed = op->kind == LEAT_OP_JOIN || !conditions_raise(c, j);
+    for (size_t i = 0; i < j->condition_count; i++)
+        leat_apart_compare(&all, &j->left, condition_side(j, i, true), condition_comparison(j, i), &j->right, condition_side(j, i, false), j->is_key[i]);
+    if (inner && json_array_size(j->above)) {
+        struct leat_apart_output output;
+        output_columns(c, j, &output);
+        if (j->through) project_output(c, j->through, &output);
+        for (size_t i = 0; i < json_array_size(j->above); i++) leat_apart_filter(&all, &output, json_array_get(j->above, i));
+    }
+    leat_apart_choose(c, &all, &j->left, &j->right, pads, &pair, &by_key);
+    op->state_bound = leat_apart_describe(c, &j->left, &j->right, &pair);
+    for (size_t i = 0; i < all.count; i++)
+        if (all.by_key[i] && timed) leat_apart_times(c, &j->left, &j->right, &all.pairs[i], op);
+    if (!pair.known || (pair.keep_us[0] == INT64_MAX && pair.keep_us[1] == INT64_MAX)) return;
+    op->apart = pair;
+    op->judges_apart = inner && !by_key;
+    if (timed) leat_apart_times(c, &j->left, &j->right, &pair, op);
+}
+
 /* ---- JOIN */
 
 static bool emit_join(struct leat_compile *c, struct join *j, struct leat_rel *out) {
@@ -387,7 +458,7 @@ static bool emit_join(struct leat_compile *c, struct join *j, struct leat_rel *o
     keep_key_times(c, j, op, wide);
     op->incremental_class = 5;
     op->why = leat_strdup(j->key_count ? "equi-join, both sides kept by key" : "cross product, both sides kept");
-    op->state_bound = leat_strdup("unbounded: all rows of both sides are kept");
+    set_apart(c, j, kind == LEAT_JOIN_INNER ? LEAT_PADS_NONE : LEAT_PADS_LEFT, op);
     if (!leat_emit_done(c, &index)) return false;
     struct leat_rel joined;
     leat_rel_of_op(c, index, &joined);
@@ -468,10 +539,11 @@ static bool emit_recomputed_join(struct leat_compile *c, struct join *j, struct 
                                                       : "EXISTS with conditions beyond equality";
     op->by_row = strcmp(j->type, "FULL") != 0;
     op->why = leat_asprintf(op->by_row ? "%s: changed rows, and keys whose other side changed, are joined again" : "%s: changed keys are joined again", kind);
-    op->state_bound = leat_strdup("unbounded: all rows of both sides are kept");
+    set_apart(c, j, op->by_row ? LEAT_PADS_LEFT : LEAT_PADS_BOTH, op);
     if (!leat_emit_done(c, &index)) return false;
     struct leat_rel joined;
     leat_rel_of_op(c, index, &joined);
+    lose_times(c, j, &joined, conditions_raise(c, j) ? "where a condition raises, all rows of its key go, of any age" : "a new row of the other side of a join meets rows of any age");
     pick_output(c, j, &joined, !narrow, out);
     if (mark) {
         struct leat_rel_column column = joined.columns[joined.count - 1];
@@ -542,7 +614,10 @@ static bool compile_delim(struct leat_compile *c, struct join *j) {
 bool leat_compile_join(struct leat_compile *c, const json_t *node, struct leat_rel *out) {
     struct join j = {.node = node,
                      .type = leat_json_text(node, "join_type"),
-                     .condition_count = leat_json_count(node, "conditions")};
+                     .condition_count = leat_json_count(node, "conditions"),
+                     .above = c->above,
+                     .through = c->above_through};
+    c->above = c->above_through = NULL;
     bool delim = leat_json_is(node, "type", "LOGICAL_DELIM_JOIN");
     if (json_is_object(json_object_get(node, "predicate")))
         return leat_compile_refuse(c, "a join with an extra predicate");

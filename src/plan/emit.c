@@ -158,6 +158,9 @@ static char *make_signature(struct leat_compile *c, const struct leat_op *op) {
     if (op->close_key >= 0) leat_putf(&out, " close %d", op->close_key);
     if (op->kind == LEAT_OP_LOOKUP || op->kind == LEAT_OP_JOIN) leat_putf(&out, " join %d", (int)op->join);
     if (op->static_right) leat_put(&out, " static");
+    if (op->apart.known)
+        leat_putf(&out, " apart %u %u %lld %lld keep %lld %lld%s", op->apart.columns[0], op->apart.columns[1], (long long)op->apart.low_us,
+                  (long long)op->apart.high_us, (long long)op->apart.keep_us[0], (long long)op->apart.keep_us[1], op->judges_apart ? " judged" : "");
     for (size_t i = 0; i < op->constraint_count; i++)
         leat_putf(&out, " constraint %s %d", op->constraints[i].name, (int)op->constraints[i].action);
     if (op->sql) leat_putf(&out, " [%s]", op->sql);

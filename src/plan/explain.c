@@ -65,7 +65,8 @@ static void put_column(struct leat_buffer *out, const struct leat_plan *plan, co
         leat_put(out, name);
 }
 
-static void put_duration(struct leat_buffer *out, int64_t us) {
+void leat_plan_put_duration(struct leat_buffer *out, int64_t us) {
+    if (us != 1 && (us % 1000000 == 1 || us % 1000000 == -999999)) us--; /* a time is passed the moment after */
     if (us % 86400000000 == 0 && us)
         leat_putf(out, "%" PRId64 " d", us / 86400000000);
     else if (us % 3600000000 == 0 && us)
@@ -194,7 +195,7 @@ static void put_op(const struct leat_project *project, const struct leat_plan *p
     if (op->cut_applies) put_line(out, depth, "late records are decided by the cut", "");
     for (size_t i = 0; i < op->time_count; i++) {
         leat_putf(out, "%*sevent time %s, closed ", depth * 2 + 4, "", op->schema.fields[op->times[i].column].name);
-        put_duration(out, op->times[i].span_us);
+        leat_plan_put_duration(out, op->times[i].span_us);
         leat_put(out, " after its value\n");
     }
     if (op->close_key >= 0)
@@ -281,7 +282,7 @@ static json_t *op_json(const struct leat_project *project, const struct leat_pla
     set_text(object, "sql", op->sql);
     set_text(object, "state", op->state_bound);
     if (op->cut_applies) json_object_set_new(object, "cut_applies", json_true());
-    if (op->evict) json_object_set_new(object, "evict", json_true());
+    if (op->evict || op->apart.known) json_object_set_new(object, "evict", json_true());
     if (op->close_key >= 0) set_text(object, "published_when_closed", op->schema.fields[op->close_key].name);
     if (json_array_size(times)) json_object_set(object, "event_times", times);
     if (json_array_size(expressions)) json_object_set(object, "expressions", expressions);

@@ -69,10 +69,10 @@ void leat_plan_places(struct leat_plan *plan, const struct leat_project *project
         if (op->kind != LEAT_OP_DISTINCT_ON || !wants_places(plan, project, op)) continue;
         op->by_place = true;
         add_place(plan, op->children[0], widened);
-        free(op->state_bound);
-        op->state_bound =
-            leat_strdup("unbounded: a fingerprint and a place, 40 bytes, for every key ever seen; its row "
-                        "only after a different one came (the first is read again from the log or bronze)");
+        char *bound = op->state_bound;
+        op->state_bound = leat_asprintf("%s: a fingerprint and a place, %d bytes, for %s; its row only after a different one came (the first is read again from the log or bronze)",
+                                        op->evict ? bound : "unbounded", op->evict ? 44 : 40, op->evict ? "each" : "every key ever seen");
+        free(bound);
     }
     free(widened);
 }

@@ -6,7 +6,7 @@
  * plan/expression.c  bound expressions -> SQL          plan/emit.c        operators, signatures, sharing
  * plan/complete*.c   ties completed (rule 8)           plan/check.c       every written text described and compared
  * plan/functions.c   the allow-list (rule 7)           plan/explain.c     EXPLAIN
- * plan/direct.c      what a MAP does without DuckDB
+ * plan/direct.c      what a MAP does without DuckDB  plan/apart.c        joins whose rows meet within some time
  * plan/lineage.c     where a column comes from         plan/declare.c     the planner's world
  * plan/places.c      de-duplication by place of the record */
 #ifndef LEAT_PLAN_PLAN_H
@@ -72,6 +72,11 @@ struct leat_time_column { uint16_t column; int64_t span_us; int object; /* the s
  * but into that one's unless it is filtered out; all its windows are as long. 0: that cannot be said. */
 struct leat_local { uint16_t column; int64_t span_us, back_us; int object; int64_t step_us, origin_us; };
 
+/* How far apart in time rows of two inputs that meet are: columns[1] of the right one less columns[0] of the left one is from low_us to high_us
+ * (INT64_MIN, INT64_MAX: no matter). A row of side i with a value v there meets no change to come, and none takes it back, once v + keep_us[i] <= cut: it may be
+ * forgotten (INT64_MAX: never). */
+struct leat_apart { bool known; uint16_t columns[2]; int64_t low_us, high_us, keep_us[2]; };
+
 #define LEAT_COLUMN_PLACE UINT16_MAX
 struct leat_op {
     enum leat_op_kind kind;
@@ -113,6 +118,8 @@ struct leat_op {
     int close_key;
     bool static_right;                  /* LOOKUP: the reference is read once, before the first row: left rows need not be kept */
     enum leat_join_kind join;           /* LOOKUP, JOIN; output: left columns then (INNER, LEFT) right columns */
+    struct leat_apart apart;            /* JOIN, RECOMPUTE over two inputs */
+    bool judges_apart;                  /* JOIN, INNER: what is not so apart, or has a NULL there, is left out here; else the keys or the SQL say it */
     /* CONSTRAIN: one a constraint; the last columns are BOOLEAN: does the row violate it? Borrowed from the project. */
     const struct leat_constraint *constraints; size_t constraint_count;
     char *sql;                          /* RECOMPUTE: over leat_input('in') (and leat_input('right')), gives the output */
@@ -161,6 +168,7 @@ enum leat_adds { LEAT_ADDS_NOTHING, LEAT_ADDS_ROWS, LEAT_ADDS_GROUPS };
 enum leat_adds leat_plan_adds(const struct leat_plan *, const char **why);
 /* Of GROUPS: SQL that merges the result there was (a SELECT) with that of new records. Appended to sql. */
 void leat_plan_put_merge(const struct leat_plan *, const char *there, const char *added, struct leat_buffer *sql);
+void leat_plan_put_duration(struct leat_buffer *out, int64_t us); /* 2 h */
 /* EXPLAIN as text for people or JSON. */
 void leat_plan_explain(const struct leat_project *, const struct leat_table *, const struct leat_plan *, bool json, struct leat_buffer *out);
 

@@ -75,13 +75,9 @@ static bool write_text(struct leat_compile *c, const struct leat_rel *in, const 
 }
 
 static bool interval_us(const json_t *e, bool zoned, int64_t *out) {
-    const json_t *value = json_object_get(e, "value"), *content = json_object_get(value, "value");
-    if (!leat_json_is(e, "expression_class", "BOUND_CONSTANT") || leat_json_true(value, "is_null")) return false;
-    if (leat_bound_type(json_object_get(value, "type")).kind != LEAT_INTERVAL) return false;
-    json_int_t days = leat_json_int(content, "days"), micros = leat_json_int(content, "micros");
-    if (leat_json_int(content, "months") || (zoned && days) || days > 100000 || days < -100000) return false;
-    if (micros > INT64_MAX / 4 || micros < -INT64_MAX / 4) return false;
-    *out = days * 86400000000 + micros;
+    struct leat_bound_interval i;
+    if (!leat_bound_interval_constant(e, &i) || i.months || (zoned && i.days)) return false;
+    *out = i.days * 86400000000 + i.micros;
     return true;
 }
 

@@ -9,7 +9,7 @@
 
 #include "stream/save.h"
 
-enum { CHUNK_ROWS = 512 };
+enum { CHUNK_ROWS = 512, LOOK_AT_FIRST = 64, LOOK_SHARE = 16 };
 
 void leat_arrangement_init(struct leat_arrangement *a, const struct leat_schema *schema, const uint16_t *columns,
                            size_t column_count, const uint16_t *keys, size_t key_count) {
@@ -52,7 +52,37 @@ void leat_arrangement_deinit(struct leat_arrangement *a) {
     free(a->emptied_rows.items);
     free(a->emptied_keys.items);
     free(a->changed.items);
+    free(a->ends.at_us);
     *a = (struct leat_arrangement){0};
+}
+
+/* ---- rows that end */
+
+void leat_arrangement_end_by(struct leat_arrangement *a, uint16_t column, int64_t keep_us) {
+    size_t at = 0;
+    while (at < a->codec.count && a->codec.columns[at] != column) at++;
+    assert(at < a->codec.count);
+    a->ends = (struct leat_arranged_ends){.on = true, .column = at, .keep_us = keep_us, .last_us = INT64_MIN, .look_at = LOOK_AT_FIRST};
+}
+
+static int64_t end_of(const struct leat_arrangement *a, const uint8_t *bytes) {
+    const size_t column = a->ends.column;
+    int64_t v, end;
+    if (bytes[column / 8] >> column % 8 & 1) return INT64_MAX;
+    memcpy(&v, bytes + a->codec.offsets[column], sizeof v);
+    return v == INT64_MAX || v == -INT64_MAX || __builtin_add_overflow(v, a->ends.keep_us, &end) ? INT64_MAX : end;
+}
+
+static void note_end(struct leat_arrangement *a, uint32_t index, const uint8_t *bytes) {
+    struct leat_arranged_ends *ends = &a->ends;
+    if (!ends->on) return;
+    if (index >= ends->capacity) {
+        size_t capacity = (size_t)index + index / 2 + LOOK_AT_FIRST;
+        ends->at_us = leat_realloc(ends->at_us, capacity * sizeof *ends->at_us);
+        while (ends->capacity < capacity) ends->at_us[ends->capacity++] = INT64_MAX;
+    }
+    ends->at_us[index] = end_of(a, bytes);
+    if (ends->at_us[index] != INT64_MAX && ends->at_us[index] > ends->last_us) ends->last_us = ends->at_us[index];
 }
 
 static void link_row(struct leat_arrangement *a, uint32_t index, struct leat_arranged_row *row, uint32_t key_index) {
@@ -93,6 +123,7 @@ static void drop_row(struct leat_arrangement *a, uint32_t index) {
         leat_row_read(&a->codec, rows, 1, &a->tombstones, 0, at);
         ((int64_t *)a->tombstones.columns[a->codec.count].data)[at] = 0;
     }
+    if (a->ends.on) a->ends.at_us[index] = INT64_MAX;
     leat_arranged_key_at(a, row->key)->copies -= row->weight;
     unlink_row(a, row);
     leat_heap_free(&a->heap, row->bytes, leat_row_stored_size(&a->codec, row->bytes));
@@ -108,6 +139,7 @@ static void keep_row(struct leat_arrangement *a, uint32_t index, size_t i, uint3
     row->bytes = leat_heap_alloc(&a->heap, size);
     memcpy(row->bytes, a->block.bytes + a->block.starts[i], size);
     link_row(a, index, row, key);
+    note_end(a, index, row->bytes);
 }
 
 struct chunk {
@@ -184,8 +216,34 @@ void leat_arrangement_sweep(struct leat_arrangement *a) {
     a->emptied_rows.count = a->emptied_keys.count = a->changed.count = 0;
 }
 
+/* The walk goes over all indexes ever given: there must be rows enough to pay for it. */
+static bool all_ended(const struct leat_arrangement *a, int64_t cut_us) {
+    return a->ends.on && a->ends.last_us != INT64_MIN && cut_us >= a->ends.last_us && a->rows.count >= a->rows.bound / LOOK_SHARE;
+}
+
+bool leat_arrangement_due(const struct leat_arrangement *a, int64_t cut_us) {
+    return cut_us >= INT64_MAX - 1 && all_ended(a, cut_us);
+}
+
+void leat_arrangement_forget(struct leat_arrangement *a, int64_t cut_us) {
+    struct leat_arranged_ends *ends = &a->ends;
+    bool all = all_ended(a, cut_us);
+    uint32_t ended = 0, bound = a->rows.bound;
+    if (!ends->on || cut_us == INT64_MIN || (!all && a->rows.count < ends->look_at)) return;
+    for (uint32_t i = 0; i < bound; i++) ended += ends->at_us[i] <= cut_us;
+    for (uint32_t i = 0; i < bound && ended && (all || ended >= a->rows.count / 2); i++) {
+        if (ends->at_us[i] > cut_us) continue;
+        leat_keyed_at(&a->rows, i)->flags &= ~(uint32_t)LEAT_ENTRY_SAVED;
+        drop_row(a, i);
+    }
+    leat_arrangement_sweep(a);
+    if (all) ends->last_us = INT64_MIN;
+    ends->look_at = a->rows.count + a->rows.count / 4 + bound / LOOK_SHARE;
+    if (ends->look_at < LOOK_AT_FIRST) ends->look_at = LOOK_AT_FIRST;
+}
+
 uint64_t leat_arrangement_bytes(const struct leat_arrangement *a) {
-    return leat_keyed_bytes(&a->keys) + leat_keyed_bytes(&a->rows) + a->heap.reserved_bytes;
+    return leat_keyed_bytes(&a->keys) + leat_keyed_bytes(&a->rows) + a->heap.reserved_bytes + a->ends.capacity * sizeof *a->ends.at_us;
 }
 
 enum leat_status leat_arrangement_save(struct leat_arrangement *a, bool only_dirty, uint64_t *cursor, size_t max_rows,

@@ -21,6 +21,16 @@ struct leat_arranged_row {
     uint32_t next, previous, key;
 };
 struct leat_index_list { uint32_t *items; size_t count, capacity; };
+/* Rows that end: by their index the cut from which on they may be forgotten; INT64_MAX: none, or there is no row. */
+struct leat_arranged_ends {
+    bool on;
+    size_t column; /* among the stored ones, a TIMESTAMP or TIMESTAMPTZ */
+    int64_t keep_us;
+    int64_t *at_us;
+    size_t capacity;
+    int64_t last_us;   /* all rows that end have ended by then; INT64_MIN: there is none */
+    uint64_t look_at;  /* when there are so many rows it is looked whether half have ended */
+};
 struct leat_arrangement {
     struct leat_row_codec codec;
     struct leat_row_block block; /* the chunk being applied */
@@ -34,6 +44,7 @@ struct leat_arrangement {
     struct leat_index_list emptied_rows, emptied_keys; /* that may have no copies or rows left */
     bool lists_changed;      /* the user's: wants the list of changed rows */
     struct leat_index_list changed; /* rows whose weight was touched since the last sweep; one may be in it several times */
+    struct leat_arranged_ends ends;
     struct leat_schema part_schema; /* stored columns, then copies BIGINT */
     struct leat_changes tombstones;
 };
@@ -42,6 +53,13 @@ struct leat_arrangement {
 void leat_arrangement_init(struct leat_arrangement *a, const struct leat_schema *schema, const uint16_t *columns,
                            size_t column_count, const uint16_t *keys, size_t key_count);
 void leat_arrangement_deinit(struct leat_arrangement *a); /* an all-zero one is fine */
+/* After init: a row with the value v in `column` (of the batches, and stored) ends when v + keep_us <= cut, one without a value, or an infinite one, never. */
+void leat_arrangement_end_by(struct leat_arrangement *a, uint16_t column, int64_t keep_us);
+/* Drops the rows that have ended when they are half of all or all that end; nobody may refer to rows. They leave no tombstones: what is stored
+ * of them goes when the checkpoint's base is written anew, and until then ends again when it is loaded. */
+void leat_arrangement_forget(struct leat_arrangement *a, int64_t cut_us);
+/* Is a step worth while to forget alone? When the cut is that of sources read to their end, all that ends has ended. */
+bool leat_arrangement_due(const struct leat_arrangement *a, int64_t cut_us);
 /* Adds the batch's weights. key_hashes: row_count entries; skip (may be NULL): rows not to retain. Indexes of rows and keys and
  * encoded bytes stay until leat_arrangement_sweep, also those of rows that have no copies left (weight 0). */
 void leat_arrangement_apply(struct leat_arrangement *a, const struct leat_changes *batch,

@@ -8,7 +8,9 @@
  * so the order is: probe R with dL, add dL to L, probe L with dR, add dR to R, then look which of dR's keys turned.
  * NULL keys match nothing: such rows are not retained; unmatched left rows pass at once.
  * For SEMI and ANTI the right side keeps only its keys.
- * A static right side (read once, before the first left row) is taken first, and left rows are not retained. */
+ * A static right side (read once, before the first left row) is taken first, and left rows are not retained.
+ * Where rows that meet are only so far apart in time (op->apart), those that the cut has passed by that much are forgotten. Pairs that are
+ * further apart are left out here (op->judges_apart), so that what was forgotten never shows. */
 #include "stream/node.h"
 
 #include <stdlib.h>
@@ -43,6 +45,28 @@ struct keyed_batch {
     uint8_t *null_key;
 };
 
+static void end_rows(struct join_node *join) {
+    const struct leat_apart *apart = &join->base.op->apart;
+    struct leat_arrangement *sides[2] = {&join->left, &join->right};
+    for (int i = 0; i < 2 && apart->known; i++)
+        if (apart->keep_us[i] != INT64_MAX) leat_arrangement_end_by(sides[i], apart->columns[i], apart->keep_us[i]);
+}
+
+/* Of the right side nothing but its keys, and the time by which they leave. */
+static void keep_keys(struct join_node *join, const struct leat_schema *right) {
+    const struct leat_op *op = join->base.op;
+    uint16_t *columns = leat_alloc((op->key_count + 1) * sizeof *columns);
+    size_t count = 0;
+    bool timed = !op->apart.known || op->apart.keep_us[1] == INT64_MAX;
+    for (; count < op->key_count; count++) {
+        columns[count] = op->right_keys[count];
+        timed |= columns[count] == op->apart.columns[1];
+    }
+    if (!timed) columns[count++] = op->apart.columns[1];
+    leat_arrangement_init(&join->right, right, columns, count, op->right_keys, op->key_count);
+    free(columns);
+}
+
 static enum leat_status join_open(struct leat_node *node, struct leat_conn *conn, struct leat_error *err) {
     struct join_node *join = (struct join_node *)node;
     const struct leat_op *op = node->op;
@@ -60,13 +84,11 @@ static enum leat_status join_open(struct leat_node *node, struct leat_conn *conn
         return leat_fail(err, LEAT_INVALID, "operator %d: the join gives %zu columns, its schema has %zu", node->id,
                          join->left_count + join->right_count, op->schema.field_count);
     leat_arrangement_init(&join->left, left, NULL, 0, op->keys, op->key_count);
-    if (right_out) {
+    if (right_out)
         leat_arrangement_init(&join->right, right, NULL, 0, op->right_keys, op->key_count);
-    } else {
-        static const uint16_t none[1];
-        leat_arrangement_init(&join->right, right, op->key_count ? op->right_keys : none, op->key_count, op->right_keys,
-                              op->key_count);
-    }
+    else
+        keep_keys(join, right);
+    end_rows(join);
     leat_changes_init(&join->merged, &op->schema);
     leat_changes_init(&join->decoded, right);
     return LEAT_OK;
@@ -121,6 +143,27 @@ static void flush(struct join_node *join, struct leat_changes *out, bool right_n
     join->pair_count = 0;
 }
 
+static int64_t time_in_batch(const struct join_node *join, int side, const struct leat_changes *rows, size_t row) {
+    return join->base.op->judges_apart ? ((const int64_t *)rows->columns[join->base.op->apart.columns[side]].data)[row] : 0;
+}
+
+/* All columns are stored where pairs are judged; rows with a NULL there are not retained. */
+static int64_t time_of_row(const struct leat_arrangement *a, uint16_t column, const uint8_t *bytes) {
+    int64_t v;
+    memcpy(&v, bytes + a->codec.offsets[column], sizeof v);
+    return v;
+}
+
+static bool is_infinite(int64_t time) {
+    return time == INT64_MAX || time == -INT64_MAX;
+}
+
+/* Infinite times plus an interval stay what they are: the SQL above judges them. */
+static bool may_meet(const struct leat_apart *apart, int64_t left, int64_t right) {
+    leat_i128 by = (leat_i128)right - left;
+    return (by >= apart->low_us && by <= apart->high_us) || is_infinite(left) || is_infinite(right);
+}
+
 /* The weight of a pair; 0 is left out by the caller. */
 static enum leat_status pair_weight(int64_t a, int64_t b, int32_t *out, struct leat_error *err) {
     int64_t product;
@@ -156,7 +199,8 @@ static bool decode_right(struct join_node *join, size_t left_rows) {
 /* dL against R as it was. */
 static enum leat_status probe_right(struct join_node *join, const struct keyed_batch *left, struct leat_changes *out,
                                     struct leat_error *err) {
-    enum leat_join_kind kind = join->base.op->join;
+    const struct leat_op *op = join->base.op;
+    enum leat_join_kind kind = op->join;
     const struct leat_changes *in = left->rows;
     uint32_t *keys = leat_alloc(in->row_count * sizeof *keys);
     enum leat_status status = LEAT_OK;
@@ -168,19 +212,22 @@ static enum leat_status probe_right(struct join_node *join, const struct keyed_b
     for (uint32_t i = 0; i < in->row_count && (kind == LEAT_JOIN_INNER || kind == LEAT_JOIN_LEFT); i++) {
         if (left->null_key[i] || keys[i] == LEAT_NO_ENTRY) continue;
         const struct leat_arranged_key *key = leat_arranged_key_at(&join->right, keys[i]);
-        uint32_t left_rows = key->row_count;
+        uint32_t left_rows = key->row_count, here;
+        int64_t time = time_in_batch(join, 0, in, i);
         for (uint32_t at = key->head; left_rows; left_rows--) {
             const struct leat_arranged_row *row = leat_arranged_row_at(&join->right, at);
+            here = at;
+            at = row->next;
+            if (op->judges_apart && !may_meet(&op->apart, time, time_of_row(&join->right, op->apart.columns[1], row->bytes))) continue;
             size_t pair = join->pair_count++;
             join->left_side.rows[pair] = i;
             if (decoded)
-                join->right_side.rows[pair] = join->decoded_at[at];
+                join->right_side.rows[pair] = join->decoded_at[here];
             else
                 join->right_side.bytes[pair] = row->bytes;
             status = pair_weight(leat_weight(in, i), row->weight, &join->weights[pair], err);
             if (status) goto out;
             if (join->pair_count == PAIR_LIMIT) flush(join, out, false);
-            at = row->next;
         }
     }
     flush(join, out, false);
@@ -204,20 +251,23 @@ out:
 static enum leat_status emit_left_rows(struct join_node *join, const struct leat_hash128 *hash, bool padded,
                                        uint32_t right_row, int32_t weight, struct leat_changes *out,
                                        struct leat_error *err) {
+    const struct leat_op *op = join->base.op;
     uint32_t found;
     leat_keyed_find(&join->left.keys, hash, 1, &found);
     if (found == LEAT_NO_ENTRY) return LEAT_OK;
     const struct leat_arranged_key *key = leat_arranged_key_at(&join->left, found);
     uint32_t left_rows = key->row_count;
+    int64_t time = padded ? 0 : time_in_batch(join, 1, join->right_side.batch, right_row);
     for (uint32_t at = key->head; left_rows; left_rows--) {
         const struct leat_arranged_row *row = leat_arranged_row_at(&join->left, at);
+        at = row->next;
+        if (op->judges_apart && !may_meet(&op->apart, time_of_row(&join->left, op->apart.columns[0], row->bytes), time)) continue;
         size_t pair = join->pair_count++;
         join->left_side.bytes[pair] = row->bytes;
         join->right_side.rows[pair] = right_row;
         enum leat_status status = pair_weight(row->weight, weight, &join->weights[pair], err);
         if (status) return status;
         if (join->pair_count == PAIR_LIMIT) flush(join, out, padded);
-        at = row->next;
     }
     return LEAT_OK;
 }
@@ -293,16 +343,22 @@ out:
     return status;
 }
 
-static void key_batch(struct keyed_batch *b, const struct leat_changes *rows, const uint16_t *keys, size_t key_count) {
+static void mark_null(struct keyed_batch *b, const struct leat_column *column) {
+    if (!column->valid) return;
+    for (size_t i = 0; i < b->rows->row_count; i++)
+        b->null_key[i] |= leat_is_null(column, i);
+}
+
+/* A row without a time where pairs are judged by it meets nothing, like one without a key. */
+static void key_batch(struct keyed_batch *b, const struct leat_changes *rows, const uint16_t *keys, size_t key_count, const struct leat_op *op, int side) {
     *b = (struct keyed_batch){.rows = rows};
     if (!rows) return;
     b->hashes = leat_realloc(NULL, rows->row_count * sizeof *b->hashes);
     b->null_key = leat_alloc(rows->row_count);
     leat_key_hash(rows, 0, rows->row_count, keys, key_count, b->hashes);
     for (size_t k = 0; k < key_count; k++)
-        if (rows->columns[keys[k]].valid)
-            for (size_t i = 0; i < rows->row_count; i++)
-                b->null_key[i] |= leat_is_null(&rows->columns[keys[k]], i);
+        mark_null(b, &rows->columns[keys[k]]);
+    if (op->judges_apart) mark_null(b, &rows->columns[op->apart.columns[side]]);
 }
 
 static enum leat_status join_step(struct leat_node *node, const struct leat_step_context *context,
@@ -314,9 +370,8 @@ static enum leat_status join_step(struct leat_node *node, const struct leat_step
     /* The inner and the padded part may cancel where both sides changed, or a right key was replaced. */
     bool merge = inputs[1] != NULL;
     struct leat_changes *to = merge ? &join->merged : out;
-    (void)context;
-    key_batch(&left, inputs[0], node->op->keys, node->op->key_count);
-    key_batch(&right, inputs[1], node->op->right_keys, node->op->key_count);
+    key_batch(&left, inputs[0], node->op->keys, node->op->key_count, node->op, 0);
+    key_batch(&right, inputs[1], node->op->right_keys, node->op->key_count, node->op, 1);
     if (right.rows && node->op->static_right)
         leat_arrangement_apply(&join->right, right.rows, right.hashes, right.null_key);
     if (left.rows) {
@@ -328,6 +383,8 @@ static enum leat_status join_step(struct leat_node *node, const struct leat_step
     if (status) goto out;
     leat_arrangement_sweep(&join->left);
     leat_arrangement_sweep(&join->right);
+    leat_arrangement_forget(&join->left, context ? context->cut_us : INT64_MIN);
+    leat_arrangement_forget(&join->right, context ? context->cut_us : INT64_MIN);
     if (merge) {
         leat_changes_consolidate(&join->merged);
         leat_changes_append(out, &join->merged, NULL, join->merged.row_count, 1);
@@ -337,6 +394,11 @@ out:
     free(left.hashes), free(left.null_key);
     free(right.hashes), free(right.null_key);
     return status;
+}
+
+static bool join_due(const struct leat_node *node, int64_t cut_us) {
+    const struct join_node *join = (const struct join_node *)node;
+    return leat_arrangement_due(&join->left, cut_us) || leat_arrangement_due(&join->right, cut_us);
 }
 
 static void join_stats(const struct leat_node *node, struct leat_node_stats *out) {
@@ -388,6 +450,7 @@ static enum leat_status join_load(struct leat_node *node, size_t part, const str
 static const struct leat_node_ops join_ops = {.open = join_open,
                                               .close = join_close,
                                               .step = join_step,
+                                              .due = join_due,
                                               .stats = join_stats,
                                               .parts = join_parts,
                                               .part_schema = join_part_schema,

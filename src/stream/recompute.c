@@ -3,7 +3,8 @@
  * The inputs are retained by key. For the touched keys of a step, all at once, the op's query (which is partitioned by
  * the keys) runs over their rows before and after; the output is new minus old. Rows with a weight become that many
  * copies. Of a join that judges each left row by itself (op->by_row), and a key of which only left rows changed, those alone are joined: what went with the
- * right rows before, what came with them now, which are the same. A key for which the query raises is found by halving, withheld (it has no output rows), and tried again
+ * right rows before, what came with them now, which are the same. Rows that no change to come meets (op->apart) are forgotten: what a join gave of them is the same
+ * before and after, and is left. A key for which the query raises is found by halving, withheld (it has no output rows), and tried again
  * whenever it changes. */
 #include "stream/node.h"
 
@@ -88,6 +89,7 @@ static enum leat_status recompute_open(struct leat_node *node, struct leat_conn 
         r->names[s] = leat_asprintf("n%d_%s", node->id, s ? "right" : "in");
         enum leat_status status = leat_conn_input(conn, r->names[s], node->inputs[s], false, err);
         if (status) return status;
+        if (op->apart.known && op->apart.keep_us[s] != INT64_MAX) leat_arrangement_end_by(&r->sides[s], op->apart.columns[s], op->apart.keep_us[s]);
     }
     leat_changes_init(&r->merged, &op->schema);
     leat_changes_init(&r->result, &op->schema);
@@ -420,6 +422,12 @@ static enum leat_status run_by_row(struct recompute_node *r, const struct leat_c
     return status;
 }
 
+/* While a key is withheld, what its rows give has still to come. */
+static void forget_ended(struct recompute_node *r, const struct leat_step_context *context) {
+    for (size_t s = 0; s < r->side_count && context && !r->withheld.count; s++)
+        leat_arrangement_forget(&r->sides[s], context->cut_us);
+}
+
 static enum leat_status recompute_step(struct leat_node *node, const struct leat_step_context *context,
                                        const struct leat_changes *const inputs[2], struct leat_changes *out,
                                        struct leat_error *err) {
@@ -430,7 +438,6 @@ static enum leat_status recompute_step(struct leat_node *node, const struct leat
     struct leat_error local = {0};
     bool keyless = !node->op->key_count;
     enum leat_status status = LEAT_OK;
-    (void)context;
     if (!err) err = &local;
     for (size_t s = 0; s < r->side_count; s++) {
         if (!inputs[s]) continue;
@@ -438,7 +445,10 @@ static enum leat_status recompute_step(struct leat_node *node, const struct leat
         leat_key_hash(inputs[s], 0, inputs[s]->row_count, side_keys(node->op, s), node->op->key_count, hashes[s]);
     }
     bool any = inputs[0] || (r->side_count == 2 && inputs[1]);
-    if (!any && (!keyless || r->started)) return LEAT_OK;
+    if (!any && (!keyless || r->started)) {
+        forget_ended(r, context);
+        return LEAT_OK;
+    }
     list_touched(r, inputs, hashes, &t);
     char **reasons = leat_alloc((t.count + 1) * sizeof *reasons);
     node->stats.keys_touched += t.count;
@@ -457,6 +467,7 @@ static enum leat_status recompute_step(struct leat_node *node, const struct leat
     settle_withheld(r, &t, reasons, inputs);
     for (size_t s = 0; s < r->side_count; s++)
         leat_arrangement_sweep(&r->sides[s]);
+    forget_ended(r, context);
     leat_changes_consolidate(&r->merged);
     leat_changes_append(out, &r->merged, NULL, r->merged.row_count, 1);
 out:
@@ -475,8 +486,9 @@ static uint64_t recompute_withheld(const struct leat_node *node) {
 }
 
 static bool recompute_due(const struct leat_node *node, int64_t cut_us) {
-    (void)cut_us;
-    return !node->op->key_count && !((const struct recompute_node *)node)->started;
+    const struct recompute_node *r = (const struct recompute_node *)node;
+    if (!node->op->key_count) return !r->started;
+    return !r->withheld.count && (leat_arrangement_due(&r->sides[0], cut_us) || leat_arrangement_due(&r->sides[1], cut_us));
 }
 
 static void recompute_stats(const struct leat_node *node, struct leat_node_stats *out) {
