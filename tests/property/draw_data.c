@@ -108,4 +108,5 @@ void prop_draw_asks(struct prop_case *c, struct leat_random *r) {
     if (!c->retained && prop_chance(r, 6)) prop_draw_as_of(c, r);
     if (!c->retained && prop_chance(r, 5)) prop_draw_ending(c, r);
     if (!c->retained && prop_chance(r, 3)) prop_draw_frozen(c, r);
+    if (!c->retained && prop_chance(r, 4)) prop_draw_apart(c, r);
 }

@@ -530,3 +530,33 @@ void prop_draw_ending(struct prop_case *c, struct leat_random *r) {
                       query == 3 ? "CREATE VIEW once AS SELECT DISTINCT ON (id, ts) * FROM events;\n" : "", c->table_count, (unsigned)prop_below(r, 90), QUERIES[query]);
     c->table_count++;
 }
+
+/* One table more, over a join whose rows are at most so far apart in time. */
+void prop_draw_apart(struct prop_case *c, struct leat_random *r) {
+    static const char *const JOINS[] = {
+        "SELECT a.id, a.ts, a.v, b.id AS id2, b.ts AS ts2, b.s FROM %s a JOIN %s b ON b.k = a.k AND b.ts BETWEEN a.ts AND a.ts + INTERVAL '%u' SECOND",
+        "SELECT a.id, a.ts, a.v, b.id AS id2, b.ts AS ts2, b.s FROM %s a LEFT JOIN %s b ON b.k = a.k AND b.ts > a.ts AND b.ts - INTERVAL '%u' SECOND <= a.ts",
+        "SELECT a.id, a.ts, a.v, b.id AS id2, b.ts AS ts2, b.s FROM %s a JOIN %s b ON b.k = a.k WHERE a.ts - b.ts BETWEEN INTERVAL '-30' SECOND AND INTERVAL '%u' SECOND",
+        "SELECT a.id, a.ts, a.v, b.id AS id2, b.ts AS ts2, b.s FROM %s a FULL JOIN %s b ON b.k = a.k AND a.ts BETWEEN b.ts - INTERVAL '20' SECOND AND b.ts + INTERVAL '%u' SECOND",
+        "SELECT a.id, a.ts, a.v, a.k, a.s FROM %s a WHERE EXISTS (SELECT 1 FROM %s b WHERE b.k = a.k AND b.v > 0 AND b.ts BETWEEN a.ts AND a.ts + INTERVAL '%u' SECOND)",
+        "SELECT a.id, a.ts, a.v, a.k, a.s FROM %s a WHERE NOT EXISTS (SELECT 1 FROM %s b WHERE b.k = a.k AND b.id <> a.id AND b.ts BETWEEN a.ts AND a.ts + INTERVAL '%u' SECOND)",
+        "SELECT a.id, a.ts, a.v, b.id AS id2, b.ts AS ts2, b.s FROM %s a JOIN %s b ON b.k = a.k AND b.ts = a.ts + INTERVAL '%u' SECOND",
+        "SELECT a.id, a.ts, a.v, b.id AS id2, b.ts AS ts2, b.s FROM %s a LEFT JOIN %s b ON b.k = a.k AND b.ts > a.ts + INTERVAL '%u' SECOND AND b.ts < a.ts + INTERVAL '2' MINUTE",
+        "SELECT a.id, a.ts, a.v, a.k, a.s FROM %s a SEMI JOIN %s b ON b.k = a.k AND b.ts BETWEEN a.ts - INTERVAL '%u' SECOND AND a.ts"};
+    static const char *const SIDES[] = {"events", "events", "(SELECT * FROM events WHERE v > 0)", "(SELECT DISTINCT ON (id, ts) * FROM events ORDER BY id, ts, v DESC)",
+                                        "(SELECT * EXCLUDE (ts), ts + INTERVAL '10' SECOND AS ts FROM events)"};
+    size_t join = prop_below(r, sizeof JOINS / sizeof *JOINS), one = prop_below(r, 5), other = prop_below(r, 5);
+    bool windows = prop_chance(r, 40), closed = windows && prop_chance(r, 40);
+    if (c->table_count == TABLES_MAX) return;
+    struct leat_buffer sql = {0};
+    if (windows) leat_put(&sql, "CREATE VIEW near AS ");
+    else leat_putf(&sql, "CREATE MATERIALIZED TABLE t%zu\nFRESHNESS = INTERVAL '1' SECOND ALLOW LATENESS INTERVAL '%u' SECOND\nAS ", c->table_count, (unsigned)prop_below(r, 90));
+    char *text = leat_asprintf(JOINS[join], SIDES[one], SIDES[other], (unsigned)prop_below(r, 100));
+    leat_put(&sql, text);
+    free(text);
+    if (windows)
+        leat_putf(&sql, ";\nCREATE MATERIALIZED TABLE t%zu\nFRESHNESS = INTERVAL '1' SECOND%s\nAS SELECT window_start, count(*) AS n, sum(v) AS v FROM TUMBLE(near, ts, "
+                        "INTERVAL '20' SECOND) GROUP BY ALL", c->table_count, closed ? " EMIT ON WINDOW CLOSE" : prop_chance(r, 50) ? " ALLOW LATENESS INTERVAL '30' SECOND" : "");
+    leat_put(&sql, ";\n");
+    c->tables[c->table_count++] = sql.data;
+}

@@ -55,6 +55,7 @@ void prop_draw_retained(struct prop_case *, struct leat_random *);
 void prop_draw_frozen(struct prop_case *, struct leat_random *);
 void prop_draw_as_of(struct prop_case *, struct leat_random *);
 void prop_draw_ending(struct prop_case *, struct leat_random *);
+void prop_draw_apart(struct prop_case *, struct leat_random *);
 
 static inline uint64_t prop_below(struct leat_random *r, uint64_t n) { return leat_random_below(r, n); }
 static inline bool prop_chance(struct leat_random *r, unsigned percent) { return leat_random_below(r, 100) < percent; }

@@ -44,10 +44,10 @@ static void put_table(const struct prop_case *c, size_t t, uint32_t change, stru
     static const char *const DIALS[] = {"FRESHNESS = INTERVAL '1' SECOND", "FRESHNESS = INTERVAL '7' SECOND", "FRESHNESS = INTERVAL '1' DAY",
                                         "FRESHNESS = INTERVAL '1' SECOND BETWEEN '07:00' AND '19:00' ELSE INTERVAL '7' SECOND", "SCHEDULE CRON '0 2 * * *'",
                                         "SCHEDULE CRON '0 2 * * *' REFRESH_MODE = INCREMENTAL"};
-    const char *dial = strstr(c->tables[t], "FRESHNESS = "), *rest = strstr(c->tables[t], " SECOND");
+    const char *dial = strstr(c->tables[t], "FRESHNESS = "), *rest = dial ? strstr(dial, " SECOND") : NULL;
     uint32_t drawn = (change >> (t * 4)) & 15;
     bool fixed = strstr(c->tables[t], "EMIT ON") || strstr(c->tables[t], "REFRESH_MODE");
-    if (!change || drawn < 6 || !dial || !rest) {
+    if (!change || drawn < 6 || !rest) {
         leat_put(sql, c->tables[t]);
         return;
     }
