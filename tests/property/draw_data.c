@@ -105,8 +105,8 @@ void prop_draw_asks(struct prop_case *c, struct leat_random *r) {
     bool lost = false; /* with the work folder goes what was not yet told; and JSON readers take 38 digits for a double */
     for (size_t i = 0; i < c->round_count; i++) lost |= c->lose[i];
     c->sink = !lost && !c->huge && prop_chance(r, 20) ? (int)prop_below(r, c->table_count) : -1;
-    if (!c->retained && prop_chance(r, 6)) prop_draw_as_of(c, r);
-    if (!c->retained && prop_chance(r, 5)) prop_draw_ending(c, r);
-    if (!c->retained && prop_chance(r, 3)) prop_draw_frozen(c, r);
-    if (!c->retained && prop_chance(r, 4)) prop_draw_apart(c, r);
+    if (!c->retained && prop_chance(r, 3)) prop_draw_as_of(c, r);
+    if (!c->retained && prop_chance(r, 3)) prop_draw_ending(c, r);
+    if (!c->retained && prop_chance(r, 2)) prop_draw_frozen(c, r);
+    if (!c->retained && prop_chance(r, 3)) prop_draw_apart(c, r);
 }
