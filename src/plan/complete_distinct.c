@@ -47,12 +47,24 @@ static size_t extra_position(struct ranked *r, const json_t *e) {
     return r->schema->field_count + i + 1;
 }
 
+/* COLUMNS(...) anywhere: as many expressions as columns fit. */
+static bool holds_star(const json_t *e) {
+    const char *key;
+    json_t *value;
+    for (size_t i = 0; i < json_array_size(e); i++)
+        if (holds_star(json_array_get(e, i))) return true;
+    if (!json_is_object(e) || leat_json_is(e, "class", "SUBQUERY")) return false;
+    if (leat_json_is(e, "class", "STAR")) return true;
+    json_object_foreach((json_t *)e, key, value) if (holds_star(value)) return true;
+    return false;
+}
+
 /* A key or an order as a column of the inner SELECT, counted from one; 0: that cannot be told. */
 static size_t column_of(struct ranked *r, const json_t *e) {
     bool name = leat_json_is(e, "class", "COLUMN_REF"), clear = true;
     size_t at = name ? named_position(r, e, &clear) : constant_position(e);
     if (!clear || at > r->schema->field_count) return 0;
-    if (!name && !at && (leat_json_is(e, "class", "CONSTANT") || leat_json_is(e, "class", "STAR") || r->renames)) return 0;
+    if (!name && !at && (leat_json_is(e, "class", "CONSTANT") || holds_star(e) || r->renames)) return 0;
     return at ? at : extra_position(r, e);
 }
 

@@ -1,5 +1,6 @@
 /* The planner: queries become the operators they should, ties are completed, and what has no single answer is refused.
  */
+#include "plan/complete.h"
 #include "plan_world.h"
 
 static const struct leat_op *find_op(const struct leat_plan *plan, enum leat_op_kind kind) {
@@ -112,11 +113,39 @@ static void volatile_functions_are_refused(void **state) {
     }
 }
 
+/* DISTINCT ON is completed as row_number where what the keys and the order name is one column each, and else stays. */
+static void distinct_on_is_ranked_where_columns_are_known(void **state) {
+    (void)state;
+    static const struct { const char *sql; bool ranked; } cases[] = {
+        {"SELECT DISTINCT ON (order_id) * FROM orders", true},
+        {"SELECT DISTINCT ON (order_id) order_id AS status, status AS order_id FROM orders ORDER BY price DESC, 1", true},
+        {"SELECT DISTINCT ON (order_id % 2) order_id, status FROM orders", true},
+        {"SELECT DISTINCT ON (order_id % 2) order_id + 1 AS order_id FROM orders", false},
+        {"SELECT DISTINCT ON (order_id) order_id, customer_id AS order_id FROM orders", false},
+        {"SELECT DISTINCT ON (COLUMNS('order_id|customer_id')) * FROM orders", false},
+        {"SELECT DISTINCT ON (COLUMNS('order_id|customer_id') + 1) * FROM orders", false},
+        {"SELECT DISTINCT ON (order_id) * FROM orders ORDER BY COLUMNS('customer_id|quantity') + 1", false},
+        {"SELECT DISTINCT ON (order_id) order_id, count(*) AS n FROM orders GROUP BY order_id", false},
+    };
+    struct world w;
+    world_open(&w, "");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *planning = NULL, *completed = NULL;
+        int offset;
+        if (leat_complete(w.conn, cases[i].sql, &planning, &completed, &offset, &w.err)) fail_msg("%s: %s", cases[i].sql, w.err.text);
+        if ((strstr(completed, "row_number()") != NULL) != cases[i].ranked) fail_msg("%s: %s", cases[i].sql, completed);
+        free(planning);
+        free(completed);
+    }
+    world_close(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(queries_get_their_class),
         cmocka_unit_test(filters_become_tests),
         cmocka_unit_test(volatile_functions_are_refused),
+        cmocka_unit_test(distinct_on_is_ranked_where_columns_are_known),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     world_end();
