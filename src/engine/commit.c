@@ -72,7 +72,7 @@ static enum leat_status open_side(struct leat_engine *engine, struct leat_gtable
                                   struct leat_error *err) {
     char *dir = leat_asprintf("%s/%s%s", engine->lake_dir, table->def->name, side->suffix);
     char *name = leat_asprintf("%s%s", table->def->name, side->suffix), *app_id = leat_table_app_id(engine, table);
-    struct leat_delta_options options = {.name = name, .schema = &side->schema};
+    struct leat_delta_options options = {.name = name, .schema = &side->schema, .guarded = side == &table->quarantine};
     leat_changes_init(&side->pending, &side->schema);
     enum leat_status st = open_in_place(engine, name, dir, &options, &side->delta, &side->beside, err);
     if (st == LEAT_OK) {
@@ -146,14 +146,14 @@ void leat_table_close_delta(struct leat_gtable *table) {
 static struct leat_delta_options table_options(const struct leat_gtable *table, struct leat_buffer *keys) {
     for (size_t i = 0; i < table->def->primary_key_count; i++)
         leat_putf(keys, "%s%s", i ? "," : "", table->def->primary_key[i]);
-    return (struct leat_delta_options){.name = table->def->name, .schema = &table->plan->schema, .primary_key = keys->data};
+    return (struct leat_delta_options){.name = table->def->name, .schema = &table->plan->schema, .primary_key = keys->data, .guarded = true};
 }
 
 enum leat_status leat_table_move_in(struct leat_engine *engine, struct leat_gtable *table, struct leat_error *err) {
     char *dir = leat_asprintf("%s/%s", engine->lake_dir, table->def->name), *side_dir = leat_asprintf("%s__quarantine", dir);
     char *side_name = leat_asprintf("%s__quarantine", table->def->name);
     struct leat_buffer keys = {0};
-    struct leat_delta_options options = table_options(table, &keys), side = {.name = side_name, .schema = &table->quarantine.schema};
+    struct leat_delta_options options = table_options(table, &keys), side = {.name = side_name, .schema = &table->quarantine.schema, .guarded = true};
     enum leat_status st = LEAT_OK;
     if (table->beside) {
         leat_delta_close(table->delta);
@@ -391,10 +391,8 @@ uint64_t leat_table_pending(const struct leat_gtable *table) {
 static enum leat_status replace_content(struct leat_engine *engine, struct leat_gtable *table, struct leat_delta_commit_info *info,
                                         struct leat_error *err) {
     struct leat_changes diff;
-    const struct leat_delta_snapshot *now = leat_delta_current(table->delta);
-    uint64_t rows = 0;
+    uint64_t rows = leat_delta_rows(table->delta);
     enum leat_status st = LEAT_OK;
-    for (size_t i = 0; i < now->file_count; i++) rows += (uint64_t)now->files[i].row_count;
     leat_changes_init(&diff, &table->plan->schema);
     if (has_retraction(&table->pending)) leat_changes_consolidate(&table->pending);
     if (rows) st = leat_table_difference(engine, table, -1, &diff, err);
@@ -476,25 +474,14 @@ static enum leat_status write_manifest(struct leat_engine *engine, const char *f
     return st;
 }
 
-/* A table says what its SELECT says; what somebody else writes into it cannot stay, and what changes next would not fit. */
-static enum leat_status take_back(struct leat_engine *engine, struct leat_delta *delta, struct leat_error *err) {
-    int64_t theirs = -1;
-    const struct leat_delta_snapshot *now = leat_delta_current(delta);
-    enum leat_status st = leat_delta_take_back(delta, &theirs, err);
-    if (st == LEAT_NOT_FOUND)
-        return leat_fail(err, LEAT_CORRUPT, "another program has changed table \"%s\", and what leat had left is not there any more; remove the table's folder: it is made anew then", now->name);
-    if (theirs >= 0)
-        leat_log(engine->env, LEAT_LOG_WARN, "table %s: another program had changed its rows (version %lld); they are what leat had left again", now->name, (long long)theirs);
-    return st;
-}
-
-static enum leat_status take_back_all(struct leat_engine *engine, struct leat_error *err) {
+enum leat_status leat_tables_take_back(struct leat_engine *engine, struct leat_error *err) {
     enum leat_status st = LEAT_OK;
+    int64_t theirs;
     for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++) {
         const struct leat_gtable *table = &engine->tables[t];
         if (table->overwrite && !table->batch) continue; /* its next commit replaces all */
-        st = take_back(engine, table->delta, err);
-        if (st == LEAT_OK && table->quarantine.delta && !table->quarantine.overwrite) st = take_back(engine, table->quarantine.delta, err);
+        st = leat_delta_take_back(table->delta, &theirs, err);
+        if (st == LEAT_OK && table->quarantine.delta && !table->quarantine.overwrite) st = leat_delta_take_back(table->quarantine.delta, &theirs, err);
     }
     return st;
 }
@@ -504,7 +491,7 @@ enum leat_status leat_tables_commit(struct leat_engine *engine, struct leat_erro
     enum leat_status st = LEAT_OK;
     bool any = false;
     int64_t cpu = leat_usage_thread_cpu_us();
-    if ((st = take_back_all(engine, err)) != LEAT_OK) return st;
+    if ((st = leat_tables_take_back(engine, err)) != LEAT_OK) return st;
     leat_frontier_json(engine, NULL, NULL, &frontier);
     for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK; t++) {
         struct leat_gtable *table = &engine->tables[t];

@@ -419,6 +419,8 @@ char *leat_table_violation_text(const struct leat_gtable *, const int64_t *viola
 enum leat_status leat_table_open_audit(struct leat_engine *, struct leat_gtable *, bool create, struct leat_error *) LEAT_MUST;
 char *leat_table_app_id(const struct leat_engine *, const struct leat_gtable *); /* of its Delta txn; owned by the caller */
 enum leat_status leat_tables_commit(struct leat_engine *, struct leat_error *) LEAT_MUST;
+/* A table says what its SELECT says; what another program wrote into it cannot stay, and what changes next would not fit. */
+enum leat_status leat_tables_take_back(struct leat_engine *, struct leat_error *) LEAT_MUST;
 json_t *leat_table_frontier(const struct leat_gtable *); /* of its newest commit: new reference; NULL: there is none, or it says nothing */
 /* What a commit reflects: of a group's tables, or (NULL) of a batch run over the lake as it is, with what is known of the
  * run (balance, violations; else NULL). */

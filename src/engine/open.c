@@ -227,6 +227,7 @@ static enum leat_status open_journal(struct leat_engine *engine, struct leat_err
 
 enum leat_status leat_engine_start(struct leat_engine *engine, struct leat_error *err) {
     enum leat_status st = leat_retry_settle(engine, err);
+    if (st == LEAT_OK) st = leat_tables_take_back(engine, err); /* before anybody is told of their rows */
     if (st == LEAT_OK) st = leat_effects_open(engine, err);
     if (st == LEAT_OK) st = leat_engine_recover(engine, err);
     if (st == LEAT_OK) st = leat_live_load(engine, err);

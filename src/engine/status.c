@@ -89,10 +89,7 @@ static json_t *table_json(struct leat_engine *engine, struct leat_gtable *table)
     if (table->suspended) json_object_set_new(json, "suspended", json_true());
     if (table->def->frozen.column) json_object_set_new(json, "frozen", json_pack("{s:s,s:o}", "column", table->def->frozen.column, "before_us", time_or_null(table->closed_us)));
     if (table->def->constraint_count) json_object_set_new(json, "violations", violations_json(table));
-    int64_t quarantined = 0;
-    for (size_t i = 0; table->quarantine.delta && i < leat_delta_current(table->quarantine.delta)->file_count; i++)
-        quarantined += leat_delta_current(table->quarantine.delta)->files[i].row_count;
-    if (table->quarantine.delta) json_object_set_new(json, "quarantined", json_integer(quarantined));
+    if (table->quarantine.delta) json_object_set_new(json, "quarantined", json_integer((json_int_t)leat_delta_rows(table->quarantine.delta)));
     if (table->group) {
         char *why = leat_table_held(table) ? leat_table_violation_text(table, NULL) : NULL;
         if (why) json_object_set_new(json, "error", json_string(why));
@@ -146,11 +143,9 @@ static json_t *source_json(struct leat_engine *engine, size_t s) {
                          (json_int_t)leat_reference_version(engine->references[s]), "rows",
                          (json_int_t)leat_reference_rows(engine->references[s]));
     struct leat_src *src = &engine->sources[s];
-    uint64_t records = 0, dead = 0;
+    uint64_t records = 0, dead = leat_delta_rows(src->dead);
     int64_t watermark = INT64_MAX;
     for (size_t i = 0; i < src->ends.count; i++) records += src->ends.items[i].next;
-    const struct leat_delta_snapshot *letters = leat_delta_current(src->dead);
-    for (size_t i = 0; i < letters->file_count; i++) dead += (uint64_t)letters->files[i].row_count;
     for (int k = 0; k < engine->group_count; k++)
         if (engine->groups[k]->reads[s] && engine->groups[k]->watermarks[s] < watermark) watermark = engine->groups[k]->watermarks[s];
     json_t *json = json_pack("{s:s,s:b,s:I,s:I,s:I,s:o,s:o}", "name", def->name, "reference", 0, "records", (json_int_t)records,

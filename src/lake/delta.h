@@ -49,6 +49,7 @@ struct leat_delta_options {
     const char *primary_key;              /* comma separated, informative; NULL: none */
     int checkpoint_every;                 /* commits; 0: 10 */
     bool grows;                           /* the table may lack columns, and have more: see leat_delta_schema */
+    bool guarded;                         /* nothing is written on top of rows of other programs: leat_delta_take_back comes first */
 };
 /* Opens, or creates with commit 0 (protocol, metaData). CONFLICT when the existing schema differs. */
 enum leat_status leat_delta_open(struct leat_env *, struct leat_conn *batch, const char *table_dir, const char *scratch_dir,
@@ -61,6 +62,7 @@ const struct leat_schema *leat_delta_schema(const struct leat_delta *);
  * come back as if they were new. Nothing of that: nothing happens. */
 enum leat_status leat_delta_grow(struct leat_delta *, const char *note, struct leat_error *) LEAT_MUST;
 const struct leat_delta_snapshot *leat_delta_current(const struct leat_delta *); /* borrowed; until the next commit */
+uint64_t leat_delta_rows(const struct leat_delta *); /* that it has now; a file of another program that does not say how many counts as one */
 /* The type a column has in Parquet: HUGEINT, UBIGINT, UHUGEINT -> DECIMAL(38|20|38,0); unsigned -> next wider signed; TIME,
  * INTERVAL, UUID, NESTED -> VARCHAR; others unchanged. */
 struct leat_type leat_delta_storage_type(struct leat_type t);
@@ -115,7 +117,7 @@ enum leat_status leat_delta_delete(struct leat_delta *, const char *where, const
 enum leat_status leat_delta_restore(struct leat_delta *, int64_t version, const struct leat_delta_commit_info *, struct leat_error *) LEAT_MUST;
 /* Rows that another program added, changed or removed since leat's newest commit are taken back: as that commit left it, the table is a new
  * version. Files that others have only joined stay so. *theirs: the version that had such rows; -1: none had, and nothing is done, for the price
- * of a look for a next version. NOT_FOUND: as leat_delta_restore. */
+ * of a look for a next version. Logged. CORRUPT: what leat left is not there any more. */
 enum leat_status leat_delta_take_back(struct leat_delta *, int64_t *theirs, struct leat_error *) LEAT_MUST;
 /* Deletes files no live version within `keep_ms` refers to. */
 enum leat_status leat_delta_vacuum(struct leat_delta *, int64_t keep_ms, size_t *removed, struct leat_error *) LEAT_MUST;

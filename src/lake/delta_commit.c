@@ -70,6 +70,8 @@ static enum leat_status check_txns(const struct leat_delta *d, const struct leat
     return LEAT_OK;
 }
 
+static enum leat_status check_schema(struct leat_delta *, struct leat_error *);
+
 static enum leat_status refresh(struct leat_delta *d, struct leat_error *err) {
     char *id = d->state.snapshot.table_id ? leat_strdup(d->state.snapshot.table_id) : NULL;
     enum leat_status status = leat_delta_catch_up(d->env, d->table_dir, &d->state, err);
@@ -81,6 +83,19 @@ static enum leat_status refresh(struct leat_delta *d, struct leat_error *err) {
     return status;
 }
 
+/* What others have committed since: nothing is written that does not fit, nor on top of rows that are theirs. */
+static enum leat_status meet_others(struct leat_delta *d, struct leat_error *err) {
+    int64_t theirs;
+    enum leat_status status = refresh(d, err);
+    if (status == LEAT_OK && !d->grows) {
+        status = leat_delta_check_writer(&d->state, d->table_dir, err);
+        if (status == LEAT_OK) status = check_schema(d, err);
+        d->stale = status != LEAT_OK; /* asked again */
+    }
+    if (status == LEAT_OK && d->guarded && !d->taking_back) status = leat_delta_take_back(d, &theirs, err);
+    return status;
+}
+
 enum leat_status leat_delta_begin(struct leat_delta *d, const struct leat_delta_commit_info *info, bool *past,
                                   struct leat_error *err) {
     char *next = leat_delta_commit_path(d->table_dir, d->state.snapshot.version + 1);
@@ -88,7 +103,7 @@ enum leat_status leat_delta_begin(struct leat_delta *d, const struct leat_delta_
     free(next);
     *past = false;
     if (behind) {
-        enum leat_status status = refresh(d, err);
+        enum leat_status status = meet_others(d, err);
         if (status != LEAT_OK) return status;
     }
     return check_txns(d, info, past, err);
@@ -182,6 +197,7 @@ static enum leat_status look_at_winner(struct leat_delta *d, int64_t version, co
 /* Somebody else's commits are in between: may this one still go on? */
 static enum leat_status may_retry(struct leat_delta *d, const struct leat_delta_commit *commit,
                                   const char *schema_before, bool *past, struct leat_error *err) {
+    int64_t theirs;
     enum leat_status status = refresh(d, err);
     if (status != LEAT_OK) return status;
     if (strcmp(schema_before, d->state.metadata.schema_json) != 0)
@@ -194,6 +210,7 @@ static enum leat_status may_retry(struct leat_delta *d, const struct leat_delta_
                            d->table_dir, d->state.snapshot.version);
         if (err) err->retriable = true;
     }
+    if (status == LEAT_OK && !*past && d->guarded && !d->taking_back) status = leat_delta_take_back(d, &theirs, err);
     return status;
 }
 
@@ -389,6 +406,7 @@ enum leat_status leat_delta_open(struct leat_env *env, struct leat_conn *batch, 
     d->checkpoint_version = -1;
     d->vouched = -1;
     d->grows = options->grows;
+    d->guarded = options->guarded;
     d->declared = options->schema->field_count;
     leat_schema_copy(&d->schema, options->schema);
     d->row_group_rows = LEAT_DELTA_ROW_GROUP_ROWS;
@@ -498,6 +516,13 @@ void leat_delta_close(struct leat_delta *d) {
 
 const struct leat_delta_snapshot *leat_delta_current(const struct leat_delta *d) {
     return &d->state.snapshot;
+}
+
+uint64_t leat_delta_rows(const struct leat_delta *d) {
+    const struct leat_delta_snapshot *now = &d->state.snapshot;
+    uint64_t rows = 0;
+    for (size_t i = 0; i < now->file_count; i++) rows += now->files[i].row_count >= 0 ? (uint64_t)now->files[i].row_count : 1;
+    return rows;
 }
 
 const struct leat_schema *leat_delta_schema(const struct leat_delta *d) {

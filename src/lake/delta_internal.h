@@ -195,6 +195,7 @@ struct leat_delta {
     struct leat_schema schema; /* logical */
     struct leat_delta_state state;
     bool stale; /* a commit's outcome is unknown: read the log before anything else */
+    bool guarded, taking_back;
     int64_t vouched; /* the newest version that is known to have no rows of other programs; -1: not known */
     int checkpoint_every;
     int64_t checkpoint_version; /* newest one known, -1: none */

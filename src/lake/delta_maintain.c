@@ -233,25 +233,43 @@ static enum leat_status look_at(const struct leat_delta *d, int64_t v, bool *by_
     return status;
 }
 
-enum leat_status leat_delta_take_back(struct leat_delta *d, int64_t *theirs, struct leat_error *err) {
-    static const struct leat_delta_commit_info back = {.operation = "RESTORE"};
-    bool past, by_leat = false, changed = false;
-    *theirs = -1;
-    enum leat_status status = leat_delta_begin(d, NULL, &past, err);
-    int64_t newest = d->state.snapshot.version, left = newest;
-    while (status == LEAT_OK && left > d->vouched) {
+/* The newest version that is not another program's, if rows have changed since; -1: they have not. */
+static enum leat_status find_left(const struct leat_delta *d, int64_t *out, struct leat_error *err) {
+    int64_t left = d->state.snapshot.version;
+    bool by_leat = false, changed = false;
+    enum leat_status status = LEAT_OK;
+    for (; left > d->vouched; left--) {
         bool data_change = false;
         status = look_at(d, left, &by_leat, &data_change, err);
+        if (status == LEAT_NOT_FOUND && !changed) status = LEAT_OK, by_leat = true; /* so long ago that the log has it no more */
         if (status != LEAT_OK || by_leat) break;
         changed |= data_change;
-        left--;
     }
-    if (status == LEAT_OK && changed && left >= 0) {
-        *theirs = newest;
+    *out = changed ? left : -1;
+    return status;
+}
+
+enum leat_status leat_delta_take_back(struct leat_delta *d, int64_t *theirs, struct leat_error *err) {
+    static const struct leat_delta_commit_info back = {.operation = "RESTORE"};
+    int64_t left = -1;
+    bool past;
+    *theirs = -1;
+    d->taking_back = true;
+    enum leat_status status = leat_delta_begin(d, NULL, &past, err);
+    if (status == LEAT_OK) status = find_left(d, &left, err);
+    if (status == LEAT_OK && left >= 0) {
+        *theirs = d->state.snapshot.version;
         status = leat_delta_restore(d, left, &back, err);
     }
-    if (status == LEAT_OK) d->vouched = d->state.snapshot.version;
-    return status;
+    d->taking_back = false;
+    if (status == LEAT_NOT_FOUND)
+        return leat_fail(err, LEAT_CORRUPT, "another program has changed table \"%s\", and what leat had left is not there any more; remove the table's folder: it is made anew then",
+                         d->state.snapshot.name);
+    if (status != LEAT_OK) return status;
+    d->vouched = d->state.snapshot.version;
+    if (*theirs >= 0)
+        leat_log(d->env, LEAT_LOG_WARN, "table %s: another program had changed its rows (version %" PRId64 "); they are what leat had left again", d->state.snapshot.name, *theirs);
+    return LEAT_OK;
 }
 
 /* ---- vacuum ---- */

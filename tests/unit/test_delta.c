@@ -457,6 +457,57 @@ static void test_restore(void **state) {
     leat_schema_deinit(&schema);
 }
 
+/* The next version, as another program writes it. */
+static void commit_other(struct fixture *f, const struct leat_delta *d, const char *actions) {
+    char *path = leat_asprintf("%s/_delta_log/%020lld.json", f->table, (long long)leat_delta_current(d)->version + 1);
+    char *text = leat_asprintf("{\"commitInfo\":{\"timestamp\":1,\"operation\":\"x\",\"engineInfo\":\"Apache-Spark/4.0.0\"}}\n%s", actions);
+    must(f, leat_io_write_durable(f->env.io, path, text, strlen(text), false, &f->err));
+    free(text);
+    free(path);
+}
+
+/* Nothing is written on top of rows that another program has changed, nor into columns that it has. */
+static void test_guarded(void **state) {
+    struct fixture *f = *state;
+    struct leat_schema schema;
+    struct leat_delta_options options = {.name = "a table", .schema = &schema, .checkpoint_every = 1, .guarded = true};
+    struct leat_delta *d = NULL;
+    int64_t theirs;
+    simple_schema(&schema);
+    must(f, leat_delta_open(&f->env, f->conn, f->table, f->scratch, &options, &d, &f->err));
+    append(f, d, "SELECT 1 AS id, 'a' AS status");
+    for (int i = 0; i < 2; i++) {
+        char *gone = leat_asprintf("{\"remove\":{\"path\":\"%s\",\"deletionTimestamp\":1,\"dataChange\":true}}\n", leat_delta_current(d)->files[0].path);
+        commit_other(f, d, gone);
+        free(gone);
+        if (i == 0) append(f, d, "SELECT 2 AS id, 'b' AS status");
+        if (i == 1) must(f, apply_sql(f, d, "SELECT 2::BIGINT, 'b', -1 AS __w", 1));
+        check_rows(f, d, i == 0 ? "1=a 2=b" : "1=a");
+    }
+    /* a log that has forgotten what was before only arranged files: nothing to take back */
+    char *arranged = leat_asprintf("{\"remove\":{\"path\":\"%s\",\"deletionTimestamp\":1,\"dataChange\":false}}\n"
+                                   "{\"add\":{\"path\":\"%s\",\"partitionValues\":{},\"size\":%llu,\"modificationTime\":1,\"dataChange\":false}}\n",
+                                   leat_delta_current(d)->files[0].path, leat_delta_current(d)->files[0].path, (unsigned long long)leat_delta_current(d)->files[0].size_bytes);
+    char *forgotten = leat_asprintf("%s/_delta_log/%020lld.json", f->table, (long long)leat_delta_current(d)->version);
+    commit_other(f, d, arranged);
+    must(f, f->env.io->ops->unlink(f->env.io, forgotten, &f->err));
+    free(forgotten);
+    free(arranged);
+    leat_delta_close(d);
+    must(f, leat_delta_open(&f->env, f->conn, f->table, f->scratch, &options, &d, &f->err));
+    must(f, leat_delta_take_back(d, &theirs, &f->err));
+    assert_int_equal(theirs, -1);
+    check_rows(f, d, "1=a");
+    char *altered = leat_asprintf("{\"metaData\":{\"id\":\"%s\",\"format\":{\"provider\":\"parquet\",\"options\":{}},\"schemaString\":\"{\\\"type\\\":\\\"struct\\\","
+                                  "\\\"fields\\\":[{\\\"name\\\":\\\"other\\\",\\\"type\\\":\\\"long\\\",\\\"nullable\\\":true,\\\"metadata\\\":{}}]}\",\"partitionColumns\":[],"
+                                  "\"configuration\":{}}}\n", leat_delta_current(d)->table_id);
+    commit_other(f, d, altered);
+    free(altered);
+    for (int i = 0; i < 2; i++) must_fail(f, apply_sql(f, d, "SELECT 3::BIGINT, 'c', 1 AS __w", 1), LEAT_CONFLICT, NULL);
+    leat_delta_close(d);
+    leat_schema_deinit(&schema);
+}
+
 /* Many small commits stay readable: the number of files is bounded, the content the same. */
 static void test_compaction(void **state) {
     struct fixture *f = *state;
@@ -572,7 +623,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_growing_keys_leave_old_files),
         TEST(test_model),      TEST(test_model_of_groups), TEST(test_keyed),          TEST(test_not_null),
-        TEST(test_txn),        TEST(test_two_writers),     TEST(test_open_conflicts), TEST(test_time_travel), TEST(test_restore),
+        TEST(test_txn),        TEST(test_two_writers),     TEST(test_open_conflicts), TEST(test_time_travel), TEST(test_restore), TEST(test_guarded),
         TEST(test_medium_files_wait),
         TEST(test_compaction), TEST(test_foreign_files),
     };

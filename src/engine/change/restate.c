@@ -468,16 +468,9 @@ static enum leat_status prepare(struct leat_group *g, const json_t *record, stru
     return st;
 }
 
-static uint64_t rows_of(const struct leat_delta *delta) {
-    const struct leat_delta_snapshot *now = leat_delta_current(delta);
-    uint64_t rows = 0;
-    for (size_t i = 0; i < now->file_count; i++) rows += (uint64_t)now->files[i].row_count;
-    return rows;
-}
-
 /* Dead letters only become more: records that were late and fail. Of records that were decoded anew, others may fail. */
 static bool same_dead(const struct leat_gtable *table, const json_t *record) {
-    return table->dead.pending.row_count == rows_of(table->dead.delta) && !json_object_get(record, "reread");
+    return table->dead.pending.row_count == leat_delta_rows(table->dead.delta) && !json_object_get(record, "reread");
 }
 
 /* The next commit's rows of one table; none where the lake has them from before a restart. */

@@ -227,25 +227,18 @@ static void look_sinks(struct look *l) {
     }
 }
 
-static uint64_t rows_of(const struct leat_delta *delta) {
-    const struct leat_delta_snapshot *snapshot = leat_delta_current(delta);
-    uint64_t rows = 0;
-    for (size_t i = 0; i < snapshot->file_count; i++) rows += (uint64_t)snapshot->files[i].row_count;
-    return rows;
-}
-
 static void look_source_letters(struct look *l) {
     for (size_t s = 0; s < l->engine->project->source_count; s++) {
         const struct leat_src *src = &l->engine->sources[s];
         if (l->engine->references[s]) continue;
-        count(l, src->def->name, rows_of(src->dead));
+        count(l, src->def->name, leat_delta_rows(src->dead));
     }
 }
 
 static void look_table_letters(struct look *l) {
     for (size_t t = 0; t < l->engine->project->table_count; t++) {
         const struct leat_gtable *table = &l->engine->tables[t];
-        if (table->dead.delta) count(l, table->def->name, rows_of(table->dead.delta));
+        if (table->dead.delta) count(l, table->def->name, leat_delta_rows(table->dead.delta));
     }
 }
 

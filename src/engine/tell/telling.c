@@ -70,10 +70,8 @@ static enum leat_status prepare(struct leat_telling *t, struct leat_effects *e, 
     enum { SLICE_ROWS = 500000 };
     const struct leat_delta_snapshot *now = leat_delta_current(e->table->delta);
     struct leat_buffer sql = {0};
-    uint64_t rows = 0;
     *t = (struct leat_telling){.effects = e, .mark = mark};
-    for (size_t i = 0; i < now->file_count; i++) rows += (uint64_t)now->files[i].row_count;
-    t->slices = 1 + rows / SLICE_ROWS;
+    t->slices = 1 + leat_delta_rows(e->table->delta) / SLICE_ROWS;
     enum leat_status st = leat_table_select(e->engine, e->table, now->version, &sql, err);
     t->now = sql.data;
     sql = (struct leat_buffer){0};
