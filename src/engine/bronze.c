@@ -18,9 +18,8 @@ static void partition_app_id(const struct leat_src *src, uint32_t partition, cha
 }
 
 /* Over all incarnations: each goes on where the one before it ended (lost.c). */
-static void cursors_from_txns(const struct leat_delta *table, struct leat_cursors *out) {
+void leat_bronze_cursors(const struct leat_delta_snapshot *now, struct leat_cursors *out) {
     enum { UUID_LENGTH = 36 };
-    const struct leat_delta_snapshot *now = leat_delta_current(table);
     for (size_t i = 0; i < now->txn_count; i++) {
         const char *id = now->txns[i].app_id;
         uint64_t next = (uint64_t)now->txns[i].version;
@@ -36,7 +35,7 @@ static enum leat_status take_columns(struct leat_src *src, struct leat_error *er
     enum leat_status st = LEAT_OK;
     const char *column;
     json_t *cursors;
-    cursors_from_txns(src->bronze, &src->bronzed);
+    leat_bronze_cursors(leat_delta_current(src->bronze), &src->bronzed);
     if (!src->engine->read_only) {
         json_t *json = leat_cursors_json(&src->bronzed);
         char *note = json_dumps(json, JSON_COMPACT);
@@ -82,7 +81,7 @@ enum leat_status leat_bronze_open(struct leat_src *src, struct leat_error *err) 
     options.grows = false;
     if ((st = leat_delta_open(engine->env, engine->batch_conn, dead_dir, engine->scratch_dir, &options, &src->dead, err)) != LEAT_OK)
         goto out;
-    cursors_from_txns(src->dead, &src->deaded);
+    leat_bronze_cursors(leat_delta_current(src->dead), &src->deaded);
     st = leat_retain_load(src, err);
 out:
     free(bronze_dir);

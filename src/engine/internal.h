@@ -322,6 +322,7 @@ enum { LEAT_DECODE_VERSION = 1 };
     "is; to make it anew, restore %s/bronze/%s to a version that has them"
 enum leat_status leat_bronze_open(struct leat_src *, struct leat_error *) LEAT_MUST;
 enum leat_status leat_bronze_flush(struct leat_src *, struct leat_error *) LEAT_MUST;
+void leat_bronze_cursors(const struct leat_delta_snapshot *, struct leat_cursors *out); /* up to where a version of bronze, or of the dead letters, has records */
 uint64_t leat_bronze_waiting(const struct leat_src *); /* rows not yet in bronze */
 /* SQL text: the source's row-schema columns (plus _partition, _offset) from bronze up to `upto`. */
 void leat_bronze_select(const struct leat_src *, const struct leat_cursors *upto, const char *extra_where, struct leat_buffer *sql);

@@ -208,12 +208,38 @@ static enum leat_status rebuild(struct leat_src *src, const char *reason, json_t
     return st;
 }
 
-static enum leat_status go_back(struct leat_delta *delta, int64_t version, struct leat_error *err) {
-    const char *now = leat_delta_current(delta)->frontier_json;
-    char *frontier = now ? leat_strdup(now) : NULL;
+/* Bronze, or the dead letters, of before; records that came after are kept. Some did where the log had them when it crashed. */
+static enum leat_status go_back(const struct leat_src *src, struct leat_delta *delta, int64_t version, struct leat_error *err) {
+    const struct leat_delta_snapshot *now = leat_delta_current(delta);
+    const struct leat_schema *schema = leat_delta_schema(delta);
+    char *dir = leat_asprintf("%s/%s/%s", src->engine->lake_dir, delta == src->dead ? "dead" : "bronze", src->def->name);
+    char *frontier = now->frontier_json ? leat_strdup(now->frontier_json) : NULL;
     const struct leat_delta_commit_info kept = {.operation = "RESTORE", .frontier_json = frontier};
-    enum leat_status st = leat_delta_restore(delta, version, &kept, err);
+    struct leat_delta_snapshot then = {0};
+    struct leat_cursors upto = {0};
+    struct leat_buffer sql = {0}, after = {0}, count = {0};
+    int64_t newer = 0;
+    enum leat_status st = leat_delta_snapshot(src->engine->env, src->engine->batch_conn, dir, version, &then, err);
+    if (st != LEAT_OK) goto out;
+    leat_bronze_cursors(&then, &upto);
+    leat_put(&after, "NOT ");
+    leat_bronze_put_below(&upto, &after);
+    leat_put(&count, "SELECT count(*) FROM (");
+    leat_delta_select(dir, now, schema, after.data, &count);
+    leat_put(&count, ")");
+    if ((st = leat_conn_int(src->engine->batch_conn, count.data, &newer, err)) != LEAT_OK) goto out;
+    leat_delta_select(dir, &then, schema, NULL, &sql);
+    leat_put(&sql, " UNION ALL ");
+    leat_delta_select(dir, now, schema, after.data, &sql);
+    st = newer ? leat_delta_overwrite(delta, sql.data, &kept, NULL, err) : leat_delta_restore(delta, version, &kept, err);
+out:
+    leat_delta_snapshot_deinit(&then);
+    leat_cursors_free(&upto);
+    leat_buffer_deinit(&sql);
+    leat_buffer_deinit(&after);
+    leat_buffer_deinit(&count);
     free(frontier);
+    free(dir);
     return st;
 }
 
@@ -225,8 +251,8 @@ static enum leat_status rebuild_or_go_back(struct leat_src *src, const struct ve
     if (st != LEAT_INVALID || err->fatal || before->bronze < 0) return st;
     json_t *undone = json_array();
     st = leat_engine_checkpoint(src->engine, &why);
-    if (st == LEAT_OK) st = go_back(src->dead, before->dead, &why);
-    if (st == LEAT_OK) st = go_back(src->bronze, before->bronze, &why);
+    if (st == LEAT_OK) st = go_back(src, src->dead, before->dead, &why);
+    if (st == LEAT_OK) st = go_back(src, src->bronze, before->bronze, &why);
     if (st == LEAT_OK) st = rebuild(src, "taken back", undone, &why);
     json_decref(undone);
     if (st == LEAT_OK) return leat_prepend(err, "nothing is changed");
