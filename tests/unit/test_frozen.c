@@ -445,6 +445,33 @@ static void what_cannot_freeze_is_refused(void **state) {
     expect_refused(BOUNDS, sizeof BOUNDS / sizeof *BOUNDS);
 }
 
+/* The work folder is lost, and the query has other columns: as with leat apply, what is frozen is not made anew. */
+static void other_columns_after_a_loss_are_refused(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    struct leat_engine_options options = {0};
+    struct leat_diagnostics diags = {0};
+    struct leat_error err = {0};
+    begin(w);
+    char *rows = frozen_rows(w), *work = leat_asprintf("%s/.leat", w->project);
+    options.project_dir = w->project;
+    leat_engine_close(w->engine);
+    w->engine = NULL;
+    OK(leat_io_remove_tree(w->env.io, work, oops));
+    put(w, "project.sql", SOURCES VIEWS T "minutes" FRESH BEHIND "AS SELECT window_start, count(*) AS n FROM TUMBLE(events, ts, INTERVAL '5' MINUTE) GROUP BY window_start;\n" REST, "w");
+    assert_int_equal(leat_engine_open(&w->env, &options, &diags, &w->engine, &err), LEAT_INVALID);
+    if (!strstr(err.text, "table \"minutes\" has frozen rows in the lake")) fail_msg("%s", err.text);
+    leat_diagnostics_deinit(&diags);
+    put(w, "project.sql", PROJECT, "w");
+    OK(leat_engine_open(&w->env, &options, &diags, &w->engine, oops));
+    leat_diagnostics_deinit(&diags);
+    run_all(w);
+    expect_frozen(w, rows);
+    free(work);
+    free(rows);
+    world_deinit(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_changes_frozen_rows),
@@ -455,6 +482,7 @@ int main(void) {
         cmocka_unit_test(an_outage_is_made_up_for),
         cmocka_unit_test(what_is_held_back_is_not_frozen),
         cmocka_unit_test(what_cannot_freeze_is_refused),
+        cmocka_unit_test(other_columns_after_a_loss_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
