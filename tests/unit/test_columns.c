@@ -319,6 +319,22 @@ static void a_suspended_table_is_run_when_it_resumes(void **state) {
     world_deinit(w);
 }
 
+/* A table that was continuous, and has not been run since it is scheduled, is of the former records as well. */
+static void one_that_turned_to_a_schedule_is_run(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    world_init(w, SOURCE(""), SUMS);
+    for (int i = 0; i < 4; i++) event(w, i, i % 2);
+    run(w);
+    apply(w, SOURCE(NEW), SUMS "CREATE MATERIALIZED TABLE nightly FRESHNESS = INTERVAL '1' DAY AS SELECT note, count(*) AS n FROM events GROUP BY note;\n", (const char *const[]){NULL});
+    OK(leat_engine_run_once(w->engine, true, false, oops));
+    apply(w, SOURCE(NEW), SUMS NIGHTLY, (const char *const[]){"\"nightly\",\n   \"fate\": \"scheduled\"", NULL});
+    OK(leat_engine_redecode(w->engine, "events", "to have them", NULL, oops));
+    expect_equal(w);
+    expect_text(w, "SELECT string_agg(coalesce(note, '-') || n, ' ' ORDER BY note) FROM nightly", "n02 n12");
+    world_deinit(w);
+}
+
 /* A type cannot be another one: what was decoded stays. */
 static void another_type_is_refused(void **state) {
     (void)state;
@@ -428,6 +444,7 @@ int main(void) {
         cmocka_unit_test(killed_anywhere),
         cmocka_unit_test(a_full_table_over_one_with_other_columns),
         cmocka_unit_test(a_suspended_table_is_run_when_it_resumes),
+        cmocka_unit_test(one_that_turned_to_a_schedule_is_run),
         cmocka_unit_test(another_type_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -197,7 +197,7 @@ static enum leat_status rebuild(struct leat_src *src, const char *reason, json_t
     for (size_t i = 0; i < engine->project->order_count && st == LEAT_OK; i++) { /* what a table reads is made before it */
         if (engine->project->order[i].kind != LEAT_OBJECT_TABLE) continue;
         struct leat_gtable *table = &engine->tables[engine->project->order[i].index];
-        if (!table->batch || !table->runs || !reads(table, src->index)) continue;
+        if (!table->batch || !leat_delta_current(table->delta)->frontier_json || !reads(table, src->index)) continue; /* it has no rows yet */
         table->asked = true; /* whole: it is not only new records that it has not seen */
         if (!table->suspended) st = leat_batch_run(engine, table, NULL, err);
     }
