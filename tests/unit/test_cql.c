@@ -238,6 +238,7 @@ static struct {
     enum part part;
     int misbehaving; /* how many connections it misbehaves on */
     bool asks_password;
+    int64_t timeout_us; /* how long the client waits for answers: short only where it is to be in vain */
     atomic_int executed, connections, prepared;
     atomic_int type; /* of the statement's one value; 0: it has none */
     pthread_t thread;
@@ -347,6 +348,7 @@ static void start(enum part part, int misbehaving) {
     memset(&server, 0, sizeof server);
     server.part = part;
     server.misbehaving = misbehaving;
+    server.timeout_us = part == SILENT ? 150000 : 5000000;
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof at;
     server.fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -375,7 +377,7 @@ static struct leat_cql *open_session(const char *user, const char *password) {
                                      .user = user,
                                      .password = password,
                                      .in_flight_max = 8,
-                                     .request_timeout_us = 150000,
+                                     .request_timeout_us = server.timeout_us,
                                      .retry_min_us = 1000,
                                      .retry_max_us = 20000};
     struct leat_cql *s = NULL;
@@ -548,6 +550,26 @@ static void test_abandon(void **state) {
     stop(s);
 }
 
+/* Who was away for longer than answers may take, before what was to be sent was sent or after, has the answers that are there. */
+static void test_away(void **state) {
+    (void)state;
+    for (int sent = 0; sent < 2; sent++) {
+        start(BEHAVE, 0);
+        server.timeout_us = 50000;
+        struct leat_cql *s = open_session(NULL, NULL);
+        struct leat_cql_item item = {.statement = -1, .text = "Q"};
+        struct leat_cql_request request = {.items = &item, .item_count = 1};
+        struct leat_cql_reply reply;
+        OK(leat_cql_connect(s, in_ms(5000), oops));
+        do OK(leat_cql_send(s, &request, 7, oops));
+        while (sent && leat_cql_wait(s, 0, &reply) == LEAT_OK);
+        usleep(100000);
+        OK(leat_cql_wait(s, in_ms(5000), &reply));
+        assert_int_equal(reply.status, LEAT_OK);
+        stop(s);
+    }
+}
+
 static void test_contact_points(void **state) {
     (void)state;
     static const char *const bad[] = {"", " , ", "a:0", "a:70000", "a:b", ":9042", "[::1]x", "[]:1"};
@@ -571,7 +593,7 @@ int main(void) {
         cmocka_unit_test(test_values),     cmocka_unit_test(test_requests),       cmocka_unit_test(test_recorded),
         cmocka_unit_test(test_cut_short),  cmocka_unit_test(test_out_of_order),   cmocka_unit_test(test_wrong_password),
         cmocka_unit_test(test_overloaded), cmocka_unit_test(test_unprepared), cmocka_unit_test(test_other_types), cmocka_unit_test(test_too_busy_to_prepare),     cmocka_unit_test(test_broken),
-        cmocka_unit_test(test_abandon),    cmocka_unit_test(test_contact_points),
+        cmocka_unit_test(test_abandon),    cmocka_unit_test(test_away),       cmocka_unit_test(test_contact_points),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -298,6 +298,7 @@ void leat_cql_connection_flush(struct leat_cql_connection *c) {
             return;
         }
         c->wire_sent += (size_t)n;
+        if (c->phase == LEAT_CQL_READY) c->deadline_us = now_us(c) + c->shared->request_timeout_us; /* it may have waited here */
     }
     leat_buffer_reset(&c->wire);
     c->wire_sent = 0;
@@ -413,7 +414,8 @@ void leat_cql_connection_work(struct leat_cql_connection *c, short events, int64
     while (c->phase > LEAT_CQL_SECURING && c->asked == 0 && next_frame(c, &m))
         leat_cql_message_deinit(&m);
     leat_cql_connection_flush(c);
-    if (waits_for_answer(c) && now >= c->deadline_us && leat_cql_connection_events(c)) too_late(c);
+    bool something_came = events & POLLIN; /* who looked too late may find answers that were in time */
+    if (waits_for_answer(c) && now >= c->deadline_us && !something_came) too_late(c);
 }
 
 /* ---- Requests and answers ---- */
