@@ -43,8 +43,8 @@ static bool find_moved(const struct leat_rel *rel, const json_t *e, struct moved
 }
 
 bool leat_apart_is_moved(const struct leat_rel *rel, const json_t *e) {
-    struct moved ignored;
-    return find_moved(rel, e, &ignored);
+    struct moved moved;
+    return find_moved(rel, e, &moved) && rel->columns[moved.column].has_time;
 }
 
 /* All that is said of one pair of columns holds; by_key while keys alone say it. */
@@ -107,11 +107,18 @@ static bool interval_compared(const json_t *e, int64_t *us) {
     return *us > -FAR_US && *us < FAR_US;
 }
 
+/* Where zones have days a difference counts those of the calendar, of which some are longer or shorter than 24 hours. */
+static void allow_other_days(int64_t *low_us, int64_t *high_us) {
+    if (*low_us != INT64_MIN && (*low_us > 0 || *low_us <= -DAY_US)) *low_us -= 2 * DAY_US;
+    if (*high_us != INT64_MAX && (*high_us < 0 || *high_us >= DAY_US)) *high_us += 2 * DAY_US;
+}
+
 static void add_difference(struct leat_aparts *all, const struct leat_apart_output *output, const json_t *difference, int64_t low_us, int64_t high_us) {
     const struct leat_rel *rel = &output->rel;
     size_t plus, minus;
     if (!find_difference(difference, &plus, &minus) || plus >= rel->count || minus >= rel->count || output->right[plus] == output->right[minus]) return;
     if (!is_time(rel->columns[plus].type) || !leat_type_equal(rel->columns[plus].type, rel->columns[minus].type)) return;
+    if (rel->columns[plus].type.kind == LEAT_TIMESTAMPTZ) allow_other_days(&low_us, &high_us);
     if (output->right[plus])
         add_pair(all, output->columns[minus], output->columns[plus], low_us, high_us, false);
     else
@@ -187,8 +194,9 @@ bool leat_apart_choose(struct leat_compile *c, const struct leat_aparts *all, co
     return out->known;
 }
 
+/* Where the result has the column: behind those of the left side there may be none, or whether it meets any. */
 static void add_time(struct leat_op *op, size_t column, int64_t span_us, const struct leat_rel_column *of) {
-    if (column < op->schema.field_count && !leat_op_time(op, column)) leat_emit_time(op, column, span_us, of->time_object);
+    if (column < op->schema.field_count && is_time(op->schema.fields[column].type) && !leat_op_time(op, column)) leat_emit_time(op, column, span_us, of->time_object);
 }
 
 void leat_apart_times(struct leat_compile *c, const struct leat_rel *left, const struct leat_rel *right, const struct leat_apart *pair, struct leat_op *op) {

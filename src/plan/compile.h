@@ -130,7 +130,7 @@ struct leat_aparts { struct leat_apart pairs[8]; bool by_key[8]; size_t count; }
 struct leat_apart_output { struct leat_rel rel; bool *right; uint16_t *columns; };
 /* Which sides' rows give something where they meet nothing, or give one thing however many they meet. */
 enum leat_apart_pads { LEAT_PADS_NONE, LEAT_PADS_LEFT, LEAT_PADS_BOTH };
-bool leat_apart_is_moved(const struct leat_rel *rel, const json_t *e); /* a time plus intervals */
+bool leat_apart_is_moved(const struct leat_rel *rel, const json_t *e); /* a time that follows event time, plus intervals */
 void leat_apart_compare(struct leat_aparts *all, const struct leat_rel *left, const json_t *left_side, const char *comparison, const struct leat_rel *right,
                         const json_t *right_side, bool is_key);
 void leat_apart_filter(struct leat_aparts *all, const struct leat_apart_output *output, const json_t *condition);

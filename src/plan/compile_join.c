@@ -400,7 +400,7 @@ static void project_output(struct leat_compile *c, const json_t *expressions, st
     }
 }
 
-/* Can a condition raise, but for a time at the end of all times? */
+/* Can a condition raise, but for an event time at the end of all times? */
 static bool conditions_raise(struct leat_compile *c, const struct join *j) {
     for (size_t i = 0; i < 2 * j->condition_count; i++) {
         const struct leat_rel *rel = i % 2 ? &j->left : &j->right;
@@ -411,12 +411,13 @@ static bool conditions_raise(struct leat_compile *c, const struct join *j) {
     return false;
 }
 
-/* Both sides are flushed. What is known goes to the operator if rows can be forgotten by it. Where recomputed keys can be withheld, all their rows go and come
- * again, whatever their time. */
+static const char raised_go[] = "where a condition raises, all rows of its key go, of any age";
+
+/* Both sides are flushed. What is known goes to the operator if rows can be forgotten by it. */
 static void set_apart(struct leat_compile *c, const struct join *j, enum leat_apart_pads pads, struct leat_op *op) {
     struct leat_aparts all = {0};
     struct leat_apart pair;
-    bool by_key = false, inner = strcmp(j->type, "INNER") == 0, timed = op->kind == LEAT_OP_JOIN || !conditions_raise(c, j);
+    bool by_key = false, inner = strcmp(j->type, "INNER") == 0, raises = op->kind == LEAT_OP_RECOMPUTE && conditions_raise(c, j);
     for (size_t i = 0; i < j->condition_count; i++)
         leat_apart_compare(&all, &j->left, condition_side(j, i, true), condition_comparison(j, i), &j->right, condition_side(j, i, false), j->is_key[i]);
     if (inner && json_array_size(j->above)) {
@@ -426,13 +427,15 @@ static void set_apart(struct leat_compile *c, const struct join *j, enum leat_ap
         for (size_t i = 0; i < json_array_size(j->above); i++) leat_apart_filter(&all, &output, json_array_get(j->above, i));
     }
     leat_apart_choose(c, &all, &j->left, &j->right, pads, &pair, &by_key);
-    op->state_bound = leat_apart_describe(c, &j->left, &j->right, &pair);
+    bool all_stay = !pair.known || (pair.keep_us[0] == INT64_MAX && pair.keep_us[1] == INT64_MAX);
+    op->state_bound = raises && !all_stay ? leat_asprintf("unbounded: all rows of both sides are kept: %s", raised_go) : leat_apart_describe(c, &j->left, &j->right, &pair);
+    if (raises) return; /* what a withheld key had given is taken back, and comes again: all of it, also after a restart */
     for (size_t i = 0; i < all.count; i++)
-        if (all.by_key[i] && timed) leat_apart_times(c, &j->left, &j->right, &all.pairs[i], op);
-    if (!pair.known || (pair.keep_us[0] == INT64_MAX && pair.keep_us[1] == INT64_MAX)) return;
+        if (all.by_key[i]) leat_apart_times(c, &j->left, &j->right, &all.pairs[i], op);
+    if (all_stay) return;
     op->apart = pair;
     op->judges_apart = inner && !by_key;
-    if (timed) leat_apart_times(c, &j->left, &j->right, &pair, op);
+    leat_apart_times(c, &j->left, &j->right, &pair, op);
 }
 
 /* ---- JOIN */
@@ -543,7 +546,7 @@ static bool emit_recomputed_join(struct leat_compile *c, struct join *j, struct 
     if (!leat_emit_done(c, &index)) return false;
     struct leat_rel joined;
     leat_rel_of_op(c, index, &joined);
-    lose_times(c, j, &joined, conditions_raise(c, j) ? "where a condition raises, all rows of its key go, of any age" : "a new row of the other side of a join meets rows of any age");
+    lose_times(c, j, &joined, conditions_raise(c, j) ? raised_go : "a new row of the other side of a join meets rows of any age");
     pick_output(c, j, &joined, !narrow, out);
     if (mark) {
         struct leat_rel_column column = joined.columns[joined.count - 1];

@@ -200,6 +200,47 @@ static void a_join_within_a_time_forgets(void **state) {
     world_deinit(w);
 }
 
+/* What is forgotten shows nowhere: in days that are longer than 24 hours, in whether there is a match at all, in keys that were withheld for a while. */
+static void a_join_within_a_time_is_its_select(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    world_init(w, "SET time_zone = 'Europe/Berlin';\n" SOURCE("'60'")
+               "CREATE SOURCE p (id VARCHAR NOT NULL, paid TIMESTAMP NOT NULL, WATERMARK FOR paid AS paid) WITH (connector = 'file', path = 'in/p.ndjson', format = 'json');\n"
+               "CREATE SOURCE z (id VARCHAR NOT NULL, at TIMESTAMPTZ NOT NULL, WATERMARK FOR at AS at) WITH (connector = 'file', path = 'in/z.ndjson', format = 'json');\n",
+               "CREATE MATERIALIZED TABLE a_day FRESHNESS = INTERVAL '1' SECOND ALLOW LATENESS INTERVAL '1' MINUTE AS\n"
+               "SELECT a.id, a.at, b.at AS after FROM z a JOIN z b USING (id) WHERE b.at - a.at BETWEEN INTERVAL '1' SECOND AND INTERVAL '1' DAY;\n"
+               "CREATE MATERIALIZED TABLE how_many FRESHNESS = INTERVAL '1' SECOND ALLOW LATENESS INTERVAL '1' MINUTE AS\n"
+               "SELECT EXISTS (SELECT 1 FROM p WHERE p.id = e.id AND p.paid BETWEEN e.ts AND e.ts + INTERVAL '10' MINUTE) AS paid, count(*) AS n FROM e GROUP BY ALL;\n"
+               "CREATE MATERIALIZED TABLE raising FRESHNESS = INTERVAL '1' SECOND ALLOW LATENESS INTERVAL '1' MINUTE AS\n"
+               "SELECT e.id, e.ts, p.paid FROM (SELECT DISTINCT ON (id, ts) * FROM e ORDER BY id, ts, k) e LEFT JOIN p\n"
+               "ON p.id = e.id AND p.paid BETWEEN e.ts - INTERVAL '2' DAY AND e.ts + INTERVAL '10' MINUTE AND CAST(e.k AS INTEGER) < length(p.id);\n");
+    put(w, "in/z.ndjson", "{\"id\":\"a\",\"at\":\"2025-10-25 12:00:00+02\"}\n{\"id\":\"b\",\"at\":\"2025-10-26 11:59:00+01\"}\n", "a");
+    for (int hour = 0; hour < 5; hour++) {
+        struct leat_buffer orders = {0}, payments = {0};
+        for (int i = 0; i < 120 && hour < 4; i++) {
+            bool same = hour == 3 && i == 119; /* as one of hour 0 */
+            leat_putf(&orders, "{\"id\":\"%d-%d\",\"k\":\"%s\",\"ts\":\"2026-03-01 %02d:%02d:00\"}\n", same ? 0 : hour, same ? 7 : i, same ? "x" : "1", hour, i % 60);
+            for (int copy = 0; copy < 4; copy++) /* of others, so that the checkpoint's base stays with what was forgotten of the few */
+                leat_putf(&payments, "{\"id\":\"%d-%d%s\",\"paid\":\"2026-03-01 %02d:%02d:3%d\"}\n", same ? 0 : hour, same ? 7 : i, copy ? "?" : "", hour, i % 60, copy);
+        }
+        if (hour == 4) leat_put(&orders, "{\"id\":\"0-7\",\"k\":\"1\",\"ts\":\"2026-03-01 03:59:00\"}\n");
+        put(w, "in/e.ndjson", orders.data, "a");
+        if (payments.length) put(w, "in/p.ndjson", payments.data, "a");
+        leat_buffer_deinit(&orders);
+        leat_buffer_deinit(&payments);
+        run(w);
+        OK(leat_engine_flush(w->engine, true, oops));
+        if (hour == 3) reopen(w);
+    }
+    put(w, "in/z.ndjson", "{\"id\":\"a\",\"at\":\"2025-10-26 12:00:00+01\"}\n", "a");
+    run(w);
+    expect_text(w, "SELECT string_agg(paid || '=' || n, ' ') FROM how_many", "true=481");
+    expect_text(w, "SELECT count(*) || ' ' || count(paid) FROM raising WHERE id = '0-7'", "3 3");
+    expect_text(w, "SELECT string_agg(id, ' ') FROM a_day", "a");
+    expect_equal(w);
+    world_deinit(w);
+}
+
 /* Also at the end of event time. */
 static void a_window_without_times_never_closes(void **state) {
     (void)state;
@@ -220,7 +261,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hops_overlap),
         cmocka_unit_test(sessions_end_with_a_gap),
-        cmocka_unit_test(shown_windows_are_final), cmocka_unit_test(a_join_within_a_time_forgets),
+        cmocka_unit_test(shown_windows_are_final), cmocka_unit_test(a_join_within_a_time_forgets), cmocka_unit_test(a_join_within_a_time_is_its_select),
         cmocka_unit_test(a_window_without_times_never_closes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
