@@ -4,8 +4,8 @@
  * that snapshot into a file here, whole, before the first of them counts; changes follow from that point. A crash before the file is whole
  * begins anew with another slot, so that no row of a half copy is ever taken.
  *
- * <state>/slot        "making" before the slot is made, then "LSN BYTES TIMELINE" (hexadecimal, decimal): the point, the length of the copy, and the server's
- *                     timeline as the stream began last (0, or left out: not known)
+ * <state>/slot        "making" before the slot is made, then "LSN BYTES TIMELINE SYSTEM" (hexadecimal, decimal): the point, the length of the copy, and the
+ *                     server's timeline and number as the stream began last (0, or left out: not known)
  * <state>/snapshot    the rows, lines of JSON (postgres_pgoutput.h)
  * <state>/restored    this folder came out of a backup, and the slot may have gone on since: looked at before the first stream
  * The log's position is SNAPSHOT | offset in the copy, then the LSN behind the last whole transaction. A transaction whose records lie in several blocks is
@@ -44,6 +44,7 @@ struct changes_source {
     atomic_int ready;            /* the slot is made and the copy whole; looked at from the engine's thread, too */
     uint64_t start_lsn, copy_bytes, copy_at;
     unsigned timeline;           /* 0: not known */
+    uint64_t system;             /* of which server; 0: not known */
     uint64_t position, next_offset;
     struct leat_postgres *stream;
     bool streaming;
@@ -74,8 +75,8 @@ static enum leat_status write_text(struct changes_source *s, const char *text, s
 }
 
 static enum leat_status write_slot(struct changes_source *s, struct leat_error *err) {
-    char text[64];
-    snprintf(text, sizeof text, "%" PRIx64 " %" PRIu64 " %u", s->start_lsn, s->copy_bytes, s->timeline);
+    char text[96];
+    snprintf(text, sizeof text, "%" PRIx64 " %" PRIu64 " %u %" PRIu64, s->start_lsn, s->copy_bytes, s->timeline, s->system);
     return write_text(s, text, err);
 }
 
@@ -86,7 +87,7 @@ static enum leat_status read_slot(struct changes_source *s, bool *making, struct
     enum leat_status st = leat_io_read_all(s->env->io, s->slot_path, LEAT_KIB, &text, err);
     if (st == LEAT_OK && text.length) {
         *making = strcmp(text.data, "making") == 0;
-        s->ready = sscanf(text.data, "%" SCNx64 " %" SCNu64 " %u", &s->start_lsn, &s->copy_bytes, &s->timeline) >= 2;
+        s->ready = sscanf(text.data, "%" SCNx64 " %" SCNu64 " %u %" SCNu64, &s->start_lsn, &s->copy_bytes, &s->timeline, &s->system) >= 2;
         if (!*making && !s->ready) st = leat_fail(err, LEAT_CORRUPT, "%s is damaged", s->slot_path);
     }
     leat_buffer_deinit(&text);
@@ -180,7 +181,8 @@ static bool read_lsn(const char *text, uint64_t *out) {
 static enum leat_status make_slot(struct changes_source *s, struct leat_postgres *server, struct leat_error *err) {
     struct leat_buffer sql = {0};
     PGresult *made = NULL;
-    s->timeline = 0; /* the stream's start says it */
+    s->timeline = 0; /* the stream's start says both */
+    s->system = 0;
     enum leat_status st = write_text(s, "making", err);
     if (st == LEAT_OK) st = leat_postgres_connect(leat_clock_real(), s->dsn, true, CONNECT_TIMEOUT_US, &s->stream, err);
     leat_put(&sql, "CREATE_REPLICATION_SLOT ");
@@ -249,14 +251,18 @@ static bool end_of_timeline(const char *history, unsigned number, uint64_t *end)
 }
 
 /* A server that was put back to an earlier state, or that had not all when it took over, gives other changes the numbers that were read here, and passes
- * them over. Its log is a timeline of its own then, which says where it left the one that was read; or, put back file by file, it is shorter. */
+ * them over. Its log is a timeline of its own then, which says where it left the one that was read; or, put back file by file, it is shorter. One that was
+ * upgraded (pg_upgrade keeps slots that were read to their end) is another system, whose timelines begin anew. */
 static enum leat_status check_timeline(struct changes_source *s, uint64_t from, struct leat_error *err) {
     PGresult *system = NULL, *told = NULL;
     uint64_t end = s->target_lsn;
     char text[32];
     enum leat_status st = leat_postgres_run(s->stream, "IDENTIFY_SYSTEM", s->timeout_us, &system, err);
     if (st != LEAT_OK) return st;
-    unsigned now = PQntuples(system) == 1 && PQnfields(system) >= 2 ? (unsigned)strtoul(PQgetvalue(system, 0, 1), NULL, 10) : 0;
+    bool answered = PQntuples(system) == 1 && PQnfields(system) >= 2;
+    unsigned now = answered ? (unsigned)strtoul(PQgetvalue(system, 0, 1), NULL, 10) : 0;
+    uint64_t id = answered ? strtoull(PQgetvalue(system, 0, 0), NULL, 10) : 0;
+    if (s->system && id != s->system) s->timeline = 0;
     snprintf(text, sizeof text, "TIMELINE_HISTORY %u", now);
     if (s->timeline && now > s->timeline) st = leat_postgres_run(s->stream, text, s->timeout_us, &told, err);
     bool history = st == LEAT_OK && told && PQntuples(told) == 1 && PQnfields(told) == 2;
@@ -267,8 +273,9 @@ static enum leat_status check_timeline(struct changes_source *s, uint64_t from, 
                        "took over that had not everything. To have the table copied anew, drop the slot (SELECT pg_drop_replication_slot('%s')) and remove %s; rows that it "
                        "has no more then stay",
                        (unsigned)(end >> 32), (unsigned)end, (unsigned)(from >> 32), (unsigned)from, s->slot, s->slot_path);
-    if (st == LEAT_OK && now != s->timeline) {
+    if (st == LEAT_OK && (now != s->timeline || id != s->system)) {
         s->timeline = now;
+        s->system = id;
         st = write_slot(s, err);
     }
     PQclear(system);

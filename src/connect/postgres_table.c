@@ -103,8 +103,8 @@ static enum leat_status check_publication(const struct leat_postgres_table *t, c
     struct leat_buffer name = {0};
     leat_put_sql_string(&name, t->slot);
     enum leat_status st = leat_postgres_ask(t->server, t->timeout_us, &there, err,
-                                     "SELECT 1 FROM pg_publication_tables WHERE pubname = %s AND to_regclass(format('%%I.%%I', schemaname, tablename)) = %s::regclass",
-                                     name.data, oid);
+                                     "SELECT 1 FROM pg_publication_tables JOIN pg_namespace n ON n.nspname = schemaname JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = tablename "
+                                     "WHERE pubname = %s AND c.oid = %s", name.data, oid); /* not by regclass: schemas that are not ours may be shut to us */
     if (st == LEAT_OK)
         st = leat_postgres_ask(t->server, t->timeout_us, &children, err,
                         "SELECT string_agg(inhrelid::regclass::text, ', ') FROM pg_inherits JOIN pg_class ON oid = inhparent WHERE inhparent = %s AND relkind <> 'p'", oid);

@@ -1,6 +1,7 @@
 """PostgreSQL as a source, against a real server."""
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -390,6 +391,30 @@ def test_a_table_that_is_not_what_it_was_is_told(shop, tmp_path):
     p.same()
     shop.sql("SELECT pg_drop_replication_slot('other_slot')")
     assert 'no replication slot "other_slot" any more' in p.refused()
+
+
+def test_other_schemas_of_a_publication_may_be_shut(shop, tmp_path):
+    p = Changes(shop, tmp_path, "one")
+    shop.sql("CREATE SCHEMA shut; CREATE TABLE shut.one (id bigint PRIMARY KEY); CREATE ROLE reader LOGIN REPLICATION; GRANT SELECT ON one TO reader")
+    shop.sql("CREATE PUBLICATION one_slot FOR ALL TABLES")
+    text = (tmp_path / "project.sql").read_text()
+    (tmp_path / "project.sql").write_text(re.sub(r"user=\w+", "user=reader", text))
+    assert "user=reader" in (tmp_path / "project.sql").read_text()
+    p.same()
+    shop.sql("DROP PUBLICATION one_slot; DROP SCHEMA shut CASCADE")
+
+
+def test_an_upgraded_server_begins_its_timelines_anew(shop, tmp_path):
+    p = Changes(shop, tmp_path, "upgraded")
+    p.same()
+    kept = next(pathlib.Path(tmp_path).glob(".leat/**/slot"))
+    begin, system = kept.read_text().split()[:2], kept.read_text().split()[3]
+    kept.write_text(" ".join([*begin, "7", system]))  # went back on its own
+    assert "PostgreSQL has not all that was read of it" in p.refused()
+    kept.write_text(" ".join([*begin, "7", "12345"]))  # as pg_upgrade leaves it
+    p.change(1)
+    p.same()
+    assert kept.read_text().split() == [*begin, "1", system]
 
 
 def test_a_server_that_was_put_back_is_told(tmp_path):
