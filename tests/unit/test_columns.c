@@ -210,7 +210,7 @@ static void what_cannot_be_rebuilt_is_not_decoded_again(void **state) {
  * start goes on. `below`: over a table of another group, made before. */
 static void fail_update_stops(bool below) {
     bool done = false;
-    for (uint64_t n = 1; !done; n += 1 + n) {
+    for (uint64_t n = 1; !done; n += 3 + 3 * n) {
         struct world world, *w = &world;
         struct leat_error err = {0};
         world_init(w, SOURCE(""), SUMS);

@@ -171,7 +171,7 @@ static void arrives_before_it_is_finished(struct world *w) {
 static void dead_letters_that_fail_update_stops(void **state) {
     (void)state;
     bool done = false;
-    for (uint64_t n = 1; !done; n += 1 + n) {
+    for (uint64_t n = 1; !done; n += 3 + 3 * n) {
         struct world world, *w = &world;
         struct leat_error err = {0};
         with_dead_letters(w);
