@@ -12,8 +12,8 @@ endif()
 # How much the long tests do: all of it, or under a sanitizer what a few minutes allow.
 set(LEAT_PROPERTY_CASES 2500)
 set(LEAT_DIAL_CHANGES 100) # twice, each killed in its middle; soak: 5,000
-set(LEAT_CRASH_IMAGES 250) # soak: 20,000
-set(LEAT_CRASH_TWICE 40)
+set(LEAT_CRASH_IMAGES 190) # soak: 20,000
+set(LEAT_CRASH_TWICE 32)
 set(LEAT_CRASH_STRIDES 6 120) # of syncs, of other calls; soak: every one
 set(LEAT_KILLS 50)
 set(LEAT_HTTP_KILLS 8) # soak: 50

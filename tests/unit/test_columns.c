@@ -260,7 +260,7 @@ static void a_redecode_that_fail_update_stops_below(void **state) {
 static void a_redecode_that_is_killed(void **state) {
     (void)state;
     bool done = false;
-    for (uint64_t n = 1; !done; n += 1 + n) {
+    for (uint64_t n = 1; !done; n += 2 + 2 * n) {
         struct world world, *w = &world;
         struct leat_error err;
         world_init(w, SOURCE(""), SUMS);
