@@ -377,6 +377,7 @@ static enum leat_status take_message(struct changes_source *s, const char *messa
     if (length < 25 || message[0] != 'w') return LEAT_OK;
     size_t from = s->lines.length;
     enum leat_status st = leat_pgoutput_read(&s->reader, message + 25, length - 25, &s->lines, err);
+    if (st == LEAT_CORRUPT) st = err->status = LEAT_IO; /* what came is not what was sent: it is asked for again, over another connection */
     if (st == LEAT_OK && message[25] == 'R' && s->reader.absent) st = check_table_now(s, err);
     cut_line(&s->lines, from, s->max_line_bytes);
     if (s->reader.end_lsn > s->sent_lsn) s->sent_lsn = s->reader.end_lsn;
