@@ -380,12 +380,11 @@ static enum leat_status commit_quarantine(struct leat_engine *engine, struct lea
 }
 
 bool leat_table_waits(const struct leat_gtable *table) {
+    const struct leat_gtable *input;
     if (!table->overwrite || !table->group) return false;
     if (leat_table_held(table) || leat_effects_gathers(table)) return true;
     for (size_t i = 0; i < table->plan->input_count; i++)
-        if (table->plan->inputs[i] >> 24 == LEAT_OBJECT_TABLE &&
-            leat_table_waits(&table->group->engine->tables[table->plan->inputs[i] & 0xffffff]))
-            return true;
+        if ((input = leat_table_input(table->group->engine, table, i)) && leat_table_waits(input)) return true;
     return false;
 }
 

@@ -36,6 +36,12 @@ const struct leat_gtable *leat_table_input(const struct leat_engine *engine, con
     return input >> 24 == LEAT_OBJECT_TABLE ? &engine->tables[input & 0xffffff] : NULL;
 }
 
+bool leat_table_reads(const struct leat_gtable *table, size_t source) {
+    for (size_t i = 0; i < table->plan->input_count; i++)
+        if (table->plan->inputs[i] == (int)(LEAT_OBJECT_SOURCE << 24 | source)) return true;
+    return false;
+}
+
 /* With another name, or NULLs where there were none, a column is another: what the lake has is a table of its own then. */
 void leat_table_put_columns(const struct leat_gtable *table, struct leat_buffer *out) {
     const struct leat_schema *schema = &table->plan->schema;

@@ -66,13 +66,14 @@ static struct leat_checkpoint_node node_of(struct leat_changes *pending, char *s
 
 /* By the project alone: who waited when a checkpoint was taken is in it. A sink that is new since makes a table one that may, and did not. */
 bool leat_table_may_wait(const struct leat_engine *engine, const struct leat_gtable *table) {
+    const struct leat_gtable *input;
     if (table->batch) return false;
     for (size_t i = 0; i < engine->project->sink_count; i++)
         if (engine->project->sinks[i].table == (size_t)table->index) return true;
     for (size_t i = 0; i < table->def->constraint_count; i++)
         if (table->def->constraints[i].action == LEAT_ON_FAIL_UPDATE) return true;
     for (size_t i = 0; i < table->plan->input_count; i++)
-        if (table->plan->inputs[i] >> 24 == LEAT_OBJECT_TABLE && leat_table_may_wait(engine, &engine->tables[table->plan->inputs[i] & 0xffffff])) return true;
+        if ((input = leat_table_input(engine, table, i)) && leat_table_may_wait(engine, input)) return true;
     return false;
 }
 

@@ -47,6 +47,15 @@ static void apply(struct world *w, const char *source, const char *tables, const
     }
 }
 
+/* A process that no call of it kills, yet. */
+static void reopen_on(struct world *w, struct leat_io *io) {
+    leat_engine_close(w->engine);
+    w->engine = NULL;
+    leat_io_kill_after(UINT64_MAX);
+    w->env.io = io;
+    reopen(w);
+}
+
 static const char noted[] = "SELECT string_agg(coalesce(note, '-') || ' ' || n || ' ' || coalesce(weight, 0), '; ' ORDER BY note) FROM noted";
 
 static void expect_contents(struct world *w, const char *notes) {
@@ -218,20 +227,12 @@ static void fail_update_stops(bool below) {
         run(w);
         apply(w, SOURCE(NEW), below ? SUMS NOTED BELOW : SUMS NOTED STRICT, (const char *const[]){"\"sums\",\n   \"fate\": \"kept\"", NULL});
         run(w);
-        leat_engine_close(w->engine);
-        w->engine = NULL;
-        leat_io_kill_after(UINT64_MAX);
-        w->env.io = leat_io_killable();
-        reopen(w);
+        reopen_on(w, leat_io_killable());
         leat_io_kill_after(n);
         enum leat_status st = leat_engine_redecode(w->engine, "events", "to have them", NULL, &err);
         if (st == LEAT_OK) fail_msg("decoded again, whatever FAIL UPDATE says");
         done = strstr(err.text, "nothing is changed: ") && strstr(err.text, "FAIL UPDATE");
-        leat_engine_close(w->engine);
-        w->engine = NULL;
-        leat_io_kill_after(UINT64_MAX);
-        w->env.io = leat_io_real();
-        reopen(w);
+        reopen_on(w, leat_io_real());
         expect_text(w, "SELECT count(note) || ' ' || count(*) FROM events", "0 4");
         event(w, 6, 0);
         OK(leat_engine_run_once(w->engine, true, false, oops));
@@ -270,18 +271,10 @@ static void a_redecode_that_is_killed(void **state) {
         apply(w, SOURCE(NEW), SUMS NOTED ONCE NIGHTLY, (const char *const[]){"\"sums\",\n   \"fate\": \"kept\"", NULL});
         event(w, 6, 1);
         OK(leat_engine_run_once(w->engine, true, false, oops));
-        leat_engine_close(w->engine);
-        w->engine = NULL;
-        leat_io_kill_after(UINT64_MAX);
-        w->env.io = leat_io_killable();
-        reopen(w);
+        reopen_on(w, leat_io_killable());
         leat_io_kill_after(n);
         done = leat_engine_redecode(w->engine, "events", "to have them", NULL, &err) == LEAT_OK;
-        leat_engine_close(w->engine);
-        w->engine = NULL;
-        leat_io_kill_after(UINT64_MAX);
-        w->env.io = leat_io_real();
-        reopen(w); /* whatever was half done: tables say what bronze says */
+        reopen_on(w, leat_io_real()); /* whatever was half done: tables say what bronze says */
         OK(leat_engine_run_once(w->engine, true, false, oops));
         expect_equal(w);
         expect_text(w, "SELECT count(*) || ' ' || count(DISTINCT place) FROM events", "6 6");

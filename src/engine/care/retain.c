@@ -25,17 +25,12 @@ static int64_t wanted(const struct leat_src *src) {
     return leat_source_option_int(src->def, "retention", 0);
 }
 
-static bool reads(const struct leat_gtable *table, size_t s) {
-    for (size_t i = 0; i < table->plan->input_count; i++)
-        if (table->plan->inputs[i] == (int)(LEAT_OBJECT_SOURCE << 24 | s)) return true;
-    return false;
-}
-
 /* Also through other tables. */
 static bool stands_on(const struct leat_engine *engine, const struct leat_gtable *table, size_t s) {
-    if (reads(table, s)) return true;
+    const struct leat_gtable *input;
+    if (leat_table_reads(table, s)) return true;
     for (size_t i = 0; i < table->plan->input_count; i++)
-        if (table->plan->inputs[i] >> 24 == LEAT_OBJECT_TABLE && stands_on(engine, &engine->tables[table->plan->inputs[i] & 0xffffff], s)) return true;
+        if ((input = leat_table_input(engine, table, i)) && stands_on(engine, input, s)) return true;
     return false;
 }
 
@@ -101,7 +96,7 @@ void leat_retain_settle(struct leat_engine *engine) {
         const struct leat_local *local = local_of(table);
         table->frozen_us = table->closed_us;
         for (size_t s = 0; local && s < engine->project->source_count; s++) {
-            if (engine->references[s] || !reads(table, s) || engine->sources[s].retained_us == INT64_MIN) continue;
+            if (engine->references[s] || !leat_table_reads(table, s) || engine->sources[s].retained_us == INT64_MIN) continue;
             int64_t us = engine->sources[s].retained_us + local->back_us;
             if (us > table->frozen_us) table->frozen_us = us;
         }
@@ -159,7 +154,7 @@ enum leat_status leat_retain_may_apply(const struct leat_engine *engine, const s
 /* ---- leat check --------------------------------------------------------------------------------------------------------- */
 
 static const char *why_not(const struct leat_engine *engine, const struct leat_gtable *table, size_t s) {
-    if (!reads(table, s)) return "it reads another table";
+    if (!leat_table_reads(table, s)) return "it reads another table";
     for (size_t i = 0; i < table->plan->input_count; i++)
         if (table->plan->inputs[i] >> 24 == LEAT_OBJECT_TABLE) return "it reads another table, too";
     if (leat_table_quarantines(table->def)) return "it has a CONSTRAINT ... QUARANTINE";
@@ -230,7 +225,7 @@ static int64_t allowed_us(const struct leat_engine *engine, size_t s) {
     for (size_t t = 0; t < engine->project->table_count; t++) {
         const struct leat_gtable *table = &engine->tables[t];
         const struct leat_local *local = local_of(table);
-        if (!reads(table, s)) continue;
+        if (!leat_table_reads(table, s)) continue;
         if (table->suspended || table->failures) return INT64_MIN;
         if (table->batch && local) lower(&last, seen - local->span_us - local->back_us); /* its windows are open as long as those of steps */
         if (table->batch) continue;
@@ -278,7 +273,7 @@ static bool cap_all(struct leat_src *src, struct leat_cursors *begins) {
         if (engine->groups[k]->reads[s]) cap(begins, &engine->groups[k]->cursors[s]);
     for (size_t t = 0; t < engine->project->table_count && known; t++) {
         struct leat_cursors upto = {0};
-        if (!engine->tables[t].batch || !reads(&engine->tables[t], s)) continue;
+        if (!engine->tables[t].batch || !leat_table_reads(&engine->tables[t], s)) continue;
         known = run_upto(engine, &engine->tables[t], s, &upto);
         cap(begins, &upto);
         leat_cursors_free(&upto);
@@ -362,7 +357,7 @@ static enum leat_status find_boundary(struct leat_engine *engine, size_t s, int6
     enum leat_status st = LEAT_OK;
     *before_us = engine->references[s] || !wanted(src) ? INT64_MIN : allowed_us(engine, s);
     for (size_t t = 0; t < engine->project->table_count && st == LEAT_OK && is_worth_it(src, *before_us); t++)
-        if (engine->tables[t].batch && reads(&engine->tables[t], s)) st = lower_to_run(src, &engine->tables[t], before_us, err);
+        if (engine->tables[t].batch && leat_table_reads(&engine->tables[t], s)) st = lower_to_run(src, &engine->tables[t], before_us, err);
     if (!is_worth_it(src, *before_us)) *before_us = INT64_MIN;
     return st;
 }

@@ -96,15 +96,17 @@ static bool too_far_ahead(const struct retry *r, const struct leat_changes *rows
            ((const int64_t *)cell(r, 2))[dead] + leat_setting_int(r->src->engine->project, "max_future");
 }
 
-/* Of before the boundary of retention, or of a table's FROZEN WHERE: what it would change stays as it is. */
-static bool outlived(const struct retry *r, const struct leat_changes *rows, size_t row) {
-    int column = r->src->def->event_time;
-    const struct leat_engine *engine = r->src->engine;
-    int64_t before_us = r->src->retained_us;
+/* The boundary of retention, or of the tables' FROZEN WHERE: what a record of before it would change stays as it is. */
+static int64_t outlived_before(const struct leat_src *src) {
+    const struct leat_engine *engine = src->engine;
+    int64_t before_us = src->retained_us;
     for (size_t t = 0; t < engine->project->table_count; t++)
-        for (size_t i = 0; i < engine->tables[t].plan->input_count; i++)
-            if (engine->tables[t].plan->inputs[i] == (LEAT_OBJECT_SOURCE << 24 | r->src->index) && engine->tables[t].late_before_us > before_us)
-                before_us = engine->tables[t].late_before_us;
+        if (engine->tables[t].late_before_us > before_us && leat_table_reads(&engine->tables[t], (size_t)src->index)) before_us = engine->tables[t].late_before_us;
+    return before_us;
+}
+
+static bool outlived(const struct retry *r, const struct leat_changes *rows, size_t row, int64_t before_us) {
+    int column = r->src->def->event_time;
     return column >= 0 && !leat_is_null(&rows->columns[column], row) && ((const int64_t *)rows->columns[column].data)[row] < before_us;
 }
 
@@ -134,6 +136,7 @@ static void add_row(struct retry *r, const struct leat_changes *rows, size_t row
 /* Decodes all; the rows' strings live in `arena`, or in what was read. */
 static enum leat_status decode(struct retry *r, struct leat_changes *batches, size_t *batch_count, struct leat_buffer *texts, struct leat_error *err) {
     enum leat_status st = LEAT_OK;
+    int64_t before_us = outlived_before(r->src);
     for (size_t from = 0, to; from < r->dead.rows.row_count && st == LEAT_OK; from = to) {
         struct leat_block block;
         const struct leat_reject *rejects;
@@ -147,18 +150,23 @@ static enum leat_status decode(struct retry *r, struct leat_changes *batches, si
         (*batch_count)++;
         st = leat_decode(r->src->decoder, &block, 0, block.record_count, &batches[n], records, lossy, &rejects, &reject_count, err);
         for (size_t row = 0; row < batches[n].row_count && st == LEAT_OK; row++)
-            if (!too_far_ahead(r, &batches[n], row, from + records[row]) && !outlived(r, &batches[n], row)) add_row(r, &batches[n], row, from + records[row], lossy[row]);
+            if (!too_far_ahead(r, &batches[n], row, from + records[row]) && !outlived(r, &batches[n], row, before_us)) add_row(r, &batches[n], row, from + records[row], lossy[row]);
         free(records);
         free(lossy);
     }
     return st;
 }
 
+/* For a commit that keeps it, with which the snapshot's goes; malloc'd, NULL: there is none. */
+static char *frontier_of(const struct leat_delta *delta) {
+    const char *now = leat_delta_current(delta)->frontier_json;
+    return now ? leat_strdup(now) : NULL;
+}
+
 /* Takes out of the dead letters what bronze has. */
 static enum leat_status leave_bronzed(struct leat_src *src, struct leat_error *err) {
     struct leat_buffer sql = {0};
-    const char *now = leat_delta_current(src->dead)->frontier_json;
-    char *frontier = now ? leat_strdup(now) : NULL; /* the snapshot's goes with the commit */
+    char *frontier = frontier_of(src->dead);
     const struct leat_delta_commit_info kept = {.operation = "WRITE", .frontier_json = frontier};
     leat_put(&sql, "SELECT d.* FROM (");
     leat_engine_dead_letters(src->engine, (size_t)src->index, &sql);
@@ -172,20 +180,13 @@ static enum leat_status leave_bronzed(struct leat_src *src, struct leat_error *e
 }
 
 static enum leat_status move(struct retry *r, struct leat_error *err) {
-    const char *frontier = leat_delta_current(r->src->bronze)->frontier_json;
-    char *kept = frontier ? leat_strdup(frontier) : NULL;
+    char *kept = frontier_of(r->src->bronze);
     const struct leat_delta_commit_info info = {.operation = "WRITE", .frontier_json = kept};
     enum leat_status st = mark(r, err);
     if (st == LEAT_OK) st = leat_delta_append_rows(r->src->bronze, &r->bronze, 1, &info, NULL, err);
     if (st == LEAT_OK) st = leave_bronzed(r->src, err);
     free(kept);
     return st;
-}
-
-static bool reads(const struct leat_gtable *table, int source) {
-    for (size_t i = 0; i < table->plan->input_count; i++)
-        if (table->plan->inputs[i] == (LEAT_OBJECT_SOURCE << 24 | source)) return true;
-    return false;
 }
 
 /* Tables from bronze as it is now. */
@@ -197,7 +198,7 @@ static enum leat_status rebuild(struct leat_src *src, const char *reason, json_t
     for (size_t i = 0; i < engine->project->order_count && st == LEAT_OK; i++) { /* what a table reads is made before it */
         if (engine->project->order[i].kind != LEAT_OBJECT_TABLE) continue;
         struct leat_gtable *table = &engine->tables[engine->project->order[i].index];
-        if (!table->batch || !leat_delta_current(table->delta)->frontier_json || !reads(table, src->index)) continue; /* it has no rows yet */
+        if (!table->batch || !leat_delta_current(table->delta)->frontier_json || !leat_table_reads(table, (size_t)src->index)) continue; /* it has no rows yet */
         table->asked = true; /* whole: it is not only new records that it has not seen */
         if (!table->suspended) st = leat_batch_run(engine, table, NULL, err);
     }
@@ -213,7 +214,7 @@ static enum leat_status go_back(const struct leat_src *src, struct leat_delta *d
     const struct leat_delta_snapshot *now = leat_delta_current(delta);
     const struct leat_schema *schema = leat_delta_schema(delta);
     char *dir = leat_asprintf("%s/%s/%s", src->engine->lake_dir, delta == src->dead ? "dead" : "bronze", src->def->name);
-    char *frontier = now->frontier_json ? leat_strdup(now->frontier_json) : NULL;
+    char *frontier = frontier_of(delta);
     const struct leat_delta_commit_info kept = {.operation = "RESTORE", .frontier_json = frontier};
     struct leat_delta_snapshot then = {0};
     struct leat_cursors upto = {0};
@@ -312,8 +313,7 @@ static enum leat_status load_slice(struct retry *r, int32_t partition, int64_t o
 }
 
 static enum leat_status replace(struct retry *r, struct leat_error *err) {
-    const char *frontier = leat_delta_current(r->src->bronze)->frontier_json;
-    char *kept = frontier ? leat_strdup(frontier) : NULL;
+    char *kept = frontier_of(r->src->bronze);
     const struct leat_delta_commit_info info = {.operation = "MERGE", .frontier_json = kept};
     uint16_t declared = (uint16_t)r->src->def->schema.field_count, key[] = {declared, (uint16_t)(declared + 1)}; /* _partition, _offset */
     struct leat_changes both;

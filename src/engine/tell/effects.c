@@ -206,11 +206,10 @@ enum leat_status leat_effects_sync(struct leat_engine *engine, struct leat_error
 /* ---- tables made anew -------------------------------------------------------------------------------------------------- */
 
 static bool reads_table(const struct leat_engine *engine, const struct leat_gtable *table, const struct leat_gtable *other) {
+    const struct leat_gtable *input;
     if (table == other) return true;
     for (size_t i = 0; i < table->plan->input_count; i++)
-        if (table->plan->inputs[i] >> 24 == LEAT_OBJECT_TABLE &&
-            reads_table(engine, &engine->tables[table->plan->inputs[i] & 0xffffff], other))
-            return true;
+        if ((input = leat_table_input(engine, table, i)) && reads_table(engine, input, other)) return true;
     return false;
 }
 
