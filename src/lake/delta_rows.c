@@ -1,9 +1,8 @@
-/* Rows in memory onto a table. A few are written as Parquet here, with their statistics; more, or types that have no
- * place in Parquet, by DuckDB from an input. */
+/* Rows in memory onto a table: written as Parquet here, with their statistics; types that have no place in it, by DuckDB
+ * from an input. */
 #include "lake/delta_internal.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -40,113 +39,59 @@ static void put_time(struct leat_buffer *out, int64_t micros, bool utc) {
               (int)(of_day % 1000000), utc ? "+00" : "");
 }
 
-static leat_i128 integer_at(const struct leat_column *c, size_t row) {
-    const void *data = c->data;
-    switch (leat_type_size(c->type)) {
-    case 1:
-        return c->type.kind == LEAT_UTINYINT ? ((const uint8_t *)data)[row] : ((const int8_t *)data)[row];
-    case 2:
-        return c->type.kind == LEAT_USMALLINT ? ((const uint16_t *)data)[row] : ((const int16_t *)data)[row];
-    case 4:
-        return c->type.kind == LEAT_UINTEGER ? (leat_i128)((const uint32_t *)data)[row] : ((const int32_t *)data)[row];
-    case 8:
-        return c->type.kind == LEAT_UBIGINT ? (leat_i128)((const uint64_t *)data)[row] : ((const int64_t *)data)[row];
-    default:
-        return ((const leat_i128 *)data)[row];
-    }
-}
-
-static double float_at(const struct leat_column *c, size_t row) {
-    return c->type.kind == LEAT_FLOAT ? (double)((const float *)c->data)[row] : ((const double *)c->data)[row];
-}
-
 static bool is_float(struct leat_type t) {
     return t.kind == LEAT_FLOAT || t.kind == LEAT_DOUBLE;
 }
 
-static void put_value(struct leat_buffer *out, const struct leat_column *c, size_t row) {
-    if (c->type.kind == LEAT_VARCHAR) {
-        const struct leat_string *s = &((const struct leat_string *)c->data)[row];
-        leat_putn(out, leat_string_data(s), s->length);
-    } else if (is_float(c->type)) {
-        leat_putf(out, "%.17g", float_at(c, row)); /* exactly, also a FLOAT read as a DOUBLE */
-    } else if (c->type.kind == LEAT_DATE) {
-        put_date(out, ((const int32_t *)c->data)[row]);
-    } else if (c->type.kind == LEAT_TIMESTAMP || c->type.kind == LEAT_TIMESTAMPTZ) {
-        put_time(out, ((const int64_t *)c->data)[row], c->type.kind == LEAT_TIMESTAMPTZ);
-    } else {
-        put_decimal(out, integer_at(c, row), c->type.kind == LEAT_DECIMAL ? c->type.scale : 0);
-    }
+static char *text_of(struct leat_type type, leat_i128 integer, double real, const struct leat_string *text, size_t *length) {
+    struct leat_buffer out = {0};
+    leat_put(&out, "");
+    if (type.kind == LEAT_VARCHAR) leat_putn(&out, leat_string_data(text), text->length);
+    else if (is_float(type)) leat_putf(&out, "%.17g", real); /* exactly, also a FLOAT read as a DOUBLE */
+    else if (type.kind == LEAT_DATE) put_date(&out, (int64_t)integer);
+    else if (type.kind == LEAT_TIMESTAMP || type.kind == LEAT_TIMESTAMPTZ)
+        put_time(&out, (int64_t)integer, type.kind == LEAT_TIMESTAMPTZ);
+    else put_decimal(&out, integer, type.kind == LEAT_DECIMAL ? type.scale : 0);
+    *length = out.length;
+    return out.data;
 }
 
-static int compare_strings(const struct leat_string *a, const struct leat_string *b) {
-    size_t n = a->length < b->length ? a->length : b->length;
-    int order = memcmp(leat_string_data(a), leat_string_data(b), n);
-    return order ? order : a->length < b->length ? -1 : a->length > b->length;
-}
-
-static int compare(const struct leat_column *a, size_t i, const struct leat_column *b, size_t k) {
-    if (a->type.kind == LEAT_VARCHAR)
-        return compare_strings(&((const struct leat_string *)a->data)[i], &((const struct leat_string *)b->data)[k]);
-    if (is_float(a->type)) return float_at(a, i) < float_at(b, k) ? -1 : float_at(a, i) > float_at(b, k);
-    return integer_at(a, i) < integer_at(b, k) ? -1 : integer_at(a, i) > integer_at(b, k);
-}
-
-/* A value of some batch. */
-struct value_at {
-    const struct leat_column *column; /* NULL: none yet */
-    size_t row;
-};
-
-static char *text_of(struct value_at v, size_t *length) {
-    struct leat_buffer text = {0};
-    leat_put(&text, "");
-    put_value(&text, v.column, v.row);
-    *length = text.length;
-    return text.data;
-}
-
-static struct leat_copied_column column_stats(const struct leat_field *field, const struct leat_changes *batches,
-                                              size_t batch_count, size_t column) {
-    struct leat_copied_column out = {.name = leat_strdup(field->name)};
-    struct value_at low = {0}, high = {0};
-    bool ranged = field->type.kind != LEAT_BLOB && field->type.kind != LEAT_BOOLEAN;
-    for (size_t b = 0; b < batch_count; b++) {
-        const struct leat_column *c = &batches[b].columns[column];
-        for (size_t row = 0; row < batches[b].row_count; row++) {
-            if (leat_is_null(c, row)) {
-                out.null_count++;
-            } else if (is_float(c->type) && isnan(float_at(c, row))) {
-                out.has_nan = 1;
-            } else if (ranged) {
-                if (!low.column || compare(c, row, low.column, low.row) < 0) low = (struct value_at){c, row};
-                if (!high.column || compare(c, row, high.column, high.row) > 0) high = (struct value_at){c, row};
-            }
-        }
-    }
-    if (low.column) out.low = text_of(low, &out.low_length);
-    if (high.column) out.high = text_of(high, &out.high_length);
+static struct leat_copied_column column_stats(const struct leat_field *field, const struct leat_range *r) {
+    struct leat_copied_column out = {
+        .name = leat_strdup(field->name), .null_count = (int64_t)r->null_count, .has_nan = r->has_nan};
+    if (!r->any) return out;
+    out.low = text_of(field->type, r->low.integer, r->low.real, &r->low.text, &out.low_length);
+    out.high = text_of(field->type, r->high.integer, r->high.real, &r->high.text, &out.high_length);
     return out;
 }
 
-static struct leat_copied_file file_stats(const struct leat_schema *schema, const struct leat_changes *batches,
-                                          size_t batch_count, uint64_t rows, size_t size_bytes) {
+static struct leat_copied_file file_stats(const struct leat_schema *schema, const struct leat_range *ranges, uint64_t rows,
+                                          size_t size_bytes) {
     struct leat_copied_file file = {.row_count = rows, .size_bytes = size_bytes, .column_count = schema->field_count};
     file.columns = leat_alloc((schema->field_count + 1) * sizeof *file.columns);
     for (size_t i = 0; i < schema->field_count; i++)
-        file.columns[i] = column_stats(&schema->fields[i], batches, batch_count, i);
+        file.columns[i] = column_stats(&schema->fields[i], &ranges[i]);
     return file;
 }
 
 /* ---- writing ---- */
 
-static enum leat_status write_here(struct leat_delta *d, const struct leat_changes *batches, size_t batch_count,
-                                   uint64_t rows, const struct leat_buffer *bytes, struct leat_delta_commit *commit,
-                                   struct leat_error *err) {
-    struct leat_copied copied = {.files = leat_alloc(sizeof *copied.files), .file_count = 1};
-    copied.files[0] = file_stats(&d->schema, batches, batch_count, rows, bytes->length);
-    enum leat_status status = leat_delta_add_bytes(d, &copied.files[0], bytes, commit, err);
-    leat_copied_deinit(&copied);
+/* One file. *done false: these rows have no place in it, nothing was written. */
+static enum leat_status write_file(struct leat_delta *d, const struct leat_parquet_rows *rows, bool few_rows, bool *done,
+                                   struct leat_delta_commit *commit, struct leat_error *err) {
+    struct leat_buffer bytes = {0};
+    struct leat_range *ranges = leat_alloc((d->schema.field_count + 1) * sizeof *ranges);
+    enum leat_parquet_form form = few_rows ? LEAT_PARQUET_PLAIN : LEAT_PARQUET_COMPACT;
+    enum leat_status status = LEAT_OK;
+    *done = leat_parquet_write(&d->schema, NULL, rows, form, (size_t)d->row_group_rows, ranges, &bytes);
+    if (*done) {
+        struct leat_copied copied = {.files = leat_alloc(sizeof *copied.files), .file_count = 1};
+        copied.files[0] = file_stats(&d->schema, ranges, rows->count, bytes.length);
+        status = leat_delta_add_bytes(d, &copied.files[0], &bytes, commit, err);
+        leat_copied_deinit(&copied);
+    }
+    free(ranges);
+    leat_buffer_deinit(&bytes);
     return status;
 }
 
@@ -165,20 +110,40 @@ static enum leat_status write_by_duckdb(struct leat_delta *d, const struct leat_
     return status;
 }
 
+/* The rows from one on, by DuckDB. The batch that it lies in is copied from there. */
+static enum leat_status write_rest(struct leat_delta *d, const struct leat_changes *batches, size_t batch_count, size_t from,
+                                   bool split, struct leat_delta_commit *commit, struct leat_error *err) {
+    for (; from && from >= batches->row_count; batches++, batch_count--)
+        from -= batches->row_count;
+    if (!from) return write_by_duckdb(d, batches, batch_count, split, commit, err);
+    struct leat_changes *rest = leat_alloc(batch_count * sizeof *rest);
+    size_t n = batches->row_count - from;
+    uint32_t *picked = leat_alloc(n * sizeof *picked);
+    for (size_t i = 0; i < n; i++)
+        picked[i] = (uint32_t)(from + i);
+    memcpy(rest, batches, batch_count * sizeof *rest);
+    leat_changes_init(rest, batches->schema);
+    leat_changes_append(rest, batches, picked, n, 1);
+    enum leat_status status = write_by_duckdb(d, rest, batch_count, split, commit, err);
+    leat_changes_deinit(rest);
+    free(picked);
+    free(rest);
+    return status;
+}
+
 enum leat_status leat_delta_write_rows(struct leat_delta *d, const struct leat_changes *batches, size_t batch_count,
                                        bool split, struct leat_delta_commit *commit, struct leat_error *err) {
-    struct leat_buffer bytes = {0};
-    uint64_t rows = 0;
+    size_t total = 0, file_rows = (size_t)d->row_group_rows * (split ? LEAT_DELTA_SPLIT_ROW_GROUPS : LEAT_DELTA_FILE_ROW_GROUPS);
     for (size_t b = 0; b < batch_count; b++)
-        rows += batches[b].row_count;
-    if (!rows) return LEAT_OK;
-    commit->few_rows = rows <= LEAT_FEW_ROWS;
-    enum leat_status status;
-    if (commit->few_rows && leat_parquet_write(&d->schema, NULL, batches, batch_count, &bytes))
-        status = write_here(d, batches, batch_count, rows, &bytes, commit, err);
-    else
-        status = write_by_duckdb(d, batches, batch_count, split, commit, err);
-    leat_buffer_deinit(&bytes);
+        total += batches[b].row_count;
+    commit->few_rows = total <= LEAT_FEW_ROWS;
+    enum leat_status status = LEAT_OK;
+    bool done = true;
+    for (size_t from = 0; from < total && done && status == LEAT_OK; from += file_rows) {
+        struct leat_parquet_rows rows = {batches, batch_count, from, total - from < file_rows ? total - from : file_rows};
+        status = write_file(d, &rows, commit->few_rows, &done, commit, err);
+        if (status == LEAT_OK && !done) status = write_rest(d, batches, batch_count, from, split, commit, err);
+    }
     return status;
 }
 

@@ -161,14 +161,15 @@ static enum leat_status copy_rows(struct writer *w, const struct leat_changes *r
     return status;
 }
 
-/* A few rows need no DuckDB; false: they do, for their number or types. */
-static bool encode_few(const struct leat_changes *rows, struct leat_buffer *out) {
+/* false: what their types are takes DuckDB. */
+static bool encode(const struct leat_changes *rows, struct leat_buffer *out) {
     const struct leat_schema *schema = rows->schema;
-    if (rows->row_count > FEW_ROWS) return false;
+    const struct leat_parquet_rows all = {rows, 1, 0, rows->row_count};
+    enum leat_parquet_form form = rows->row_count <= FEW_ROWS ? LEAT_PARQUET_PLAIN : LEAT_PARQUET_COMPACT;
     char **names = leat_alloc((schema->field_count + 1) * sizeof *names);
     for (size_t i = 0; i < schema->field_count; i++)
         names[i] = file_column(schema, i);
-    bool done = leat_parquet_write(schema, (const char *const *)names, rows, 1, out);
+    bool done = leat_parquet_write(schema, (const char *const *)names, &all, form, LEAT_PARQUET_GROUP_ROWS, NULL, out);
     leat_names_free(names, schema->field_count);
     return done;
 }
@@ -179,7 +180,7 @@ static enum leat_status write_file(struct writer *w, const struct leat_changes *
     struct leat_stat stat;
     char *name = leat_asprintf("%llu/%zu-%zu-%zu.parquet", (unsigned long long)w->number, w->node, w->part, w->file++);
     char *path = leat_checkpoint_path(w->dir, name);
-    enum leat_status status = encode_few(rows, &bytes)
+    enum leat_status status = encode(rows, &bytes)
                                   ? leat_io_write_durable(w->env->io, path, bytes.data, bytes.length, false, w->err)
                                   : copy_rows(w, rows, path);
     if (status == LEAT_OK) status = w->env->io->ops->stat(w->env->io, path, &stat, w->err);

@@ -39,7 +39,7 @@ static const char *const all_types[] = {"BOOLEAN",   "TINYINT",       "SMALLINT"
                                         "UTINYINT",  "USMALLINT",     "UINTEGER", "UBIGINT", "UHUGEINT", "FLOAT",
                                         "DOUBLE",    "DECIMAL(12,3)", "VARCHAR",  "BLOB",    "DATE",     "TIME",
                                         "TIMESTAMP", "TIMESTAMPTZ",   "INTERVAL", "UUID"};
-/* Those that leat writes itself where rows are few. */
+/* Those that leat writes itself: plain where rows are few, else compact. */
 static const char *const plain_types[] = {"BOOLEAN",  "TINYINT",      "SMALLINT",      "INTEGER",       "BIGINT", "HUGEINT",
                                           "UTINYINT", "USMALLINT",    "UINTEGER",      "UBIGINT",       "FLOAT",  "DOUBLE",
                                           "VARCHAR",  "DECIMAL(4,1)", "DECIMAL(12,3)", "DECIMAL(38,5)", "BLOB",   "DATE",
@@ -141,7 +141,7 @@ static void append(struct maker *m, int from, int to) {
     expect(m);
 }
 
-/* The same from memory: a few rows, which no DuckDB writes. */
+/* The same from memory, where no DuckDB writes. */
 static void append_rows(struct maker *m, int from, int to) {
     struct leat_delta_commit_info info = {.operation = "WRITE"};
     struct leat_changes rows;
@@ -204,6 +204,12 @@ int main(int argc, char **argv) {
     begin(m, "plain_types", plain_types, sizeof plain_types / sizeof *plain_types);
     for (int i = 0; i < 6; i++)
         append_rows(m, i * i * 7, i * i * 7 + i * 13 + 1);
+    end(m);
+
+    begin(m, "compact_types", plain_types, sizeof plain_types / sizeof *plain_types);
+    append_rows(m, 0, 300);
+    append_rows(m, 300, 7500);
+    append_rows(m, 0, 1025);
     end(m);
 
     begin(m, "few", few_types, sizeof few_types / sizeof *few_types);

@@ -1,4 +1,4 @@
-/* Parquet files of a few rows, written without DuckDB, read by DuckDB: the same values, and the schema that DuckDB
+/* Parquet files written without DuckDB, read by DuckDB: the same values, and the schema that DuckDB
  * itself would have written for the storage types. */
 #include <jansson.h>
 
@@ -47,7 +47,7 @@ static const struct {
     {"FLOAT", "CASE i % 5 WHEN 0 THEN 'nan'::FLOAT WHEN 1 THEN '-0'::FLOAT WHEN 2 THEN '-inf'::FLOAT ELSE i / 8 END"},
     {"DOUBLE",
      "CASE i % 5 WHEN 0 THEN 'nan'::DOUBLE WHEN 1 THEN '-0'::DOUBLE WHEN 2 THEN 'inf'::DOUBLE ELSE i / 7 END"},
-    {"DECIMAL(4,2)", "99.99 - i / 10"},
+    {"DECIMAL(4,2)", "99.99 - i % 1000 / 10"},
     {"DECIMAL(9,0)", "-999999999 + i"},
     {"DECIMAL(18,17)", "CASE i % 2 WHEN 0 THEN -0.99999999999999999 ELSE 9 END"},
     {"DECIMAL(38,10)", "CASE i % 2 WHEN 0 THEN '-9999999999999999999999999999.9999999999'::DECIMAL(38,10) ELSE i END"},
@@ -105,17 +105,25 @@ static char *digest(const char *from) {
     return text;
 }
 
-static void check_rows(int rows, int split_at, int nulls) {
+static void check_filters(const char *scan, int rows);
+
+static bool write_all(const struct leat_schema *schema, const struct leat_changes *rows, struct leat_buffer *out) {
+    const struct leat_parquet_rows all = {rows, 1, 0, rows->row_count};
+    return leat_parquet_write(schema, NULL, &all, LEAT_PARQUET_PLAIN, LEAT_PARQUET_GROUP_ROWS, NULL, out);
+}
+
+static void check_rows(int rows, int split_at, int nulls, enum leat_parquet_form form, size_t group_rows) {
     struct leat_schema schema[2];
     struct leat_changes batches[2];
     struct leat_buffer bytes = {0};
     char *parts[] = {rows_sql(0, split_at, nulls), rows_sql(split_at, rows, nulls)}, *all = rows_sql(0, rows, nulls);
     for (int i = 0; i < 2; i++)
         read_rows(parts[i], &schema[i], &batches[i]);
-    assert_true(leat_parquet_write(&schema[0], NULL, batches, 2, &bytes));
+    assert_true(leat_parquet_write(&schema[0], NULL, &(struct leat_parquet_rows){batches, 2, 0, (size_t)rows}, form, group_rows, NULL, &bytes));
     char *path = put_file("rows.parquet", &bytes), *scan = leat_asprintf("SELECT * FROM read_parquet('%s')", path);
     char *want = digest(all), *have = digest(scan);
     assert_string_equal(have, want);
+    if (rows == 1025 && nulls < 2) check_filters(scan, rows);
     for (int i = 0; i < 2; i++) {
         leat_changes_deinit(&batches[i]);
         leat_schema_deinit(&schema[i]);
@@ -130,7 +138,85 @@ static void values_come_back(void **state) {
     static const int counts[] = {1, 7, 8, 9, 64, 65, 255, 256};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         for (int nulls = 0; nulls < 3; nulls++)
-            check_rows(counts[i], counts[i] / 3, nulls);
+            check_rows(counts[i], counts[i] / 3, nulls, LEAT_PARQUET_PLAIN, LEAT_PARQUET_GROUP_ROWS);
+}
+
+static void many_values_come_back(void **state) {
+    (void)state;
+    static const struct {
+        int rows;
+        size_t group_rows;
+    } some[] = {{1, 1}, {9, 8}, {257, 256}, {1025, 1024}, {5000, 1999}};
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++)
+        for (int nulls = 0; nulls < 3; nulls++)
+            check_rows(some[i].rows, some[i].rows * 2 / 5, nulls, LEAT_PARQUET_COMPACT, some[i].group_rows);
+}
+
+static int64_t count_of(const char *sql) {
+    char *text;
+    OK(leat_conn_text(conn, sql, &text, oops));
+    int64_t n = strtoll(text, NULL, 10);
+    free(text);
+    return n;
+}
+
+/* Readers leave row groups out by their statistics: as many rows are found by a filter as by one that they cannot use. */
+static void check_filters(const char *scan, int rows) {
+    for (int c = 0; c < COLUMNS; c++) {
+        char *value = leat_asprintf("(SELECT c%d FROM (%s) WHERE c%d IS NOT NULL LIMIT 1 OFFSET %d)", c, scan, c, rows / 2);
+        static const char *const tests[] = {"=", "<", ">="};
+        for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
+            char *by = leat_asprintf("SELECT count(*) FROM (%s) WHERE c%d %s %s", scan, c, tests[i], value);
+            char *all = leat_asprintf("SELECT count(*) FROM (SELECT CASE WHEN random() < 2 THEN c%d END AS v FROM (%s)) WHERE v %s %s",
+                                      c, scan, tests[i], value);
+            assert_int_equal(count_of(by), count_of(all));
+            free(by), free(all);
+        }
+        free(value);
+    }
+}
+
+/* What a column's pages are made of: encodings and compression in the first row group. */
+static void check_encoding(const char *values, const char *want) {
+    struct leat_schema schema;
+    struct leat_changes rows;
+    struct leat_buffer bytes = {0};
+    char *text, *sql = leat_asprintf("SELECT %s AS v FROM range(20000) t(i)", values);
+    read_rows(sql, &schema, &rows);
+    const struct leat_parquet_rows all = {&rows, 1, 0, rows.row_count};
+    assert_true(leat_parquet_write(&schema, NULL, &all, LEAT_PARQUET_COMPACT, LEAT_PARQUET_GROUP_ROWS, NULL, &bytes));
+    char *path = put_file("encoding.parquet", &bytes);
+    char *describe = leat_asprintf("SELECT encodings || ' ' || compression FROM parquet_metadata('%s')", path);
+    OK(leat_conn_text(conn, describe, &text, oops));
+    if (!strstr(text, want)) fail_msg("%s: %s, not %s", values, text, want);
+    char *same = leat_asprintf("SELECT count(*) FROM (SELECT v FROM '%s' EXCEPT ALL %s)", path, sql);
+    assert_int_equal(count_of(same), 0);
+    leat_changes_deinit(&rows);
+    leat_schema_deinit(&schema);
+    leat_buffer_deinit(&bytes);
+    free(text), free(sql), free(path), free(describe), free(same);
+}
+
+static void encodings_fit_the_values(void **state) {
+    (void)state;
+    check_encoding("i", "DELTA_BINARY_PACKED");
+    check_encoding("(hash(i) >> 1)::BIGINT", "DELTA_BINARY_PACKED, RLE UNCOMPRESSED");
+    check_encoding("(i % 7 * 1000000007)::BIGINT", "RLE_DICTIONARY");
+    check_encoding("(hash(i) % 3 * 100)::INTEGER", "RLE_DICTIONARY");
+    check_encoding("(hash(i) % 3 * 100)::DECIMAL(9,2)", "RLE_DICTIONARY");
+    check_encoding("1", "RLE_DICTIONARY");
+    check_encoding("'status ' || i % 5", "RLE_DICTIONARY");
+    check_encoding("'a status of more than twelve bytes ' || hash(i) % 300", "RLE_DICTIONARY");
+    check_encoding("hash(i)::VARCHAR", "DELTA_LENGTH_BYTE_ARRAY, RLE ZSTD");
+    check_encoding("(hash(i) % 3000)::VARCHAR", "RLE_DICTIONARY");
+    check_encoding("(hash(i) % 6000)::VARCHAR", "DELTA_LENGTH_BYTE_ARRAY"); /* more than a dictionary has */
+    check_encoding("CASE WHEN i % 3 > 0 THEN TIMESTAMP '2024-01-01' + to_microseconds(i * 977) END", "DELTA_BINARY_PACKED");
+    check_encoding("CASE i % 4 WHEN 0 THEN (-9223372036854775807 - 1)::BIGINT WHEN 1 THEN 9223372036854775807 ELSE (hash(i)::HUGEINT % 9223372036854775807)::BIGINT END",
+                   "DELTA_BINARY_PACKED");
+    check_encoding("CASE i % 4 WHEN 0 THEN -2147483648 WHEN 1 THEN 2147483647 ELSE (hash(i) % 2147483647)::INTEGER END", "DELTA_BINARY_PACKED");
+    check_encoding("i / 7.0::DOUBLE", "PLAIN");
+    check_encoding("i % 3 = 0", "PLAIN");
+    check_encoding("repeat('x', (i % 40)::INTEGER)::BLOB", "RLE_DICTIONARY");
 }
 
 static char *schema_text(const char *path) {
@@ -151,7 +237,7 @@ static void schema_is_that_of_duckdb(void **state) {
     struct leat_buffer bytes = {0}, sql = {0};
     char *all = rows_sql(0, 20, 1), *theirs = leat_asprintf("%s/theirs.parquet", dir);
     read_rows(all, &schema, &rows);
-    assert_true(leat_parquet_write(&schema, NULL, &rows, 1, &bytes));
+    assert_true(write_all(&schema, &rows, &bytes));
     char *ours = put_file("ours.parquet", &bytes);
     leat_put(&sql, "COPY (SELECT ");
     for (int c = 0; c < COLUMNS; c++) {
@@ -176,7 +262,7 @@ static void refuse(const char *sql) {
     struct leat_buffer bytes = {0};
     leat_put(&bytes, "before");
     read_rows(sql, &schema, &rows);
-    assert_false(leat_parquet_write(&schema, NULL, &rows, 1, &bytes));
+    assert_false(write_all(&schema, &rows, &bytes));
     assert_string_equal(bytes.data, "before");
     leat_buffer_deinit(&bytes);
     leat_changes_deinit(&rows);
@@ -239,6 +325,8 @@ static void statistics_are_those_of_duckdb(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_come_back),
+        cmocka_unit_test(many_values_come_back),
+        cmocka_unit_test(encodings_fit_the_values),
         cmocka_unit_test(schema_is_that_of_duckdb),
         cmocka_unit_test(what_would_lose_something_is_refused),
         cmocka_unit_test(statistics_are_those_of_duckdb),
