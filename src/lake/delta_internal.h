@@ -28,7 +28,7 @@
 #define LEAT_DELTA_ROW_GROUP_ROWS 122880 /* DuckDB's default; a file of fewer rows is a small one */
 #define LEAT_DELTA_LARGE_PART 4          /* a file of a quarter of a row group is large: kept apart by its range, not joined */
 #define LEAT_DELTA_SPLIT_ROW_GROUPS 2    /* of a file, where rows are split over files */
-#define LEAT_DELTA_FILE_ROW_GROUPS 4     /* of any file that is written from memory */
+#define LEAT_DELTA_FILE_ROW_GROUPS 4     /* of a file that is written from memory; less than twice as many where no small one would be left */
 
 /* ---- actions (delta_action.c) ---- */
 

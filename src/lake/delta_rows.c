@@ -131,18 +131,25 @@ static enum leat_status write_rest(struct leat_delta *d, const struct leat_chang
     return status;
 }
 
+/* How many of the rows that are left go into the next file. Without `split` what would be left for a small one goes along: it would be
+ * joined with others later, which is writing it twice. */
+static size_t next_file_rows(const struct leat_delta *d, size_t left, bool split) {
+    size_t rows = (size_t)d->row_group_rows * (split ? LEAT_DELTA_SPLIT_ROW_GROUPS : LEAT_DELTA_FILE_ROW_GROUPS);
+    return left < rows || (!split && left < 2 * rows) ? left : rows;
+}
+
 enum leat_status leat_delta_write_rows(struct leat_delta *d, const struct leat_changes *batches, size_t batch_count,
                                        bool split, struct leat_delta_commit *commit, struct leat_error *err) {
-    size_t total = 0, file_rows = (size_t)d->row_group_rows * (split ? LEAT_DELTA_SPLIT_ROW_GROUPS : LEAT_DELTA_FILE_ROW_GROUPS);
+    size_t total = 0, from = 0;
     for (size_t b = 0; b < batch_count; b++)
         total += batches[b].row_count;
     commit->few_rows = total <= LEAT_FEW_ROWS;
     enum leat_status status = LEAT_OK;
-    bool done = true;
-    for (size_t from = 0; from < total && done && status == LEAT_OK; from += file_rows) {
-        struct leat_parquet_rows rows = {batches, batch_count, from, total - from < file_rows ? total - from : file_rows};
+    for (bool done = true; from < total && done && status == LEAT_OK;) {
+        struct leat_parquet_rows rows = {batches, batch_count, from, next_file_rows(d, total - from, split)};
         status = write_file(d, &rows, commit->few_rows, &done, commit, err);
         if (status == LEAT_OK && !done) status = write_rest(d, batches, batch_count, from, split, commit, err);
+        from += rows.count;
     }
     return status;
 }
