@@ -32,14 +32,22 @@ static enum leat_status declare(struct leat_engine *engine, struct leat_object_r
 }
 
 const struct leat_gtable *leat_table_input(const struct leat_engine *engine, const struct leat_gtable *table, size_t i) {
-    int input = table->plan->inputs[i];
-    return input >> 24 == LEAT_OBJECT_TABLE ? &engine->tables[input & 0xffffff] : NULL;
+    const struct leat_object_ref input = table->plan->inputs[i];
+    return input.kind == LEAT_OBJECT_TABLE ? &engine->tables[input.index] : NULL;
+}
+
+static bool reads(const struct leat_gtable *table, enum leat_object_kind kind, size_t index) {
+    for (size_t i = 0; i < table->plan->input_count; i++)
+        if (table->plan->inputs[i].kind == kind && table->plan->inputs[i].index == index) return true;
+    return false;
 }
 
 bool leat_table_reads(const struct leat_gtable *table, size_t source) {
-    for (size_t i = 0; i < table->plan->input_count; i++)
-        if (table->plan->inputs[i] == (int)(LEAT_OBJECT_SOURCE << 24 | source)) return true;
-    return false;
+    return reads(table, LEAT_OBJECT_SOURCE, source);
+}
+
+bool leat_table_reads_table(const struct leat_gtable *table, const struct leat_gtable *other) {
+    return reads(table, LEAT_OBJECT_TABLE, (size_t)other->index);
 }
 
 /* With another name, or NULLs where there were none, a column is another: what the lake has is a table of its own then. */
@@ -74,7 +82,7 @@ char *leat_table_signature(const struct leat_engine *engine, const struct leat_g
 /* A table reading a batch table is itself recomputed: what it reads has no change stream. */
 static bool reads_batch_table(const struct leat_engine *engine, const struct leat_plan *plan) {
     for (size_t i = 0; i < plan->input_count; i++)
-        if (plan->inputs[i] >> 24 == LEAT_OBJECT_TABLE && engine->tables[plan->inputs[i] & 0xffffff].batch) return true;
+        if (plan->inputs[i].kind == LEAT_OBJECT_TABLE && engine->tables[plan->inputs[i].index].batch) return true;
     return false;
 }
 
@@ -115,18 +123,15 @@ static struct leat_freshness freshness_of(const struct leat_engine *engine, cons
     if (!table->def->downstream) return own_freshness(table);
     for (size_t i = 0; i < engine->project->table_count; i++) {
         const struct leat_gtable *reader = &engine->tables[i];
-        if (reader->def->cron) continue;
-        for (size_t k = 0; k < reader->plan->input_count; k++) {
-            if (reader->plan->inputs[k] != (LEAT_OBJECT_TABLE << 24 | table->index)) continue;
-            const struct leat_freshness theirs = reader->freshness;
-            if (any && !leat_freshness_same(&all, &theirs)) {
-                int64_t mine = shortest_of(&all), other = shortest_of(&theirs);
-                all = (struct leat_freshness){.calendar = {.between_us = mine < other ? mine : other}};
-            } else {
-                all = theirs;
-            }
-            any = true;
+        if (reader->def->cron || !leat_table_reads_table(reader, table)) continue;
+        const struct leat_freshness theirs = reader->freshness;
+        if (any && !leat_freshness_same(&all, &theirs)) {
+            int64_t mine = shortest_of(&all), other = shortest_of(&theirs);
+            all = (struct leat_freshness){.calendar = {.between_us = mine < other ? mine : other}};
+        } else {
+            all = theirs;
         }
+        any = true;
     }
     return all;
 }

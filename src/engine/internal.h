@@ -351,6 +351,7 @@ int64_t leat_freshness_due(const struct leat_engine *, const struct leat_freshne
 void leat_group_turn(struct leat_group *); /* freshness_us is what it is now */
 const struct leat_gtable *leat_table_input(const struct leat_engine *, const struct leat_gtable *, size_t input); /* the i-th of its plan's; NULL: it is no table */
 bool leat_table_reads(const struct leat_gtable *, size_t source); /* itself, not through other tables */
+bool leat_table_reads_table(const struct leat_gtable *, const struct leat_gtable *other); /* so, too */
 void leat_table_put_columns(const struct leat_gtable *, struct leat_buffer *out); /* for hashes */
 /* What a table's state and content depend on, as a hash; malloc'd. Equal: both can be kept. */
 char *leat_table_signature(const struct leat_engine *, const struct leat_gtable *);

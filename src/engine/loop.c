@@ -105,8 +105,7 @@ static enum leat_status flush_bronze(struct leat_engine *engine, struct leat_err
 static bool is_read_by_suspended(const struct leat_engine *engine, const struct leat_gtable *table) {
     for (int k = 0; k < engine->group_count; k++) {
         const struct leat_gtable *reader = engine->groups[k]->suspended;
-        for (size_t i = 0; reader && i < reader->plan->input_count; i++)
-            if (reader->plan->inputs[i] == (LEAT_OBJECT_TABLE << 24 | table->index)) return true;
+        if (reader && leat_table_reads_table(reader, table)) return true;
     }
     return false;
 }

@@ -234,8 +234,7 @@ static bool compile_union(struct leat_compile *c, const json_t *node, struct lea
 static bool compile_any_input(struct leat_compile *c, struct leat_rel *out) {
     const uint16_t first = 0;
     for (size_t i = 0; i < c->plan->input_count; i++)
-        if (c->plan->inputs[i] >> 24 == LEAT_OBJECT_SOURCE)
-            return compile_source(c, (size_t)(c->plan->inputs[i] & 0xffffff), &first, 1, out);
+        if (c->plan->inputs[i].kind == LEAT_OBJECT_SOURCE) return compile_source(c, c->plan->inputs[i].index, &first, 1, out);
     return leat_compile_refuse(
         c,
         "rows written in the query itself (VALUES, or SELECT without FROM) without a source beside them; put constant "
@@ -525,11 +524,10 @@ static void add_input(const struct leat_project *project, struct leat_plan *plan
             add_input(project, plan, project->views[ref.index].inputs[i]);
         return;
     }
-    int code = (int)ref.kind << 24 | (int)ref.index;
     for (size_t i = 0; i < plan->input_count; i++)
-        if (plan->inputs[i] == code) return;
+        if (plan->inputs[i].kind == ref.kind && plan->inputs[i].index == ref.index) return;
     plan->inputs = leat_realloc(plan->inputs, (plan->input_count + 1) * sizeof *plan->inputs);
-    plan->inputs[plan->input_count++] = code;
+    plan->inputs[plan->input_count++] = ref;
 }
 
 static enum leat_status check_names(const struct leat_table *table, const struct leat_schema *schema,

@@ -136,7 +136,7 @@ struct leat_plan {
     /* With constraints: the query with a column more for each, whether the row violates it; and, where one says QUARANTINE, the rows of
      * t__quarantine (the table's columns and _constraint). Else NULL. */
     char *checked_sql, *quarantine_sql;
-    int *inputs; size_t input_count;    /* distinct objects read, views resolved: encoded kind<<24|index */
+    struct leat_object_ref *inputs; size_t input_count; /* sources and tables read, each once, views resolved */
     bool has_cut;                       /* windowed: late records exist for this table */
 };
 /* Columns and types of every source and of the tables planned so far, by name; planner's world. `plan_conn` is a

@@ -272,9 +272,8 @@ enum leat_status leat_frozen_next(struct leat_group *g, const int64_t *watermark
 
 /* ---- scheduled tables: a run reads all there is, and keeps the rows that are frozen -------------------------------------- */
 
-static bool is_timed_source(const struct leat_engine *engine, int input) {
-    size_t s = (size_t)input & 0xffffff;
-    return input >> 24 == LEAT_OBJECT_SOURCE && !engine->references[s] && engine->sources[s].def->event_time >= 0;
+static bool is_timed_source(const struct leat_engine *engine, struct leat_object_ref input) {
+    return input.kind == LEAT_OBJECT_SOURCE && !engine->references[input.index] && engine->sources[input.index].def->event_time >= 0;
 }
 
 /* How far event times had come in what the content was made of, as watermarks are. */
@@ -283,7 +282,7 @@ static enum leat_status seen_by_run(const struct leat_engine *engine, const stru
     enum leat_status st = LEAT_OK;
     *out = INT64_MAX;
     for (size_t i = 0; i < table->plan->input_count && st == LEAT_OK; i++) {
-        size_t s = (size_t)table->plan->inputs[i] & 0xffffff;
+        size_t s = table->plan->inputs[i].index;
         const struct leat_src *src = &engine->sources[s];
         struct leat_buffer sql = {0};
         struct leat_cursors upto = {0};
@@ -396,8 +395,8 @@ enum leat_status leat_frozen_note_late(struct leat_run *run, struct leat_error *
     if (table->late_before_us == INT64_MIN) return LEAT_OK;
     json_t *before = leat_table_frontier(table);
     for (size_t i = 0; i < table->plan->input_count && st == LEAT_OK; i++) {
-        size_t s = (size_t)table->plan->inputs[i] & 0xffffff;
-        if (is_timed_source(run->engine, table->plan->inputs[i])) st = note_late_of(run, &run->engine->sources[s], before, err);
+        const struct leat_object_ref input = table->plan->inputs[i];
+        if (is_timed_source(run->engine, input)) st = note_late_of(run, &run->engine->sources[input.index], before, err);
     }
     json_decref(before);
     return st;

@@ -156,7 +156,7 @@ enum leat_status leat_retain_may_apply(const struct leat_engine *engine, const s
 static const char *why_not(const struct leat_engine *engine, const struct leat_gtable *table, size_t s) {
     if (!leat_table_reads(table, s)) return "it reads another table";
     for (size_t i = 0; i < table->plan->input_count; i++)
-        if (table->plan->inputs[i] >> 24 == LEAT_OBJECT_TABLE) return "it reads another table, too";
+        if (table->plan->inputs[i].kind == LEAT_OBJECT_TABLE) return "it reads another table, too";
     if (leat_table_quarantines(table->def)) return "it has a CONSTRAINT ... QUARANTINE";
     if (!local_of(table)) return "it has no column that follows the event time through every GROUP BY, DISTINCT and JOIN";
     (void)engine;

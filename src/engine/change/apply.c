@@ -193,8 +193,7 @@ static enum leat_status references_are_there(const struct leat_engine *engine, s
 static bool told(const struct leat_apply *a, const struct leat_group *g, const struct leat_gtable *table) {
     for (int t = 0; t < g->table_count && g->queues[table->index].schema; t++) {
         enum leat_fate fate = a->fates[g->tables[t]->index];
-        for (size_t i = 0; fate != LEAT_FATE_ANEW && i < g->tables[t]->plan->input_count; i++)
-            if (g->tables[t]->plan->inputs[i] == (LEAT_OBJECT_TABLE << 24 | table->index)) return true;
+        if (fate != LEAT_FATE_ANEW && leat_table_reads_table(g->tables[t], table)) return true;
     }
     return false;
 }
@@ -471,9 +470,9 @@ static void add_cost(const struct leat_apply *a, const struct leat_engine *runni
     for (size_t i = 0; i < table->plan->input_count; i++) {
         const char *name;
         const struct leat_delta *delta = NULL;
-        size_t index = (size_t)table->plan->inputs[i] & 0xffffff;
+        size_t index = table->plan->inputs[i].index;
         struct leat_object_ref ref;
-        if (table->plan->inputs[i] >> 24 == LEAT_OBJECT_TABLE) {
+        if (table->plan->inputs[i].kind == LEAT_OBJECT_TABLE) {
             const struct leat_gtable *upstream = table_named(running, a->engine->project->tables[index].name);
             delta = upstream && a->fates[index] != LEAT_FATE_ANEW ? upstream->delta : NULL;
         } else {

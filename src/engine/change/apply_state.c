@@ -9,12 +9,6 @@
 #include "engine/change/change.h"
 #include "engine/runs/runs.h"
 
-static bool reads(const struct leat_engine *engine, const struct leat_gtable *reader, const struct leat_gtable *table) {
-    for (size_t i = 0; i < reader->plan->input_count; i++)
-        if (leat_table_input(engine, reader, i) == table) return true;
-    return false;
-}
-
 json_t *leat_apply_former(const struct leat_apply *a, const struct leat_gtable *table) {
     return json_object_get(json_object_get(a->state, "tables"), table->def->name);
 }
@@ -82,9 +76,9 @@ static bool must_join(const struct leat_apply *a, const struct leat_gtable *read
     const struct leat_engine *engine = a->engine;
     for (size_t u = 0; u < engine->project->table_count; u++) {
         if (a->fates[u] != LEAT_FATE_ANEW && a->fates[u] != LEAT_FATE_RESUMED) continue;
-        if (!reads(engine, reader, &engine->tables[u])) continue;
+        if (!leat_table_reads_table(reader, &engine->tables[u])) continue;
         for (size_t t = 0; t < engine->project->table_count; t++)
-            if (a->fates[t] == LEAT_FATE_ANEW && same_group(reader, &engine->tables[t]) && reads(engine, &engine->tables[t], &engine->tables[u]))
+            if (a->fates[t] == LEAT_FATE_ANEW && same_group(reader, &engine->tables[t]) && leat_table_reads_table(&engine->tables[t], &engine->tables[u]))
                 return true;
     }
     return false;

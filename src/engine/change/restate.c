@@ -568,9 +568,9 @@ enum leat_status leat_group_restate_again(struct leat_group *g, json_t *record, 
 static void mark_table(const struct leat_engine *engine, const struct leat_gtable *table, bool *wanted) {
     if (wanted[table->index]) return;
     wanted[table->index] = true;
+    const struct leat_gtable *input;
     for (size_t i = 0; i < table->plan->input_count; i++)
-        if (table->plan->inputs[i] >> 24 == LEAT_OBJECT_TABLE)
-            mark_table(engine, &engine->tables[table->plan->inputs[i] & 0xffffff], wanted);
+        if ((input = leat_table_input(engine, table, i))) mark_table(engine, input, wanted);
 }
 
 /* Adds the sources of which the table has late records in the range. */

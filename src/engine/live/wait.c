@@ -12,9 +12,9 @@
 static void mark_inputs(const struct leat_engine *engine, int table, bool *needed) {
     if (needed[table]) return;
     needed[table] = true;
-    const struct leat_plan *plan = engine->tables[table].plan;
-    for (size_t i = 0; i < plan->input_count; i++)
-        if (plan->inputs[i] >> 24 == LEAT_OBJECT_TABLE) mark_inputs(engine, plan->inputs[i] & 0xffffff, needed);
+    const struct leat_gtable *input;
+    for (size_t i = 0; i < engine->tables[table].plan->input_count; i++)
+        if ((input = leat_table_input(engine, &engine->tables[table], i))) mark_inputs(engine, input->index, needed);
 }
 
 /* The table's key columns that the source has too, of the same type: its rows and these records are then matched by them. */

@@ -95,8 +95,8 @@ void leat_balance_plan(const struct leat_engine *engine, const struct leat_gtabl
     *plan =
         (struct leat_balance_plan){.balance = leat_alloc((engine->project->source_count + 1) * sizeof *plan->balance)};
     for (size_t i = 0; i < table->plan->input_count; i++) {
-        int kind = table->plan->inputs[i] >> 24, index = table->plan->inputs[i] & 0xffffff;
-        if (kind != LEAT_OBJECT_SOURCE || engine->references[index]) continue;
+        size_t index = table->plan->inputs[i].index;
+        if (table->plan->inputs[i].kind != LEAT_OBJECT_SOURCE || engine->references[index]) continue;
         const struct leat_src *src = &engine->sources[index];
         struct leat_cursors then = {0};
         if (pass)

@@ -24,10 +24,10 @@ static uint64_t inputs_fingerprint(const struct leat_engine *engine, const struc
     const json_t *frontier = pass ? pass->frontier : NULL;
     uint64_t print = 14695981039346656037u;
     for (size_t i = 0; i < table->plan->input_count; i++) {
-        int kind = table->plan->inputs[i] >> 24, index = table->plan->inputs[i] & 0xffffff;
+        size_t index = table->plan->inputs[i].index;
         struct leat_cursors then = {0};
         uint64_t value;
-        if (kind == LEAT_OBJECT_TABLE) {
+        if (table->plan->inputs[i].kind == LEAT_OBJECT_TABLE) {
             const struct leat_gtable *input = &engine->tables[index];
             value = (uint64_t)(pass ? json_integer_value(json_object_get(json_object_get(frontier, "tables"), input->def->name))
                                     : leat_delta_current(input->delta)->version) + 1;

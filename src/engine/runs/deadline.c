@@ -56,12 +56,6 @@ static int64_t own_deadline(const struct leat_engine *engine, const struct leat_
     return leat_daily_next(table->def->ready_minute, zone_of(engine, table), scheduled_us - 1);
 }
 
-static bool reads(const struct leat_gtable *reader, const struct leat_gtable *table) {
-    for (size_t i = 0; i < reader->plan->input_count; i++)
-        if (reader->plan->inputs[i] == (LEAT_OBJECT_TABLE << 24 | table->index)) return true;
-    return false;
-}
-
 /* By the tables' indexes; known: made already, as many ways may lead from a table to one that reads it. */
 struct plans { struct leat_run_plan *items; bool *known; };
 
@@ -72,7 +66,7 @@ static int64_t readers_deadline(struct leat_engine *engine, const struct leat_gt
     int64_t first = INT64_MAX;
     for (size_t t = 0; t < engine->project->table_count; t++) {
         const struct leat_gtable *reader = &engine->tables[t];
-        if (!reader->def->cron || reader->suspended || !reads(reader, table)) continue;
+        if (!reader->def->cron || reader->suspended || !leat_table_reads_table(reader, table)) continue;
         struct leat_run_plan plan = plan_of(engine, reader, plans);
         if (plan.ready_us != INT64_MAX && scheduled_us <= plan.scheduled_us && plan.start_us < first) first = plan.start_us;
     }

@@ -34,8 +34,9 @@ static enum leat_status complete(struct leat_effects *e, uint64_t mark, struct l
 static void put_signatures(const struct leat_engine *engine, const struct leat_gtable *table, struct leat_buffer *text) {
     const struct leat_plan *plan = table->plan;
     leat_putf(text, "%s=%s;", table->def->name, plan->op_count ? plan->ops[plan->op_count - 1].signature : plan->completed_sql);
+    const struct leat_gtable *input;
     for (size_t i = 0; i < plan->input_count; i++)
-        if (plan->inputs[i] >> 24 == LEAT_OBJECT_TABLE) put_signatures(engine, &engine->tables[plan->inputs[i] & 0xffffff], text);
+        if ((input = leat_table_input(engine, table, i))) put_signatures(engine, input, text);
 }
 
 static json_t *hash_json(const struct leat_buffer *text) {
