@@ -87,7 +87,7 @@ set_tests_properties(retail PROPERTIES TIMEOUT 1200)
 # Seconds, about: the long ones begin first, so that both processors are busy to the end also where no earlier run told.
 set_tests_properties(property_1 property_100001 PROPERTIES COST 200)
 set_tests_properties(crash_images_1 crash_images_2 crash_faults_1 crash_faults_2 crash_twice_1 crash_twice_2 retail kill PROPERTIES COST 30)
-set_tests_properties(hostile tutorial test_delta test_ops test_same_answer test_delta_faults test_windows PROPERTIES COST 10)
+set_tests_properties(hostile tutorial test_delta test_ops_aggregate test_same_answer test_delta_faults test_windows PROPERTIES COST 10)
 # Programs that tests/peers runs: delta_tables makes tables for other readers, cql_peer drives the CQL client against a real server.
 file(GLOB LEAT_PEERS CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/peers/*.c")
 foreach(source ${LEAT_PEERS})

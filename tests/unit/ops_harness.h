@@ -448,4 +448,14 @@ static inline void add_input_field(struct leat_op *op, size_t column) {
     add_field(op, test_columns[column].name, test_columns[column].type);
 }
 
+static const struct leat_type BIGINT = {.kind = LEAT_BIGINT}, DOUBLE = {.kind = LEAT_DOUBLE},
+                              HUGEINT = {.kind = LEAT_HUGEINT}, BOOLEAN = {.kind = LEAT_BOOLEAN},
+                              VARCHAR = {.kind = LEAT_VARCHAR}, INTEGER = {.kind = LEAT_INTEGER};
+
+static inline struct generator make_generator(uint64_t seed) {
+    struct generator g = {.keys = 6, .variety = 12, .null_percent = 10};
+    leat_random_seed(&g.random, seed);
+    return g;
+}
+
 #endif
