@@ -90,9 +90,9 @@ static bool all_equal(const uint32_t *values, size_t count) {
 
 void leat_parquet_put_packed(const uint32_t *values, size_t count, unsigned width, struct leat_buffer *out) {
     if (all_equal(values, count)) {
+        uint32_t value = count ? values[0] : 0;
         leat_parquet_put_varint(out, (uint64_t)count << 1);
-        for (unsigned bits = 0; bits < width; bits += 8)
-            *leat_parquet_grow(out, 1) = count ? (char)(values[0] >> bits) : 0;
+        leat_putn(out, (const char *)&value, (width + 7) / 8);
         return;
     }
     size_t groups = (count + 7) / 8;

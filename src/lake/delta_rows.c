@@ -32,9 +32,8 @@ static void put_date(struct leat_buffer *out, int64_t days) {
 }
 
 static void put_time(struct leat_buffer *out, int64_t micros, bool utc) {
-    int64_t days = micros / 86400000000 - (micros % 86400000000 < 0), of_day = micros - days * 86400000000;
-    int64_t seconds = of_day / 1000000;
-    put_date(out, days);
+    int64_t of_day = micros % 86400000000 + (micros % 86400000000 < 0 ? 86400000000 : 0), seconds = of_day / 1000000;
+    put_date(out, micros / 86400000000 - (micros % 86400000000 < 0));
     leat_putf(out, " %02d:%02d:%02d.%06d%s", (int)(seconds / 3600), (int)(seconds / 60 % 60), (int)(seconds % 60),
               (int)(of_day % 1000000), utc ? "+00" : "");
 }
