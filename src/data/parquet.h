@@ -13,8 +13,8 @@
 enum leat_parquet_form {
     LEAT_PARQUET_PLAIN,   /* for few rows, that are soon joined with others: plain values, uncompressed */
     LEAT_PARQUET_COMPACT, /* dictionaries where values repeat, else delta encodings of integers and lengths; zstd where
-                             it helps; statistics in each row group. Floats are plain: Spark's vectorised reader lacks
-                             BYTE_STREAM_SPLIT */
+                             it helps; statistics in each row group. Floats are plain else: Spark's vectorised reader
+                             lacks BYTE_STREAM_SPLIT */
 };
 struct leat_parquet_rows { /* of `batches`, in order; weights are not looked at */
     const struct leat_changes *batches;
@@ -29,7 +29,7 @@ enum { LEAT_PARQUET_GROUP_ROWS = 122880 }; /* DuckDB's default */
  * names        one a column; NULL: the schema's
  * group_rows   of a row group at most
  * ranges       one a column, zeroed: the ranges of what was written, strings borrowed from the batches. May be NULL
- * Returns false, `out` unchanged, when the file would lose something: a TIME, INTERVAL, UUID or NESTED column, an
+ * Returns false, `out` unchanged, when the file would lose something: no columns, a TIME, INTERVAL, UUID or NESTED column, an
  * integer of more than 38 digits, a column of more than LEAT_PARQUET_PAGE_BYTES_MAX in a row group. Thread: any. */
 bool leat_parquet_write(const struct leat_schema *schema, const char *const *names,
                         const struct leat_parquet_rows *rows, enum leat_parquet_form form, size_t group_rows,

@@ -171,7 +171,7 @@ static bool put_plain(const struct leat_parquet_rows *rows, size_t column, struc
 
 /* ---- compact: dictionaries. Of strings and integers alike, for as long as there are few of them */
 
-enum { ENTRIES_MAX = 4096, SLOTS = 2 * ENTRIES_MAX };
+enum { ENTRIES_MAX = 4096, SLOT_BITS = 13, SLOTS = 1 << SLOT_BITS };
 enum {
     DICTIONARY_ROWS_MIN = 64,
     TRIAL_ROWS = 1024,
@@ -190,6 +190,11 @@ struct leat_parquet_entries {
 static uint64_t mix(uint64_t a) {
     a *= 0x9E3779B97F4A7C15u;
     return a ^ a >> 32;
+}
+
+/* The upper bits: the lower ones of a product tell nothing of values whose own are zeros, as of most floats. */
+static size_t slot_of(uint64_t hash) {
+    return hash >> (64 - SLOT_BITS);
 }
 
 /* Both words of a short one are compared: they are padded with zeros. */
@@ -214,7 +219,7 @@ static bool too_many(const struct leat_parquet_entries *e, size_t seen) {
 
 /* The entry's place, or -1: there are too many. */
 static int64_t find_integer(struct leat_parquet_entries *e, int64_t value, size_t seen) {
-    size_t slot = mix((uint64_t)value) % SLOTS;
+    size_t slot = slot_of(mix((uint64_t)value));
     for (; e->slots[slot]; slot = (slot + 1) % SLOTS)
         if (e->integers[e->slots[slot] - 1] == value) return e->slots[slot] - 1;
     if (too_many(e, seen)) return -1;
@@ -224,7 +229,7 @@ static int64_t find_integer(struct leat_parquet_entries *e, int64_t value, size_
 }
 
 static int64_t find_text(struct leat_parquet_entries *e, const struct leat_string *value, size_t seen) {
-    size_t slot = hash_of(value) % SLOTS;
+    size_t slot = slot_of(hash_of(value));
     for (; e->slots[slot]; slot = (slot + 1) % SLOTS)
         if (same_text(&e->texts[e->slots[slot] - 1], value)) return e->slots[slot] - 1;
     if (too_many(e, seen)) return -1;
@@ -245,7 +250,7 @@ static bool index_integers(struct leat_parquet_work *w, size_t count) {
         if (entry < 0) return false;
         w->indices[i] = (uint32_t)entry;
     }
-    return w->entries->count <= count / 2;
+    return true;
 }
 
 static bool index_texts(struct leat_parquet_work *w, const struct leat_parquet_rows *rows, size_t column,
@@ -281,7 +286,7 @@ static int put_indices(struct leat_parquet_work *w, size_t count) {
             if (!s.column->valid || !leat_is_null(s.column, row)) out[n++] = (int64_t)v[row];                          \
     } while (0)
 
-/* Integers, decimals, dates and times of up to 64 bits that are not NULL. */
+/* Numbers, dates and times of up to 64 bits that are not NULL; floats as their bits. */
 static size_t gather_integers(const struct leat_parquet_rows *rows, size_t column, struct leat_type type,
                               int64_t *out) {
     size_t n = 0;
@@ -313,36 +318,36 @@ static size_t gather_integers(const struct leat_parquet_rows *rows, size_t colum
     return n;
 }
 
-/* May a dictionary be worth it? Most of some values, taken from everywhere, occur among them again. */
-static bool repeats(struct leat_parquet_work *w, size_t count) {
-    enum { SAMPLE = 256 };
-    if (count < 4 * SAMPLE) return false;
-    forget_entries(w->entries);
-    for (size_t i = 0; i < SAMPLE; i++)
-        find_integer(w->entries, w->integers[i * (count / SAMPLE)], TRIAL_ROWS);
-    return w->entries->count <= SAMPLE / 2;
-}
-
-static int put_integers(struct leat_parquet_work *w, const struct leat_parquet_column *column,
-                        const struct leat_parquet_rows *rows, size_t index, const struct leat_range *range) {
-    bool narrow = column->storage.physical == P_INT32;
-    size_t count = gather_integers(rows, index, column->type, w->integers);
-    if (repeats(w, count) && index_integers(w, count) &&
-        leat_parquet_bits(w->entries->count - 1) <=
-            leat_parquet_bits((uint64_t)(range->high.integer - range->low.integer))) {
+/* Numbers of up to 64 bits: a dictionary where that is smaller than their deltas (floats: than they are). */
+static int put_numbers(struct leat_parquet_work *w, const struct leat_parquet_column *column,
+                       const struct leat_parquet_rows *rows, size_t index) {
+    enum { HEADER_BYTES = 32 }; /* and what the footer says of it, roughly */
+    int physical = column->storage.physical;
+    bool narrow = physical == P_INT32 || physical == P_FLOAT, real = physical == P_FLOAT || physical == P_DOUBLE;
+    size_t count = gather_integers(rows, index, column->type, w->integers), width = narrow ? 4 : 8;
+    size_t start = w->page.length, bytes = count * width;
+    if (!real) {
+        leat_parquet_put_delta(w->integers, count, narrow, &w->page);
+        bytes = w->page.length - start;
+    }
+    if (index_integers(w, count) &&
+        HEADER_BYTES + w->entries->count * width + count * leat_parquet_bits(w->entries->count - 1) / 8 < bytes) {
+        w->page.length = start;
         for (size_t i = 0; i < w->entries->count; i++)
-            leat_putn(&w->dictionary, (const char *)&w->entries->integers[i], narrow ? 4 : 8);
+            leat_putn(&w->dictionary, (const char *)&w->entries->integers[i], width);
         return put_indices(w, count);
     }
-    leat_parquet_put_delta(w->integers, count, narrow, &w->page);
-    return E_DELTA_BINARY_PACKED;
+    if (!real) return E_DELTA_BINARY_PACKED;
+    return put_plain(rows, index, &w->page) ? E_PLAIN : -1;
 }
 
 /* -1: too long. */
 static int put_texts(struct leat_parquet_work *w, const struct leat_parquet_rows *rows, size_t column, size_t count) {
     if (count >= DICTIONARY_ROWS_MIN && index_texts(w, rows, column, count)) {
-        for (size_t i = 0; i < w->entries->count; i++)
+        for (size_t i = 0; i < w->entries->count; i++) {
             put_string(&w->dictionary, &w->entries->texts[i]);
+            if (w->dictionary.length > LEAT_PARQUET_PAGE_BYTES_MAX) return -1;
+        }
         return put_indices(w, count);
     }
     size_t n = 0, bytes = 0;
@@ -360,7 +365,8 @@ static int put_texts(struct leat_parquet_work *w, const struct leat_parquet_rows
     for (struct leat_parquet_span s = {0}; leat_parquet_next(rows, column, &s);) {
         const struct leat_string *v = s.column->data;
         for (size_t row = s.from; row < s.to; row++) {
-            memcpy(at, leat_string_data(&v[row]), v[row].length); /* none under a NULL */
+            if (leat_is_null(s.column, row)) continue;
+            memcpy(at, leat_string_data(&v[row]), v[row].length);
             at += v[row].length;
         }
     }
@@ -373,8 +379,8 @@ static int put_values(struct leat_parquet_work *w, const struct leat_parquet_col
     size_t count = rows->count - range->null_count;
     int physical = column->storage.physical;
     if (w->form == LEAT_PARQUET_COMPACT && count) {
-        if (physical == P_INT32 || physical == P_INT64) return put_integers(w, column, rows, index, range);
         if (physical == P_BYTE_ARRAY) return put_texts(w, rows, index, count);
+        if (physical != P_BOOLEAN && physical != P_FIXED) return put_numbers(w, column, rows, index);
     }
     return put_plain(rows, index, &w->page) ? E_PLAIN : -1;
 }
@@ -465,9 +471,7 @@ bool leat_parquet_put_column(struct leat_parquet_work *w, const struct leat_parq
     leat_buffer_reset(&w->dictionary);
     put_levels(rows, index, chunk->range.null_count, &w->page);
     chunk->encoding = put_values(w, column, rows, index, &chunk->range);
-    if (chunk->encoding < 0 || w->page.length > LEAT_PARQUET_PAGE_BYTES_MAX ||
-        w->dictionary.length > LEAT_PARQUET_PAGE_BYTES_MAX)
-        return false;
+    if (chunk->encoding < 0 || w->page.length > LEAT_PARQUET_PAGE_BYTES_MAX) return false;
     chunk->codec = choose_codec(w, chunk->encoding);
     if (chunk->encoding == E_RLE_DICTIONARY) {
         chunk->dictionary_start = out->length - file_start;
