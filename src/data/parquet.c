@@ -14,7 +14,7 @@ static bool list_columns(const struct leat_schema *schema, const char *const *na
         out[i] = (struct leat_parquet_column){.name = names ? names[i] : field->name, .type = field->type};
         if (!leat_parquet_storage_of(field->type, &out[i].storage)) return false;
     }
-    return true;
+    return schema->field_count > 0; /* without columns there are no rows in a file */
 }
 
 /* All row groups; the chunks' places are counted from `start`. */
