@@ -169,7 +169,7 @@ static bool put_plain(const struct leat_parquet_rows *rows, size_t column, struc
     return true;
 }
 
-/* ---- compact: dictionaries. Of strings and integers alike, for as long as there are few of them */
+/* ---- compact: dictionaries. Of strings and numbers alike, for as long as there are few of them */
 
 enum { ENTRIES_MAX = 4096, SLOT_BITS = 13, SLOTS = 1 << SLOT_BITS };
 enum {
@@ -421,18 +421,21 @@ static bool shrinks(size_t packed, size_t plain) {
     return packed < plain - plain / 20;
 }
 
-/* A column's pages have one codec: zstd where it makes the values a twentieth smaller. Packed integers often do not:
- * their beginning tells. */
-static int choose_codec(struct leat_parquet_work *w, int encoding) {
+/* A column's pages have one codec: zstd where it makes them a twentieth smaller, the dictionary with its indices. Packed
+ * integers often do not shrink: their beginning tells, where no NULLs come first. */
+static int choose_codec(struct leat_parquet_work *w, int encoding, bool nulls) {
     enum { TRIAL_BYTES = 16 << 10 };
     if (w->form != LEAT_PARQUET_COMPACT) return CODEC_NONE;
-    if (encoding == E_DELTA_BINARY_PACKED && w->page.length > 2 * TRIAL_BYTES) {
+    if (encoding == E_DELTA_BINARY_PACKED && !nulls && w->page.length > 2 * TRIAL_BYTES) {
         struct leat_buffer trial = {.data = w->page.data, .length = TRIAL_BYTES};
         compress(w, &trial, &w->packed);
         if (!shrinks(w->packed.length, TRIAL_BYTES)) return CODEC_NONE;
     }
     compress(w, &w->page, &w->packed);
-    return shrinks(w->packed.length, w->page.length) ? CODEC_ZSTD : CODEC_NONE;
+    leat_buffer_reset(&w->packed_dictionary);
+    if (encoding == E_RLE_DICTIONARY) compress(w, &w->dictionary, &w->packed_dictionary);
+    bool worth = shrinks(w->packed.length + w->packed_dictionary.length, w->page.length + w->dictionary.length);
+    return worth ? CODEC_ZSTD : CODEC_NONE;
 }
 
 /* Behind its header, which counts from `header` on. */
@@ -444,12 +447,8 @@ static void put_body(size_t header, const struct leat_buffer *plain, const struc
 }
 
 static void put_dictionary(struct leat_parquet_work *w, struct leat_parquet_chunk *chunk, struct leat_buffer *out) {
-    const struct leat_buffer *body = &w->dictionary;
+    const struct leat_buffer *body = chunk->codec == CODEC_ZSTD ? &w->packed_dictionary : &w->dictionary;
     size_t header = out->length;
-    if (chunk->codec == CODEC_ZSTD) {
-        compress(w, &w->dictionary, &w->packed_dictionary);
-        body = &w->packed_dictionary;
-    }
     leat_parquet_put_dictionary_header(w->entries->count, w->dictionary.length, body->length, out);
     put_body(header, &w->dictionary, body, chunk, out);
 }
@@ -472,7 +471,7 @@ bool leat_parquet_put_column(struct leat_parquet_work *w, const struct leat_parq
     put_levels(rows, index, chunk->range.null_count, &w->page);
     chunk->encoding = put_values(w, column, rows, index, &chunk->range);
     if (chunk->encoding < 0 || w->page.length > LEAT_PARQUET_PAGE_BYTES_MAX) return false;
-    chunk->codec = choose_codec(w, chunk->encoding);
+    chunk->codec = choose_codec(w, chunk->encoding, chunk->range.null_count > 0);
     if (chunk->encoding == E_RLE_DICTIONARY) {
         chunk->dictionary_start = out->length - file_start;
         put_dictionary(w, chunk, out);

@@ -207,6 +207,7 @@ static void encodings_fit_the_values(void **state) {
     check_encoding("1", "RLE_DICTIONARY");
     check_encoding("'status ' || i % 5", "RLE_DICTIONARY");
     check_encoding("'a status of more than twelve bytes ' || hash(i) % 300", "RLE_DICTIONARY");
+    check_encoding("repeat('a dictionary that shrinks, of indices that do not ', 3) || hash(i) % 3000", "RLE_DICTIONARY, RLE, PLAIN ZSTD");
     check_encoding("hash(i)::VARCHAR", "DELTA_LENGTH_BYTE_ARRAY, RLE ZSTD");
     check_encoding("(hash(i) % 3000)::VARCHAR", "RLE_DICTIONARY");
     check_encoding("(hash(i) % 6000)::VARCHAR", "DELTA_LENGTH_BYTE_ARRAY"); /* more than a dictionary has */
