@@ -22,6 +22,7 @@ struct leat_engine_options {
     uint64_t journal_due_bytes; /* of steps in the journal, then a checkpoint is taken; 0: LEAT_JOURNAL_DUE_BYTES */
     bool serve;                /* keep what engine/live/live.h gives */
     bool in_turns;             /* scheduled and full runs are no threads beside the steps: where the clock is not the real one they would take no time */
+    int64_t ends_us;           /* a rehearsal for its tables alone: what is done over again by then is left out (runs/overtaken.c); 0: nothing is */
     /* A rehearsal: called with the project as loaded, before anything is made of it; may change freshness and where input comes from. */
     void (*adjust)(void *context, struct leat_project *);
     void *adjust_context;

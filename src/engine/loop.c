@@ -367,6 +367,7 @@ enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *s
     if (st == LEAT_OK) st = leat_mailbox_open_again(engine, err);
     while (st == LEAT_OK && !*stop && !leat_control_parked(engine)) {
         uint64_t got;
+        leat_restate_look(engine);
         if ((st = leat_engine_ingest(engine, &got, err)) != LEAT_OK) break;
         leat_mailbox_run(engine); /* after the records, before they are stepped over: who waits for them is here now (intake.c) */
         if ((st = leat_waits_step(engine, err)) != LEAT_OK) break;

@@ -48,7 +48,10 @@ static void jump(struct leat_rehearsal *r, int64_t deadline_us, bool woken) {
         wake_us = r->until_us;
         r->stop = 1;
     }
-    if (next_us == INT64_MAX && r->until_us == INT64_MAX && deadline_us + offset > r->options.record->last_us) r->stop = 1;
+    if (next_us == INT64_MAX && r->until_us == INT64_MAX && wake_us > r->options.record->last_us) {
+        wake_us = r->options.record->last_us; /* every project ends then, whatever it would do next */
+        r->stop = 1;
+    }
     if (r->stop && r->at_end) r->at_end(r->at_end_context);
     keep_pace(r, wake_us);
     if (wake_us - offset > r->clock.monotonic_us) r->clock.monotonic_us = wake_us - offset;
@@ -94,7 +97,8 @@ static void adjust(void *context, struct leat_project *project) {
         struct leat_source *source = &project->sources[s];
         const struct leat_recorded_source *recorded = leat_record_find(record, source->name);
         if (source->reference) {
-            source->recording = &r->none;
+            source->recording = &r->none; /* it never changes */
+            if (source->refresh_us && source->refresh_us < r->options.step_us) source->refresh_us = r->options.step_us;
         } else {
             source->recording = recorded ? &r->recordings[recorded - record->sources] : &r->none;
             source->format = LEAT_FORMAT_JSON; /* records are written anew so */
@@ -103,8 +107,9 @@ static void adjust(void *context, struct leat_project *project) {
     for (size_t t = 0; t < project->table_count; t++) adjust_table(r, &project->tables[t]);
     leat_project_detach(project);
     if (r->options.lean) {
-        set(project, "commit_interval", "3600000000us");
-        set(project, "bronze_interval", "3600000000us");
+        set(project, "commit_interval", "86400000000us"); /* or as many rows wait as memory is to hold */
+        set(project, "bronze_interval", "86400000000us");
+        set(project, "drift_watch", "0");
     }
 }
 
@@ -145,6 +150,7 @@ static enum leat_status link_histories(struct leat_rehearsal *r, const char *lak
 
 static enum leat_status open_engine(struct leat_rehearsal *r, struct leat_diagnostics *diags, struct leat_error *err) {
     const struct leat_engine_options options = {.project_dir = r->options.project_dir, .lake_dir = r->lake, .work_dir = r->work, .in_turns = true,
+                                                .ends_us = r->options.lean && r->options.record->records ? r->options.record->last_us : 0,
                                                 .adjust = adjust, .adjust_context = r};
     return leat_engine_open(&r->env, &options, diags, &r->engine, err);
 }

@@ -13,7 +13,8 @@ struct leat_rehearsal_options {
     const struct leat_record *record;
     int64_t freshness_us;      /* of all tables, scheduled ones too; 0: as each says */
     int64_t step_us;           /* continuous tables step no more often than this; 0: as their freshness says. Fewer records may be late then */
-    bool lean;                 /* for the tables alone: commits are rare and wait for no disk. Else all is done as live */
+    bool lean;                 /* for the tables at its end alone: commits are rare and wait for no disk, and runs that are overtaken are left out. Else
+                                * all is done as live */
     double speed;              /* at most so many times real time; 0: as fast as it goes */
     int64_t rest_us;           /* each wait takes so long of real time, so that waking up costs what it does: another process was there meanwhile. 0: nothing */
     bool (*progress)(void *context, int64_t at_us); /* NULL: none; false: stop, which is CANCELLED */

@@ -49,6 +49,7 @@ enum leat_status leat_restate_source(struct leat_engine *, size_t source, const 
 bool leat_table_is_key(const struct leat_gtable *, size_t column);
 bool leat_engine_has_late(const struct leat_engine *);
 void leat_restate_plan_next(struct leat_engine *, int64_t after_us); /* sets restate_due_us */
+void leat_restate_look(struct leat_engine *); /* before new records: where nothing was late at the time, nothing is missed */
 enum leat_status leat_restate_if_due(struct leat_engine *, struct leat_error *) LEAT_MUST;
 
 /* retry.c: what a crash left half done; before recovery, and after it. */

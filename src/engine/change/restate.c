@@ -825,11 +825,17 @@ void leat_restate_plan_next(struct leat_engine *engine, int64_t after_us) {
     free(text);
 }
 
+void leat_restate_look(struct leat_engine *engine) {
+    int64_t now = leat_engine_now(engine);
+    if (now >= engine->restate_due_us && !leat_engine_has_late(engine)) leat_restate_plan_next(engine, now);
+}
+
 enum leat_status leat_restate_if_due(struct leat_engine *engine, struct leat_error *err) {
     const struct leat_restate_options options = {.reason = "daily"};
     int64_t now = leat_engine_now(engine);
     if (now < engine->restate_due_us || !leat_engine_has_late(engine)) return LEAT_OK;
     leat_restate_plan_next(engine, now);
+    if (leat_is_overtaken(engine, engine->restate_due_us)) return LEAT_OK;
     enum leat_status st = leat_engine_restate(engine, &options, NULL, err);
     if (st == LEAT_OK || err->fatal) return st;
     leat_log(engine->env, LEAT_LOG_ERROR, "late records stay late until the next restatement: %s", err->text);

@@ -207,7 +207,10 @@ static enum leat_status start_telling(struct leat_engine *engine, struct leat_er
 enum leat_status leat_engine_batch_beside(struct leat_engine *engine, struct leat_error *err) {
     const struct leat_project *project = engine->project;
     enum leat_status st;
-    if (engine->options.in_turns) return leat_engine_batch(engine, false, err);
+    if (engine->options.in_turns) {
+        leat_runs_pass_over(engine);
+        return leat_engine_batch(engine, false, err);
+    }
     if (engine->beside && !atomic_load(&engine->beside->done)) return LEAT_OK;
     if (engine->beside && (st = finish(engine, err)) != LEAT_OK) return st;
     if (!engine->beside && (st = start_telling(engine, err)) != LEAT_OK) return st;

@@ -104,6 +104,10 @@ void leat_space_close(struct leat_run_space *);
 const struct leat_run *leat_beside_run(const struct leat_engine *); /* under way; NULL: none */
 void leat_beside_cancel(struct leat_engine *); /* a run under way is stopped, and due again */
 
+/* overtaken.c */
+bool leat_is_overtaken(const struct leat_engine *, int64_t again_us); /* what comes again at this time, seen by nobody until then */
+void leat_runs_pass_over(struct leat_engine *); /* runs that are due and overtaken count as done */
+
 /* deadline.c: SCHEDULE ... READY BY */
 struct leat_run_plan {
     int64_t scheduled_us;               /* the first time of the schedule that has had no run; INT64_MAX: never */
