@@ -50,6 +50,9 @@ int leat_cli_open(struct leat_cli *, const struct leat_engine_options *, struct 
 /* Says that there is no such table, or no such source that can be fed, and which name is near. */
 void leat_cli_no_object(const struct leat_project *, enum leat_object_kind, const char *name);
 bool leat_cli_is_terminal(int fd);
+/* "3 s", "4 min", "5 h 20 min", "6 days": what a person wants to know. Returns out. */
+enum { LEAT_SPAN_BYTES = 48 };
+const char *leat_cli_span(int64_t us, char out[LEAT_SPAN_BYTES]);
 /* An option that is a timestamp, or a date: its midnight. *out stays where it is not given. False: neither (said). */
 bool leat_cli_read_time(const struct leat_cli *, const char *command, const struct leat_option_spec *, int option, int64_t *out);
 /* ALTER (sql given), or applies the changed files; by the running process where there is one. Prints the outcome; the exit code. */

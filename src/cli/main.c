@@ -58,6 +58,19 @@ void leat_cli_say(struct leat_cli *cli, const char *format, ...) {
         fprintf(stderr, "%s\n", line);
 }
 
+const char *leat_cli_span(int64_t us, char out[LEAT_SPAN_BYTES]) {
+    long long s = us / 1000000;
+    if (s < 100)
+        snprintf(out, LEAT_SPAN_BYTES, "%lld s", s);
+    else if (s < 6000)
+        snprintf(out, LEAT_SPAN_BYTES, "%lld min", s / 60);
+    else if (s < 48 * 3600)
+        snprintf(out, LEAT_SPAN_BYTES, "%lld h %lld min", s / 3600, s / 60 % 60);
+    else
+        snprintf(out, LEAT_SPAN_BYTES, "%lld days", s / 86400);
+    return out;
+}
+
 bool leat_cli_is_terminal(int fd) {
     return isatty(fd) == 1;
 }

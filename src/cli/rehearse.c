@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <jansson.h>
+
 #include "audit/compare.h"
 #include "base/usage.h"
 #include "cli/cli.h"
@@ -32,15 +34,48 @@ struct rehearse {
     struct leat_record record;
     struct leat_rehearsal *sides[2]; /* current, changed */
     int64_t wall_us[2], cpu_us[2];
+    json_t *status[2];
+    int side;                         /* under way, since: */
+    int64_t began_us, told_us;
     uint64_t differing;
-    struct leat_buffer out;
+    struct leat_buffer out, tables;   /* tables: which differ, in words */
+    size_t table_count, differing_tables;
 };
 static const char *const SIDES[2] = {"current", "changed"};
 
+/* ---- progress ---------------------------------------------------------------------------------------------------------- */
+
+static void show(const char *text) {
+    if (leat_cli_is_terminal(2)) fprintf(stderr, "\r%-60s\r%s", "", text);
+}
+
+static int64_t now_us(const struct rehearse *r) {
+    return r->cli->env.clock->monotonic_us(r->cli->env.clock);
+}
+
+/* Of both sides, if the rest goes as what there was; the first moments, in which all is opened, say little: then as the other side went. */
+static int64_t left_us(const struct rehearse *r, double share) {
+    double took = (double)(now_us(r) - r->began_us), whole = share < 0.1 && r->side ? (double)r->wall_us[0] : took / share;
+    return (int64_t)(whole * (1 - share) + (r->side ? 0 : whole));
+}
+
+/* On a terminal at once; elsewhere, where a log is kept, once a minute. */
 static bool on_progress(void *context, int64_t at_us) {
-    const struct rehearse *r = context;
+    enum { LOG_US = 60000000 };
+    struct rehearse *r = context;
+    char line[128], span[LEAT_SPAN_BYTES];
     double share = (double)(at_us - r->record.first_us) / (double)(r->record.last_us - r->record.first_us + 1);
-    fprintf(stderr, "\r%3.0f %% ", 100 * (share < 0 ? 0 : share > 1 ? 1 : share));
+    if (share < 0) share = 0;
+    if (share > 1) share = 1;
+    bool known = share > 0.02;
+    snprintf(line, sizeof line, "the %s project: %.0f %%%s%s%s", SIDES[r->side], 100 * share, known ? ", about " : "",
+             known ? leat_cli_span(left_us(r, share), span) : "", known ? " left" : "");
+    if (leat_cli_is_terminal(2)) {
+        show(line);
+    } else if (now_us(r) - r->told_us >= LOG_US) {
+        r->told_us = now_us(r);
+        leat_cli_say(r->cli, "%s", line);
+    }
     return true;
 }
 
@@ -55,6 +90,7 @@ static enum leat_status record(struct rehearse *r, int *code, struct leat_error 
         return LEAT_OK;
     }
     char *dir = leat_asprintf("%s/recorded", r->scratch);
+    show("reading what was recorded");
     wanted.dir = dir;
     enum leat_status st = leat_engine_open(&r->cli->env, &options, &diags, &engine, err);
     if (st == LEAT_OK) st = leat_record_make(&r->cli->env, engine, &wanted, &r->record, err);
@@ -74,24 +110,65 @@ static int64_t step_of(const struct rehearse *r) {
     return r->cli->given[OPTION_STEP] ? r->cli->values[OPTION_STEP].number : r->record.records ? (r->record.last_us - r->record.first_us) / STEPS : 0;
 }
 
+static enum leat_status read_status(struct leat_engine *engine, json_t **out, struct leat_error *err) {
+    struct leat_buffer text = {0};
+    enum leat_status st = leat_engine_status(engine, &text, err);
+    if (st == LEAT_OK) *out = json_loads(text.data, 0, NULL);
+    leat_buffer_deinit(&text);
+    return st;
+}
+
 static enum leat_status rehearse_side(struct rehearse *r, int side, int *code, struct leat_error *err) {
     struct leat_diagnostics diags = {0};
     char *dir = leat_asprintf("%s/%s", r->scratch, SIDES[side]);
     struct leat_rehearsal_options options = {.project_dir = side ? r->cli->project : r->current, .dir = dir, .record = &r->record,
                                              .speed = r->cli->values[OPTION_SPEED].real, .step_us = step_of(r), .lean = true,
-                                             .progress = leat_cli_is_terminal(2) ? on_progress : NULL, .context = r};
-    struct leat_clock *clock = r->cli->env.clock;
-    int64_t wall = clock->monotonic_us(clock), cpu = leat_usage_cpu_us();
+                                             .progress = on_progress, .context = r};
+    int64_t cpu = leat_usage_cpu_us();
+    r->side = side;
+    r->began_us = now_us(r);
     enum leat_status st = leat_rehearsal_open(&r->cli->env, &options, &diags, &r->sides[side], err);
     if (leat_cli_diagnostics(r->cli, &diags)) *code = LEAT_EXIT_NO;
     leat_diagnostics_deinit(&diags);
     if (st == LEAT_OK && r->record.records) st = leat_rehearsal_run(r->sides[side], INT64_MAX, err);
     if (st == LEAT_OK) st = leat_rehearsal_finish(r->sides[side], err);
-    if (options.progress) fputs("\r       \r", stderr);
-    r->wall_us[side] = clock->monotonic_us(clock) - wall;
+    if (st == LEAT_OK) st = read_status(leat_rehearsal_engine(r->sides[side]), &r->status[side], err);
+    if (st == LEAT_OK) st = leat_rehearsal_read(r->sides[side], err);
+    show("");
+    r->wall_us[side] = now_us(r) - r->began_us;
     r->cpu_us[side] = leat_usage_cpu_us() - cpu;
     free(dir);
     return st == LEAT_OK ? st : leat_prepend(err, "the %s project", SIDES[side]);
+}
+
+/* Why a table could not be brought up to date: its last run failed, or FAIL UPDATE holds it. NULL: it could. */
+static const char *trouble_of(const struct rehearse *r, int side, const char *table) {
+    const json_t *entry;
+    size_t i;
+    json_array_foreach(json_object_get(r->status[side], "tables"), i, entry)
+        if (strcmp(json_string_value(json_object_get(entry, "name")), table) == 0) return json_string_value(json_object_get(entry, "error"));
+    return NULL;
+}
+
+static void put_troubles(struct rehearse *r, const char *table) {
+    const char *why[2] = {trouble_of(r, 0, table), trouble_of(r, 1, table)};
+    for (int side = 0; side < 2; side++) {
+        if (!why[side]) continue;
+        if (r->cli->json) {
+            leat_putf(&r->out, ",\"%s_error\":", side ? "right" : "left");
+            leat_put_json_string(&r->out, why[side], strlen(why[side]));
+        } else {
+            leat_putf(&r->out, "  the %s project could not bring it up to date: %s\n", SIDES[side], why[side]);
+        }
+    }
+}
+
+static void note_differing(struct rehearse *r, const char *table, uint64_t differing) {
+    r->table_count++;
+    if (!differing) return;
+    r->differing += differing;
+    r->differing_tables++;
+    leat_putf(&r->tables, "%s%s", r->tables.length ? ", " : "", table);
 }
 
 static enum leat_status compare_table(struct rehearse *r, struct leat_conn *conn, size_t left, size_t right, struct leat_error *err) {
@@ -109,16 +186,18 @@ static enum leat_status compare_table(struct rehearse *r, struct leat_conn *conn
                                            .example_max = (size_t)r->cli->values[OPTION_ROWS].number};
     if (st == LEAT_OK) st = leat_compare(conn, &options, &result, err);
     if (st == LEAT_OK) {
-        r->differing += leat_compare_differing(&result);
-        for (size_t i = 0; i < result.column_count; i++) r->differing += !result.columns[i].compared;
+        uint64_t differing = leat_compare_differing(&result) + (!trouble_of(r, 0, name) != !trouble_of(r, 1, name));
+        for (size_t i = 0; i < result.column_count; i++) differing += !result.columns[i].compared;
+        note_differing(r, name, differing);
         if (r->cli->json) {
             leat_putf(&r->out, "%s{\"table\":\"%s\",", r->out.length && r->out.data[r->out.length - 1] == '}' ? "," : "", name);
             leat_compare_json(&result, &r->out);
-            leat_put(&r->out, "}");
         } else {
             leat_putf(&r->out, "table %s: ", name);
             leat_compare_print(&result, SIDES[0], SIDES[1], &r->out);
         }
+        put_troubles(r, name);
+        if (r->cli->json) leat_put(&r->out, "}");
     }
     leat_compare_deinit(&result);
     for (size_t i = 0; i < key_count; i++) free(key[i]);
@@ -129,7 +208,7 @@ static enum leat_status compare_table(struct rehearse *r, struct leat_conn *conn
 }
 
 static void put_only(struct rehearse *r, const char *table, int side) {
-    r->differing++;
+    note_differing(r, table, 1);
     if (r->cli->json)
         leat_putf(&r->out, "%s{\"table\":\"%s\",\"only\":\"%s\"}", r->out.length && r->out.data[r->out.length - 1] == '}' ? "," : "", table, SIDES[side]);
     else
@@ -158,38 +237,45 @@ static enum leat_status compare(struct rehearse *r, struct leat_error *err) {
     enum leat_status st = leat_io_mkdirs(r->cli->env.io, spill, err);
     if (st == LEAT_OK) st = leat_duck_open(&batch, &duck, err);
     if (st == LEAT_OK) st = leat_conn_open(duck, &conn, err);
+    show("comparing");
     if (st == LEAT_OK) st = compare_all(r, conn, err);
+    show("");
     if (conn) leat_conn_close(conn);
     if (duck) leat_duck_close(duck);
     free(spill);
     return st;
 }
 
-static void put_interval(struct leat_buffer *b, int64_t us) {
-    leat_put_interval(b, us < 10000000 ? us / 1000 * 1000 : us / 1000000 * 1000000);
+/* "a, b by event time, for they arrived in bulk" */
+static void put_by_event(const struct leat_record *record, struct leat_buffer *b) {
+    size_t count = 0;
+    for (size_t s = 0; s < record->source_count; s++)
+        if (record->sources[s].by_event) leat_putf(b, "%s%s", count++ ? ", " : "; ", record->sources[s].name);
+    if (count) leat_putf(b, " by event time, for %s arrived in bulk", count == 1 ? "it" : "they");
 }
 
 static void print(const struct rehearse *r) {
     int64_t span = r->record.records ? r->record.last_us - r->record.first_us : 0;
     struct leat_buffer b = {0};
+    char text[LEAT_SPAN_BYTES];
     if (r->cli->json) {
         printf("{\"records\":%llu,\"span_us\":%lld,\"wall_us\":[%lld,%lld],\"cpu_us\":[%lld,%lld],\"differing\":%llu,\"tables\":[%s]}\n",
                (unsigned long long)r->record.records, (long long)span, (long long)r->wall_us[0], (long long)r->wall_us[1], (long long)r->cpu_us[0],
                (long long)r->cpu_us[1], (unsigned long long)r->differing, r->out.data ? r->out.data : "");
         return;
     }
-    leat_putf(&b, "%llu records over ", (unsigned long long)r->record.records);
-    put_interval(&b, span);
-    for (size_t s = 0; s < r->record.source_count; s++)
-        if (r->record.sources[s].by_event) leat_putf(&b, "; %s by event time, for it arrived in bulk", r->record.sources[s].name);
-    leat_put(&b, "; steps at least ");
-    put_interval(&b, step_of(r));
-    leat_put(&b, " apart\n");
+    leat_putf(&b, "%llu records over %s", (unsigned long long)r->record.records, leat_cli_span(span, text));
+    put_by_event(&r->record, &b);
+    leat_putf(&b, "; steps at least %s apart\n", leat_cli_span(step_of(r), text));
     for (int side = 0; side < 2; side++)
         leat_putf(&b, "%s: %.1f CPU s, %.0f times real time\n", SIDES[side], (double)r->cpu_us[side] / 1e6,
                   r->wall_us[side] ? (double)span / (double)r->wall_us[side] : 0);
     fputs(b.data, stdout);
     fputs(r->out.data ? r->out.data : "", stdout);
+    if (r->differing_tables)
+        printf("%zu of %zu tables differ%s: %s\n", r->differing_tables, r->table_count, r->differing_tables == 1 ? "s" : "", r->tables.data);
+    else
+        printf("no table differs\n");
     leat_buffer_deinit(&b);
 }
 
@@ -203,6 +289,7 @@ static bool same_folder(const char *a, const char *b) {
 
 static int run(struct leat_cli *cli) {
     struct rehearse r = {.cli = cli, .current = cli->values[OPTION_CURRENT].text};
+    r.told_us = now_us(&r);
     struct leat_error err = {0}, ignored;
     int code = LEAT_EXIT_OK;
     if (same_folder(r.current, cli->project)) {
@@ -222,6 +309,8 @@ static int run(struct leat_cli *cli) {
     if (!cli->values[OPTION_KEEP].number && leat_io_remove_tree(cli->env.io, r.scratch, &ignored) != LEAT_OK) fprintf(stderr, "leat: %s\n", ignored.text);
     leat_record_deinit(&r.record);
     leat_buffer_deinit(&r.out);
+    leat_buffer_deinit(&r.tables);
+    for (int side = 0; side < 2; side++) json_decref(r.status[side]);
     free(r.scratch);
     return code;
 }
@@ -230,8 +319,9 @@ const struct leat_command leat_command_rehearse = {
     .name = "rehearse", .arguments = "", .summary = "run recorded input through a changed project, and show how its tables differ",
     .options = OPTIONS, .option_count = sizeof OPTIONS / sizeof *OPTIONS,
     .prose = "Takes what the sources of the current project have recorded (bronze and dead letters) and runs it twice on a simulated clock, through the\n"
-             "current project and through the one in --project: with the same arrivals, steps, lateness and schedules, in lakes of their own. Then\n"
-             "says for each table which rows and columns differ, with examples. Exit code 1 when anything differs. Neither project's lake\n"
+             "current project and through the one in --project: with the same arrivals, steps, lateness and schedules, in lakes of their own. Both end\n"
+             "when the last record has come, and then all scheduled tables are run; earlier runs and restatements that these overtake are left out.\n"
+             "Then says for each table which rows and columns differ, with examples, and whether its last run failed. Exit code 1 when anything differs. Neither project's lake\n"
              "is touched; 'leat run' may go on meanwhile. References are as last recorded.",
     .run = run,
 };

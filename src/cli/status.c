@@ -15,17 +15,9 @@ static const char *plural(json_int_t n) {
     return n == 1 ? "" : "s";
 }
 
-/* "3 s", "4 min", "5 h 20 min", "6 days": what a person wants to know. */
 static void put_span(int64_t us) {
-    long long s = us / 1000000;
-    if (s < 100)
-        printf("%lld s", s);
-    else if (s < 6000)
-        printf("%lld min", s / 60);
-    else if (s < 48 * 3600)
-        printf("%lld h %lld min", s / 3600, s / 60 % 60);
-    else
-        printf("%lld days", s / 86400);
+    char text[LEAT_SPAN_BYTES];
+    fputs(leat_cli_span(us, text), stdout);
 }
 
 static void put_time(struct leat_cli *cli, const json_t *us, const char *label) {

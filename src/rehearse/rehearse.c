@@ -110,6 +110,7 @@ static void adjust(void *context, struct leat_project *project) {
         set(project, "commit_interval", "86400000000us"); /* or as many rows wait as memory is to hold */
         set(project, "bronze_interval", "86400000000us");
         set(project, "drift_watch", "0");
+        set(project, "retry_backoff", "3600000000us");
     }
 }
 
@@ -148,8 +149,9 @@ static enum leat_status link_histories(struct leat_rehearsal *r, const char *lak
     return st;
 }
 
-static enum leat_status open_engine(struct leat_rehearsal *r, struct leat_diagnostics *diags, struct leat_error *err) {
+static enum leat_status open_engine(struct leat_rehearsal *r, bool read_only, struct leat_diagnostics *diags, struct leat_error *err) {
     const struct leat_engine_options options = {.project_dir = r->options.project_dir, .lake_dir = r->lake, .work_dir = r->work, .in_turns = true,
+                                                .read_only = read_only,
                                                 .ends_us = r->options.lean && r->options.record->records ? r->options.record->last_us : 0,
                                                 .adjust = adjust, .adjust_context = r};
     return leat_engine_open(&r->env, &options, diags, &r->engine, err);
@@ -184,7 +186,7 @@ enum leat_status leat_rehearsal_open(struct leat_env *env, const struct leat_reh
     leat_scratch_io_init(&r->io, r->lake, options->lean);
     r->env.io = &r->io.io;
     enum leat_status st = options->resume_us ? LEAT_OK : make_folders(r, err);
-    if (st == LEAT_OK) st = open_engine(r, diags, err);
+    if (st == LEAT_OK) st = open_engine(r, false, diags, err);
     if (st != LEAT_OK) {
         leat_rehearsal_close(r);
         return st;
@@ -225,6 +227,15 @@ enum leat_status leat_rehearsal_skip(struct leat_rehearsal *r, int64_t until_us,
 
 enum leat_status leat_rehearsal_finish(struct leat_rehearsal *r, struct leat_error *err) {
     return leat_engine_run_once(r->engine, true, false, err);
+}
+
+enum leat_status leat_rehearsal_read(struct leat_rehearsal *r, struct leat_error *err) {
+    struct leat_diagnostics diags = {0};
+    leat_engine_close(r->engine);
+    r->engine = NULL;
+    enum leat_status st = open_engine(r, true, &diags, err);
+    leat_diagnostics_deinit(&diags);
+    return st;
 }
 
 struct leat_engine *leat_rehearsal_engine(struct leat_rehearsal *r) {

@@ -31,6 +31,8 @@ enum leat_status leat_rehearsal_run_to(struct leat_rehearsal *, int64_t until_us
 enum leat_status leat_rehearsal_skip(struct leat_rehearsal *, int64_t until_us, struct leat_error *) LEAT_MUST;
 /* What waits is stepped through and committed, every scheduled table is run. */
 enum leat_status leat_rehearsal_finish(struct leat_rehearsal *, struct leat_error *) LEAT_MUST;
+/* When it is over: the engine anew, for reading alone. The memory of its tables' state is given back. Errors as leat_engine_open */
+enum leat_status leat_rehearsal_read(struct leat_rehearsal *, struct leat_error *) LEAT_MUST;
 struct leat_engine *leat_rehearsal_engine(struct leat_rehearsal *);
 const struct leat_scratch_io *leat_rehearsal_io(const struct leat_rehearsal *); /* requests to the lake so far */
 void leat_rehearsal_close(struct leat_rehearsal *); /* its folders stay */

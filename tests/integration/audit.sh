@@ -45,8 +45,19 @@ python3 -c "print(sorted(open('wanted.txt').read().split()))" >wanted-list.txt
 check "the rows named" "$(cat wanted-list.txt)" "$(cat named.txt)"
 run 1 rehearse --current shop --project changed --rows 1
 says "column revenue: differs in" out.txt
+says "3 of 3 tables differ: silver_orders, revenue, nightly" out.txt
 run 0 rehearse --current shop --project same
 says "table silver_orders: equal" out.txt
+says "6000 records over 98 min; order_events by event time, for it arrived in bulk; steps at least 11 s apart" out.txt
+says "no table differs" out.txt
+mkdir failing
+sed "s/TABLE nightly/& (CONSTRAINT few EXPECT (revenue < 0) ON VIOLATION FAIL UPDATE)/" shop/shop.sql >failing/shop.sql
+run 1 rehearse --current shop --project failing
+says "the changed project could not bring it up to date: CONSTRAINT few" out.txt
+says "1 of 3 tables differs: nightly" out.txt
+run 1 rehearse --json --current shop --project failing
+sed -i '/^{/!d' out.txt # the log says it too
+check "why it failed" True "$(field "'few' in d['tables'][2]['right_error'] and 'left_error' not in d['tables'][2]")"
 run 1 rehearse --json --current shop --project changed --from '2026-01-01 01:00:00' --to '2026-01-01 01:30:00'
 check "a part of the recording" True "$(field "1700 < d['records'] < 1900")"
 run 2 rehearse --current shop --project shop
