@@ -1,25 +1,87 @@
-"""A TCP proxy that does to connections what networks do. One thread a direction; for tests on the loopback."""
+"""A TCP proxy that does to connections what networks do. One thread a direction; for tests on the loopback.
+
+  reset        connections end with RST, with whatever was on the way
+  half_answer  the next answer is cut in its middle, then its connection is closed
+  blackhole    something between has forgotten the connections (a NAT, a firewall): nothing comes through on them any more, in neither direction, not even
+               that one side has closed, and nothing will when it is over; neither do connections that were made meanwhile
+  partition    the same until it is over; then TCP has kept what was sent and delivers it, also of a side that has closed meanwhile
+  slow         1 KB/s each way
+  delay        each piece 200 ms late
+"""
 import contextlib
+import itertools
+import os
+import select
 import socket
 import struct
 import threading
 import time
 
+FAULTS = int(os.environ.get("LEAT_FAULTS", "3"))  # of each kind; soak: 100
+KINDS = ("reset", "half_answer", "blackhole", "partition", "slow", "delay")
+LENGTHS = itertools.cycle((1, 0.3, 3, 0.6))  # some end before anybody's deadline, some are met by who connects again
+
+
+def abort(s):
+    """Closed with RST. The descriptor stays until the thread that reads from it has seen it."""
+    with contextlib.suppress(OSError):
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        s.shutdown(socket.SHUT_RD)
+    s.close()
+
+
+def left(s):
+    """Whoever connected has closed, whatever it sent before."""
+    poll = select.poll()
+    poll.register(s, select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
+class Connection:
+    def __init__(self, client, server):
+        self.client, self.server = client, server  # None: never came through
+        self.silent = server is None
+        self.deserted = False  # silent, and the client has closed
+        self.since = time.monotonic()
+
 
 class Proxy:
-    """Forwards to (host, port). Faults, each for all connections from when it is set: None, 'blackhole' (bytes are taken and go nowhere),
-    'slow' (1 KB/s each way), 'delay' (each piece 200 ms late). reset() and half_answer() act once on the connections there are."""
+    """Forwards to (host, port). `fault`: what is done to all connections from when it is set; None: nothing."""
 
     def __init__(self, port, host="127.0.0.1"):
         self.target = (host, port)
-        self.fault = None
-        self.cut_after = None
-        self.connections = []
+        self.changed = threading.Condition()
+        self.now = None
+        self.cut = False      # the next answer is to be
+        self.felt = False     # the last fault has met something
+        self.connections = []  # that things come through on
+        self.silent = []
         self.accepted = 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port = self.listener.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def fault(self):
+        return self.now
+
+    @fault.setter
+    def fault(self, fault):
+        with self.changed:
+            self.now = fault
+            self.felt = False
+            if fault == "blackhole":
+                self.felt = bool(self.connections)
+                for c in self.connections:
+                    c.silent = True
+                self.silent += self.connections
+                self.connections = []
+            else:
+                self._sweep()
+            self.changed.notify_all()
+
+    # ---- connections ----
 
     def _accept(self):
         while True:
@@ -28,67 +90,145 @@ class Proxy:
             except OSError:
                 return
             self.accepted += 1
-            try:
-                server = socket.create_connection(self.target, 5)
-            except OSError:
-                self._abort(client)
-                continue
-            server.settimeout(None)
-            for s in (client, server):
-                s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            pair = (client, server)
-            self.connections.append(pair)
-            threading.Thread(target=self._forward, args=(client, server, pair, False), daemon=True).start()
-            threading.Thread(target=self._forward, args=(server, client, pair, True), daemon=True).start()
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self._connect, args=(client,), daemon=True).start()
 
-    def _forward(self, source, sink, pair, answers):
+    def _connect(self, client):
+        late = self._held()
+        if late and left(client):  # it has given up before anything of it could arrive
+            abort(client)
+            return
+        if self.now == "blackhole":
+            c = Connection(client, None)
+            self.silent.append(c)
+            self.felt = True
+            self._forward(c, client, None)
+            return
+        try:
+            server = socket.create_connection(self.target, 5)
+        except OSError:
+            abort(client)
+            return
+        server.settimeout(None)
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        c = Connection(client, server)
+        with self.changed:
+            c.silent = self.now == "blackhole"
+            (self.silent if c.silent else self.connections).append(c)
+        threading.Thread(target=self._forward, args=(c, server, client), daemon=True).start()
+        self._forward(c, client, server)
+
+    def _held(self):
+        """Returns when there is no partition (any more); was there one?"""
+        with self.changed:
+            there = self.now == "partition"
+            while self.now == "partition":
+                self.felt = True
+                self.changed.wait()
+        return there
+
+    def _wait(self, seconds):
+        with self.changed:
+            self.felt, fault = True, self.now
+            self.changed.wait_for(lambda: self.now != fault, seconds)
+
+    def _forward(self, c, source, sink):
         with contextlib.suppress(OSError):
             while True:
-                piece = source.recv(512 if self.fault == "slow" else 65536)
+                piece = source.recv(512 if self.now == "slow" else 65536)
                 if not piece:
                     break
-                if self.fault == "slow":
-                    time.sleep(len(piece) / 1024)
-                elif self.fault == "delay":
-                    time.sleep(0.2)
-                if self.fault == "blackhole":
+                if self.now in ("slow", "delay"):
+                    self._wait(len(piece) / 1024 if self.now == "slow" else 0.2)
+                self._held()
+                if c.silent:
                     continue
-                if answers and self.cut_after is not None:
-                    piece, self.cut_after = piece[:len(piece) // 2], None
-                    sink.sendall(piece)
+                if source is c.server and self._cuts():
+                    sink.sendall(piece[:len(piece) // 2])
                     break
                 sink.sendall(piece)
-        self._close(pair)
+        self._held()  # that it has ended is not known before, either
+        self._end(c, source)
 
-    @staticmethod
-    def _abort(s):
-        with contextlib.suppress(OSError):
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        s.close()
+    def _cuts(self):
+        with self.changed:
+            cuts, self.cut = self.cut, False
+            self.felt = self.felt or cuts
+        return cuts
 
-    def _close(self, pair):
-        with contextlib.suppress(ValueError):
-            self.connections.remove(pair)
-        for s in pair:
+    def _end(self, c, side):
+        with self.changed:
+            if c.silent:
+                side.close()
+                c.deserted = c.deserted or side is c.client
+                if self.now != "blackhole":
+                    self._sweep()
+                return
+            with contextlib.suppress(ValueError):
+                self.connections.remove(c)
+        for s in (c.client, c.server):
             with contextlib.suppress(OSError):
                 s.shutdown(socket.SHUT_RDWR)
             s.close()
 
+    def _sweep(self):
+        """A server learns of those that have gone as soon as it can. (For real, it may take hours; it has not so many connections to give.)"""
+        for c in [c for c in self.silent if c.deserted]:
+            self.silent.remove(c)
+            if c.server:
+                abort(c.server)
+
+    # ---- faults ----
+
     def reset(self):
-        """Connections end with RST, with whatever was on the way."""
-        for pair in list(self.connections):
-            with contextlib.suppress(ValueError):
-                self.connections.remove(pair)
-            for s in pair:
-                with contextlib.suppress(OSError):
-                    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    s.shutdown(socket.SHUT_RD)
-                self._abort(s)
+        with self.changed:
+            gone, self.connections = self.connections, []
+            self.felt = bool(gone)
+        for c in gone:
+            abort(c.client)
+            abort(c.server)
 
     def half_answer(self):
-        """The next answer is cut in its middle, then the connection closed."""
-        self.cut_after = 1
+        with self.changed:
+            self.felt, self.cut = False, True
+
+    def begin(self, fault):
+        if fault in ("reset", "half_answer"):
+            getattr(self, fault)()
+        else:
+            self.fault = fault
 
     def close(self):
+        self.fault = None
         self.listener.close()
-        self.reset()
+        with self.changed:
+            self.connections += self.silent
+            self.connections, gone = [], self.connections
+        for c in gone:
+            for s in (c.client, c.server):
+                if s:
+                    abort(s)
+
+
+def until(what, condition):
+    """Longer than any deadline, keepalive or pause of the tests' projects."""
+    deadline = time.monotonic() + 90
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(what)
+        time.sleep(0.01)
+
+
+def disturb(proxies, fault, seconds, during=lambda: None, settled=0.3):
+    """Once, when whoever connects has recovered from the time before (a connection is so old), while `during` makes some traffic; it must be felt. Then the
+    network is as before."""
+    for proxy in proxies:
+        until("nobody is connected", lambda proxy=proxy: any(c.since + settled < time.monotonic() for c in list(proxy.connections)))
+        proxy.begin(fault)
+    during()
+    for proxy in proxies:
+        until(f"nobody feels {fault}", lambda proxy=proxy: proxy.felt or (fault == "reset" and proxy.reset()))  # it may just then have hung up by itself
+    if fault not in ("reset", "half_answer"):
+        time.sleep(seconds * next(LENGTHS))
+    for proxy in proxies:
+        proxy.fault = None

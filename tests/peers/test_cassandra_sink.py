@@ -18,9 +18,8 @@ from cassandra.cluster import NoHostAvailable  # noqa: E402
 
 from cassandra_server import cassandra_server  # noqa: E402,F401 (a fixture)
 from servers import kills  # noqa: E402
-from tcp_proxy import Proxy  # noqa: E402
+from tcp_proxy import FAULTS, KINDS, Proxy, disturb  # noqa: E402
 
-FAULTS = int(os.environ.get("LEAT_FAULTS", "5"))  # of each kind; soak: 100
 OUTAGE = float(os.environ.get("LEAT_OUTAGE", "20"))  # seconds without Cassandra; soak: ten minutes
 LEAT = str(pathlib.Path(os.environ.get("LEAT", "build/dev/leat")).resolve())
 SOURCE = """SET retry_backoff = INTERVAL '100' MILLISECOND;
@@ -296,23 +295,17 @@ def test_a_dead_cassandra_delays_only_its_own_sink(cassandra_server, session, tm
         p.stop()
 
 
-@pytest.mark.parametrize("fault", ["reset", "half_answer", "blackhole", "slow", "delay"])
+@pytest.mark.parametrize("fault", KINDS)
 def test_network(cassandra_server, session, tmp_path, fault):  # noqa: F811
     """So many times each, under load; afterwards leat's memory is what it was and Cassandra has the table."""
     proxy = Proxy(cassandra_server.port)
-    p = Project(tmp_path, sink(proxy.address, f"net_{fault}"))
+    p = Project(tmp_path, sink(proxy.address, f"net_{fault}").replace("timeout = INTERVAL '3' SECOND", "timeout = INTERVAL '1' SECOND"))
     p.events(1000)
     p.start()
-    wait_for(lambda: proxy.accepted > 0, "it connects")
     for _ in range(FAULTS):
         p.events(800)
         time.sleep(0.3)
-        if fault in ("reset", "half_answer"):
-            getattr(proxy, fault)()
-        else:
-            proxy.fault = fault
-            time.sleep(1.8 if fault == "blackhole" else 0.6)
-            proxy.fault = None
+        disturb([proxy], fault, 1.8 if fault in ("blackhole", "partition") else 0.6, lambda: p.events(200))
     rss = [int(line.split()[1]) for line in open(f"/proc/{p.process.pid}/status") if line.startswith("VmHWM")][0]
     assert rss < 400 * 1024
     p.stop()

@@ -13,9 +13,8 @@ import pytest
 servers = pytest.importorskip("servers")
 deltalake = pytest.importorskip("deltalake")
 
-from tcp_proxy import Proxy  # noqa: E402
+from tcp_proxy import FAULTS, KINDS, Proxy, disturb  # noqa: E402
 
-FAULTS = int(os.environ.get("LEAT_FAULTS", "2"))  # of each kind; soak: 100
 
 
 class Database:
@@ -313,21 +312,15 @@ def test_kill_9_under_load(database, tmp_path):
     print(f"leat killed {len(servers.kills(5))} times, {database.kind} {sum(servers.kills(5))}; {len(newest)} rows, {len(taken)} versions, each once")
 
 
-@pytest.mark.parametrize("fault", ["reset", "half_answer", "blackhole", "delay"])
+@pytest.mark.parametrize("fault", KINDS)
 def test_a_bad_network(database, tmp_path, fault):
     database.table("net")
     proxy = Proxy(database.server.port)
-    p = project(database, tmp_path, "net", "poll_interval = INTERVAL '100' MILLISECOND, timeout = INTERVAL '2' SECOND", port=proxy.port)
+    p = project(database, tmp_path, "net", "poll_interval = INTERVAL '100' MILLISECOND, timeout = INTERVAL '1' SECOND", port=proxy.port)
     p.start()
     for n in range(FAULTS):
-        database.sql(f"INSERT INTO net VALUES ({n}, 'new', {n}, {database.now()})")
-        if fault in ("reset", "half_answer"):
-            getattr(proxy, fault)()
-        else:
-            proxy.fault = fault
-            time.sleep(3 if fault == "blackhole" else 0.5)
-            proxy.fault = None
-        time.sleep(0.3)
+        disturb([proxy], fault, 1.5 if fault in ("blackhole", "partition") else 0.5,
+                lambda: database.sql(f"INSERT INTO net VALUES ({n}, 'new', {n}, {database.now()})"))
     servers.wait_for("all rows", lambda: os.path.exists(tmp_path / "lake/taken") and len(rows(tmp_path)) >= FAULTS, 90)
     assert p.stop() == 0
     same(tmp_path, database, "net")

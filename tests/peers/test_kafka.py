@@ -15,8 +15,8 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, Ne
 
 from kafka_broker import broker  # noqa: F401 (a fixture)
 from servers import kills
+from tcp_proxy import FAULTS, KINDS, disturb
 
-FAULTS = int(os.environ.get("LEAT_FAULTS", "5"))  # of each kind; soak: 100
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LEAT = str(pathlib.Path(os.environ.get("LEAT", ROOT / "build/dev/leat")).resolve())
 ORDERS = """CREATE SOURCE orders (id BIGINT NOT NULL, v BIGINT) INCLUDE offset AS o, partition AS p {include}
@@ -504,28 +504,22 @@ def test_sink_kill_9_under_load_is_exactly_once(kafka, tmp_path):
     print(f"leat killed {len(kills(8))} times, the broker {sum(kills(8))}; {len(rows)} events, {len(messages)} messages, each id once")
 
 
-@pytest.mark.parametrize("fault", ["reset", "half_answer", "blackhole", "slow", "delay"])
+@pytest.mark.parametrize("fault", KINDS)
 def test_a_network_that_fails(kafka, tmp_path, fault):
     """Source and sink both through a proxy that misbehaves again and again; then all is told once, and memory stayed bounded."""
     name, proxy = f"net-{fault.replace('_', '-')}", kafka.broker.proxy
     kafka.create(name + "-in", 2)
     kafka.create(name + "-out", 2)
     p = Project(tmp_path, "SET retry_backoff = INTERVAL '100' MILLISECOND;\n"
-                + SINK.format(name=name, address=proxy.address, options=", retry_max = INTERVAL '1' SECOND"))
-    rows, before = events(3, 1000 * FAULTS), proxy.accepted
+                + SINK.format(name=name, address=proxy.address, options=", retry_max = INTERVAL '1' SECOND")
+                .replace("'properties.bootstrap", "'properties.socket.timeout.ms' = '2000', 'properties.bootstrap"))
+    rows = events(3, 1000 * FAULTS)
     p.start()
     try:
-        wait_for(lambda: proxy.accepted > before, "it connects")
         for at in range(0, len(rows), 1000):
             send_events(kafka, name + "-in", rows[at:at + 500])
             time.sleep(0.4)
-            if fault in ("reset", "half_answer"):
-                getattr(proxy, fault)()
-            else:
-                proxy.fault = fault
-            send_events(kafka, name + "-in", rows[at + 500:at + 1000])
-            time.sleep(1.5)
-            proxy.fault = None
+            disturb([proxy], fault, 3 if fault in ("blackhole", "partition") else 1, lambda: send_events(kafka, name + "-in", rows[at + 500:at + 1000]))
         wait_for(lambda: upserted(read_all(kafka, name + "-out")) == state_of(rows), "it recovers")
         peak_kb = [int(line.split()[1]) for line in open(f"/proc/{p.process.pid}/status") if line.startswith("VmHWM")][0]
     finally:

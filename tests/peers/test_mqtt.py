@@ -13,9 +13,8 @@ import pytest
 
 servers = pytest.importorskip("servers")
 
-from tcp_proxy import Proxy  # noqa: E402
+from tcp_proxy import FAULTS, KINDS, Proxy, disturb  # noqa: E402
 
-FAULTS = int(os.environ.get("LEAT_FAULTS", "2"))
 KILLS = int(os.environ.get("LEAT_KILLS", "5"))
 
 PROJECT = """SET commit_interval = INTERVAL '1' SECOND;
@@ -91,21 +90,14 @@ def test_kill_9_under_load(broker, tmp_path):
     print(f"leat killed {KILLS} times; {sent[0]} messages")
 
 
-@pytest.mark.parametrize("fault", ["reset", "half_answer", "blackhole", "delay"])
+@pytest.mark.parametrize("fault", KINDS)
 def test_a_bad_network(broker, tmp_path, fault):
     proxy = Proxy(broker.port)
     p = project(tmp_path, proxy.port, f"net-{fault}", ", keepalive = INTERVAL '5' SECOND, timeout = INTERVAL '2' SECOND")
     p.once()
     p.start()
     for n in range(FAULTS):
-        broker.publish("alarms/x", payloads("n", range(100 * n, 100 * n + 100)))
-        if fault in ("reset", "half_answer"):
-            getattr(proxy, fault)()
-        else:
-            proxy.fault = fault
-            time.sleep(1)
-            proxy.fault = None
-        time.sleep(0.3)
+        disturb([proxy], fault, 1, lambda: broker.publish("alarms/x", payloads("n", range(100 * n, 100 * n + 100))))
     assert p.stop() == 0
     p.once()
     assert set(once(p)) == {f"n-{n}" for n in range(100 * FAULTS)}

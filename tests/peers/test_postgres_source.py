@@ -13,9 +13,8 @@ import pytest
 servers = pytest.importorskip("servers")
 deltalake = pytest.importorskip("deltalake")
 
-from tcp_proxy import Proxy  # noqa: E402
+from tcp_proxy import FAULTS, KINDS, Proxy, disturb  # noqa: E402
 
-FAULTS = int(os.environ.get("LEAT_FAULTS", "5"))  # of each kind; soak: 100
 LEAT = str(pathlib.Path(os.environ.get("LEAT", "build/dev/leat")).resolve())
 
 
@@ -294,20 +293,14 @@ def test_hand_over_under_writes_and_kill_9(shop, tmp_path):
     p.same()
 
 
-@pytest.mark.parametrize("fault", ["reset", "half_answer", "blackhole", "slow", "delay"])
+@pytest.mark.parametrize("fault", KINDS)
 def test_changes_over_a_bad_network(shop, tmp_path, fault):
     proxy = Proxy(shop.port)
     p = Changes(shop, tmp_path, f"net_{fault}", proxy.port)
     p.start()
     time.sleep(1)
     for _ in range(FAULTS):
-        p.change(1)
-        if fault in ("reset", "half_answer"):
-            getattr(proxy, fault)()
-        else:
-            proxy.fault = fault
-            time.sleep(0.5)
-            proxy.fault = None
+        disturb([proxy], fault, 0.5, lambda: p.change(1))
     p.stop()
     p.same()
     proxy.close()

@@ -1,15 +1,12 @@
 """What networks do between leat and what it writes to: resets, black holes, half answers, crawling, delays. The content is right every time."""
-import os
 import time
 
 import pytest
 
 from servers import HttpReceiver, Missing, Postgres, Project, Redis, wait_for
-from tcp_proxy import Proxy
+from tcp_proxy import FAULTS, KINDS, Proxy, disturb
 from test_database_sinks import EVENTS, events, odd, postgres_odd, redis_odd
 from test_webhook import current
-
-FAULTS = int(os.environ.get("LEAT_FAULTS", "5"))
 
 
 @pytest.fixture(scope="module")
@@ -21,23 +18,7 @@ def servers(tmp_path_factory):
         pytest.skip(f"{missing} is not installed")
 
 
-def disturb(proxies, fault):
-    """The fault acts for a moment on every connection there is; then the network is as before."""
-    for proxy in proxies:
-        if fault == "reset":
-            proxy.reset()
-        elif fault == "half":
-            proxy.half_answer()
-        else:
-            proxy.fault = fault
-    time.sleep(0.4)
-    for proxy in proxies:
-        if proxy.fault == "blackhole":
-            proxy.reset()  # what it swallowed is gone
-        proxy.fault = None
-
-
-@pytest.mark.parametrize("fault", ["reset", "blackhole", "half", "slow", "delay"])
+@pytest.mark.parametrize("fault", KINDS)
 def test_faults_of_the_network(servers, tmp_path, fault):
     postgres, redis, receiver = servers
     through = [Proxy(postgres.port), Proxy(redis.port), Proxy(receiver.port)]
@@ -55,9 +36,9 @@ def test_faults_of_the_network(servers, tmp_path, fault):
     with Project(tmp_path / "p", sql) as project:
         for _ in range(FAULTS):
             project.feed(events(count, 60))
-            count += 60
-            time.sleep(0.1)
-            disturb(through, fault)
+            time.sleep(0.15)
+            disturb(through, fault, 0.7, lambda: project.feed(events(count + 60, 60)))
+            count += 120
         last = {}
         for row in events(0, count):
             n, v = last.get(row["k"], (0, 0))
