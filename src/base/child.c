@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { SLICE_MS = 100 }; /* how late a stop may be noticed */
 extern char **environ;
 
 static enum leat_status read_output(int fd, struct leat_buffer *out, struct leat_error *err) {
@@ -126,17 +127,21 @@ static enum leat_status child_failed(struct leat_error *err, const char *what) {
     return LEAT_IO;
 }
 
-static enum leat_status wait_for(int fd, short events, int64_t timeout_us, struct leat_error *err) {
+static enum leat_status wait_for(const struct leat_child_pipe *child, int fd, short events, int64_t timeout_us, struct leat_error *err) {
     struct pollfd waiting = {.fd = fd, .events = events};
-    int64_t ms = (timeout_us + 999) / 1000;
-    int ready;
-    while ((ready = poll(&waiting, 1, ms > INT32_MAX ? INT32_MAX : (int)ms)) < 0 && errno == EINTR) {} /* a signal begins the time anew */
-    return ready > 0 ? LEAT_OK : child_failed(err, "nothing is said within the time allowed");
+    const int64_t slice = child->stop ? SLICE_MS : INT32_MAX;
+    for (int64_t ms = (timeout_us + 999) / 1000;;) {
+        if (child->stop && atomic_load(child->stop)) return leat_fail(err, LEAT_CANCELLED, "stopped");
+        int ready = poll(&waiting, 1, (int)(ms < slice ? ms : slice));
+        if (ready > 0) return LEAT_OK;
+        if (ready == 0 && (ms -= slice) <= 0) return child_failed(err, "nothing is said within the time allowed");
+        if (ready < 0 && errno != EINTR) return leat_fail_errno(err, "poll", "a program"); /* a signal begins the slice anew */
+    }
 }
 
 enum leat_status leat_child_write(struct leat_child_pipe *child, const void *bytes, size_t n, int64_t timeout_us, struct leat_error *err) {
     for (const char *at = bytes, *end = at + n; at < end;) {
-        enum leat_status st = wait_for(child->to, POLLOUT, timeout_us, err);
+        enum leat_status st = wait_for(child, child->to, POLLOUT, timeout_us, err);
         if (st != LEAT_OK) return st;
         ssize_t put = write(child->to, at, (size_t)(end - at) < PIPE_BUF ? (size_t)(end - at) : PIPE_BUF); /* does not block */
         if (put < 0 && errno == EINTR) continue;
@@ -148,7 +153,7 @@ enum leat_status leat_child_write(struct leat_child_pipe *child, const void *byt
 
 enum leat_status leat_child_read(struct leat_child_pipe *child, void *out, size_t want, size_t *got, int64_t timeout_us, struct leat_error *err) {
     *got = 0;
-    enum leat_status st = wait_for(child->from, POLLIN, timeout_us, err);
+    enum leat_status st = wait_for(child, child->from, POLLIN, timeout_us, err);
     if (st != LEAT_OK) return st;
     ssize_t n;
     while ((n = read(child->from, out, want)) < 0 && errno == EINTR) {}

@@ -2,6 +2,7 @@
 #ifndef LEAT_BASE_CHILD_H
 #define LEAT_BASE_CHILD_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include "base/mem.h"
@@ -16,9 +17,9 @@ enum leat_status leat_child_start(char *const argv[], const char *log_path, pid_
 bool leat_child_ended(pid_t, int *exit_code); /* true once; an exit by a signal is 128 and its number, as the shell has it */
 enum leat_status leat_child_stop(pid_t, int *exit_code, struct leat_error *) LEAT_MUST; /* SIGTERM, and waits for its end */
 /* A program that is talked to through its standard input and output; its standard error goes nowhere. */
-struct leat_child_pipe { pid_t pid; int to, from; }; /* pid 0: there is none */
+struct leat_child_pipe { pid_t pid; int to, from; const atomic_int *stop; }; /* pid 0: there is none. stop: set by who opened it; waits end soon once it is set. NULL: none */
 enum leat_status leat_child_open(char *const argv[], struct leat_child_pipe *out, struct leat_error *) LEAT_MUST;
-/* Exactly n bytes. Errors IO, retriable: it ended; nothing came, or was taken, for timeout_us. */
+/* Exactly n bytes. Errors IO, retriable: it ended; nothing came, or was taken, for timeout_us. CANCELLED: stopped. */
 enum leat_status leat_child_write(struct leat_child_pipe *, const void *bytes, size_t n, int64_t timeout_us, struct leat_error *) LEAT_MUST;
 /* Some bytes, at least one. Errors as above. */
 enum leat_status leat_child_read(struct leat_child_pipe *, void *out, size_t want, size_t *got, int64_t timeout_us, struct leat_error *) LEAT_MUST;

@@ -37,6 +37,7 @@ struct extract_source {
     char *extracted_path;
     size_t max_line_bytes;
 
+    atomic_int halted;      /* waits for the database are given up */
     atomic_int up_to_date;  /* a pass was done since the start, or none was due; looked at from the engine's thread, too */
     int64_t due_us, pause_us; /* monotonic */
     int64_t began_us;         /* the pass under way, or the last one */
@@ -100,6 +101,7 @@ static enum leat_status finish_pass(struct extract_source *s, bool records, stru
 
 static enum leat_status fail_pass(struct extract_source *s, enum leat_status st, struct leat_error *err) {
     hang_up(s);
+    if (st == LEAT_CANCELLED) return LEAT_OK;
     s->due_us = monotonic(s) + s->pause_us;
     s->pause_us = s->pause_us * 2 < PAUSE_MAX_US ? s->pause_us * 2 : PAUSE_MAX_US;
     if (err && !err->fatal) err->retriable = true;
@@ -120,7 +122,7 @@ static enum leat_status begin_pass(struct extract_source *s, struct leat_error *
     struct leat_buffer from = {0};
     struct leat_rows_query query = {.cursor = s->cursor};
     s->began_us = s->env->clock->now_us(s->env->clock);
-    enum leat_status st = s->rows ? LEAT_OK : s->database->open(s->def, &s->rows, err);
+    enum leat_status st = s->rows ? LEAT_OK : s->database->open(s->def, &s->halted, &s->rows, err);
     s->asked = s->type;
     if (st == LEAT_OK && s->rows->times_are_text && leat_cursor_is_time(s->type)) s->asked.kind = LEAT_DATE;
     if (s->high != INT64_MIN) {
@@ -325,6 +327,10 @@ static enum leat_status extract_open(struct leat_env *env, const struct leat_sou
     return st;
 }
 
+static void extract_halt(struct leat_connector *c, bool halted) {
+    atomic_store(&self(c)->halted, halted);
+}
+
 static bool extract_finished(struct leat_connector *c) {
     (void)c;
     return false;
@@ -376,6 +382,7 @@ const struct leat_connector_ops leat_connector_extract = {
     .next_poll_us = extract_next_poll_us,
     .wake_fd = extract_wake_fd,
     .close = extract_close,
+    .halt = extract_halt,
     .recall = extract_recall,
     .recalled = extract_recalled,
     .prompt = true,

@@ -181,6 +181,7 @@ static enum leat_status exchange(struct mqtt_source *s, size_t max_bytes, struct
     if (code == MOSQ_ERR_SUCCESS) code = read_messages(s, max_bytes);
     if (code == MOSQ_ERR_SUCCESS && !s->block->record_count && mosquitto_want_write(s->client)) code = mosquitto_loop_write(s->client, 1);
     if (*s->problem) return fail(s, s->problem, MOSQ_ERR_SUCCESS, err);
+    if (code == MOSQ_ERR_KEEPALIVE) return fail(s, "the broker does not answer a ping (keepalive)", MOSQ_ERR_SUCCESS, err); /* mosquitto_strerror does not know it */
     if (code != MOSQ_ERR_SUCCESS) return fail(s, "the connection is lost", code, err);
     if (!s->subscribed && now(s) - s->since_us > s->timeout_us) return fail(s, "the broker says nothing within the time allowed", MOSQ_ERR_SUCCESS, err);
     if (s->subscribed) s->pause_us = PAUSE_MIN_US;

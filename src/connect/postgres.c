@@ -1,13 +1,18 @@
 #include "connect/postgres.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "connect/pg.h"
 
+enum { SLICE_US = 100000 }; /* how late a stop may be noticed */
+#define CONNECT_MAX_US INT64_C(10000000) /* who waits for a large answer need not wait as long for a server that is not there */
+
 struct leat_postgres {
     struct leat_clock *clock;
+    const atomic_int *stop; /* NULL: none */
     PGconn *conn;
 };
 
@@ -27,29 +32,37 @@ static int64_t now(const struct leat_postgres *p) {
     return p->clock->monotonic_us(p->clock);
 }
 
-/* Waits for the socket; false at the deadline. */
-static bool wait_for(struct leat_postgres *p, short events, int64_t deadline_us) {
+/* Waits for the socket. late: what is said at the deadline. */
+static enum leat_status wait_for(struct leat_postgres *p, short events, int64_t deadline_us, const char *late, struct leat_error *err) {
     for (;;) {
         int64_t left = deadline_us - now(p);
-        if (left <= 0) return false;
+        if (p->stop && atomic_load(p->stop)) return leat_fail(err, LEAT_CANCELLED, "PostgreSQL: stopped");
+        if (left <= 0) return fail(err, LEAT_IO, "", late);
+        if (p->stop && left > SLICE_US) left = SLICE_US;
         struct pollfd fd = {.fd = PQsocket(p->conn), .events = events};
-        if (poll(&fd, 1, (int)((left + 999) / 1000)) > 0) return true;
+        if (poll(&fd, 1, (int)((left + 999) / 1000)) > 0) return LEAT_OK;
     }
 }
 
+static enum leat_status wait_for_answer(struct leat_postgres *p, short events, int64_t timeout_us, struct leat_error *err) {
+    return wait_for(p, events, now(p) + timeout_us, "the server says nothing within the time allowed", err);
+}
+
 static enum leat_status open_connection(struct leat_postgres *p, int64_t timeout_us, struct leat_error *err) {
-    int64_t deadline = now(p) + timeout_us;
+    int64_t deadline = now(p) + (timeout_us < CONNECT_MAX_US ? timeout_us : CONNECT_MAX_US);
     PostgresPollingStatusType next = PGRES_POLLING_WRITING;
+    char late[300];
     if (PQstatus(p->conn) == CONNECTION_BAD) return fail_connection(p, err);
+    snprintf(late, sizeof late, "no connection within the time allowed to %s", PQhost(p->conn) ? PQhost(p->conn) : "the server");
     while (next == PGRES_POLLING_READING || next == PGRES_POLLING_WRITING) {
-        if (!wait_for(p, next == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline))
-            return fail(err, LEAT_IO, "no connection within the time allowed to ", PQhost(p->conn) ? PQhost(p->conn) : "the server");
+        enum leat_status st = wait_for(p, next == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline, late, err);
+        if (st != LEAT_OK) return st;
         next = PQconnectPoll(p->conn);
     }
     return next == PGRES_POLLING_OK ? LEAT_OK : fail_connection(p, err);
 }
 
-enum leat_status leat_postgres_connect(struct leat_clock *clock, const char *dsn, bool replication, int64_t timeout_us,
+enum leat_status leat_postgres_connect(struct leat_clock *clock, const char *dsn, bool replication, int64_t timeout_us, const atomic_int *stop,
                                        struct leat_postgres **out, struct leat_error *err) {
     static const char session[] = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'";
     const char *names[] = {"dbname", "fallback_application_name", "client_encoding", replication ? "replication" : NULL, NULL};
@@ -62,6 +75,7 @@ enum leat_status leat_postgres_connect(struct leat_clock *clock, const char *dsn
         return fail(err, LEAT_IO, "the dsn cannot be read: ", why);
     }
     p->clock = clock;
+    p->stop = stop;
     p->conn = PQconnectStartParams(names, values, 1);
     if (!p->conn) {
         free(p);
@@ -85,15 +99,12 @@ PGconn *leat_postgres_conn(struct leat_postgres *p) {
     return p->conn;
 }
 
-static enum leat_status silent(struct leat_error *err) {
-    return fail(err, LEAT_IO, "", "the server says nothing within the time allowed");
-}
-
 static enum leat_status send_statement(struct leat_postgres *p, const char *sql, int64_t timeout_us, struct leat_error *err) {
     if (!PQsendQuery(p->conn, sql)) return fail_connection(p, err);
     for (int left; (left = PQflush(p->conn)) != 0;) {
         if (left < 0) return fail_connection(p, err);
-        if (!wait_for(p, POLLIN | POLLOUT, now(p) + timeout_us)) return silent(err);
+        enum leat_status st = wait_for_answer(p, POLLIN | POLLOUT, timeout_us, err);
+        if (st != LEAT_OK) return st;
         if (!PQconsumeInput(p->conn)) return fail_connection(p, err);
     }
     return LEAT_OK;
@@ -103,7 +114,8 @@ static enum leat_status send_statement(struct leat_postgres *p, const char *sql,
 static enum leat_status next_result(struct leat_postgres *p, int64_t timeout_us, PGresult **out, struct leat_error *err) {
     *out = NULL;
     while (PQisBusy(p->conn)) {
-        if (!wait_for(p, POLLIN, now(p) + timeout_us)) return silent(err);
+        enum leat_status st = wait_for_answer(p, POLLIN, timeout_us, err);
+        if (st != LEAT_OK) return st;
         if (!PQconsumeInput(p->conn)) return fail_connection(p, err);
     }
     *out = PQgetResult(p->conn);
@@ -172,7 +184,8 @@ enum leat_status leat_postgres_copy_next(struct leat_postgres *p, int64_t timeou
             enum leat_status st = finish(p, timeout_us, err);
             return st == LEAT_OK ? LEAT_END : st;
         }
-        if (!wait_for(p, POLLIN, now(p) + timeout_us)) return silent(err);
+        enum leat_status st = wait_for_answer(p, POLLIN, timeout_us, err);
+        if (st != LEAT_OK) return st;
         if (!PQconsumeInput(p->conn)) return fail_connection(p, err);
     }
 }

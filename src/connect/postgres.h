@@ -2,14 +2,18 @@
 #ifndef LEAT_CONNECT_POSTGRES_H
 #define LEAT_CONNECT_POSTGRES_H
 
+#include <stdatomic.h>
+
 #include <libpq-fe.h>
+
 #include "base/env.h"
 
 struct leat_postgres;
 /* dsn: "postgresql://..." or "host=... dbname=..."; never part of an error. replication: one that can stream changes, too. Sessions
- * speak UTF-8, UTC, ISO dates and exact floating-point numbers. Errors: IO, retriable (also a wrong password: it may be put right). */
-enum leat_status leat_postgres_connect(struct leat_clock *, const char *dsn, bool replication, int64_t timeout_us, struct leat_postgres **out,
-                                       struct leat_error *) LEAT_MUST;
+ * speak UTF-8, UTC, ISO dates and exact floating-point numbers. timeout_us: for the connection (at most 10 s), and for each first answer. stop: once it is
+ * set (by whatever thread), every call ends soon with CANCELLED; NULL: none. Errors: IO, retriable (also a wrong password: it may be put right). */
+enum leat_status leat_postgres_connect(struct leat_clock *, const char *dsn, bool replication, int64_t timeout_us, const atomic_int *stop,
+                                       struct leat_postgres **out, struct leat_error *) LEAT_MUST;
 void leat_postgres_close(struct leat_postgres *);
 PGconn *leat_postgres_conn(struct leat_postgres *);
 /* Runs one statement. timeout_us: without a word from the server. *out: its result (PQclear), NULL on failure; out may be NULL. Errors: INVALID what the server says of

@@ -24,7 +24,6 @@
 #include "connect/rows.h"
 
 #define SNAPSHOT (UINT64_C(1) << 63)
-#define CONNECT_TIMEOUT_US INT64_C(10000000)
 #define PAUSE_MIN_US INT64_C(500000)
 #define PAUSE_MAX_US INT64_C(10000000)
 #define STATUS_INTERVAL_US INT64_C(1000000)
@@ -40,7 +39,7 @@ struct changes_source {
     int64_t timeout_us;
     size_t max_line_bytes;
 
-    atomic_int halted;           /* the copy, which may take hours, is given up */
+    atomic_int halted;           /* the copy, which may take hours, and waits for the server are given up */
     atomic_int ready;            /* the slot is made and the copy whole; looked at from the engine's thread, too */
     uint64_t start_lsn, copy_bytes, copy_at;
     unsigned timeline;           /* 0: not known */
@@ -184,7 +183,7 @@ static enum leat_status make_slot(struct changes_source *s, struct leat_postgres
     s->timeline = 0; /* the stream's start says both */
     s->system = 0;
     enum leat_status st = write_text(s, "making", err);
-    if (st == LEAT_OK) st = leat_postgres_connect(leat_clock_real(), s->dsn, true, CONNECT_TIMEOUT_US, &s->stream, err);
+    if (st == LEAT_OK) st = leat_postgres_connect(leat_clock_real(), s->dsn, true, s->timeout_us, &s->halted, &s->stream, err);
     leat_put(&sql, "CREATE_REPLICATION_SLOT ");
     leat_put_sql_name(&sql, s->slot);
     leat_put(&sql, " LOGICAL pgoutput EXPORT_SNAPSHOT");
@@ -203,7 +202,7 @@ static enum leat_status set_up(struct changes_source *s, struct leat_error *err)
     struct leat_postgres *server = NULL;
     bool making;
     enum leat_status st = read_slot(s, &making, err);
-    if (st == LEAT_OK) st = leat_postgres_connect(leat_clock_real(), s->dsn, false, CONNECT_TIMEOUT_US, &server, err);
+    if (st == LEAT_OK) st = leat_postgres_connect(leat_clock_real(), s->dsn, false, s->timeout_us, &s->halted, &server, err);
     const struct leat_postgres_table table = table_at(s, server);
     if (st == LEAT_OK) st = leat_postgres_table_publish(&table, &s->schema_name, err);
     if (st == LEAT_OK) st = drop_leftover(s, server, making, err);
@@ -309,8 +308,8 @@ static enum leat_status start_stream(struct changes_source *s, struct leat_error
     uint64_t from = s->position & SNAPSHOT || s->position < s->start_lsn ? s->start_lsn : s->position;
     if (!s->unsynced) s->durable_lsn = from;
     enum leat_status st = LEAT_OK;
-    if (!s->stream) st = leat_postgres_connect(leat_clock_real(), s->dsn, true, CONNECT_TIMEOUT_US, &s->stream, err);
-    if (st == LEAT_OK) st = leat_postgres_connect(leat_clock_real(), s->dsn, false, CONNECT_TIMEOUT_US, &server, err);
+    if (!s->stream) st = leat_postgres_connect(leat_clock_real(), s->dsn, true, s->timeout_us, &s->halted, &s->stream, err);
+    if (st == LEAT_OK) st = leat_postgres_connect(leat_clock_real(), s->dsn, false, s->timeout_us, &s->halted, &server, err);
     if (st == LEAT_OK) st = check_slot(s, server, from, err);
     const struct leat_postgres_table table = table_at(s, server);
     if (st == LEAT_OK) st = leat_postgres_table_check(&table, &s->schema_name, err);
@@ -358,7 +357,7 @@ static uint64_t read_big_endian(const char *at) {
  * else it had another name for a while. */
 static enum leat_status check_table_now(struct changes_source *s, struct leat_error *err) {
     struct leat_postgres *server = NULL;
-    enum leat_status st = leat_postgres_connect(leat_clock_real(), s->dsn, false, CONNECT_TIMEOUT_US, &server, err);
+    enum leat_status st = leat_postgres_connect(leat_clock_real(), s->dsn, false, s->timeout_us, &s->halted, &server, err);
     const struct leat_postgres_table table = table_at(s, server);
     if (st == LEAT_OK) st = leat_postgres_table_check(&table, &s->schema_name, err);
     if (st == LEAT_OK) st = leat_postgres_table_had(&table, s->reader.absent, s->reader.column_count, &s->reader.renamed, err);

@@ -1,8 +1,10 @@
 /* Rows of a database, whichever it is, read one by one by a statement: what reference sources and extraction by a cursor (extract.h) read from.
- * Values come as text that their declared type reads, a BLOB's as bytes. Every call has a deadline, the source's option `timeout`. Nothing here
- * prints a connection string. Thread: one at a time. */
+ * Values come as text that their declared type reads, a BLOB's as bytes. Every call has a deadline, the source's option `timeout`, and ends soon with
+ * CANCELLED once `stop` of open is set (by whatever thread; borrowed; NULL: none). Nothing here prints a connection string. Thread: one at a time. */
 #ifndef LEAT_CONNECT_ROWS_H
 #define LEAT_CONNECT_ROWS_H
+
+#include <stdatomic.h>
 
 #include "project/project.h"
 
@@ -15,7 +17,7 @@ struct leat_database; /* an open connection */
 struct leat_database_ops {
     const char *name; /* the connector's */
     /* source: borrowed, outlives the connection. Errors: IO, retriable. */
-    enum leat_status (*open)(const struct leat_source *, struct leat_database **out, struct leat_error *);
+    enum leat_status (*open)(const struct leat_source *, const atomic_int *stop, struct leat_database **out, struct leat_error *);
     /* Runs the statement; what a former one still had to give is dropped. Errors: INVALID what the database says of it; IO; both retriable. */
     enum leat_status (*begin)(struct leat_database *, const struct leat_rows_query *, struct leat_error *);
     /* The next row, the source's declared columns in their order; valid until the next call. END: there are no more. */

@@ -164,7 +164,7 @@ static void cassandra_close(struct leat_database *rows) {
     free(r);
 }
 
-static enum leat_status cassandra_open(const struct leat_source *source, struct leat_database **out, struct leat_error *err) {
+static enum leat_status cassandra_open(const struct leat_source *source, const atomic_int *stop, struct leat_database **out, struct leat_error *err) {
     struct cassandra_rows *r = leat_alloc(sizeof *r);
     static const enum leat_cql_consistency consistencies[] = {LEAT_CQL_ONE, LEAT_CQL_QUORUM, LEAT_CQL_LOCAL_QUORUM, LEAT_CQL_LOCAL_ONE};
     r->base.ops = &leat_database_cassandra;
@@ -186,6 +186,7 @@ static enum leat_status cassandra_open(const struct leat_source *source, struct 
         .request_timeout_us = r->timeout_us,
     };
     enum leat_status st = leat_cql_open(leat_clock_real(), &config, &r->session, err);
+    if (st == LEAT_OK) leat_cql_heed(r->session, stop);
     if (st == LEAT_OK) st = leat_cql_connect(r->session, deadline(r), err);
     *out = st == LEAT_OK ? &r->base : NULL;
     if (st != LEAT_OK) cassandra_close(&r->base);

@@ -14,6 +14,7 @@ struct odbc_rows {
     const struct leat_source *source;
     char *dsn;
     int64_t timeout_us;
+    const atomic_int *stop;
     struct leat_child_pipe child;
     char quote[8];
     bool selecting; /* the statement has rows left */
@@ -151,6 +152,7 @@ static enum leat_status dial(struct odbc_rows *r, struct leat_error *err) {
     leat_putn(&body, (const char *)&timeout_s, sizeof timeout_s);
     leat_put(&body, r->dsn);
     enum leat_status st = leat_child_open(argv, &r->child, err);
+    r->child.stop = r->stop;
     if (st == LEAT_OK) st = send_frame(r, LEAT_ODBC_CONNECT, &body, err);
     if (st == LEAT_OK) st = next_frame(r, &frame, &bytes, err);
     if (st == LEAT_OK && frame.kind != LEAT_ODBC_QUOTE) st = fail_said(r, bytes, frame.length, err);
@@ -172,13 +174,14 @@ static void odbc_close(struct leat_database *rows) {
     free(r);
 }
 
-static enum leat_status odbc_open(const struct leat_source *source, struct leat_database **out, struct leat_error *err) {
+static enum leat_status odbc_open(const struct leat_source *source, const atomic_int *stop, struct leat_database **out, struct leat_error *err) {
     struct odbc_rows *r = leat_alloc(sizeof *r);
     const char *dsn = leat_source_option(source, "dsn");
     r->base.ops = &leat_database_odbc;
     r->source = source;
     r->dsn = strchr(dsn, '=') ? leat_strdup(dsn) : leat_asprintf("DSN=%s", dsn);
     r->timeout_us = leat_source_option_int(source, "timeout", 60000000);
+    r->stop = stop;
     r->values = leat_alloc((source->value_count + 1) * sizeof *r->values);
     enum leat_status st = dial(r, err);
     *out = st == LEAT_OK ? &r->base : NULL;

@@ -7,13 +7,13 @@
 #include "connect/postgres_copy.h"
 #include "connect/rows.h"
 
-#define CONNECT_TIMEOUT_US INT64_C(10000000)
 #define COLUMNS_BYTES_MAX ((uint64_t)4 << 30)
 
 struct postgres_rows {
     struct leat_database base;
     const struct leat_source *source;
     int64_t timeout_us;
+    const atomic_int *stop;
     struct leat_postgres *server; /* NULL: not connected */
     bool copying;                 /* the statement has rows left */
     char *row;                    /* libpq's, of the last row */
@@ -31,8 +31,7 @@ static enum leat_status dial(struct postgres_rows *r, struct leat_error *err) {
     leat_postgres_close(r->server);
     r->server = NULL;
     r->copying = false;
-    return leat_postgres_connect(leat_clock_real(), leat_source_option(r->source, "dsn"), false,
-                                 r->timeout_us < CONNECT_TIMEOUT_US ? r->timeout_us : CONNECT_TIMEOUT_US, &r->server, err);
+    return leat_postgres_connect(leat_clock_real(), leat_source_option(r->source, "dsn"), false, r->timeout_us, r->stop, &r->server, err);
 }
 
 static void postgres_close(struct leat_database *rows) {
@@ -45,10 +44,11 @@ static void postgres_close(struct leat_database *rows) {
     free(r);
 }
 
-static enum leat_status postgres_open(const struct leat_source *source, struct leat_database **out, struct leat_error *err) {
+static enum leat_status postgres_open(const struct leat_source *source, const atomic_int *stop, struct leat_database **out, struct leat_error *err) {
     struct postgres_rows *r = leat_alloc(sizeof *r);
     r->base.ops = &leat_database_postgres;
     r->source = source;
+    r->stop = stop;
     r->timeout_us = leat_source_option_int(source, "timeout", 60000000);
     r->values = leat_alloc((source->value_count + 1) * sizeof *r->values);
     enum leat_status st = dial(r, err);

@@ -339,7 +339,7 @@ static const struct leat_option_spec mqtt_specs[] = {
      .min = 5000000,
      .max = 65535 * INT64_C(1000000),
      .default_text = "1 minute",
-     .prose = "A connection on which nothing was heard for one and a half times as long is given up."},
+     .prose = "After so long without a word the broker is asked for one, and given up after as long again."},
     TIMEOUT,
     EPOCH_UNIT,
     UNKNOWN_FIELDS,

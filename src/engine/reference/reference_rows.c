@@ -37,7 +37,7 @@ static enum leat_status read_csv(struct leat_database *rows, const struct leat_s
 
 enum leat_status leat_reference_rows_read(struct leat_reference *r, struct leat_changes *out, struct leat_buffer *content, struct leat_error *err) {
     struct leat_database *rows;
-    enum leat_status st = leat_database_find(r->def->connector)->open(r->def, &rows, err);
+    enum leat_status st = leat_database_find(r->def->connector)->open(r->def, NULL, &rows, err);
     if (st != LEAT_OK) return st;
     st = rows->ops->columns ? rows->ops->columns(rows, out, err) : LEAT_UNSUPPORTED;
     if (st == LEAT_UNSUPPORTED) st = read_csv(rows, r->def, content, err);
