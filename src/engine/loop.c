@@ -360,11 +360,18 @@ out:
     free(fds);
 }
 
+/* wake, stop: see leat_reference_run. */
+static void run_references(struct leat_engine *engine, const struct leat_wake *wake, const atomic_int *stop) {
+    for (size_t s = 0; s < engine->project->source_count; s++)
+        if (engine->references[s]) leat_reference_run(engine->references[s], wake, stop);
+}
+
 enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *stop, struct leat_error *err) {
     enum leat_status st = leat_intakes_start(engine, err);
     bool did;
     if (st == LEAT_OK) st = leat_control_listen(engine, err);
     if (st == LEAT_OK) st = leat_mailbox_open_again(engine, err);
+    if (st == LEAT_OK) run_references(engine, &engine->mailbox.wake, stop);
     while (st == LEAT_OK && !*stop && !leat_control_parked(engine)) {
         uint64_t got;
         leat_restate_look(engine);
@@ -386,6 +393,7 @@ enum leat_status leat_engine_run(struct leat_engine *engine, const atomic_int *s
         sleep_until_due(engine, got > 0);
     }
     struct leat_error problem;
+    run_references(engine, NULL, NULL);
     leat_beside_cancel(engine);
     enum leat_status stopped = leat_intakes_stop(engine, &problem);
     if (st == LEAT_OK && stopped != LEAT_OK) {

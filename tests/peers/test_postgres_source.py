@@ -162,6 +162,37 @@ def test_trouble_leaves_the_last_version_and_is_said(shop, tmp_path):
     proxy.close()
 
 
+def test_a_silent_database_holds_nothing_else_up(shop, tmp_path):
+    """A reference is read beside everything else, with the default time-out of a minute: tables, also those that look rows up in it, go on with what it was."""
+    shop.sql("CREATE TABLE silent (id integer PRIMARY KEY, category text, price numeric(18,2)); INSERT INTO silent VALUES (1, 'a', 1)")
+    (tmp_path / "in").mkdir()
+    proxy = Proxy(shop.port)
+    p = Project(tmp_path, "SET commit_interval = INTERVAL '1' SECOND;\n" + PRODUCTS % "'table' = 'silent'", SHOP_DSN=shop.conninfo.replace(f"port={shop.port}", f"port={proxy.port}"))
+
+    def order(number, expected):
+        with open(tmp_path / "in/o.ndjson", "a") as f:
+            f.write(f'{{"id":{number},"product":1}}\n')
+        servers.wait_for("the order is there", lambda: (tmp_path / "lake/joined/_delta_log").exists() and (number, expected) in [r[:2] for r in p.rows("joined")], 6)
+
+    process = subprocess.Popen([LEAT, "run"], cwd=tmp_path, stdout=open(tmp_path / "log", "a"), stderr=subprocess.STDOUT, env=p.environment)
+    try:
+        order(1, "a")
+        for n, fault in enumerate(("blackhole", "partition")):
+            proxy.fault = fault
+            time.sleep(1)
+            shop.sql(f"UPDATE silent SET category = 'after {fault}'")
+            order(10 * n + 2, "a" if n == 0 else "after blackhole")
+            proxy.fault = None
+            servers.wait_for("the reference is read again", lambda fault=fault: all(r[1] == f"after {fault}" for r in p.rows("joined")), 30)
+        proxy.fault = "blackhole"
+        time.sleep(1)
+        process.terminate()
+        assert process.wait(5) == 0
+    finally:
+        process.kill()
+        proxy.close()
+
+
 CHANGES = """CREATE SOURCE orders (id BIGINT, status VARCHAR, amount DECIMAL(18,2), made TIMESTAMP, note BLOB, PRIMARY KEY (id))
 WITH (connector = 'postgres', dsn = '{dsn}', 'table' = '{table}', slot = '{table}_slot', timeout = INTERVAL '3' SECOND);
 CREATE MATERIALIZED TABLE current FRESHNESS = INTERVAL '200' MILLISECOND AS SELECT id, status, amount, made, hex(note) AS note FROM orders;

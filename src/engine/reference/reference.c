@@ -62,6 +62,7 @@ void leat_reference_close(struct leat_reference *r) {
         free(r);
         return;
     }
+    leat_reference_run(r, NULL, NULL);
     leat_conn_bind(r->batch, r->input, NULL);
     if (r->delta) leat_delta_close(r->delta);
     leat_delta_snapshot_deinit(&r->opened);
@@ -157,7 +158,7 @@ enum leat_status leat_reference_refresh(struct leat_reference *r, int64_t now_us
     struct leat_changes rows;
     struct leat_error trouble = {0};
     *changed = false;
-    if (r->of || (r->def->recording && r->version)) return LEAT_OK;
+    if (r->of || (r->def->recording && r->version) || leat_reference_fetch(r)) return LEAT_OK;
     leat_changes_init(&rows, &r->def->schema);
     enum leat_status status = leat_reference_list(r, &files, &trouble);
     if (status) goto out;
@@ -181,7 +182,9 @@ out:
         leat_prepend(err, "source \"%s\"", r->def->name);
         goto failed;
     }
-    if (status)
+    if (status == LEAT_CANCELLED)
+        r->due_us = now_us;
+    else if (status)
         fail_softly(r, now_us, &trouble);
     else
         succeed(r, now_us);
@@ -195,6 +198,7 @@ failed:
 int64_t leat_reference_due_us(const struct leat_reference *r) {
     if (r->of) return INT64_MAX;
     if (r->def->recording && r->version) return INT64_MAX; /* a rehearsal: as it was recorded */
+    if (leat_reference_fetching(r)) return INT64_MAX;
     return r->due_us;
 }
 const char *leat_reference_problem(const struct leat_reference *r) {

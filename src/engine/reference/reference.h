@@ -7,11 +7,14 @@
  * DuckDB and cast to the declared types. A refresh takes all of it or nothing: files that are missing, unreadable, being
  * written, or hold a record that does not decode, a NULL or duplicate primary key leave the last version, warn, and are tried
  * again with growing pauses.
- * Thread: the engine's. */
+ * Thread: the engine's, but for the reading of a database (reference_fetch.c). */
 #ifndef LEAT_ENGINE_REFERENCE_H
 #define LEAT_ENGINE_REFERENCE_H
 
+#include <stdatomic.h>
+
 #include "base/env.h"
+#include "base/wake.h"
 #include "project/project.h"
 #include "sql/duck.h"
 
@@ -29,12 +32,15 @@ enum leat_status leat_reference_open(struct leat_env *, struct leat_conn *batch,
 void leat_reference_open_versions(struct leat_reference *of, const struct leat_source *def, struct leat_reference **out);
 void leat_reference_close(struct leat_reference *);
 
-/* When the files are to be looked at next; 0 after open; INT64_MAX: never (read once, and read). */
+/* When the files are to be looked at next; 0 after open; INT64_MAX: never (read once, and read), or when the thread that reads has fired. */
 int64_t leat_reference_due_us(const struct leat_reference *);
 /* Looks at the files; where their sizes, times and inodes are those of the last reading, that is all. Otherwise (and of a database always) reads, compares, and
  * commits the differences to the history as the next version. `now_us`: the clock, for _at and the next due time.
  * Trouble with the source is not an error: it is logged, and leat_reference_problem tells it. Errors: the lake's. */
 enum leat_status leat_reference_refresh(struct leat_reference *, int64_t now_us, bool *changed, struct leat_error *) LEAT_MUST;
+/* `leat run` has begun: a refresh of a database only begins to read it, in a thread that fires `wake` when it has; the reference is then due. What is waited
+ * for nevertheless (the first version) is given up once `stop` is set. Both borrowed. NULL, NULL: the run has ended; what was being read is given up. */
+void leat_reference_run(struct leat_reference *, const struct leat_wake *wake, const atomic_int *stop);
 const char *leat_reference_problem(const struct leat_reference *); /* why the last refresh failed; NULL: it did not */
 
 uint64_t leat_reference_version(const struct leat_reference *); /* 0: nothing read ever */

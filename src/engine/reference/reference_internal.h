@@ -35,14 +35,26 @@ struct leat_reference {
     bool settled;                     /* `seen` is old enough to trust the files' times */
     char *problem;
     int failures;
+
+    const struct leat_wake *wake; /* leat_reference_run */
+    const atomic_int *stop;
+    struct leat_reference_fetch *fetch; /* NULL: none */
 };
 
 static inline bool leat_reference_is_remote(const struct leat_reference *r) {
     return leat_database_find(r->def->connector) != NULL;
 }
 
-/* reference_rows.c: all rows of a database, in `out`, or, if content is not empty then, as CSV with a header. */
-enum leat_status leat_reference_rows_read(struct leat_reference *, struct leat_changes *out, struct leat_buffer *content, struct leat_error *);
+/* A reference is held in memory; what is larger belongs into an unbounded source. */
+#define LEAT_REFERENCE_BYTES_MAX ((size_t)4 << 30)
+/* reference_rows.c: all rows of a database, in `out`, or, if content is not empty then, as CSV with a header. stop: as of leat_database_ops. Thread: any. */
+enum leat_status leat_reference_rows_read(const struct leat_source *, const atomic_int *stop, struct leat_changes *out, struct leat_buffer *content, struct leat_error *);
+
+/* reference_fetch.c. leat_reference_fetch: is a thread reading? One is begun where it may be. False: what is there is to be taken by
+ * leat_reference_fetched if there is a `fetch`, or to be read here. `out` (empty) and content as above. */
+bool leat_reference_fetch(struct leat_reference *);
+bool leat_reference_fetching(const struct leat_reference *);
+enum leat_status leat_reference_fetched(struct leat_reference *, struct leat_changes *out, struct leat_buffer *content, struct leat_error *);
 
 /* reference_read.c. NOT_FOUND: no file fits the path. */
 enum leat_status leat_reference_list(struct leat_reference *, struct leat_reference_files *out, struct leat_error *);

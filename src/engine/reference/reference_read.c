@@ -14,8 +14,6 @@
 #include "data/key.h"
 
 enum { RECORDS_PER_BLOCK = 8 * 1024 };
-/* A reference is held in memory; what is larger belongs into an unbounded source. */
-static const size_t FILE_BYTES_MAX = (size_t)4 << 30;
 /* A file written in the same tick of the file system's clock as it was read shows no new time: only older times are
  * trusted. */
 static const int64_t SETTLED_US = 2000000;
@@ -94,7 +92,7 @@ static enum leat_status read_content(struct leat_reference *r, const char *path,
     size_t want = size_bytes < LEAT_MIB ? (size_t)size_bytes + 64 * LEAT_KIB : 16 * LEAT_MIB, got = 0;
     int64_t max_ratio = leat_source_option_int(r->def, "max_decompressed_ratio", 200);
     enum leat_status status = leat_content_open(r->env->io, path, compression_of(r->def), max_ratio, &content, err);
-    out->max_bytes = FILE_BYTES_MAX;
+    out->max_bytes = LEAT_REFERENCE_BYTES_MAX;
     while (!status) {
         if ((status = leat_buffer_reserve(out, want + LEAT_PAYLOAD_SLACK, err))) break;
         status = leat_content_read(content, out->data + out->length, want, &got, err);
@@ -115,7 +113,7 @@ static const char *foreign_encoding(const struct leat_source *def) {
 }
 
 static enum leat_status to_utf8(const char *encoding, struct leat_buffer *content, struct leat_error *err) {
-    struct leat_buffer out = {.max_bytes = FILE_BYTES_MAX};
+    struct leat_buffer out = {.max_bytes = LEAT_REFERENCE_BYTES_MAX};
     enum leat_status status = LEAT_OK;
     char *from = content->data;
     size_t left = content->length;
@@ -217,8 +215,7 @@ static enum leat_status decode_content(struct text_reader *t, const char *bytes,
 static enum leat_status next_content(struct leat_reference *r, const struct leat_reference_files *files, size_t i, struct leat_changes *out,
                                      struct leat_buffer *content, struct leat_error *err) {
     if (leat_reference_is_remote(r)) {
-        content->max_bytes = FILE_BYTES_MAX;
-        enum leat_status status = leat_reference_rows_read(r, out, content, err);
+        enum leat_status status = r->fetch ? leat_reference_fetched(r, out, content, err) : leat_reference_rows_read(r->def, r->stop, out, content, err);
         if (!status) status = leat_buffer_reserve(content, LEAT_PAYLOAD_SLACK, err);
         if (!status) memset(content->data + content->length, 0, LEAT_PAYLOAD_SLACK);
         return status;

@@ -24,23 +24,22 @@ static void put_header(struct leat_buffer *content, const struct leat_source *de
 static enum leat_status read_csv(struct leat_database *rows, const struct leat_source *def, struct leat_buffer *content, struct leat_error *err) {
     const struct leat_rows_query all = {.cursor = -1};
     const struct leat_row_value *values;
-    size_t max_bytes = content->max_bytes;
-    content->max_bytes = 0;
     enum leat_status st = rows->ops->begin(rows, &all, err);
     put_header(content, def);
     while (st == LEAT_OK && (st = rows->ops->next(rows, &values, err)) == LEAT_OK) {
         leat_row_put_csv(content, def, values);
-        if (content->length > max_bytes) st = leat_fail(err, LEAT_LIMIT, "it is larger than %zu bytes, which a reference may be", max_bytes);
+        if (content->length > LEAT_REFERENCE_BYTES_MAX)
+            st = leat_fail(err, LEAT_LIMIT, "it is larger than %zu bytes, which a reference may be", LEAT_REFERENCE_BYTES_MAX);
     }
     return st == LEAT_END ? LEAT_OK : st;
 }
 
-enum leat_status leat_reference_rows_read(struct leat_reference *r, struct leat_changes *out, struct leat_buffer *content, struct leat_error *err) {
+enum leat_status leat_reference_rows_read(const struct leat_source *def, const atomic_int *stop, struct leat_changes *out, struct leat_buffer *content, struct leat_error *err) {
     struct leat_database *rows;
-    enum leat_status st = leat_database_find(r->def->connector)->open(r->def, NULL, &rows, err);
+    enum leat_status st = leat_database_find(def->connector)->open(def, stop, &rows, err);
     if (st != LEAT_OK) return st;
     st = rows->ops->columns ? rows->ops->columns(rows, out, err) : LEAT_UNSUPPORTED;
-    if (st == LEAT_UNSUPPORTED) st = read_csv(rows, r->def, content, err);
+    if (st == LEAT_UNSUPPORTED) st = read_csv(rows, def, content, err);
     rows->ops->close(rows);
     return st;
 }
