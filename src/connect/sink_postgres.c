@@ -122,11 +122,19 @@ static enum leat_status is_there(struct postgres *sink, const char *table, bool 
     return st;
 }
 
+/* A server may take hours to learn that whoever began a transaction is gone without a word, and leaves its lock of leat_progress until then; one that waits for
+ * the lock it does not ask at all. */
+static void put_limits(const struct postgres *sink, struct leat_buffer *sql) {
+    long long ms = (long long)(sink->pg.timeout_us / 1000);
+    leat_putf(sql, "SET lock_timeout = %lld; SET idle_in_transaction_session_timeout = %lld;", ms, 2 * ms);
+}
+
 static enum leat_status prepare(struct postgres *sink, struct leat_error *err) {
     struct leat_buffer sql = {0};
     bool progress = false, table = false;
     enum leat_status st = is_there(sink, sink->progress, &progress, err);
     if (st == LEAT_OK) st = is_there(sink, sink->table, &table, err);
+    put_limits(sink, &sql);
     if (!progress)
         leat_putf(&sql, "CREATE TABLE IF NOT EXISTS %s (sink text PRIMARY KEY, sequence bigint NOT NULL, at timestamptz NOT NULL DEFAULT now());",
                   sink->progress);

@@ -18,6 +18,25 @@ def servers(tmp_path_factory):
         pytest.skip(f"{missing} is not installed")
 
 
+def test_a_transaction_that_nobody_will_end(servers, tmp_path):
+    """PostgreSQL is not told that leat, which has the lock of its progress, is gone: it ends the transaction by itself."""
+    postgres = servers[0]
+    proxy = Proxy(postgres.port, tells=False)
+    with Project(tmp_path / "p", EVENTS + f"""CREATE SINK r FROM raw WITH (connector = 'postgres', dsn = 'host=127.0.0.1 port={proxy.port} user=leat dbname=leat',
+            "table" = 'raw_left', retry_max = '200 ms', timeout = '1 second');""") as project:
+        project.feed(events(0, 10))
+        wait_for("the first rows", lambda: postgres.try_sql("SELECT count(*) FROM raw_left") == "10", 30)
+        proxy.fault = "delay"
+        project.feed(events(10, 10))
+        wait_for("the lock", lambda: postgres.sql("SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE relation = 'leat_progress'::regclass AND mode = 'RowShareLock' "
+                                                  "AND state = 'idle in transaction'") != "0", 30)
+        proxy.fault = "blackhole"
+        time.sleep(0.5)
+        proxy.fault = None
+        wait_for("all rows", lambda: postgres.sql("SELECT count(*), count(DISTINCT id) FROM raw_left") == "20|20", 20)
+    proxy.close()
+
+
 @pytest.mark.parametrize("fault", KINDS)
 def test_faults_of_the_network(servers, tmp_path, fault):
     postgres, redis, receiver = servers
