@@ -185,7 +185,7 @@ static void go_back(struct leat_outbox *box, uint64_t next, uint64_t sequence) {
 static enum leat_status ask_progress(struct leat_outbox *box, struct leat_error *err) {
     uint64_t sequence = 0;
     if (!box->ask) return LEAT_OK;
-    enum leat_status st = box->sink->ops->progress(box->sink, &sequence, err);
+    enum leat_status st = box->sink->ops->progress(box->sink, &box->stop, &sequence, err);
     if (st != LEAT_OK) return st;
     leat_outbox_lock(box);
     uint64_t next = (sequence >> 1) + 1;

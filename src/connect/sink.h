@@ -80,8 +80,8 @@ struct leat_sink_ops {
     enum leat_status (*deliver)(struct leat_sink *, const struct leat_effect *effects, size_t count, const atomic_int *stop, size_t *confirmed,
                                 struct leat_error *);
     /* Where the remote keeps progress with the data: the last sequence it holds, 0 for none (called before the first deliver and after
-     * errors). NULL: leat's own durable progress, so the last ones may be sent again. */
-    enum leat_status (*progress)(struct leat_sink *, uint64_t *sequence, struct leat_error *);
+     * errors). NULL: leat's own durable progress, so the last ones may be sent again. stop: as of deliver. */
+    enum leat_status (*progress)(struct leat_sink *, const atomic_int *stop, uint64_t *sequence, struct leat_error *);
     /* Where progress has become less than the remote had confirmed, it was put back to an earlier state: what it lost is sent again, as far as it is kept. */
     bool comes_back;
     void (*close)(struct leat_sink *);

@@ -84,7 +84,8 @@ static enum leat_status last_line(struct file_sink *sink, struct leat_file *file
     return st;
 }
 
-static enum leat_status file_progress(struct leat_sink *base, uint64_t *sequence, struct leat_error *err) {
+static enum leat_status file_progress(struct leat_sink *base, const atomic_int *stop, uint64_t *sequence, struct leat_error *err) {
+    (void)stop;
     struct file_sink *sink = (struct file_sink *)base;
     struct leat_io *io = sink->context->env->io;
     struct leat_file *file;

@@ -147,6 +147,16 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *conte
     s->answered++;
 }
 
+/* Calls again what goes on in the background and timed out only because it was not given longer: a stop does not wait for a broker that says nothing. */
+static rd_kafka_error_t *patiently(rd_kafka_error_t *(*call)(rd_kafka_t *, int), rd_kafka_t *producer, const atomic_int *stop) {
+    for (int waited_ms = WAIT_MS;; waited_ms += WAIT_MS) {
+        rd_kafka_error_t *error = call(producer, WAIT_MS);
+        bool again = error && rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__TIMED_OUT && rd_kafka_error_is_retriable(error);
+        if (!again || *stop || waited_ms >= CALL_MS) return error;
+        rd_kafka_error_destroy(error);
+    }
+}
+
 /* Takes the error over. */
 static enum leat_status fail(const struct kafka_sink *s, const char *what, rd_kafka_error_t *error, struct leat_error *err) {
     enum leat_status st = leat_fail(err, LEAT_IO, "topic '%s': %s: %s", s->topic, what, rd_kafka_error_string(error));
@@ -154,7 +164,7 @@ static enum leat_status fail(const struct kafka_sink *s, const char *what, rd_ka
     return st;
 }
 
-static enum leat_status make_producer(struct kafka_sink *s, struct leat_error *err) {
+static enum leat_status make_producer(struct kafka_sink *s, const atomic_int *stop, struct leat_error *err) {
     const struct leat_kafka_property defaults[] = {{"client.id", "leat"},
                                                    {"linger.ms", "5"},
                                                    {"message.timeout.ms", "30000"},
@@ -180,7 +190,7 @@ static enum leat_status make_producer(struct kafka_sink *s, struct leat_error *e
         rd_kafka_conf_destroy(conf);
         return leat_fail(err, LEAT_IO, "topic '%s': librdkafka cannot begin: %s", s->topic, why);
     }
-    rd_kafka_error_t *error = s->transactions ? rd_kafka_init_transactions(s->producer, CALL_MS) : NULL;
+    rd_kafka_error_t *error = s->transactions ? patiently(rd_kafka_init_transactions, s->producer, stop) : NULL;
     if (!error) return LEAT_OK;
     st = fail(s, "the brokers do not answer as a transaction needs it", error, err);
     drop_producer(s);
@@ -212,12 +222,12 @@ static enum leat_status ask_group(struct kafka_sink *s, uint64_t *sequence, stru
     return st;
 }
 
-static enum leat_status kafka_progress(struct leat_sink *base, uint64_t *sequence, struct leat_error *err) {
+static enum leat_status kafka_progress(struct leat_sink *base, const atomic_int *stop, uint64_t *sequence, struct leat_error *err) {
     struct kafka_sink *s = self(base);
     *sequence = 0;
     if (!s->transactions) return LEAT_OK;
     drop_producer(s);
-    enum leat_status st = make_producer(s, err); /* what the last one left is decided when this returns */
+    enum leat_status st = make_producer(s, stop, err); /* what the last one left is decided when this returns */
     return st == LEAT_OK ? ask_group(s, sequence, err) : st;
 }
 
@@ -267,12 +277,12 @@ static enum leat_status await(struct kafka_sink *s, const atomic_int *stop, size
     return leat_fail(err, refused(code) ? LEAT_INVALID : LEAT_IO, "topic '%s': %s", s->topic, rd_kafka_err2str(code));
 }
 
-static enum leat_status commit(struct kafka_sink *s, uint64_t sequence, struct leat_error *err) {
+static enum leat_status commit(struct kafka_sink *s, uint64_t sequence, const atomic_int *stop, struct leat_error *err) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_consumer_group_metadata_t *group = rd_kafka_consumer_group_metadata_new(s->group);
     rd_kafka_topic_partition_list_add(list, s->topic, 0)->offset = (int64_t)sequence;
     rd_kafka_error_t *error = rd_kafka_send_offsets_to_transaction(s->producer, list, group, CALL_MS);
-    if (!error) error = rd_kafka_commit_transaction(s->producer, CALL_MS);
+    if (!error) error = patiently(rd_kafka_commit_transaction, s->producer, stop);
     rd_kafka_consumer_group_metadata_destroy(group);
     rd_kafka_topic_partition_list_destroy(list);
     return error ? fail(s, "the transaction is not committed", error, err) : LEAT_OK;
@@ -295,7 +305,7 @@ static enum leat_status hand_over(struct kafka_sink *s, const struct leat_effect
     refusal = st; /* of the one behind those that were handed over */
     st = await(s, stop, confirmed, &later);
     if (st != LEAT_OK && err) *err = later;
-    if (st == LEAT_OK && s->transactions && *confirmed) st = commit(s, effects[*confirmed - 1].sequence, err);
+    if (st == LEAT_OK && s->transactions && *confirmed) st = commit(s, effects[*confirmed - 1].sequence, stop, err);
     if (s->transactions && st != LEAT_OK) *confirmed = 0; /* nothing of it counts */
     return st != LEAT_OK ? st : refusal;
 }
@@ -308,7 +318,7 @@ static enum leat_status kafka_deliver(struct leat_sink *base, const struct leat_
     *confirmed = 0;
     for (;;) {
         size_t n = count < s->most ? count : s->most;
-        enum leat_status st = s->producer ? LEAT_OK : make_producer(s, err);
+        enum leat_status st = s->producer ? LEAT_OK : make_producer(s, stop, err);
         if (st == LEAT_OK) st = hand_over(s, effects, n, stop, confirmed, err);
         if (st == LEAT_OK) {
             s->most = s->most > SIZE_MAX / 2 ? SIZE_MAX : s->most * 2;

@@ -181,13 +181,15 @@ static enum leat_status described(const struct postgres *sink, enum leat_status 
     return st == LEAT_OK ? st : leat_prepend(err, "sink \"%s\"", sink->context->def->name);
 }
 
-static enum leat_status postgres_progress(struct leat_sink *base, uint64_t *sequence, struct leat_error *err) {
+static enum leat_status postgres_progress(struct leat_sink *base, const atomic_int *stop, uint64_t *sequence, struct leat_error *err) {
     struct postgres *sink = (struct postgres *)base;
+    sink->pg.stop = stop;
     /* What a former connection of ours had sent may still be at work: its lock is waited for. */
     enum leat_status st = connect_to(sink, err);
     if (st == LEAT_OK) st = read_progress(sink, " FOR UPDATE", sequence, err);
     if (st == LEAT_OK) sink->known = *sequence;
     if (st != LEAT_OK) leat_pg_close(&sink->pg);
+    sink->pg.stop = NULL;
     return described(sink, st, err);
 }
 

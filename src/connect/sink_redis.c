@@ -179,7 +179,8 @@ static enum leat_status read_progress(struct redis *sink, bool watch, uint64_t *
     return LEAT_OK;
 }
 
-static enum leat_status redis_progress(struct leat_sink *base, uint64_t *sequence, struct leat_error *err) {
+static enum leat_status redis_progress(struct leat_sink *base, const atomic_int *stop, uint64_t *sequence, struct leat_error *err) {
+    (void)stop; /* every wait has a deadline */
     struct redis *sink = (struct redis *)base;
     enum leat_status st = connect_to(sink, err);
     if (st == LEAT_OK) st = read_progress(sink, false, sequence, err);

@@ -211,24 +211,26 @@ class Proxy:
                     abort(s)
 
 
-def until(what, condition):
+def until(what, condition, stir=lambda: None):
     """Longer than any deadline, keepalive or pause of the tests' projects."""
-    deadline = time.monotonic() + 90
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(what)
+    for n in range(9000):
+        if condition():
+            return
+        if n % 100 == 99:
+            stir()
         time.sleep(0.01)
+    raise TimeoutError(what)
 
 
-def disturb(proxies, fault, seconds, during=lambda: None, settled=0.3):
+def disturb(proxies, fault, seconds, during=lambda: None, settled=0.3, stir=lambda: None):
     """Once, when whoever connects has recovered from the time before (a connection is so old), while `during` makes some traffic; it must be felt. Then the
-    network is as before."""
+    network is as before. stir: has those connect who do it only when there is something to say."""
     for proxy in proxies:
-        until("nobody is connected", lambda proxy=proxy: any(c.since + settled < time.monotonic() for c in list(proxy.connections)))
+        until("nobody is connected", lambda proxy=proxy: any(c.since + settled < time.monotonic() for c in list(proxy.connections)), stir)
         proxy.begin(fault)
     during()
     for proxy in proxies:
-        until(f"nobody feels {fault}", lambda proxy=proxy: proxy.felt or (fault == "reset" and proxy.reset()))  # it may just then have hung up by itself
+        until(f"nobody feels {fault}", lambda proxy=proxy: proxy.felt or (fault == "reset" and proxy.reset()), stir)  # it may just then have hung up by itself
     if fault not in ("reset", "half_answer"):
         time.sleep(seconds * next(LENGTHS))
     for proxy in proxies:

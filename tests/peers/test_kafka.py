@@ -504,6 +504,31 @@ def test_sink_kill_9_under_load_is_exactly_once(kafka, tmp_path):
     print(f"leat killed {len(kills(8))} times, the broker {sum(kills(8))}; {len(rows)} events, {len(messages)} messages, each id once")
 
 
+@pytest.mark.parametrize("when", ["sending", "starting"])
+def test_a_stop_does_not_wait_for_a_broker_that_says_nothing(kafka, tmp_path, when):
+    name, proxy = f"stop-{when}", kafka.broker.proxy
+    kafka.create(name + "-in", 2)
+    kafka.create(name + "-out", 2)
+    p = Project(tmp_path, SINK.format(name=name, address=proxy.address, options="").replace(proxy.address, kafka.address, 1))
+    send_events(kafka, name + "-in", events(4, 1000))
+    try:
+        if when == "starting":
+            proxy.fault = "blackhole"
+        p.start()
+        if when == "sending":
+            wait_for(lambda: read_all(kafka, name + "-out"), "it sends")
+            proxy.fault = "blackhole"
+            send_events(kafka, name + "-in", events(5, 1000))
+        time.sleep(2)
+        p.process.terminate()
+        assert p.process.wait(5) == 0
+    finally:
+        p.process.kill()
+        proxy.fault = None
+    p.once()
+    assert upserted(read_all(kafka, name + "-out")) == state_of(events(4, 1000) + (events(5, 1000) if when == "sending" else []))
+
+
 @pytest.mark.parametrize("fault", KINDS)
 def test_a_network_that_fails(kafka, tmp_path, fault):
     """Source and sink both through a proxy that misbehaves again and again; then all is told once, and memory stayed bounded."""

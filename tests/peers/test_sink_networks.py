@@ -37,6 +37,17 @@ def test_a_transaction_that_nobody_will_end(servers, tmp_path):
     proxy.close()
 
 
+def test_a_stop_does_not_wait_for_a_server_that_says_nothing(servers, tmp_path):
+    proxy = Proxy(servers[0].port)
+    proxy.fault = "blackhole"
+    with Project(tmp_path / "p", EVENTS + f"""CREATE SINK r FROM raw WITH (connector = 'postgres', dsn = 'host=127.0.0.1 port={proxy.port} user=leat dbname=leat',
+            "table" = 'raw_stopped');""") as project:
+        project.feed(events(0, 10))
+        wait_for("it connects", lambda: proxy.felt, 30)
+        assert project.stop(seconds=5) == 0
+    proxy.close()
+
+
 @pytest.mark.parametrize("fault", KINDS)
 def test_faults_of_the_network(servers, tmp_path, fault):
     postgres, redis, receiver = servers
@@ -53,11 +64,15 @@ def test_faults_of_the_network(servers, tmp_path, fault):
     receiver.requests.clear()
     count = 0
     with Project(tmp_path / "p", sql) as project:
-        for _ in range(FAULTS):
+        def feed():
+            nonlocal count
             project.feed(events(count, 60))
+            count += 60
+
+        for _ in range(FAULTS):
+            feed()
             time.sleep(0.15)
-            disturb(through, fault, 0.7, lambda: project.feed(events(count + 60, 60)))
-            count += 120
+            disturb(through, fault, 0.7, feed, stir=feed)  # what comes and goes in one step is told to nobody
         last = {}
         for row in events(0, count):
             n, v = last.get(row["k"], (0, 0))

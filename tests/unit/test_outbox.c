@@ -50,8 +50,8 @@ static enum leat_status deliver(struct leat_sink *base, const struct leat_effect
     return LEAT_OK;
 }
 
-static enum leat_status progress(struct leat_sink *base, uint64_t *sequence, struct leat_error *err) {
-    (void)err;
+static enum leat_status progress(struct leat_sink *base, const atomic_int *stop, uint64_t *sequence, struct leat_error *err) {
+    (void)stop, (void)err;
     *sequence = ((struct recorder *)base)->last;
     return LEAT_OK;
 }

@@ -39,7 +39,7 @@ static void expect(struct file *f, const struct leat_buffer *bytes, uint64_t seq
     struct leat_stat stat;
     uint64_t found;
     OK(leat_io_write_durable(f->env.io, f->path, bytes->data, bytes->length, true, oops));
-    OK(leat_sink_file.progress(f->sink, &found, oops));
+    OK(leat_sink_file.progress(f->sink, NULL, &found, oops));
     assert_int_equal(found, sequence);
     OK(f->env.io->ops->stat(f->env.io, f->path, &stat, oops));
     assert_int_equal(stat.size_bytes, size);
