@@ -162,13 +162,15 @@ enum leat_status leat_child_read(struct leat_child_pipe *child, void *out, size_
     return LEAT_OK;
 }
 
-void leat_child_close(struct leat_child_pipe *child) {
-    if (!child->pid) return;
+int leat_child_close(struct leat_child_pipe *child) {
+    int status = 0;
+    if (!child->pid) return 0;
     kill(child->pid, SIGKILL);
-    while (waitpid(child->pid, NULL, 0) < 0 && errno == EINTR) {}
+    while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR) {}
     close(child->to);
     close(child->from);
     *child = (struct leat_child_pipe){0};
+    return exit_code_of(status);
 }
 
 bool leat_child_waits(const struct leat_child_pipe *child) {
@@ -197,10 +199,14 @@ void leat_child_limit(uint64_t memory_bytes) {
     setrlimit(RLIMIT_DATA, &memory); /* refused only where the bound is lower already */
 }
 
-void leat_child_confine(uint64_t memory_bytes) {
+void leat_child_leaves_no_core(void) {
     struct rlimit none = {0, 0};
-    leat_child_limit(memory_bytes);
     setrlimit(RLIMIT_CORE, &none);
+}
+
+void leat_child_confine(uint64_t memory_bytes) {
+    leat_child_limit(memory_bytes);
+    leat_child_leaves_no_core();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (score < 0) return;

@@ -24,11 +24,12 @@ enum leat_status leat_child_write(struct leat_child_pipe *, const void *bytes, s
 /* Some bytes, at least one. Errors as above. */
 enum leat_status leat_child_read(struct leat_child_pipe *, void *out, size_t want, size_t *got, int64_t timeout_us, struct leat_error *) LEAT_MUST;
 bool leat_child_waits(const struct leat_child_pipe *); /* it has neither ended nor said anything that is still to be read */
-void leat_child_close(struct leat_child_pipe *); /* SIGKILL; also of none */
+int leat_child_close(struct leat_child_pipe *); /* SIGKILL; also of none. Its exit code, as of leat_child_ended; 0: there was none */
 void leat_child_kill(const struct leat_child_pipe *); /* its end is seen by who reads; leat_child_close is still to come. Also of none */
 struct leat_child_pipe leat_child_parent(void);  /* in such a program: its own standard input and output */
 /* This process gets no more than so much memory beside what it has (mappings that can be written); an allocation beyond fails. */
 void leat_child_limit(uint64_t memory_bytes);
+void leat_child_leaves_no_core(void); /* in such a program, whose memory may hold a password */
 /* The same in such a program, which also is the first that the kernel ends where memory is short, leaves no core file, and ends with the thread that
  * started it. */
 void leat_child_confine(uint64_t memory_bytes);

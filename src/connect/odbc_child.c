@@ -187,6 +187,7 @@ static bool connect_to(struct odbc_child *c, const char *request) {
 
 int leat_odbc_main(void) {
     struct odbc_child c = {.parent = leat_child_parent(), .piece = leat_alloc(PIECE_BYTES)};
+    leat_child_leaves_no_core();
     while (!c.gone) {
         struct leat_odbc_frame frame = {0};
         take_bytes(&c, &frame, sizeof frame);

@@ -1,4 +1,5 @@
 /* Rows of a database by ODBC; the driver runs in a process of its own (odbc.h). */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,11 +79,13 @@ static enum leat_status fail_said(struct odbc_rows *r, const char *said, size_t 
 
 /* ---- Frames ---- */
 
-static void hang_up(struct odbc_rows *r) {
-    leat_child_close(&r->child);
+/* How the driver's process ended, as leat_child_close says it. */
+static int hang_up(struct odbc_rows *r) {
+    int code = leat_child_close(&r->child);
     r->selecting = false;
     leat_buffer_reset(&r->in);
     r->at = 0;
+    return code;
 }
 
 static enum leat_status send_frame(struct odbc_rows *r, uint32_t kind, const struct leat_buffer *body, struct leat_error *err) {
@@ -120,7 +123,9 @@ static enum leat_status next_frame(struct odbc_rows *r, struct leat_odbc_frame *
     }
     if (st == LEAT_OK) st = receive(r, sizeof *frame + frame->length, err);
     if (st != LEAT_OK) {
-        hang_up(r);
+        int code = hang_up(r);
+        if (code == 128 + SIGALRM) leat_fail(err, LEAT_IO, "the driver hung, and was ended");
+        else if (code > 128 && code != 128 + SIGKILL) leat_fail(err, LEAT_IO, "the driver crashed (%s)", strsignal(code - 128));
         leat_prepend(err, "ODBC");
         if (err) err->retriable = true;
         return st;
