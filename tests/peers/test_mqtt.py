@@ -97,7 +97,7 @@ def test_a_bad_network(broker, tmp_path, fault):
     p.once()
     p.start()
     for n in range(FAULTS):
-        disturb([proxy], fault, 1, lambda: broker.publish("alarms/x", payloads("n", range(100 * n, 100 * n + 100))))
+        disturb([proxy], fault, 4 if fault == "partition" else 1, lambda: broker.publish("alarms/x", payloads("n", range(100 * n, 100 * n + 100))))
     assert p.stop() == 0
     p.once()
     assert set(once(p)) == {f"n-{n}" for n in range(100 * FAULTS)}

@@ -331,7 +331,7 @@ def test_changes_over_a_bad_network(shop, tmp_path, fault):
     p.start()
     time.sleep(1)
     for _ in range(FAULTS):
-        disturb([proxy], fault, 0.5, lambda: p.change(1))
+        disturb([proxy], fault, 1.2 if fault == "partition" else 0.5, lambda: p.change(1))
     p.stop()
     p.same()
     proxy.close()
