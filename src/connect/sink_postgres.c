@@ -23,7 +23,7 @@ static const struct leat_option_spec options[] = {
      .min = 100000,
      .max = INT64_C(3600000000),
      .default_text = "30 seconds",
-     .prose = "How long connecting, and each answer, may take."},
+     .prose = "How long connecting, and each answer, may take; the server waits as long for a lock, and ends a transaction that leat left open for twice as long."},
 };
 
 struct postgres {
