@@ -43,6 +43,7 @@ class Connection:
         self.silent = server is None
         self.deserted = False  # silent, and the client has closed
         self.since = time.monotonic()
+        self.answers = 0
 
 
 class Proxy:
@@ -148,6 +149,7 @@ class Proxy:
                     sink.sendall(piece[:len(piece) // 2])
                     break
                 sink.sendall(piece)
+                c.answers += source is c.server
         self._held()  # that it has ended is not known before, either
         self._end(c, source)
 
@@ -222,11 +224,11 @@ def until(what, condition, stir=lambda: None):
     raise TimeoutError(what)
 
 
-def disturb(proxies, fault, seconds, during=lambda: None, settled=0.3, stir=lambda: None):
-    """Once, when whoever connects has recovered from the time before (a connection is so old), while `during` makes some traffic; it must be felt. Then the
-    network is as before. stir: has those connect who do it only when there is something to say."""
+def disturb(proxies, fault, seconds, during=lambda: None, stir=lambda: None, answers=0):
+    """Once, when whoever connects has recovered from the time before (a connection is some time old, and has so many `answers`), while `during` makes some
+    traffic; it must be felt. Then the network is as before. stir: has those connect who do it only when there is something to say."""
     for proxy in proxies:
-        until("nobody is connected", lambda proxy=proxy: any(c.since + settled < time.monotonic() for c in list(proxy.connections)), stir)
+        until("nobody is connected", lambda proxy=proxy: any(c.since + 0.3 < time.monotonic() and c.answers >= answers for c in list(proxy.connections)), stir)
         proxy.begin(fault)
     during()
     for proxy in proxies:

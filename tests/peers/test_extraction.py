@@ -320,7 +320,7 @@ def test_a_bad_network(database, tmp_path, fault):
     p.start()
     for n in range(FAULTS):
         disturb([proxy], fault, 1.5 if fault in ("blackhole", "partition") else 0.5,
-                lambda: database.sql(f"INSERT INTO net VALUES ({n}, 'new', {n}, {database.now()})"))
+                lambda: database.sql(f"INSERT INTO net VALUES ({n}, 'new', {n}, {database.now()})"), answers=15)  # those of some polls, too: pauses are short again
     servers.wait_for("all rows", lambda: os.path.exists(tmp_path / "lake/taken") and len(rows(tmp_path)) >= FAULTS, 90)
     assert p.stop() == 0
     same(tmp_path, database, "net")
