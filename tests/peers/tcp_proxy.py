@@ -32,9 +32,11 @@ def abort(s):
 
 def left(s):
     """Whoever connected has closed, whatever it sent before."""
-    poll = select.poll()
-    poll.register(s, select.POLLRDHUP)
-    return bool(poll.poll(0))
+    with contextlib.suppress(ValueError):  # closed here, too
+        poll = select.poll()
+        poll.register(s, select.POLLRDHUP)
+        return bool(poll.poll(0))
+    return True
 
 
 class Connection:
@@ -44,6 +46,9 @@ class Connection:
         self.deserted = False  # silent, and the client has closed
         self.since = time.monotonic()
         self.answers = 0
+
+    def recovered(self, answers):
+        return self.since + 0.3 < time.monotonic() and self.answers >= answers and not left(self.client)
 
 
 class Proxy:
@@ -226,7 +231,7 @@ def disturb(proxies, fault, seconds, during=lambda: None, stir=lambda: None, ans
     """Once, when whoever connects has recovered from the time before (a connection is some time old, and has so many `answers`), while `during` makes some
     traffic; it must be felt. Then the network is as before. stir: has those connect who do it only when there is something to say."""
     for proxy in proxies:
-        until("nobody is connected", lambda proxy=proxy: any(c.since + 0.3 < time.monotonic() and c.answers >= answers for c in list(proxy.connections)), stir)
+        until("nobody is connected", lambda proxy=proxy: any(c.recovered(answers) for c in list(proxy.connections)), stir)
         proxy.begin(fault)
     during()
     for proxy in proxies:
