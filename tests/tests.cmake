@@ -12,11 +12,11 @@ endif()
 # How much the long tests do: all of it, or under a sanitizer what a few minutes allow.
 set(LEAT_PROPERTY_CASES 2500)
 set(LEAT_DIAL_CHANGES 100) # twice, each killed in its middle; soak: 5,000
-set(LEAT_CRASH_IMAGES 190) # soak: 20,000
+set(LEAT_CRASH_IMAGES 150) # soak: 20,000
 set(LEAT_CRASH_TWICE 32)
-set(LEAT_CRASH_STRIDES 6 120) # of syncs, of other calls; soak: every one
+set(LEAT_CRASH_STRIDES 8 160) # of syncs, of other calls; soak: every one
 set(LEAT_KILLS 50)
-set(LEAT_HTTP_KILLS 8) # soak: 50
+set(LEAT_HTTP_KILLS 6) # soak: 50
 set(LEAT_RETAIL_DATA real)
 if(LEAT_ASAN OR LEAT_TSAN)
   set(LEAT_PROPERTY_CASES 100)
@@ -87,7 +87,7 @@ set_tests_properties(retail PROPERTIES TIMEOUT 1200)
 # Seconds, about: the long ones begin first, so that both processors are busy to the end also where no earlier run told.
 set_tests_properties(property_1 property_100001 PROPERTIES COST 200)
 set_tests_properties(crash_images_1 crash_images_2 crash_faults_1 crash_faults_2 crash_twice_1 crash_twice_2 retail kill PROPERTIES COST 30)
-set_tests_properties(hostile tutorial test_delta test_ops_aggregate test_same_answer test_delta_faults test_windows PROPERTIES COST 10)
+set_tests_properties(hostile tutorial audit over_http dial_1 dial_100001 test_restate test_delta test_ops_aggregate test_same_answer test_delta_faults test_windows PROPERTIES COST 10)
 # Programs that tests/peers runs: delta_tables makes tables for other readers, cql_peer drives the CQL client against a real server.
 file(GLOB LEAT_PEERS CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/peers/*.c")
 foreach(source ${LEAT_PEERS})
