@@ -147,12 +147,13 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *conte
     s->answered++;
 }
 
-/* Calls again what goes on in the background and timed out only because it was not given longer: a stop does not wait for a broker that says nothing. */
+/* Calls again what goes on in the background and was only not given longer: a stop does not wait for a broker that says nothing. What the brokers
+ * answer meanwhile, that a transaction before is still being ended, say, is the error of a call whose time is over. */
 static rd_kafka_error_t *patiently(rd_kafka_error_t *(*call)(rd_kafka_t *, int), rd_kafka_t *producer, const atomic_int *stop) {
     for (int waited_ms = WAIT_MS;; waited_ms += WAIT_MS) {
         rd_kafka_error_t *error = call(producer, WAIT_MS);
-        bool again = error && rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__TIMED_OUT && rd_kafka_error_is_retriable(error);
-        if (!again || *stop || waited_ms >= CALL_MS) return error;
+        if (!error || !rd_kafka_error_is_retriable(error) || *stop || waited_ms >= CALL_MS) return error;
+        if (rd_kafka_error_code(error) != RD_KAFKA_RESP_ERR__TIMED_OUT) rd_kafka_poll(producer, WAIT_MS); /* it came at once, perhaps */
         rd_kafka_error_destroy(error);
     }
 }
