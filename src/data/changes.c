@@ -167,6 +167,14 @@ void leat_changes_append(struct leat_changes *c, const struct leat_changes *from
     c->row_count += count;
 }
 
+void leat_changes_append_range(struct leat_changes *c, const struct leat_changes *from, size_t first, size_t count) {
+    uint32_t *rows = leat_alloc((count + 1) * sizeof *rows);
+    for (size_t i = 0; i < count; i++)
+        rows[i] = (uint32_t)(first + i);
+    leat_changes_append(c, from, rows, count, 1);
+    free(rows);
+}
+
 void leat_changes_swap(struct leat_changes *a, struct leat_changes *b) {
     struct leat_changes t = *a;
     *a = *b;

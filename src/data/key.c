@@ -298,12 +298,6 @@ static int compare_doubles(double x, double y) {
     return THREE_WAY(x, y);
 }
 
-static int compare_strings(const struct leat_string *x, const struct leat_string *y) {
-    uint32_t shorter = x->length < y->length ? x->length : y->length;
-    int order = memcmp(leat_string_data(x), leat_string_data(y), shorter);
-    return order ? order : THREE_WAY(x->length, y->length);
-}
-
 static int compare_intervals(const void *a, const void *b) {
     struct wide_interval x = carried(a), y = carried(b);
     int order = THREE_WAY(x.months, y.months);
@@ -330,7 +324,7 @@ static int value_compare(const struct leat_column *a, size_t row_a, const struct
     switch ((enum leat_kind)a->type.kind) {
     case LEAT_VARCHAR:
     case LEAT_BLOB:
-        return compare_strings(string_at(a, row_a), string_at(b, row_b));
+        return leat_string_compare(string_at(a, row_a), string_at(b, row_b));
     case LEAT_FLOAT:
         return compare_doubles((double)((const float *)a->data)[row_a], (double)((const float *)b->data)[row_b]);
     case LEAT_DOUBLE:

@@ -22,6 +22,7 @@ struct leat_parquet_rows { /* of `batches`, in order; weights are not looked at 
     size_t from, count; /* rows [from, from + count), counted through all batches */
 };
 enum { LEAT_PARQUET_GROUP_ROWS = 122880 }; /* DuckDB's default */
+enum { LEAT_FEW_ROWS = 256 };              /* up to which a file is written plain */
 
 /* Appends the file's bytes to `out`.
  * schema       types of every batch's columns. Integers without a signed Parquet counterpart are widened: unsigned ones

@@ -44,6 +44,21 @@ static char *put_zigzag(char *at, int64_t value) {
     return put_varint(at, (uint64_t)value << 1 ^ (uint64_t)(value >> 63));
 }
 
+void leat_parquet_put_byte(struct leat_buffer *out, unsigned byte) {
+    char c = (char)byte;
+    leat_putn(out, &c, 1);
+}
+
+void leat_parquet_put_varint(struct leat_buffer *out, uint64_t value) {
+    char bytes[VARINT_MAX];
+    leat_putn(out, bytes, (size_t)(put_varint(bytes, value) - bytes));
+}
+
+void leat_parquet_put_zigzag(struct leat_buffer *out, int64_t value) {
+    char bytes[VARINT_MAX];
+    leat_putn(out, bytes, (size_t)(put_zigzag(bytes, value) - bytes));
+}
+
 /* The differences of n + 1 values, at most BLOCK, less the lowest of them. */
 static char *put_block(const int64_t *values, size_t n, bool narrow, char *at) {
     uint64_t deltas[BLOCK];

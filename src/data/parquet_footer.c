@@ -15,24 +15,9 @@ struct thrift {
     int depth;
 };
 
-static void put_byte(struct leat_buffer *out, unsigned byte) {
-    char c = (char)byte;
-    leat_putn(out, &c, 1);
-}
-
-void leat_parquet_put_varint(struct leat_buffer *out, uint64_t value) {
-    for (; value >= 0x80; value >>= 7)
-        put_byte(out, (unsigned)(value & 0x7f) | 0x80);
-    put_byte(out, (unsigned)value);
-}
-
-void leat_parquet_put_zigzag(struct leat_buffer *out, int64_t value) {
-    leat_parquet_put_varint(out, (uint64_t)value << 1 ^ (uint64_t)(value >> 63));
-}
-
 static void put_field(struct thrift *t, int id, unsigned type) {
     int *last = &t->last[t->depth];
-    put_byte(t->out, (unsigned)(id - *last) << 4 | type); /* all ids here are less than 16 apart */
+    leat_parquet_put_byte(t->out, (unsigned)(id - *last) << 4 | type); /* all ids here are less than 16 apart */
     *last = id;
 }
 
@@ -41,7 +26,7 @@ static void open_struct(struct thrift *t) {
 }
 
 static void close_struct(struct thrift *t) {
-    put_byte(t->out, 0);
+    leat_parquet_put_byte(t->out, 0);
     t->depth--;
 }
 
@@ -59,9 +44,9 @@ static void put_text(struct thrift *t, int id, const char *text) {
 static void put_list(struct thrift *t, int id, unsigned type, size_t count) {
     put_field(t, id, T_LIST);
     if (count < 15) {
-        put_byte(t->out, (unsigned)count << 4 | type);
+        leat_parquet_put_byte(t->out, (unsigned)count << 4 | type);
     } else {
-        put_byte(t->out, 0xf0 | type);
+        leat_parquet_put_byte(t->out, 0xf0 | type);
         leat_parquet_put_varint(t->out, count);
     }
 }
@@ -121,7 +106,7 @@ static void open_page(struct thrift *t, int type, int header, size_t plain_bytes
 
 static void close_page(struct thrift *t) {
     close_struct(t);
-    put_byte(t->out, 0);
+    leat_parquet_put_byte(t->out, 0);
 }
 
 void leat_parquet_put_page_header(size_t values, int encoding, size_t plain_bytes, size_t bytes,
@@ -314,5 +299,5 @@ void leat_parquet_put_footer(const struct leat_parquet_column *columns, size_t c
         put_group(&t, columns, column_count, chunks + g * column_count, statistics);
     put_text(&t, 6, "leat version " LEAT_VERSION);
     if (statistics) put_orders(&t, column_count);
-    put_byte(out, 0);
+    leat_parquet_put_byte(out, 0);
 }

@@ -44,7 +44,11 @@ struct leat_parquet_column {
     struct leat_parquet_storage storage;
 };
 
-/* ---- parquet_encode.c: both append */
+/* ---- parquet_encode.c: all append */
+
+void leat_parquet_put_byte(struct leat_buffer *out, unsigned byte);
+void leat_parquet_put_varint(struct leat_buffer *out, uint64_t value);
+void leat_parquet_put_zigzag(struct leat_buffer *out, int64_t value);
 
 /* DELTA_BINARY_PACKED. narrow: INT32, whose differences wrap at 32 bits. */
 void leat_parquet_put_delta(const int64_t *values, size_t count, bool narrow, struct leat_buffer *out);
@@ -86,8 +90,6 @@ bool leat_parquet_next(const struct leat_parquet_rows *, size_t column, struct l
 /* ---- parquet_footer.c */
 
 bool leat_parquet_storage_of(struct leat_type type, struct leat_parquet_storage *out); /* false: it has none */
-void leat_parquet_put_varint(struct leat_buffer *out, uint64_t value);
-void leat_parquet_put_zigzag(struct leat_buffer *out, int64_t value);
 void leat_parquet_put_page_header(size_t values, int encoding, size_t plain_bytes, size_t bytes,
                                   struct leat_buffer *out);
 void leat_parquet_put_dictionary_header(size_t values, size_t plain_bytes, size_t bytes, struct leat_buffer *out);

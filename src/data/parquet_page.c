@@ -40,20 +40,15 @@ struct bits {
     unsigned byte, count;
 };
 
-static void put_byte(struct leat_buffer *out, unsigned byte) {
-    char c = (char)byte;
-    leat_putn(out, &c, 1);
-}
-
 static void put_bit(struct bits *b, bool bit) {
     b->byte |= (unsigned)bit << b->count;
     if (++b->count < 8) return;
-    put_byte(b->out, b->byte);
+    leat_parquet_put_byte(b->out, b->byte);
     b->byte = b->count = 0;
 }
 
 static void put_last_bits(struct bits *b) {
-    if (b->count) put_byte(b->out, b->byte);
+    if (b->count) leat_parquet_put_byte(b->out, b->byte);
 }
 
 static void put_int32(struct leat_buffer *out, int32_t value) {
@@ -66,7 +61,7 @@ static void put_levels(const struct leat_parquet_rows *rows, size_t column, size
     put_int32(out, 0);
     if (nulls == 0 || nulls == rows->count) { /* one run */
         leat_parquet_put_varint(out, (uint64_t)rows->count << 1);
-        put_byte(out, nulls == 0);
+        leat_parquet_put_byte(out, nulls == 0);
     } else {
         leat_parquet_put_varint(out, (uint64_t)(rows->count + 7) / 8 << 1 | 1);
         for (struct leat_parquet_span s = {0}; leat_parquet_next(rows, column, &s);)
@@ -272,7 +267,7 @@ static bool index_texts(struct leat_parquet_work *w, const struct leat_parquet_r
 static int put_indices(struct leat_parquet_work *w, size_t count) {
     unsigned width = leat_parquet_bits(w->entries->count - 1);
     if (!width) width = 1;
-    put_byte(&w->page, width);
+    leat_parquet_put_byte(&w->page, width);
     leat_parquet_put_packed(w->indices, count, width, &w->page);
     return E_RLE_DICTIONARY;
 }
@@ -283,7 +278,7 @@ static int put_indices(struct leat_parquet_work *w, size_t count) {
     do {                                                                                                               \
         const type *v = s.column->data;                                                                                \
         for (size_t row = s.from; row < s.to; row++)                                                                   \
-            if (!s.column->valid || !leat_is_null(s.column, row)) out[n++] = (int64_t)v[row];                          \
+            if (!leat_is_null(s.column, row)) out[n++] = (int64_t)v[row];                                              \
     } while (0)
 
 /* Numbers, dates and times of up to 64 bits that are not NULL; floats as their bits. */
@@ -421,8 +416,8 @@ static bool shrinks(size_t packed, size_t plain) {
     return packed < plain - plain / 20;
 }
 
-/* A column's pages have one codec: zstd where it makes them a twentieth smaller, the dictionary with its indices. Packed
- * integers often do not shrink: their beginning tells, where no NULLs come first. */
+/* A column's pages have one codec: zstd where it makes them a twentieth smaller, the dictionary with its indices.
+ * Packed integers often do not shrink: their beginning tells, where no NULLs come first. */
 static int choose_codec(struct leat_parquet_work *w, int encoding, bool nulls) {
     enum { TRIAL_BYTES = 16 << 10 };
     if (w->form != LEAT_PARQUET_COMPACT) return CODEC_NONE;

@@ -3,10 +3,6 @@
 
 #include <math.h>
 
-static bool is_float(struct leat_type type) {
-    return type.kind == LEAT_FLOAT || type.kind == LEAT_DOUBLE;
-}
-
 /* ---- one value more */
 
 static void add_integers(struct leat_range *r, leat_i128 low, leat_i128 high) {
@@ -28,17 +24,9 @@ static uint32_t head_of(const struct leat_string *s) {
     return __builtin_bswap32(head);
 }
 
-static int compare_texts(const struct leat_string *a, const struct leat_string *b) {
-    uint32_t head_a = head_of(a), head_b = head_of(b);
-    if (head_a != head_b) return head_a < head_b ? -1 : 1;
-    size_t n = a->length < b->length ? a->length : b->length;
-    int order = memcmp(leat_string_data(a), leat_string_data(b), n);
-    return order ? order : a->length < b->length ? -1 : a->length > b->length;
-}
-
 static void add_texts(struct leat_range *r, const struct leat_string *low, const struct leat_string *high) {
-    if (!r->any || compare_texts(low, &r->low.text) < 0) r->low.text = *low;
-    if (!r->any || compare_texts(high, &r->high.text) > 0) r->high.text = *high;
+    if (!r->any || leat_string_compare(low, &r->low.text) < 0) r->low.text = *low;
+    if (!r->any || leat_string_compare(high, &r->high.text) > 0) r->high.text = *high;
     r->any = true;
 }
 
@@ -53,7 +41,7 @@ static void add_texts(struct leat_range *r, const struct leat_string *low, const
         if (row == to) break;                                                                                          \
         type low = v[row], high = v[row];                                                                              \
         for (; row < to; row++) { /* a NULL has a value too, that must not count */                                    \
-            if (c->valid && leat_is_null(c, row)) continue;                                                            \
+            if (leat_is_null(c, row)) continue;                                                                        \
             low = v[row] < low ? v[row] : low;                                                                         \
             high = v[row] > high ? v[row] : high;                                                                      \
         }                                                                                                              \
@@ -150,7 +138,7 @@ void leat_range_join(struct leat_range *r, const struct leat_range *more, struct
     r->null_count += more->null_count;
     r->has_nan |= more->has_nan;
     if (!more->any) return;
-    if (is_float(type))
+    if (leat_type_is_float(type))
         add_reals(r, more->low.real, more->high.real);
     else if (type.kind == LEAT_VARCHAR)
         add_texts(r, &more->low.text, &more->high.text);

@@ -55,6 +55,11 @@ static inline struct leat_string leat_string_of(const char *data, uint32_t lengt
     else { memcpy(s.u.pointer.prefix, data, 4); s.u.pointer.data = data; }
     return s;
 }
+/* By bytes, as DuckDB orders strings: <0, 0, >0. */
+static inline int leat_string_compare(const struct leat_string *a, const struct leat_string *b) {
+    int order = memcmp(leat_string_data(a), leat_string_data(b), a->length < b->length ? a->length : b->length);
+    return order ? order : (a->length > b->length) - (a->length < b->length);
+}
 static inline bool leat_string_equal(const struct leat_string *a, const struct leat_string *b) {
     return a->length == b->length && memcmp(leat_string_data(a), leat_string_data(b), a->length) == 0;
 }
@@ -71,6 +76,7 @@ static inline size_t leat_type_size(struct leat_type t) {
     return t.width <= 4 ? 2 : t.width <= 9 ? 4 : t.width <= 18 ? 8 : 16;
 }
 static inline bool leat_type_is_string(struct leat_type t) { return t.kind == LEAT_VARCHAR || t.kind == LEAT_BLOB; }
+static inline bool leat_type_is_float(struct leat_type t) { return t.kind == LEAT_FLOAT || t.kind == LEAT_DOUBLE; }
 static inline bool leat_type_equal(struct leat_type a, struct leat_type b) {
     return a.kind == b.kind && (a.kind != LEAT_DECIMAL || (a.width == b.width && a.scale == b.scale));
 }
@@ -118,6 +124,8 @@ void leat_changes_need_weights(struct leat_changes *c);       /* makes weights, 
 /* Appends `count` rows of `from` (same types, other schema object allowed) chosen by rows[] (NULL: 0..count-1 in
  * order), strings copied into c->strings, weights multiplied by `sign`. */
 void leat_changes_append(struct leat_changes *c, const struct leat_changes *from, const uint32_t *rows, size_t count, int32_t sign);
+/* So, rows [first, first + count) as they are. */
+void leat_changes_append_range(struct leat_changes *c, const struct leat_changes *from, size_t first, size_t count);
 void leat_changes_swap(struct leat_changes *a, struct leat_changes *b);
 /* Adds up weights of equal rows (IS NOT DISTINCT FROM on every column), drops zeros; order not kept. */
 void leat_changes_consolidate(struct leat_changes *c);

@@ -78,8 +78,7 @@ struct leat_delta_commit_info {
     const char *frontier_json;       /* NULL: none */
     const struct leat_delta_txn *txns; size_t txn_count;
 };
-enum { LEAT_FEW_ROWS = 256 };        /* up to which a file is written plain, for it is soon joined with others */
-/* Each commit: data files are written to scratch by DuckDB, adopted (fsync, link), then _delta_log/N.json is linked
+/* Each commit: data files are written, by DuckDB to scratch what SQL computes, and adopted (fsync, link), then _delta_log/N.json is linked
  * (never overwritten) and the directory fsynced; every `checkpoint_every` commits a checkpoint and
  * _last_checkpoint. When a txn (app_id, version) is already at or past `version`, nothing is written: OK, *done=false.
  * `done` may be NULL. */

@@ -409,7 +409,7 @@ enum leat_status leat_delta_open(struct leat_env *env, struct leat_conn *batch, 
     d->guarded = options->guarded;
     d->declared = options->schema->field_count;
     leat_schema_copy(&d->schema, options->schema);
-    d->row_group_rows = LEAT_DELTA_ROW_GROUP_ROWS;
+    d->row_group_rows = LEAT_PARQUET_GROUP_ROWS;
     d->cluster_column = choose_cluster_column(options->schema, options->primary_key);
     d->is_updated = options->primary_key && options->primary_key[0];
     leat_delta_state_init(&d->state);

@@ -16,6 +16,7 @@
 #ifndef LEAT_LAKE_DELTA_INTERNAL_H
 #define LEAT_LAKE_DELTA_INTERNAL_H
 
+#include "data/parquet.h"
 #include "lake/delta.h"
 
 #define LEAT_DELTA_LOG_DIR "_delta_log"
@@ -25,7 +26,6 @@
 #define LEAT_DELTA_SINCE "leat.since." /* table property: a column that was added, and when */
 #define LEAT_DELTA_LEFT "leat.left."   /* table property: a column that is written no more */
 #define LEAT_DELTA_CHECKPOINT_EVERY 10
-#define LEAT_DELTA_ROW_GROUP_ROWS 122880 /* DuckDB's default; a file of fewer rows is a small one */
 #define LEAT_DELTA_LARGE_PART 4          /* a file of a quarter of a row group is large: kept apart by its range, not joined */
 #define LEAT_DELTA_SPLIT_ROW_GROUPS 2    /* of a file, where rows are split over files */
 #define LEAT_DELTA_FILE_ROW_GROUPS 4     /* of a file that is written from memory; less than twice as many where no small one would be left */
@@ -200,7 +200,7 @@ struct leat_delta {
     int64_t vouched; /* the newest version that is known to have no rows of other programs; -1: not known */
     int checkpoint_every;
     int64_t checkpoint_version; /* newest one known, -1: none */
-    int64_t row_group_rows;     /* LEAT_DELTA_ROW_GROUP_ROWS, fewer in tests */
+    int64_t row_group_rows;     /* LEAT_PARQUET_GROUP_ROWS, fewer in tests; a file of fewer rows is a small one */
     int cluster_column;         /* files are kept apart by its ranges when they are rewritten; -1: no fit column */
     bool grows;                 /* columns are matched by name, and may be missing on either side */
     size_t declared;            /* of the schema; the rest only the table has */

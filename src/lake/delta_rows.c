@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "data/parquet.h"
 #include "data/value.h"
 
 /* ---- statistics, in DuckDB's spelling: delta_stats.c knows what of it readers may have ---- */
@@ -38,19 +37,15 @@ static void put_time(struct leat_buffer *out, int64_t micros, bool utc) {
               (int)(of_day % 1000000), utc ? "+00" : "");
 }
 
-static bool is_float(struct leat_type t) {
-    return t.kind == LEAT_FLOAT || t.kind == LEAT_DOUBLE;
-}
-
-static char *text_of(struct leat_type type, leat_i128 integer, double real, const struct leat_string *text, size_t *length) {
+static char *text_of(struct leat_type type, const union leat_bound *bound, size_t *length) {
     struct leat_buffer out = {0};
     leat_put(&out, "");
-    if (type.kind == LEAT_VARCHAR) leat_putn(&out, leat_string_data(text), text->length);
-    else if (is_float(type)) leat_putf(&out, "%.17g", real); /* exactly, also a FLOAT read as a DOUBLE */
-    else if (type.kind == LEAT_DATE) put_date(&out, (int64_t)integer);
+    if (type.kind == LEAT_VARCHAR) leat_putn(&out, leat_string_data(&bound->text), bound->text.length);
+    else if (leat_type_is_float(type)) leat_putf(&out, "%.17g", bound->real); /* exactly, also a FLOAT read as a DOUBLE */
+    else if (type.kind == LEAT_DATE) put_date(&out, (int64_t)bound->integer);
     else if (type.kind == LEAT_TIMESTAMP || type.kind == LEAT_TIMESTAMPTZ)
-        put_time(&out, (int64_t)integer, type.kind == LEAT_TIMESTAMPTZ);
-    else put_decimal(&out, integer, type.kind == LEAT_DECIMAL ? type.scale : 0);
+        put_time(&out, (int64_t)bound->integer, type.kind == LEAT_TIMESTAMPTZ);
+    else put_decimal(&out, bound->integer, type.kind == LEAT_DECIMAL ? type.scale : 0);
     *length = out.length;
     return out.data;
 }
@@ -59,8 +54,8 @@ static struct leat_copied_column column_stats(const struct leat_field *field, co
     struct leat_copied_column out = {
         .name = leat_strdup(field->name), .null_count = (int64_t)r->null_count, .has_nan = r->has_nan};
     if (!r->any) return out;
-    out.low = text_of(field->type, r->low.integer, r->low.real, &r->low.text, &out.low_length);
-    out.high = text_of(field->type, r->high.integer, r->high.real, &r->high.text, &out.high_length);
+    out.low = text_of(field->type, &r->low, &out.low_length);
+    out.high = text_of(field->type, &r->high, &out.high_length);
     return out;
 }
 
@@ -116,16 +111,11 @@ static enum leat_status write_rest(struct leat_delta *d, const struct leat_chang
         from -= batches->row_count;
     if (!from) return write_by_duckdb(d, batches, batch_count, split, commit, err);
     struct leat_changes *rest = leat_alloc(batch_count * sizeof *rest);
-    size_t n = batches->row_count - from;
-    uint32_t *picked = leat_alloc(n * sizeof *picked);
-    for (size_t i = 0; i < n; i++)
-        picked[i] = (uint32_t)(from + i);
     memcpy(rest, batches, batch_count * sizeof *rest);
     leat_changes_init(rest, batches->schema);
-    leat_changes_append(rest, batches, picked, n, 1);
+    leat_changes_append_range(rest, batches, from, batches->row_count - from);
     enum leat_status status = write_by_duckdb(d, rest, batch_count, split, commit, err);
     leat_changes_deinit(rest);
-    free(picked);
     free(rest);
     return status;
 }

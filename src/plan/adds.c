@@ -5,15 +5,11 @@
 
 #include "plan/plan.h"
 
-static bool is_float(struct leat_type type) {
-    return type.kind == LEAT_DOUBLE || type.kind == LEAT_FLOAT;
-}
-
 static const char *merging(const struct leat_agg *agg) {
     switch (agg->kind) {
     case LEAT_AGG_COUNT_STAR:
     case LEAT_AGG_COUNT: return "sum";
-    case LEAT_AGG_SUM: return is_float(agg->result) ? NULL : "sum"; /* sums of floats depend on their order */
+    case LEAT_AGG_SUM: return leat_type_is_float(agg->result) ? NULL : "sum"; /* sums of floats depend on their order */
     case LEAT_AGG_MIN: return "min";
     case LEAT_AGG_MAX: return "max";
     case LEAT_AGG_BOOL_AND: return "bool_and";

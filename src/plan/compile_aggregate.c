@@ -326,7 +326,7 @@ static bool write_moved(struct call *w, const json_t *agg, const char *name) {
 static const char *written_name(const json_t *agg) {
     const char *name = leat_json_text(agg, "name");
     struct leat_type type = leat_bound_type(leat_bound_expression_type(leat_json_at(agg, "children", 0)));
-    bool floating = leat_json_count(agg, "children") == 1 && (type.kind == LEAT_DOUBLE || type.kind == LEAT_FLOAT);
+    bool floating = leat_json_count(agg, "children") == 1 && leat_type_is_float(type);
     if (strcmp(name, "count_star") == 0) return "count";
     if (type.kind == LEAT_HUGEINT && strcmp(name, "sum") == 0) return "leat_sum_huge";
     if (floating && strcmp(name, "sum") == 0) return "leat_sum";

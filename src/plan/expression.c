@@ -483,7 +483,7 @@ static const char *infix_symbol(const char *name, size_t arguments) {
 
 static void mark_function_failure(struct state *s, const json_t *e, unsigned traits) {
     struct leat_type type = leat_bound_type(leat_bound_expression_type(e));
-    bool floating = type.kind == LEAT_DOUBLE || type.kind == LEAT_FLOAT;
+    bool floating = leat_type_is_float(type);
     const char *name = leat_json_text(e, "name");
     bool arithmetic = strlen(name) == 1 && strchr("+-*/", *name);
     for (size_t i = 0; i < leat_json_count(e, "children"); i++) /* few functions know every part of an interval */

@@ -15,7 +15,7 @@ enum { DICTIONARY_MAX = 4096 };
 void leat_put_parquet_options(const struct leat_schema *schema, bool few_rows, struct leat_buffer *out) {
     bool plain = few_rows;
     for (size_t i = 0; i < schema->field_count; i++)
-        plain |= schema->fields[i].type.kind == LEAT_FLOAT || schema->fields[i].type.kind == LEAT_DOUBLE;
+        plain |= leat_type_is_float(schema->fields[i].type);
     leat_putf(out, "FORMAT parquet, COMPRESSION %s, PARQUET_VERSION %s, DICTIONARY_SIZE_LIMIT %d",
               few_rows ? "uncompressed" : "zstd, COMPRESSION_LEVEL 1", plain ? "V1" : "V2", DICTIONARY_MAX);
 }

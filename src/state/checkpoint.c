@@ -9,7 +9,7 @@
 #include "data/parquet.h"
 #include "state/row.h"
 
-enum { FILE_ROWS = 1 << 19, FORMAT = 1, MAX_FILES = 64, FEW_ROWS = 256 };
+enum { FILE_ROWS = 1 << 19, FORMAT = 1, MAX_FILES = 64 };
 static const char *const input_name = "leat_checkpoint";
 
 /* ---- shared with loading */
@@ -147,45 +147,50 @@ static void put_copy(struct leat_buffer *sql, const struct leat_schema *schema, 
     leat_put(sql, ")");
 }
 
-static enum leat_status copy_rows(struct writer *w, const struct leat_changes *rows, const char *path) {
+static enum leat_status copy_rows(struct writer *w, const struct leat_changes *all, size_t first, size_t count, const char *path) {
     struct leat_buffer sql = {0};
+    struct leat_changes some;
+    leat_changes_init(&some, all->schema);
+    if (count < all->row_count) leat_changes_append_range(&some, all, first, count);
+    const struct leat_changes *rows = count < all->row_count ? &some : all;
     char *scratch = leat_asprintf("%s/part.parquet", w->scratch);
-    put_copy(&sql, rows->schema, rows->row_count <= FEW_ROWS, scratch);
+    put_copy(&sql, rows->schema, count <= LEAT_FEW_ROWS, scratch);
     enum leat_status status = leat_conn_input(w->conn, input_name, rows->schema, false, w->err);
     leat_conn_bind(w->conn, input_name, rows);
     if (status == LEAT_OK) status = leat_conn_exec(w->conn, sql.data, w->err);
     leat_conn_bind(w->conn, input_name, NULL);
     if (status == LEAT_OK) status = w->env->io->ops->adopt(w->env->io, scratch, path, w->err);
+    leat_changes_deinit(&some);
     leat_buffer_deinit(&sql);
     free(scratch);
     return status;
 }
 
 /* false: what their types are takes DuckDB. */
-static bool encode(const struct leat_changes *rows, struct leat_buffer *out) {
-    const struct leat_schema *schema = rows->schema;
-    const struct leat_parquet_rows all = {rows, 1, 0, rows->row_count};
-    enum leat_parquet_form form = rows->row_count <= FEW_ROWS ? LEAT_PARQUET_PLAIN : LEAT_PARQUET_COMPACT;
+static bool encode(const struct leat_changes *all, size_t first, size_t count, struct leat_buffer *out) {
+    const struct leat_schema *schema = all->schema;
+    const struct leat_parquet_rows rows = {all, 1, first, count};
+    enum leat_parquet_form form = count <= LEAT_FEW_ROWS ? LEAT_PARQUET_PLAIN : LEAT_PARQUET_COMPACT;
     char **names = leat_alloc((schema->field_count + 1) * sizeof *names);
     for (size_t i = 0; i < schema->field_count; i++)
         names[i] = file_column(schema, i);
-    bool done = leat_parquet_write(schema, (const char *const *)names, &all, form, LEAT_PARQUET_GROUP_ROWS, NULL, out);
+    bool done = leat_parquet_write(schema, (const char *const *)names, &rows, form, LEAT_PARQUET_GROUP_ROWS, NULL, out);
     leat_names_free(names, schema->field_count);
     return done;
 }
 
-/* Writes one file with the rows of the batch and lists it in `files`. */
-static enum leat_status write_file(struct writer *w, const struct leat_changes *rows, const char *kind, json_t *files) {
+/* Writes one file with rows [first, first + count) of the batch and lists it in `files`. */
+static enum leat_status write_file(struct writer *w, const struct leat_changes *all, size_t first, size_t count, const char *kind, json_t *files) {
     struct leat_buffer bytes = {0};
     struct leat_stat stat;
     char *name = leat_asprintf("%llu/%zu-%zu-%zu.parquet", (unsigned long long)w->number, w->node, w->part, w->file++);
     char *path = leat_checkpoint_path(w->dir, name);
-    enum leat_status status = encode(rows, &bytes)
+    enum leat_status status = encode(all, first, count, &bytes)
                                   ? leat_io_write_durable(w->env->io, path, bytes.data, bytes.length, false, w->err)
-                                  : copy_rows(w, rows, path);
+                                  : copy_rows(w, all, first, count, path);
     if (status == LEAT_OK) status = w->env->io->ops->stat(w->env->io, path, &stat, w->err);
     if (status == LEAT_OK)
-        json_array_append_new(files, json_pack("{s:s,s:I,s:I,s:s}", "path", name, "rows", (json_int_t)rows->row_count,
+        json_array_append_new(files, json_pack("{s:s,s:I,s:I,s:s}", "path", name, "rows", (json_int_t)count,
                                                "bytes", (json_int_t)stat.size_bytes, "kind", kind));
     leat_buffer_deinit(&bytes);
     free(name);
@@ -199,19 +204,9 @@ static enum leat_status write_rows(struct writer *w, const struct leat_changes *
     enum leat_status status = LEAT_OK;
     while (gone < rows->row_count && leat_weight(rows, gone) < 0)
         gone++;
-    if (!gone) return rows->row_count ? write_file(w, rows, increment ? "now" : "base", files) : LEAT_OK;
-    for (int now = 0; now < 2 && status == LEAT_OK; now++) {
-        struct leat_changes some;
-        size_t first = now ? gone : 0, n = now ? rows->row_count - gone : gone;
-        uint32_t *picked = leat_alloc((n + 1) * sizeof *picked);
-        for (size_t i = 0; i < n; i++)
-            picked[i] = (uint32_t)(first + i);
-        leat_changes_init(&some, rows->schema);
-        leat_changes_append(&some, rows, picked, n, 1);
-        if (n) status = write_file(w, &some, now ? "now" : "gone", files);
-        leat_changes_deinit(&some);
-        free(picked);
-    }
+    if (gone) status = write_file(w, rows, 0, gone, "gone", files);
+    if (status == LEAT_OK && gone < rows->row_count)
+        status = write_file(w, rows, gone, rows->row_count - gone, gone || increment ? "now" : "base", files);
     return status;
 }
 

@@ -46,7 +46,7 @@ static enum leat_status choose_state(struct leat_agg_run *run, struct leat_error
         break;
     case LEAT_AGG_SUM:
     case LEAT_AGG_AVG:
-        if (run->argument.kind == LEAT_FLOAT || run->argument.kind == LEAT_DOUBLE)
+        if (leat_type_is_float(run->argument))
             run->state = LEAT_STATE_EXACT;
         else if (is_wide(run->argument))
             run->state = LEAT_STATE_WIDE;
