@@ -36,6 +36,14 @@ const struct leat_gtable *leat_table_input(const struct leat_engine *engine, con
     return input.kind == LEAT_OBJECT_TABLE ? &engine->tables[input.index] : NULL;
 }
 
+void leat_table_mark(const struct leat_engine *engine, const struct leat_gtable *table, bool *marked) {
+    const struct leat_gtable *input;
+    if (marked[table->index]) return;
+    marked[table->index] = true;
+    for (size_t i = 0; i < table->plan->input_count; i++)
+        if ((input = leat_table_input(engine, table, i))) leat_table_mark(engine, input, marked);
+}
+
 static bool reads(const struct leat_gtable *table, enum leat_object_kind kind, size_t index) {
     for (size_t i = 0; i < table->plan->input_count; i++)
         if (table->plan->inputs[i].kind == kind && table->plan->inputs[i].index == index) return true;

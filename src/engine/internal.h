@@ -350,6 +350,7 @@ void leat_freshness_put(const struct leat_freshness *, struct leat_buffer *out);
 int64_t leat_freshness_due(const struct leat_engine *, const struct leat_freshness *, int64_t since_us, int fifths);
 void leat_group_turn(struct leat_group *); /* freshness_us is what it is now */
 const struct leat_gtable *leat_table_input(const struct leat_engine *, const struct leat_gtable *, size_t input); /* the i-th of its plan's; NULL: it is no table */
+void leat_table_mark(const struct leat_engine *, const struct leat_gtable *, bool *marked /* by table */); /* it, and all tables that it is made of */
 bool leat_table_reads(const struct leat_gtable *, size_t source); /* itself, not through other tables */
 bool leat_table_reads_table(const struct leat_gtable *, const struct leat_gtable *other); /* so, too */
 void leat_table_put_columns(const struct leat_gtable *, struct leat_buffer *out); /* for hashes */

@@ -564,15 +564,6 @@ enum leat_status leat_group_restate_again(struct leat_group *g, json_t *record, 
 
 /* ---- which groups ------------------------------------------------------------------------------------------------------ */
 
-/* Marks a table and the continuous tables that it is made of. */
-static void mark_table(const struct leat_engine *engine, const struct leat_gtable *table, bool *wanted) {
-    if (wanted[table->index]) return;
-    wanted[table->index] = true;
-    const struct leat_gtable *input;
-    for (size_t i = 0; i < table->plan->input_count; i++)
-        if ((input = leat_table_input(engine, table, i))) mark_table(engine, input, wanted);
-}
-
 /* Adds the sources of which the table has late records in the range. */
 static enum leat_status add_sources(struct leat_engine *engine, struct leat_gtable *table, const struct leat_restate_options *options,
                                     json_t *sources, struct leat_error *err) {
@@ -784,7 +775,7 @@ enum leat_status leat_engine_restate(struct leat_engine *engine, const struct le
     if (options.table && (!leat_project_find(engine->project, options.table, &ref) || ref.kind != LEAT_OBJECT_TABLE))
         st = leat_fail(err, LEAT_NOT_FOUND, "there is no materialized table \"%s\"", options.table);
     else if (options.table)
-        mark_table(engine, &engine->tables[ref.index], wanted);
+        leat_table_mark(engine, &engine->tables[ref.index], wanted);
     else
         memset(wanted, true, engine->project->table_count * sizeof *wanted);
     if (st == LEAT_OK) st = leat_engine_drain(engine, err);

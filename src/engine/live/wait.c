@@ -9,14 +9,6 @@
 #include "engine/live/live.h"
 #include "engine/live/wait.h"
 
-static void mark_inputs(const struct leat_engine *engine, int table, bool *needed) {
-    if (needed[table]) return;
-    needed[table] = true;
-    const struct leat_gtable *input;
-    for (size_t i = 0; i < engine->tables[table].plan->input_count; i++)
-        if ((input = leat_table_input(engine, &engine->tables[table], i))) mark_inputs(engine, input->index, needed);
-}
-
 /* The table's key columns that the source has too, of the same type: its rows and these records are then matched by them. */
 static size_t shared_columns(const struct leat_engine *engine, const struct leat_wait *wait, uint16_t *of_table, uint16_t *of_source) {
     const struct leat_table *table = engine->tables[wait->table].def;
@@ -140,7 +132,7 @@ void leat_wait_deinit(struct leat_wait *wait) {
 
 static bool has_passed(const struct leat_engine *engine, const struct leat_wait *wait) {
     bool *needed = leat_alloc((engine->project->table_count + 1) * sizeof *needed), passed = true;
-    mark_inputs(engine, wait->table, needed);
+    leat_table_mark(engine, &engine->tables[wait->table], needed);
     for (size_t t = 0; t < engine->project->table_count && passed; t++) {
         const struct leat_group *g = needed[t] ? engine->tables[t].group : NULL;
         if (g && g->reads[wait->source]) passed = leat_cursor_get(&g->cursors[wait->source], wait->partition) >= wait->to;
@@ -153,7 +145,7 @@ static enum leat_status step_for_all(struct leat_engine *engine, struct leat_err
     bool *needed = leat_alloc((engine->project->table_count + 1) * sizeof *needed), did;
     int64_t now = leat_engine_now(engine), cpu = leat_usage_thread_cpu_us();
     enum leat_status st = LEAT_OK;
-    for (const struct leat_wait *wait = engine->waits; wait; wait = wait->next) mark_inputs(engine, wait->table, needed);
+    for (const struct leat_wait *wait = engine->waits; wait; wait = wait->next) leat_table_mark(engine, &engine->tables[wait->table], needed);
     for (size_t i = 0; i < engine->project->order_count && st == LEAT_OK; i++) {
         struct leat_object_ref ref = engine->project->order[i];
         struct leat_group *g = ref.kind == LEAT_OBJECT_TABLE && needed[ref.index] ? engine->tables[ref.index].group : NULL;
