@@ -9,10 +9,12 @@
 #include "rehearse/measure.h"
 #include "rehearse/waking.h"
 
-enum { OPTION_SAMPLE, OPTION_PRICES, OPTION_PRINT_PRICES, OPTION_SVG, OPTION_CLOCK, OPTION_SCRATCH, OPTION_ONLY, OPTION_AT };
+enum { OPTION_SAMPLE, OPTION_ROUNDS, OPTION_PRICES, OPTION_PRINT_PRICES, OPTION_SVG, OPTION_CLOCK, OPTION_SCRATCH, OPTION_ONLY, OPTION_AT };
 static const struct leat_option_spec OPTIONS[] = {
     {.name = "sample", .type = LEAT_OPTION_INT, .unit = "steps", .min = 10, .max = 100000000, .default_text = "130",
      .prose = "So many times each freshness is measured, at most 128 commits of what a running process keeps, behind all that came before; the rest is extrapolated. More is slower and surer."},
+    {.name = "rounds", .type = LEAT_OPTION_INT, .min = 1, .max = 99, .default_text = "3",
+     .prose = "All freshnesses are measured so many times in turn, and of each the middle one by CPU time counts: what disturbed one round is left out."},
     {.name = "prices", .type = LEAT_OPTION_PATH, .prose = "File of prices; --print-prices shows what it looks like."},
     {.name = "print_prices", .type = LEAT_OPTION_BOOL, .default_text = "false", .prose = "Print the prices that are used without a file, and stop."},
     {.name = "svg", .type = LEAT_OPTION_PATH, .prose = "Write the curve as a picture into this file."},
@@ -105,8 +107,6 @@ static enum leat_status measure_point(struct cost *c, size_t i, struct leat_erro
     struct leat_child_outcome outcome;
     char *only = leat_asprintf("%lld us", (long long)POINTS_US[i]), *sample = leat_asprintf("%lld", (long long)c->cli->values[OPTION_SAMPLE].number);
     char *argv[] = {c->self, "cost", "--project", (char *)c->cli->project, "--scratch", c->scratch, "--sample", sample, "--only", only, NULL};
-    if (leat_cli_is_terminal(2)) fprintf(stderr, "\rmeasuring %zu of %d ", i + 1, POINTS);
-    leat_put(&c->measured, i ? "," : "[");
     enum leat_status st = leat_child_run(argv, &c->measured, &outcome, err);
     if (st == LEAT_OK && outcome.exit_code) st = leat_fail(err, LEAT_INVALID, "measuring at %s failed (see above)", only);
     free(only);
@@ -114,11 +114,26 @@ static enum leat_status measure_point(struct cost *c, size_t i, struct leat_erro
     return st;
 }
 
-static enum leat_status measure_all(struct cost *c, struct leat_error *err) {
+static enum leat_status measure_round(struct cost *c, size_t begun, size_t all, struct leat_error *err) {
     enum leat_status st = LEAT_OK;
-    for (size_t i = 0; i < POINTS && st == LEAT_OK; i++) st = measure_point(c, i, err);
+    for (size_t i = 0; i < POINTS && st == LEAT_OK; i++) {
+        if (leat_cli_is_terminal(2)) fprintf(stderr, "\rmeasuring %zu of %zu ", begun + i + 1, all);
+        leat_put(&c->measured, i ? "," : "[");
+        st = measure_point(c, i, err);
+    }
     leat_put(&c->measured, "]");
-    if (leat_cli_is_terminal(2)) fputs("\r                    \r", stderr);
+    return st;
+}
+
+static enum leat_status measure_all(struct cost *c, struct leat_error *err) {
+    size_t rounds = (size_t)c->cli->values[OPTION_ROUNDS].number;
+    enum leat_status st = LEAT_OK;
+    for (size_t r = 0; r < rounds && st == LEAT_OK; r++) {
+        leat_put(&c->measured, r ? "," : "[");
+        st = measure_round(c, r * POINTS, rounds * POINTS, err);
+    }
+    leat_put(&c->measured, "]");
+    if (leat_cli_is_terminal(2)) fputs("\r                        \r", stderr);
     return st;
 }
 

@@ -207,16 +207,32 @@ static void model_point(const struct model *m, size_t at, const struct leat_pric
     out->money_requests = 30 * (out->puts * prices->per_1000_puts + out->gets * prices->per_1000_gets) / 1000;
 }
 
+static int by_cpu(const void *a, const void *b) {
+    double x = number(*(json_t *const *)a, "cpu_us"), y = number(*(json_t *const *)b, "cpu_us");
+    return (x > y) - (x < y);
+}
+
+/* Of each freshness the middle one of its rounds by CPU time, the lower of two. Owned by the caller; NULL: no rounds. */
+static json_t *middle_round(const json_t *rounds) {
+    size_t count = json_array_size(rounds), points = json_array_size(json_array_get(rounds, 0));
+    json_t **same = leat_alloc((count + 1) * sizeof *same), *out = count ? json_array() : NULL;
+    for (size_t i = 0; i < points; i++) {
+        for (size_t r = 0; r < count; r++) same[r] = json_array_get(json_array_get(rounds, r), i);
+        qsort(same, count, sizeof *same, by_cpu);
+        json_array_append(out, same[(count - 1) / 2]);
+    }
+    free(same);
+    return out;
+}
+
 enum leat_status leat_cost_model(const char *measured, uint64_t records, int64_t span_us, int64_t commit_interval_us,
                                  const struct leat_prices *prices, struct leat_cost *out, struct leat_error *err) {
     json_error_t problem;
-    json_t *json = json_loads(measured, 0, &problem);
+    json_t *rounds = json_loads(measured, 0, &problem), *json = middle_round(rounds);
     struct model m = {.measured = json, .span_us = span_us > 0 ? (double)span_us : 1, .commit_us = (double)commit_interval_us};
     *out = (struct leat_cost){0};
-    if (!json_is_array(json)) {
-        json_decref(json);
-        return leat_fail(err, LEAT_CORRUPT, "measurements: %s", problem.text);
-    }
+    json_decref(rounds);
+    if (!json) return leat_fail(err, LEAT_CORRUPT, "measurements: %s", problem.text);
     m.records_day = (double)records * DAY_US / m.span_us;
     const json_t *largest = json_array_get(json, 0);
     double beyond = number(largest, "cpu_us") - number(largest, "runs") * number(largest, "empty_cpu_us");

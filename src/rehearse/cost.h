@@ -42,7 +42,8 @@ struct leat_cost {
     struct leat_cost_point *points; size_t point_count; /* from the longest freshness to the shortest */
     double records_a_day, commit_interval_s;
 };
-/* measured: JSON array of what leat_measure gave. span_us, records: of the recording.
+/* measured: JSON array of rounds, each an array of what leat_measure gave at the same freshnesses; a round that other processes or a slow
+ * machine disturbed should not count, so of each freshness the middle one by CPU time is taken. span_us, records: of the recording.
  * Errors: CORRUPT no JSON */
 enum leat_status leat_cost_model(const char *measured, uint64_t records, int64_t span_us, int64_t commit_interval_us,
                                  const struct leat_prices *, struct leat_cost *out, struct leat_error *) LEAT_MUST;

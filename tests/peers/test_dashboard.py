@@ -46,7 +46,7 @@ def shop(tmp_path_factory):
     (folder / "in/order_events.ndjson").write_bytes(b"".join(lines[:25000]))
     (folder / "in/payments.ndjson").write_bytes((folder / "day/payments.ndjson").read_bytes())
     leat("run", "--once", "--all", "--max-step-rows", 1000, "--project", folder)
-    leat("cost", "--sample", 10, "--project", folder)
+    leat("cost", "--sample", 10, "--rounds", 1, "--project", folder)
     log = (folder / "run.log").open("w+")
     process = subprocess.Popen([LEAT, "run", "--listen", "127.0.0.1:0", "--project", str(folder)], stdout=log, stderr=log)
     try:

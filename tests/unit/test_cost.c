@@ -18,13 +18,20 @@
     "\"runs\":" runs ",\"empty_cpu_us\":" empty ",\"empty_wall_us\":100000}"
 
 /* Half a day of 10,000 records. */
-static const char MEASURED[] = "[" POINT("86400000000", "true", "43200000000", "10000", "1000000", "0", "0", "1", "200000") "," /* 80 us a record */
-    POINT("10000000", "false", "2000000000", "463", "2000000", "500000", "500000", "0", "0") "," POINT("1000000", "false", "100000000", "23", "150000", "10000",
-                                                                                                  "20000", "0", "0") "]";
+#define ROUND "[" POINT("86400000000", "true", "43200000000", "10000", "1000000", "0", "0", "1", "200000") "," /* 80 us a record */   \
+    POINT("10000000", "false", "2000000000", "463", "2000000", "500000", "500000", "0", "0") ","                                    \
+    POINT("1000000", "false", "100000000", "23", "150000", "10000", "20000", "0", "0") "]"
+/* While other things went on, and by a machine that was quick for a moment. */
+#define SLOW_ROUND "[" POINT("86400000000", "true", "43200000000", "10000", "1400000", "0", "0", "1", "300000") ","                    \
+    POINT("10000000", "false", "2000000000", "463", "1900000", "400000", "400000", "0", "0") ","                                    \
+    POINT("1000000", "false", "100000000", "23", "250000", "20000", "30000", "0", "0") "]"
+#define QUICK_ROUND "[" POINT("86400000000", "true", "43200000000", "10000", "900000", "0", "0", "1", "100000") ","                    \
+    POINT("10000000", "false", "2000000000", "463", "2100000", "600000", "600000", "0", "0") ","                                    \
+    POINT("1000000", "false", "100000000", "23", "140000", "9000", "10000", "0", "0") "]"
 
-static void model(struct leat_prices *prices, struct leat_cost *cost) {
+static void model(const char *measured, struct leat_prices *prices, struct leat_cost *cost) {
     OK(leat_prices_parse(leat_prices_default, prices, oops));
-    OK(leat_cost_model(MEASURED, 10000, 43200000000, 10000000, prices, cost, oops));
+    OK(leat_cost_model(measured, 10000, 43200000000, 10000000, prices, cost, oops));
 }
 
 static void near(double is, double wanted) {
@@ -35,7 +42,7 @@ static void days_follow_from_windows(void **state) {
     (void)state;
     struct leat_prices prices;
     struct leat_cost cost;
-    model(&prices, &cost);
+    model("[" ROUND "]", &prices, &cost);
     near(cost.records_a_day, 20000);
     near(cost.points[0].cpu_s, (1 * 200000 + 800000 * 2) / 1e6);
     near(cost.points[0].hours_up, 60 / 3600.0); /* paid for a minute at least */
@@ -55,13 +62,34 @@ static void days_follow_from_windows(void **state) {
     leat_prices_deinit(&prices);
 }
 
+static void the_middle_round_counts(void **state) {
+    (void)state;
+    static const char *const MEASURED[] = {"[" ROUND "," SLOW_ROUND "]", "[" SLOW_ROUND "," QUICK_ROUND "," ROUND "]"};
+    struct leat_prices prices;
+    struct leat_cost alone, cost;
+    model("[" ROUND "]", &prices, &alone);
+    leat_prices_deinit(&prices);
+    for (size_t i = 0; i < 2; i++) {
+        model(MEASURED[i], &prices, &cost);
+        near(cost.points[0].cpu_s, alone.points[0].cpu_s);
+        if (i) near(cost.points[1].cpu_s, alone.points[1].cpu_s);
+        assert_int_equal(cost.point_count, 3);
+        leat_cost_deinit(&cost);
+        leat_prices_deinit(&prices);
+    }
+    leat_cost_deinit(&alone);
+    struct leat_error err;
+    assert_int_equal(leat_cost_model("[]", 1, 1, 1, &prices, &cost, &err), LEAT_CORRUPT);
+    assert_int_equal(leat_cost_model("no", 1, 1, 1, &prices, &cost, &err), LEAT_CORRUPT);
+}
+
 static void it_is_said_in_words_and_drawn(void **state) {
     (void)state;
     struct leat_prices prices;
     struct leat_cost cost;
     struct leat_buffer out = {0};
     const struct leat_cost_need needs[] = {{"a", {.between_us = 5000000}}};
-    model(&prices, &cost);
+    model("[" ROUND "]", &prices, &cost);
     leat_cost_print(&cost, &prices, needs, 1, &out);
     assert_non_null(strstr(out.data, "a asks for 5 s; 1 s does, at "));
     assert_non_null(strstr(out.data, "Less: 10 s would take "));
@@ -84,7 +112,7 @@ static void a_calendar_is_weighed_by_its_hours(void **state) {
     struct leat_cost cost;
     struct leat_buffer out = {0};
     const struct leat_cost_need needs[] = {{"b", {.between_us = 86400000000}}, {"a", {.between_us = 86400000000, .else_us = 1000000, .from_minute = 22 * 60, .to_minute = 6 * 60}}};
-    model(&prices, &cost);
+    model("[" ROUND "]", &prices, &cost);
     const struct leat_cost_point *day = &cost.points[0], *second = &cost.points[2];
     leat_cost_json(&cost, &prices, needs, 2, &out); /* from 22:00 to 06:00 as fresh as a day, else as a second */
     char *of_its_own = leat_asprintf("a asks for 1 s for 16 hours of the day, else for 24 h; 1 s does, and 24 h does, together at %.1f CPU s a day of its own. All day 1 s would take %.1f (1.5 times).",
@@ -110,7 +138,7 @@ static void wrong_prices_are_told(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(days_follow_from_windows),
+        cmocka_unit_test(days_follow_from_windows), cmocka_unit_test(the_middle_round_counts),
         cmocka_unit_test(it_is_said_in_words_and_drawn),
         cmocka_unit_test(a_calendar_is_weighed_by_its_hours),
         cmocka_unit_test(wrong_prices_are_told),
