@@ -326,18 +326,19 @@ static void project(struct leat_gnode *node, const struct leat_changes *from) {
     node->result = &node->view;
 }
 
-static void clear_results(struct leat_group *g) {
-    for (int i = 0; i < g->node_count; i++) {
-        struct leat_gnode *node = &g->nodes[i];
-        node->result = NULL;
-        leat_changes_reset(&node->out);
-        for (size_t c = 0; c < node->op->schema.field_count; c++) {
-            node->view.columns[c].data = NULL;
-            node->view.columns[c].valid = NULL;
-        }
-        node->view.row_count = 0;
-        node->view.weights = NULL;
+static void clear_result(struct leat_gnode *node) {
+    node->result = NULL;
+    leat_changes_reset(&node->out);
+    for (size_t c = 0; c < node->op->schema.field_count; c++) {
+        node->view.columns[c].data = NULL;
+        node->view.columns[c].valid = NULL;
     }
+    node->view.row_count = 0;
+    node->view.weights = NULL;
+}
+
+static void clear_results(struct leat_group *g) {
+    for (int i = 0; i < g->node_count; i++) clear_result(&g->nodes[i]);
 }
 
 /* ---- dead letters of row expressions (rule 10) --------------------------------------------------- */
@@ -389,9 +390,10 @@ static void add_dead(struct leat_group *g, int map, const struct leat_gnode *sou
 
 static void collect_failed(struct leat_group *g, int map, const struct step_input *in, int64_t source_cut) {
     size_t count;
-    const struct leat_failed_row *failed = leat_node_failed(g->nodes[map].node, &count);
     const struct leat_gnode *child = &g->nodes[g->nodes[map].children[0]];
     const struct leat_gnode *source = child->op->kind == LEAT_OP_SOURCE ? child : NULL;
+    if (!child->result) return; /* it did not run, and says what failed when it last did */
+    const struct leat_failed_row *failed = leat_node_failed(g->nodes[map].node, &count);
     for (size_t i = 0; i < count; i++) {
         struct origin from = {0, 0};
         if (source) from = origin_of(g, source, in, source_cut, failed[i].row);
@@ -496,44 +498,140 @@ static void pass_over_frozen(struct leat_group *g, int node) {
     g->nodes[node].result = unfrozen->row_count ? &table->unfrozen : NULL;
 }
 
+static bool is_left_out(const struct leat_group *g, int node) {
+    return g->rebuild && !g->rebuild->nodes[node];
+}
+
+static enum leat_status run_node(struct leat_group *g, int i, const struct step_input *in, const int64_t *cuts, struct leat_error *err) {
+    struct leat_gnode *node = &g->nodes[i];
+    const struct leat_changes *inputs[2] = {NULL, NULL};
+    for (int c = 0; c < 2; c++)
+        if (node->children[c] >= 0) inputs[c] = g->nodes[node->children[c]].result;
+    int64_t cut = cuts[i] == CUT_NONE ? INT64_MIN : cuts[i];
+    if (!inputs[0] && !inputs[1] && g->started && !leat_node_due(node->node, cut)) return LEAT_OK;
+    struct leat_fetch fetch = {.group = g, .node = i};
+    struct leat_step_context context = {.clock_us = in->clock_us, .cut_us = cut, .fetch = leat_fetch_rows, .fetch_context = &fetch, .may_pass = true};
+    int64_t cpu = leat_usage_thread_cpu_us();
+    enum leat_status st = leat_node_step(node->node, &context, inputs, &node->out, err);
+    node->cpu_us += leat_usage_thread_cpu_us() - cpu;
+    if (st != LEAT_OK) return st;
+    if (node->out.row_count) node->result = &node->out;
+    if (leat_node_passed(node->node, inputs[0], &node->view)) node->result = &node->view;
+    pass_over_frozen(g, i);
+    g->rows_touched += (inputs[0] ? inputs[0]->row_count : 0) + (inputs[1] ? inputs[1]->row_count : 0);
+    return LEAT_OK;
+}
+
+/* ---- records that a table reads in several places ------------------------------------------------------- */
+
+struct guarded { struct leat_group *g; const struct step_input *in; const int64_t *cuts; bool *done; };
+
+/* SOURCE nodes of one source and guard have the same records, in the same order. */
+static bool same_records(const struct leat_gnode *a, const struct leat_gnode *b) {
+    return b->op->kind == LEAT_OP_SOURCE && a->op->object == b->op->object && a->op->guard == b->op->guard && a->late_class == b->late_class &&
+           a->lateness_us == b->lateness_us && a->cut_set == b->cut_set;
+}
+
+static bool maps_records(const struct guarded *u, const struct leat_gnode *source, int node) {
+    const struct leat_gnode *map = &u->g->nodes[node];
+    return map->op->kind == LEAT_OP_MAP && same_records(source, &u->g->nodes[map->children[0]]) && !is_left_out(u->g, node);
+}
+
+static enum leat_status run_maps(const struct guarded *u, const struct leat_gnode *source, struct leat_error *err) {
+    enum leat_status st = LEAT_OK;
+    for (int i = 0; i < u->g->node_count && st == LEAT_OK; i++) {
+        if (!maps_records(u, source, i)) continue;
+        clear_result(&u->g->nodes[i]);
+        st = run_node(u->g, i, u->in, u->cuts, err);
+        u->done[i] = true;
+    }
+    return st;
+}
+
+/* Marks the rows that fail in one of the maps, each a dead letter once, for what the first says. False: none fails. */
+static bool collect_guarded(const struct guarded *u, const struct leat_gnode *source, bool *dead) {
+    bool any = false;
+    for (int i = 0; i < u->g->node_count; i++) {
+        size_t count = 0;
+        const struct leat_failed_row *failed = maps_records(u, source, i) ? leat_node_failed(u->g->nodes[i].node, &count) : NULL;
+        for (size_t k = 0; k < count; k++) {
+            if (dead[failed[k].row]) continue;
+            dead[failed[k].row] = any = true;
+            struct origin from = origin_of(u->g, source, u->in, u->cuts[source - u->g->nodes], failed[k].row);
+            add_dead(u->g, i, source, from, failed[k].message, u->in);
+        }
+    }
+    return any;
+}
+
+static void leave_dead_out(struct leat_gnode *node, const bool *dead) {
+    size_t rows = node->result->row_count, kept = 0;
+    uint32_t *alive = leat_alloc(rows * sizeof *alive);
+    struct leat_changes out;
+    for (size_t i = 0; i < rows; i++)
+        if (!dead[i]) alive[kept++] = (uint32_t)i;
+    leat_changes_init(&out, &node->op->schema);
+    leat_changes_append(&out, node->result, alive, kept, 1);
+    clear_result(node);
+    leat_changes_deinit(&node->out);
+    node->out = out;
+    if (kept) node->result = &node->out;
+    free(alive);
+}
+
+/* The maps over the node's records run, and once more where one fails, then over what fails in none. */
+static enum leat_status run_guarded(const struct guarded *u, struct leat_gnode *source, struct leat_error *err) {
+    bool *dead = leat_alloc(source->result->row_count * sizeof *dead);
+    enum leat_status st = run_maps(u, source, err);
+    if (st == LEAT_OK && collect_guarded(u, source, dead)) {
+        for (int i = 0; i < u->g->node_count; i++)
+            if (same_records(source, &u->g->nodes[i]) && u->g->nodes[i].result) leave_dead_out(&u->g->nodes[i], dead);
+        st = run_maps(u, source, err);
+    }
+    free(dead);
+    return st;
+}
+
+/* ... and what is above them later finds none of their dead. done: the nodes that have run. */
+static enum leat_status run_all_guarded(struct leat_group *g, const struct step_input *in, const int64_t *cuts, bool *done, struct leat_error *err) {
+    struct guarded u = {g, in, cuts, done};
+    enum leat_status st = LEAT_OK;
+    for (int i = 0; i < g->node_count && st == LEAT_OK; i++) {
+        bool first = g->nodes[i].op->guard && g->nodes[i].result;
+        for (int k = 0; k < i && first; k++) first = !(g->nodes[k].result && same_records(&g->nodes[i], &g->nodes[k]));
+        if (first) st = run_guarded(&u, &g->nodes[i], err);
+    }
+    return st;
+}
+
 static enum leat_status run_nodes(struct leat_group *g, const struct step_input *in, struct leat_error *err) {
     enum leat_status st = LEAT_OK;
     int64_t *cuts = leat_alloc((size_t)(g->node_count + 1) * sizeof *cuts);
+    bool *done = leat_alloc((size_t)(g->node_count + 1) * sizeof *done);
     struct leat_changes *references = leat_alloc((source_count(g) + 1) * sizeof *references);
     node_cuts(g, in->watermarks, in->idle, cuts);
     clear_results(g);
+    for (int i = 0; i < g->node_count; i++)
+        if (g->nodes[i].op->kind == LEAT_OP_SOURCE && !is_left_out(g, i)) source_changes(g, &g->nodes[i], in, cuts[i]);
+    st = run_all_guarded(g, in, cuts, done, err);
     for (int i = 0; i < g->node_count && st == LEAT_OK; i++) {
         struct leat_gnode *node = &g->nodes[i];
-        int s = node->op->object;
-        const struct leat_changes *inputs[2] = {NULL, NULL};
-        if (g->rebuild && !g->rebuild->nodes[i]) continue;
+        if (done[i] || is_left_out(g, i)) continue;
         switch (node->op->kind) {
-        case LEAT_OP_SOURCE: source_changes(g, node, in, cuts[i]); continue;
+        case LEAT_OP_SOURCE: continue;
         case LEAT_OP_REFERENCE:
-            st = reference_changes(g, node, in, &references[s], err);
+            st = reference_changes(g, node, in, &references[node->op->object], err);
             continue;
         case LEAT_OP_TABLE: table_changes(g, node); continue;
         default: break;
         }
-        for (int c = 0; c < 2; c++)
-            if (node->children[c] >= 0) inputs[c] = g->nodes[node->children[c]].result;
-        int64_t cut = cuts[i] == CUT_NONE ? INT64_MIN : cuts[i];
-        if (!inputs[0] && !inputs[1] && g->started && !leat_node_due(node->node, cut)) continue;
-        struct leat_fetch fetch = {.group = g, .node = i};
-        struct leat_step_context context = {.clock_us = in->clock_us, .cut_us = cut, .fetch = leat_fetch_rows, .fetch_context = &fetch, .may_pass = true};
-        int64_t cpu = leat_usage_thread_cpu_us();
-        st = leat_node_step(node->node, &context, inputs, &node->out, err);
-        node->cpu_us += leat_usage_thread_cpu_us() - cpu;
-        if (st != LEAT_OK) break;
-        if (node->out.row_count) node->result = &node->out;
-        if (leat_node_passed(node->node, inputs[0], &node->view)) node->result = &node->view;
-        pass_over_frozen(g, i);
-        g->rows_touched += (inputs[0] ? inputs[0]->row_count : 0) + (inputs[1] ? inputs[1]->row_count : 0);
-        if (node->op->kind == LEAT_OP_MAP) collect_failed(g, i, in, cuts[node->children[0]]);
+        st = run_node(g, i, in, cuts, err);
+        if (st == LEAT_OK && node->op->kind == LEAT_OP_MAP) collect_failed(g, i, in, cuts[node->children[0]]);
     }
     for (size_t s = 0; s < source_count(g); s++)
         if (references[s].schema) leat_changes_deinit(&references[s]);
     free(references);
+    free(done);
     free(cuts);
     return st;
 }

@@ -301,8 +301,12 @@ static bool complete_order(struct leat_completion *c, json_t *node) {
         json_decref(at);
     }
     c->differs |= distinct_on;
-    if (distinct_on && c->batch) leat_complete_distinct(c, node, json_object_get(distinct, "distinct_on_targets"), orders, &schema);
-    leat_schema_deinit(&schema);
+    if (!distinct_on || !c->batch) {
+        leat_schema_deinit(&schema);
+        return true;
+    }
+    c->distincts = leat_realloc(c->distincts, (c->distinct_count + 1) * sizeof *c->distincts);
+    c->distincts[c->distinct_count++] = (struct leat_distinct){node, json_object_get(distinct, "distinct_on_targets"), orders, schema};
     return true;
 }
 
@@ -469,6 +473,11 @@ static enum leat_status complete_tree(struct leat_conn *conn, const char *sql, c
     json_t *tree = json_deep_copy(original);
     char *text = NULL;
     bool ok = walk(&c, NULL, json_object_get(tree, "statements"));
+    for (size_t i = 0; i < c.distinct_count; i++) {
+        if (ok) leat_complete_distinct(conn, &c.distincts[i]);
+        leat_schema_deinit(&c.distincts[i].schema);
+    }
+    free(c.distincts);
     if (!ok) {
         if (!c.status) c.status = leat_fail(err, LEAT_UNSUPPORTED, "the query cannot be completed");
         *error_offset = c.error_offset;

@@ -105,13 +105,13 @@ static void put_outer(const struct ranked *r, struct leat_buffer *sql) {
 }
 
 /* Puts the SELECT, with the further columns and without what made it DISTINCT ON, into the outer one, whose node `node` becomes. */
-static bool wrap(struct leat_completion *c, const struct ranked *r, json_t *node) {
+static bool wrap(struct leat_conn *conn, const struct ranked *r, json_t *node) {
     struct leat_buffer sql = {0};
     struct leat_error ignored = {0};
     char *json = NULL;
     json_t *tree = NULL;
     put_outer(r, &sql);
-    bool ok = !leat_conn_parse(c->conn, sql.data, &json, &ignored) && !leat_json_load(json, &tree, &ignored);
+    bool ok = !leat_conn_parse(conn, sql.data, &json, &ignored) && !leat_json_load(json, &tree, &ignored);
     json_t *outer = ok ? json_object_get(leat_json_at(tree, "statements", 0), "node") : NULL;
     json_t *holder = json_object_get(json_object_get(outer, "from_table"), "subquery");
     if ((ok = ok && holder)) {
@@ -135,11 +135,11 @@ static bool is_plain(const json_t *node) {
            !json_is_object(json_object_get(node, "qualify")) && !leat_has_aggregate(json_object_get(node, "select_list"));
 }
 
-void leat_complete_distinct(struct leat_completion *c, json_t *node, const json_t *targets, const json_t *orders, const struct leat_schema *schema) {
-    struct ranked r = {.schema = schema, .list = json_object_get(node, "select_list"), .extra = json_array()};
-    r.used = leat_alloc(schema->field_count + json_array_size(targets) + json_array_size(orders) + 1);
+void leat_complete_distinct(struct leat_conn *conn, const struct leat_distinct *d) {
+    struct ranked r = {.schema = &d->schema, .list = json_object_get(d->node, "select_list"), .extra = json_array()};
+    r.used = leat_alloc(d->schema.field_count + json_array_size(d->targets) + json_array_size(d->orders) + 1);
     for (size_t i = 0; i < json_array_size(r.list); i++) r.renames |= *leat_json_text(json_array_get(r.list, i), "alias") != '\0';
-    if (schema->field_count && is_plain(node) && put_keys(&r, targets) && put_orders(&r, orders)) wrap(c, &r, node);
+    if (d->schema.field_count && is_plain(d->node) && put_keys(&r, d->targets) && put_orders(&r, d->orders)) wrap(conn, &r, d->node);
     json_decref(r.extra);
     free(r.used);
     leat_buffer_deinit(&r.keys);

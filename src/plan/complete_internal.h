@@ -5,12 +5,15 @@
 #include "plan/complete.h"
 #include "plan/json.h"
 
+/* A SELECT DISTINCT ON whose order is complete; borrowed but for the schema, which is its own. */
+struct leat_distinct { json_t *node; const json_t *targets, *orders; struct leat_schema schema; };
 struct leat_completion {
     struct leat_conn *conn;
     bool batch;      /* the completed text, not the planning one */
     bool differs;    /* a call is written otherwise in the other of the two texts */
     bool only_check; /* nothing is changed, described or bound */
     json_t *scope;   /* array of the CTE entries visible here */
+    struct leat_distinct *distincts; size_t distinct_count; /* batch: written otherwise when all is complete: orders above are found over what is planned */
     int error_offset;
     struct leat_error *err;
     enum leat_status status;
@@ -27,8 +30,8 @@ bool leat_completion_fail(struct leat_completion *c, const json_t *location, con
 /* Completes one FUNCTION or WINDOW expression in place. false: failed. */
 bool leat_complete_call(struct leat_completion *c, struct leat_select *select, json_t *call);
 bool leat_complete_window(struct leat_completion *c, struct leat_select *select, json_t *window);
-/* A SELECT DISTINCT ON whose order is complete, of columns `schema`, becomes one by row_number where that can be written. */
-void leat_complete_distinct(struct leat_completion *c, json_t *node, const json_t *targets, const json_t *orders, const struct leat_schema *schema);
+/* Becomes one by row_number where that can be written. */
+void leat_complete_distinct(struct leat_conn *conn, const struct leat_distinct *distinct);
 /* Whether the expression is or holds a call of an aggregate (windows apart). */
 bool leat_has_aggregate(const json_t *expression);
 /* select->columns, found when first asked for. NULL: failed. */

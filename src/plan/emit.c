@@ -121,6 +121,7 @@ static void put_object(struct leat_compile *c, const struct leat_op *op, struct 
         leat_putf(out, " \"%s\"", op->schema.fields[i].name);
     if (op->cut_applies)
         leat_putf(out, " lateness %lld", (long long)(c->table->lateness_given ? c->table->lateness_us : 0));
+    if (op->guard) leat_putf(out, " guard %016llx", (unsigned long long)op->guard);
 }
 
 static void put_map(const struct leat_op *op, struct leat_buffer *out) {

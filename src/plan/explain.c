@@ -193,6 +193,7 @@ static void put_op(const struct leat_project *project, const struct leat_plan *p
         leat_put(out, "\n");
     }
     if (op->cut_applies) put_line(out, depth, "late records are decided by the cut", "");
+    if (op->guard) put_line(out, depth, "read in several places: a record that fails in one is a dead letter in all", "");
     for (size_t i = 0; i < op->time_count; i++) {
         leat_putf(out, "%*sevent time %s, closed ", depth * 2 + 4, "", op->schema.fields[op->times[i].column].name);
         leat_plan_put_duration(out, op->times[i].span_us);
@@ -282,6 +283,7 @@ static json_t *op_json(const struct leat_project *project, const struct leat_pla
     set_text(object, "sql", op->sql);
     set_text(object, "state", op->state_bound);
     if (op->cut_applies) json_object_set_new(object, "cut_applies", json_true());
+    if (op->guard) json_object_set_new(object, "guarded", json_true());
     if (op->evict || op->apart.known) json_object_set_new(object, "evict", json_true());
     if (op->close_key >= 0) set_text(object, "published_when_closed", op->schema.fields[op->close_key].name);
     if (json_array_size(times)) json_object_set(object, "event_times", times);

@@ -1,4 +1,8 @@
 /* Which rows a MAP's expressions raise for (rule 10), said once for stream and batch. */
+#include <string.h>
+
+#include <xxhash.h>
+
 #include "plan/plan.h"
 
 bool leat_map_can_fail(const struct leat_op *map) {
@@ -16,4 +20,28 @@ void leat_map_put_raises(const struct leat_op *map, struct leat_buffer *sql) {
     for (size_t i = 0; i < map->map_count; i++)
         if (map->map[i].from < 0) leat_putf(sql, ", (%s)", map->map[i].expression);
     leat_put(sql, map->filter ? ") ELSE 0 END) IS NULL" : ")) IS NULL");
+}
+
+static bool reads_object(const struct leat_plan *plan, int op, int object) {
+    return plan->ops[op].kind == LEAT_OP_SOURCE && plan->ops[op].object == object;
+}
+
+/* Of the MAPs over the source that can fail; 0: there is none, or nothing else reads the source. */
+static uint64_t guard_of(const struct leat_plan *plan, int object) {
+    uint64_t guard = 0;
+    size_t places = 0;
+    for (size_t i = 0; i < plan->op_count; i++) {
+        const struct leat_op *op = &plan->ops[i];
+        for (int k = 0; k < op->child_count; k++) {
+            if (!reads_object(plan, op->children[k], object)) continue;
+            places++;
+            if (op->kind == LEAT_OP_MAP && leat_map_can_fail(op)) guard = XXH3_64bits_withSeed(op->signature, strlen(op->signature), guard);
+        }
+    }
+    return places > 1 ? guard : 0;
+}
+
+void leat_plan_guard(struct leat_plan *plan) {
+    for (size_t i = 0; i < plan->op_count; i++)
+        if (plan->ops[i].kind == LEAT_OP_SOURCE) plan->ops[i].guard = guard_of(plan, plan->ops[i].object);
 }

@@ -94,6 +94,9 @@ struct leat_op {
     /* Which columns of the row schema or of the table, in output order; SOURCE: LEAT_COLUMN_PLACE is the record's place (by_place below). */
     uint16_t *columns; size_t column_count;
     bool cut_applies;                   /* SOURCE: records before the cut are late for this table */
+    /* SOURCE: the table reads these records in several places, and one can fail there: what fails in one place is dead in all (rule 10). Equal
+     * where the same ones fail. 0: one place, or none can fail. */
+    uint64_t guard;
     /* MAP */
     char *filter; bool filter_can_fail; /* NULL: none */
     struct leat_map_column *map; size_t map_count;
@@ -162,6 +165,8 @@ void leat_plan_put_violations(const struct leat_table *, const char *from, struc
 bool leat_map_can_fail(const struct leat_op *map);
 /* Appends the condition, over c0.., that holds for just the rows for which the filter, or past the filter an expression, raises. */
 void leat_map_put_raises(const struct leat_op *map, struct leat_buffer *sql);
+/* Sets guard of every SOURCE. Before leat_emit_sign, of which it is a part. */
+void leat_plan_guard(struct leat_plan *plan);
 void leat_plan_free(struct leat_plan *);
 /* What new records of its source do to a plan's result (adds.c): they add rows, or to groups; NOTHING: it has to be computed whole, *why (borrowed). */
 enum leat_adds { LEAT_ADDS_NOTHING, LEAT_ADDS_ROWS, LEAT_ADDS_GROUPS };

@@ -248,6 +248,27 @@ static void cover_table(struct run *run, const json_t *table, bool *late, bool *
     *dead |= number(balance, "dead") > 0;
 }
 
+/* A record is a dead letter of a table once, and the row balance counts those that there are. */
+static enum leat_status check_dead(struct run *run, const json_t *table, struct leat_error *err) {
+    const char *name = json_string_value(json_object_get(table, "name"));
+    int64_t counted = number(json_object_get(json_object_get(table, "balance"), "events"), "dead"), twice = 0, there = 0;
+    if (!counted || strcmp(json_string_value(json_object_get(table, "kept")), "incremental") != 0) return LEAT_OK;
+    struct leat_conn *conn = NULL;
+    enum leat_status st = leat_conn_open(ducks[LEAT_DUCK_BATCH], &conn, err);
+    char *repeated = leat_asprintf("SELECT count(*) - count(DISTINCT (_source, _partition, _offset)) FROM %s__dead WHERE _partition >= 0", name);
+    char *all = leat_asprintf("SELECT (SELECT count(*) FROM %s__dead WHERE _partition >= 0) + (SELECT count(*) FROM events__dead)", name);
+    if (st == LEAT_OK) st = leat_engine_sql_views(run->engine, conn, err);
+    if (st == LEAT_OK) st = leat_conn_int(conn, repeated, &twice, err);
+    if (st == LEAT_OK) st = leat_conn_int(conn, all, &there, err);
+    if (st == LEAT_OK && twice) st = leat_fail(err, LEAT_CONFLICT, "%s__dead holds %lld records more than once", name, (long long)twice);
+    if (st == LEAT_OK && there != counted)
+        st = leat_fail(err, LEAT_CONFLICT, "%s: the balance counts %lld dead letters, there are %lld", name, (long long)counted, (long long)there);
+    if (conn) leat_conn_close(conn);
+    free(repeated);
+    free(all);
+    return st;
+}
+
 /* Every table saw every record and the row balance is exact; what the case met is counted. */
 static enum leat_status check_status(const struct prop_case *c, struct run *run, uint64_t records, char **report, struct leat_error *err) {
     struct leat_buffer text = {0};
@@ -261,6 +282,7 @@ static enum leat_status check_status(const struct prop_case *c, struct run *run,
             st = leat_fail(err, LEAT_CONFLICT, "a table did not see %llu records", (unsigned long long)records);
         if (balance && !json_is_true(json_object_get(balance, "exact")))
             st = leat_fail(err, LEAT_CONFLICT, "the row balance is not exact");
+        if (st == LEAT_OK && balance && !c->retained && !json_object_get(table, "suspended")) st = check_dead(run, table, err);
         if (run->coverage) cover_table(run, table, &late, &dead);
     }
     if (st != LEAT_OK && text.data) *report = leat_strdup(text.data);

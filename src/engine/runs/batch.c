@@ -277,6 +277,7 @@ static void put_failing_rows(const struct leat_run *run, const struct leat_op *m
     leat_put_sql_string(sql, reason);
     leat_putf(sql, " AS reason, CAST(%llu AS BIGINT) AS step FROM (SELECT ", (unsigned long long)run->table->runs + 1);
     for (size_t i = 0; i < source->column_count; i++) {
+        if (source->columns[i] == LEAT_COLUMN_PLACE) continue; /* no expression reads it */
         leat_put_sql_name(sql, row.fields[source->columns[i]].name);
         leat_putf(sql, " AS c%zu, ", i);
     }
