@@ -140,9 +140,32 @@ static void distinct_on_is_ranked_where_columns_are_known(void **state) {
     world_close(&w);
 }
 
+/* The order is completed by the same columns for runs as for planning, also over a DISTINCT ON that runs see written otherwise. */
+static void distinct_on_is_completed_alike(void **state) {
+    (void)state;
+    static const char *const froms[] = {
+        "orders", "deduped", "(SELECT DISTINCT ON (event_id) * FROM orders)",
+        "(SELECT * FROM (SELECT DISTINCT ON (event_id) * FROM orders) l WHERE EXISTS (SELECT 1 FROM products p WHERE p.product_id = l.product_id))",
+    };
+    struct world w;
+    world_open(&w, "");
+    for (size_t i = 0; i < sizeof froms / sizeof *froms; i++) {
+        char *sql = leat_asprintf("SELECT DISTINCT ON (order_id) order_id, event_id, event_time FROM %s", froms[i]), *planning = NULL, *completed = NULL;
+        int offset;
+        if (leat_complete(w.conn, sql, &planning, &completed, &offset, &w.err)) fail_msg("%s: %s", sql, w.err.text);
+        if (!strstr(planning, " ORDER BY 3 ASC NULLS LAST, 1 ASC NULLS LAST, 2 ASC NULLS LAST")) fail_msg("%s: %s", sql, planning);
+        if (!strstr(completed, "(PARTITION BY __c1 ORDER BY __c3 ASC NULLS LAST, __c2 ASC NULLS LAST)")) fail_msg("%s: %s", sql, completed);
+        free(sql);
+        free(planning);
+        free(completed);
+    }
+    world_close(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(queries_get_their_class),
+        cmocka_unit_test(distinct_on_is_completed_alike),
         cmocka_unit_test(filters_become_tests),
         cmocka_unit_test(volatile_functions_are_refused),
         cmocka_unit_test(distinct_on_is_ranked_where_columns_are_known),

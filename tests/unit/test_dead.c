@@ -1,0 +1,118 @@
+/* Records on which a table's expressions fail (rule 10): dead letters, once, and nowhere in the table. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine_world.h"
+
+#define NUMBERS "SELECT id FROM events WHERE CAST(id AS INTEGER) > 0"
+#define TABLE(name, query) "CREATE MATERIALIZED TABLE " name " FRESHNESS = INTERVAL '1' SECOND AS " query ";\n"
+#define IDS(table) "SELECT string_agg(id, ' ' ORDER BY id) FROM " table
+#define DEAD(table) "SELECT string_agg(_offset, ' ' ORDER BY _offset) FROM " table "__dead"
+
+static void event(struct world *w, const char *id, int k) {
+    char *line = leat_asprintf("{\"id\":\"%s\",\"k\":%d,\"v\":%d,\"ts\":\"2026-01-01 00:00:00\"}\n", id, k, k);
+    put(w, "in/events.ndjson", line, "a");
+    free(line);
+}
+
+static void expect_balance(struct world *w, int admitted, int dead) {
+    char *balance = leat_asprintf("\"balance\":{\"events\":{\"in\":%d,\"admitted\":%d,\"late\":0,\"dead\":%d,\"exact\":true}}", admitted + dead, admitted, dead);
+    expect_status(w, balance);
+    free(balance);
+}
+
+static void reopen_with(struct world *w, uint64_t step_rows) {
+    struct leat_engine_options options = {.project_dir = w->project, .max_step_rows = step_rows};
+    struct leat_diagnostics diags = {0};
+    leat_engine_close(w->engine);
+    OK(leat_engine_open(&w->env, &options, &diags, &w->engine, oops));
+    leat_diagnostics_deinit(&diags);
+}
+
+/* A table that reads the events in two places; steps of one, two and three records give the same. */
+static void expect_everywhere(const char *table, const char *rows) {
+    for (uint64_t step_rows = 1; step_rows <= 3; step_rows++) {
+        struct world world, *w = &world;
+        shop_init(w, table);
+        reopen_with(w, step_rows);
+        event(w, "1", 1);
+        event(w, "x", 1);
+        event(w, "2", 1);
+        event(w, "y", 2);
+        event(w, "3", 2);
+        run(w);
+        for (int again = 0; again < 2; again++) {
+            expect_text(w, IDS("t"), rows);
+            expect_text(w, DEAD("t"), "1 3");
+            expect_balance(w, 3, 2);
+            reopen(w);
+        }
+        world_deinit(w);
+    }
+}
+
+static void what_fails_in_one_place_is_dead_in_all(void **state) {
+    (void)state;
+    expect_everywhere(TABLE("t", NUMBERS " UNION ALL SELECT id FROM events WHERE v > 0"), "1 1 2 2 3 3");
+    expect_everywhere(TABLE("t", NUMBERS " UNION ALL SELECT id FROM events"), "1 1 2 2 3 3");
+    expect_everywhere(TABLE("t", "SELECT b.id FROM (SELECT id, k FROM events WHERE CAST(id AS INTEGER) > 0) a JOIN events b ON a.k = b.k"), "1 1 2 2 3");
+    expect_everywhere(TABLE("t", "SELECT id FROM events e WHERE NOT EXISTS (SELECT 1 FROM (SELECT CAST(id AS INTEGER) + 1 AS n FROM events WHERE id <> '2') s WHERE s.n = e.k)"),
+                      "1 2");
+}
+
+static void what_fails_in_two_places_is_dead_once(void **state) {
+    (void)state;
+    expect_everywhere(TABLE("t", NUMBERS " UNION ALL SELECT id FROM events WHERE CAST(id AS BIGINT) > 1"), "1 2 2 3 3");
+}
+
+/* Tables that read the same places otherwise share nothing that hangs on what is dead. */
+static void it_lives_in_other_tables(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    shop_init(w, TABLE("two", NUMBERS " UNION ALL SELECT id FROM events WHERE v > 0") TABLE("alone", "SELECT id FROM events WHERE v > 0")
+                 TABLE("numbers", NUMBERS) TABLE("same", "SELECT id FROM (" NUMBERS " UNION ALL SELECT id FROM events WHERE v > 0) WHERE id <> '2'"));
+    event(w, "1", 1);
+    event(w, "x", 1);
+    event(w, "2", 1);
+    run(w);
+    expect_text(w, IDS("two"), "1 1 2 2");
+    expect_text(w, IDS("alone"), "1 2 x");
+    expect_text(w, IDS("numbers"), "1 2");
+    expect_text(w, IDS("same"), "1 1");
+    expect_text(w, DEAD("two"), "1");
+    expect_text(w, DEAD("numbers"), "1");
+    expect_text(w, "SELECT count(*) FROM alone__dead", "0");
+    world_deinit(w);
+}
+
+/* The operator of first rows may keep places of records, which no expression reads. */
+static void scheduled_first_rows(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    shop_init(w, "CREATE MATERIALIZED TABLE t SCHEDULE CRON '0 2 * * *' AS SELECT DISTINCT ON (id) id, CAST(id AS INTEGER) AS n, v, ts FROM events;\n");
+    event(w, "1", 1);
+    event(w, "x", 1);
+    event(w, "2", 1);
+    OK(leat_engine_run_once(w->engine, true, false, oops));
+    assert_int_equal(leat_engine_failed_runs(w->engine), 0);
+    expect_equal(w);
+    expect_text(w, IDS("t"), "1 2");
+    expect_text(w, DEAD("t"), "1");
+    world_deinit(w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_fails_in_one_place_is_dead_in_all),
+        cmocka_unit_test(what_fails_in_two_places_is_dead_once),
+        cmocka_unit_test(it_lives_in_other_tables),
+        cmocka_unit_test(scheduled_first_rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
