@@ -363,7 +363,8 @@ static struct origin origin_of(const struct leat_group *g, const struct leat_gno
     return (struct origin){UINT32_MAX, UINT64_MAX};
 }
 
-static void add_dead(struct leat_group *g, int map, const struct leat_gnode *source, struct origin from, const char *message,
+/* weight: of the row; one that is taken back is no new dead letter, and is withheld no more. A SOURCE takes none back. */
+static void add_dead(struct leat_group *g, int map, const struct leat_gnode *source, struct origin from, const char *message, int32_t weight,
                      const struct step_input *in) {
     const char *name = source ? g->engine->project->sources[source->op->object].name : "";
     for (int t = 0; t < g->table_count; t++) {
@@ -373,9 +374,9 @@ static void add_dead(struct leat_group *g, int map, const struct leat_gnode *sou
             table->balance[source->op->object].dead++;
             table->balance[source->op->object].admitted--;
         } else {
-            table->withheld++;
+            table->withheld += (uint64_t)(int64_t)weight;
         }
-        if (in->step <= table->dead.committed_step && !g->rebuild) continue;
+        if (weight < 0 || (in->step <= table->dead.committed_step && !g->rebuild)) continue;
         struct leat_changes *dead = &table->dead.pending;
         leat_changes_reserve(dead, dead->row_count + 1);
         size_t at = dead->row_count++;
@@ -397,7 +398,7 @@ static void collect_failed(struct leat_group *g, int map, const struct step_inpu
     for (size_t i = 0; i < count; i++) {
         struct origin from = {0, 0};
         if (source) from = origin_of(g, source, in, source_cut, failed[i].row);
-        add_dead(g, map, source, from, failed[i].message, in);
+        add_dead(g, map, source, from, failed[i].message, child->result->weights ? child->result->weights[failed[i].row] : 1, in);
     }
 }
 
@@ -558,7 +559,7 @@ static bool collect_guarded(const struct guarded *u, const struct leat_gnode *so
             if (dead[failed[k].row]) continue;
             dead[failed[k].row] = any = true;
             struct origin from = origin_of(u->g, source, u->in, u->cuts[source - u->g->nodes], failed[k].row);
-            add_dead(u->g, i, source, from, failed[k].message, u->in);
+            add_dead(u->g, i, source, from, failed[k].message, 1, u->in);
         }
     }
     return any;

@@ -91,6 +91,25 @@ static void it_lives_in_other_tables(void **state) {
     world_deinit(w);
 }
 
+/* Rows of a table have no record: they are withheld as long as they are there, and told of once. */
+static void rows_of_tables_are_withheld(void **state) {
+    (void)state;
+    static const struct { const char *id; int withheld; const char *dead; } steps[] = {{"1", 0, "0"}, {"x", 1, "1"}, {"y", 1, "2"}, {"5", 0, "2"}};
+    struct world world, *w = &world;
+    shop_init(w, TABLE("names", "SELECT v % 1 AS g, arg_max(id, v) AS id FROM events GROUP BY g") TABLE("t", "SELECT g, CAST(id AS INTEGER) AS n FROM names"));
+    for (int i = 0; i < 4; i++) {
+        event(w, steps[i].id, i);
+        run(w);
+        char *said = leat_asprintf("\"withheld\":%d", steps[i].withheld);
+        if (steps[i].withheld) expect_status(w, said);
+        free(said);
+        expect_text(w, "SELECT count(*) FROM t__dead", steps[i].dead);
+    }
+    expect_text(w, "SELECT n FROM t", "5");
+    expect_status(w, "\"withheld\":0");
+    world_deinit(w);
+}
+
 /* The operator of first rows may keep places of records, which no expression reads. */
 static void scheduled_first_rows(void **state) {
     (void)state;
@@ -112,6 +131,7 @@ int main(void) {
         cmocka_unit_test(what_fails_in_one_place_is_dead_in_all),
         cmocka_unit_test(what_fails_in_two_places_is_dead_once),
         cmocka_unit_test(it_lives_in_other_tables),
+        cmocka_unit_test(rows_of_tables_are_withheld),
         cmocka_unit_test(scheduled_first_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
