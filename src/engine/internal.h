@@ -256,7 +256,7 @@ struct leat_engine {
     uint64_t checkpoint_step, records_since_checkpoint;
     uint64_t journal_head_bytes; /* of the journal as it began; 0: not known */
     uint64_t replay_from; /* the step whose state recovery began with; those after it were run again */
-    int64_t commit_due_us;
+    int64_t commit_due_us, committed_us; /* committed: when rows were, last */
     int64_t clock_us;                   /* never runs backwards */
     uint64_t max_step_rows;
     bool bronze_turn;                   /* the last turn flushed bronze: the next is for tables */

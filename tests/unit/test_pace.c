@@ -8,7 +8,9 @@
 
 #include <cmocka.h>
 
+#include "engine/internal.h"
 #include "engine_world.h"
+#include "sim/clock.h"
 
 static const char SOURCES[] = "CREATE SOURCE fast (v BIGINT, ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts - INTERVAL '10' SECOND)\n"
                               "WITH (connector = 'file', path = 'in/fast.ndjson', format = 'json');\n"
@@ -56,7 +58,46 @@ static void the_status_says_who_is_behind(void **state) {
     world_deinit(w);
 }
 
+static struct world *written;
+static atomic_int stop;
+static int sleeps, waiting;
+
+/* A record a sleep; what a step has given is in the lake before the next one. */
+static int64_t write_one(struct leat_sim_clock *clock, int64_t deadline_us) {
+    (void)clock;
+    waiting += leat_table_pending(&written->engine->tables[0]) > 0;
+    stop = sleeps++ > 200;
+    put(written, "in/fast.ndjson", "{\"v\":1,\"ts\":\"2026-01-01 00:00:00\"}\n", "a");
+    return deadline_us;
+}
+
+static int waits_between_steps(const char *commit_interval) {
+    struct world world, *w = &world;
+    struct leat_sim_clock clock;
+    char *tables = leat_asprintf("SET commit_interval = '%s';\nCREATE MATERIALIZED TABLE total FRESHNESS = INTERVAL '1' SECOND AS SELECT sum(v) AS v FROM fast;\n", commit_interval);
+    world_init(w, SOURCES, tables);
+    leat_sim_clock_init(&clock, w->now_us);
+    clock.on_sleep = write_one;
+    w->env.clock = &clock.clock;
+    written = w;
+    stop = sleeps = waiting = 0;
+    OK(leat_engine_run(w->engine, &stop, oops));
+    assert_true(w->engine->groups[0]->steps > 50);
+    w->env.clock = &w->clock;
+    world_deinit(w);
+    free(tables);
+    return waiting;
+}
+
+/* Commits that come about as often as steps follow them at once; others when it is time. */
+static void a_commit_follows_its_step(void **state) {
+    (void)state;
+    assert_in_range(waits_between_steps("1 second"), 0, 1);
+    assert_in_range(waits_between_steps("500 milliseconds"), 0, 1);
+    assert_true(waits_between_steps("5 seconds") > 30);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_status_says_who_is_behind)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_status_says_who_is_behind), cmocka_unit_test(a_commit_follows_its_step)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
