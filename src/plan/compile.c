@@ -465,7 +465,25 @@ static void summarise(struct leat_plan *plan) {
     }
 }
 
-static enum leat_status give_up(struct leat_compile *c, const char *reason, struct leat_error *err) {
+/* Whatever can be kept below what cannot. */
+static void compile_parts(struct leat_compile *c, const json_t *node) {
+    struct leat_rel rel;
+    c->depth = 0;
+    c->delim_count = 0;
+    if (leat_compile_node(c, node, &rel) && leat_rel_flush(c, &rel)) return;
+    for (size_t i = 0; i < leat_json_count(node, "children"); i++) compile_parts(c, leat_json_at(node, "children", i));
+}
+
+static struct leat_plan *take_parts(struct leat_compile *c, const json_t *document) {
+    struct leat_plan *parts = leat_alloc(sizeof *parts);
+    compile_parts(c, leat_json_at(document, "plans", 0));
+    *parts = (struct leat_plan){.ops = c->plan->ops, .op_count = c->plan->op_count, .constrain = -1, .quarantine = -1};
+    c->plan->ops = NULL;
+    c->plan->op_count = 0;
+    return parts;
+}
+
+static enum leat_status give_up(struct leat_compile *c, const json_t *document, const char *reason, struct leat_error *err) {
     if (c->table->mode == LEAT_MODE_INCREMENTAL)
         return leat_fail(err, LEAT_UNSUPPORTED, "REFRESH_MODE = INCREMENTAL is impossible here: %s", reason);
     if (c->table->emit_on_window_close)
@@ -473,6 +491,7 @@ static enum leat_status give_up(struct leat_compile *c, const char *reason, stru
                          "EMIT ON WINDOW CLOSE needs an incremental plan, which is impossible here: %s", reason);
     char *kept = leat_strdup(reason);
     reset_plan(c);
+    c->plan->parts = take_parts(c, document);
     c->plan->incremental_class = 7;
     c->plan->full_reason = kept;
     return LEAT_OK;
@@ -483,8 +502,14 @@ static enum leat_status compile_plan(struct leat_compile *c, const char *plannin
     char *json = NULL;
     json_t *document = NULL;
     int root = -1;
-    if (c->table->mode == LEAT_MODE_FULL) return give_up(c, "REFRESH_MODE = FULL was asked for", err);
-    enum leat_status status = leat_conn_bound_plan(c->conn, planning, &json, err);
+    bool full = c->table->mode == LEAT_MODE_FULL;
+    struct leat_error ignored;
+    enum leat_status status = leat_conn_bound_plan(c->conn, planning, &json, full ? &ignored : err);
+    if (full) { /* a plan that cannot be had gives no parts; what is wrong with the query is said where it is described */
+        if (!status) status = leat_json_load(json, &document, &ignored);
+        status = give_up(c, document, "REFRESH_MODE = FULL was asked for", err);
+        goto out;
+    }
     if (status) {
         *error_offset = leat_conn_error_offset(c->conn);
         goto out;
@@ -493,12 +518,12 @@ static enum leat_status compile_plan(struct leat_compile *c, const char *plannin
     if (!compile_ops(c, document, &root)) {
         char reason[sizeof c->why];
         memcpy(reason, c->why, sizeof reason);
-        status = give_up(c, reason, err);
+        status = give_up(c, document, reason, err);
         goto out;
     }
     if (c->table->emit_on_window_close && (status = close_windows(c, root, err))) goto out;
     if (!leat_constraints_emit(c, &root)) {
-        status = give_up(c, c->why, err);
+        status = give_up(c, document, c->why, err);
         goto out;
     }
     leat_emit_prune(c->plan, root);
@@ -509,7 +534,7 @@ static enum leat_status compile_plan(struct leat_compile *c, const char *plannin
     if ((status = leat_plan_check(c->conn, c->plan, err))) {
         char reason[LEAT_ERROR_TEXT_SIZE];
         memcpy(reason, err->text, sizeof reason);
-        status = give_up(c, reason, err);
+        status = give_up(c, document, reason, err);
         goto out;
     }
     summarise(c->plan);

@@ -96,6 +96,7 @@ void leat_plan_free(struct leat_plan *plan) {
     free(plan->ops);
     leat_schema_deinit(&plan->schema);
     free(plan->full_reason);
+    leat_plan_free(plan->parts);
     free(plan->completed_sql);
     free(plan->checked_sql);
     free(plan->quarantine_sql);

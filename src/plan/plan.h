@@ -134,6 +134,7 @@ struct leat_plan {
     struct leat_schema schema;          /* of the table: output names and types */
     int incremental_class;              /* the highest of the ops; 7: full recompute only */
     char *full_reason;                  /* class 7: why */
+    struct leat_plan *parts;            /* class 7: operators of what lies below that; their MAPs over sources say which records fail (rule 10). Else NULL */
     char *completed_sql;                /* ties completed, constraints applied: what batch and oracle run, over the names
                                          * of sources, tables and views (leat_complete gives a view's) */
     /* With constraints: the query with a column more for each, whether the row violates it; and, where one says QUARANTINE, the rows of

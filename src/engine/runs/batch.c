@@ -291,7 +291,7 @@ static void put_failing_rows(const struct leat_run *run, const struct leat_op *m
 
 /* Stages the rows that fail now as the table's dead letters. False: there is nowhere to look. */
 static bool stage_dead(struct leat_run *run, const char *reason) {
-    const struct leat_plan *plan = run->table->plan;
+    const struct leat_plan *plan = run->table->plan->parts ? run->table->plan->parts : run->table->plan;
     struct leat_buffer sql = {0};
     for (size_t i = 0; i < plan->op_count; i++) {
         const struct leat_op *map = &plan->ops[i], *below = map->child_count ? &plan->ops[map->children[0]] : NULL;
