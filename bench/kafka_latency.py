@@ -30,7 +30,7 @@ CREATE MATERIALIZED TABLE received FRESHNESS = INTERVAL '50' MILLISECOND AS SELE
 """
 LEAT_STATUS = """CREATE SOURCE events (id BIGINT NOT NULL, order_id BIGINT NOT NULL, status VARCHAR, amount DECIMAL(18,2), sent_us BIGINT NOT NULL)
 WITH (connector = 'kafka', topic = '{topic}', 'properties.bootstrap.servers' = '{broker}', format = 'json');
-CREATE MATERIALIZED TABLE order_status (PRIMARY KEY (order_id)) FRESHNESS = INTERVAL '100' MILLISECOND
+CREATE MATERIALIZED TABLE order_status (PRIMARY KEY (order_id)) FRESHNESS = INTERVAL '50' MILLISECOND
 AS SELECT order_id, arg_max(status, id) AS status, max(sent_us) AS sent_us FROM events GROUP BY order_id;
 CREATE SINK store FROM order_status WITH (connector = 'cassandra', contact_points = '127.0.0.1:{port}', keyspace = 'bench', 'table' = 'order_status');
 """

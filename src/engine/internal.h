@@ -285,6 +285,9 @@ struct leat_engine {
     size_t effects_count;
     struct leat_alerts *alerts;         /* engine/tell/alerts.h; NULL: read-only */
 };
+static inline size_t leat_group_sources(const struct leat_group *g) { /* of the project, whether the group reads them or not */
+    return g->engine->project->source_count;
+}
 
 /* chunk.c */
 void leat_chunk_free(struct leat_chunk *);

@@ -31,10 +31,6 @@ struct before {
     int64_t clock_us;
 };
 
-static size_t source_count(const struct leat_group *g) {
-    return g->engine->project->source_count;
-}
-
 /* ---- which records, which operators ------------------------------------------------------------------------------------ */
 
 /* The records that the restatement admits to a table, as a condition on rows of t__late. */
@@ -70,7 +66,7 @@ static int64_t version_in(const json_t *record, const char *which, const struct 
 /* Loads what stays late of every table; *counts, per table and source: how many records are admitted. */
 static enum leat_status load_late(struct leat_group *g, const json_t *record, uint64_t *counts, struct leat_error *err) {
     enum leat_status st = LEAT_OK;
-    size_t n = source_count(g);
+    size_t n = leat_group_sources(g);
     for (int t = 0; t < g->table_count && st == LEAT_OK; t++) {
         struct leat_gtable *table = g->tables[t];
         int64_t version = version_in(record, "late", table);
@@ -113,7 +109,7 @@ static void mark(struct leat_group *g, struct leat_rebuild *r, const uint64_t *c
         if (node->op->kind == LEAT_OP_SOURCE)
             changes[i] = names(json_object_get(record, "reread"), g->engine->project->sources[node->op->object].name);
         for (int t = 0; t < g->table_count && node->op->kind == LEAT_OP_SOURCE; t++)
-            changes[i] |= node->owner == g->tables[t] && counts[(size_t)t * source_count(g) + (size_t)node->op->object];
+            changes[i] |= node->owner == g->tables[t] && counts[(size_t)t * leat_group_sources(g) + (size_t)node->op->object];
         for (int c = 0; c < 2; c++) changes[i] |= node->children[c] >= 0 && changes[node->children[c]];
         r->nodes[i] = changes[i];
     }
@@ -128,7 +124,7 @@ static void mark(struct leat_group *g, struct leat_rebuild *r, const uint64_t *c
 /* ---- building anew ----------------------------------------------------------------------------------------------------- */
 
 void leat_rebuild_init(struct leat_group *g, struct leat_rebuild *r, const json_t *record) {
-    size_t n = source_count(g) + 1;
+    size_t n = leat_group_sources(g) + 1;
     *r = (struct leat_rebuild){.step = (uint64_t)json_integer_value(json_object_get(record, "n")),
                                .clock_us = json_integer_value(json_object_get(record, "c"))};
     r->nodes = leat_alloc((size_t)(g->node_count + 1) * sizeof *r->nodes);
@@ -137,7 +133,7 @@ void leat_rebuild_init(struct leat_group *g, struct leat_rebuild *r, const json_
     r->watermarks = leat_alloc(n * sizeof *r->watermarks);
     r->references = leat_alloc(n * sizeof *r->references);
     r->cut_sets = leat_cut_sets_json(g);
-    for (size_t s = 0; s < source_count(g); s++) {
+    for (size_t s = 0; s < leat_group_sources(g); s++) {
         leat_cursors_copy(&r->upto[s], &g->cursors[s]);
         r->watermarks[s] = g->watermarks[s];
         r->references[s] = g->reference_versions[s];
@@ -145,7 +141,7 @@ void leat_rebuild_init(struct leat_group *g, struct leat_rebuild *r, const json_
 }
 
 void leat_rebuild_deinit(const struct leat_group *g, struct leat_rebuild *r) {
-    for (size_t s = 0; s < source_count(g); s++) leat_cursors_free(&r->upto[s]);
+    for (size_t s = 0; s < leat_group_sources(g); s++) leat_cursors_free(&r->upto[s]);
     free(r->nodes);
     free(r->tables);
     free(r->upto);
@@ -163,7 +159,7 @@ static bool reads_anew(const struct leat_group *g, size_t s) {
 /* Puts the group at the beginning, with empty operators where they are built anew. */
 static enum leat_status begin(struct leat_group *g, struct before *b, struct leat_error *err) {
     struct leat_engine *engine = g->engine;
-    size_t n = source_count(g) + 1;
+    size_t n = leat_group_sources(g) + 1;
     enum leat_status st = LEAT_OK;
     *b = (struct before){.started = g->started, .steps = g->steps, .step = engine->step, .clock_us = g->last_clock_us,
                          .records_since_checkpoint = engine->records_since_checkpoint, .cursors = g->cursors,
@@ -176,7 +172,7 @@ static enum leat_status begin(struct leat_group *g, struct before *b, struct lea
     g->reference_versions = leat_alloc(n * sizeof *g->reference_versions);
     g->started = false;
     leat_cut_sets_clear(g);
-    for (size_t s = 0; s < source_count(g); s++) {
+    for (size_t s = 0; s < leat_group_sources(g); s++) {
         g->watermarks[s] = INT64_MIN;
         leat_cursors_copy(&g->history[s], &g->rebuild->upto[s]);
         if (!reads_anew(g, s))
@@ -231,14 +227,14 @@ static void end(struct leat_group *g, struct before *b, bool back) {
         g->last_clock_us = b->clock_us;
         engine->step = b->step;
         leat_cut_sets_load(g, g->rebuild->cut_sets);
-        for (size_t s = 0; s < source_count(g); s++)
+        for (size_t s = 0; s < leat_group_sources(g); s++)
             if (g->reads[s]) leat_src_rewind(&engine->sources[s]);
         leat_queues_clear(g);
     }
     g->started = b->started;
     g->steps = b->steps + !back;
     engine->records_since_checkpoint = b->records_since_checkpoint;
-    for (size_t s = 0; s < source_count(g); s++) leat_cursors_free(&b->cursors[s]);
+    for (size_t s = 0; s < leat_group_sources(g); s++) leat_cursors_free(&b->cursors[s]);
     free(b->cursors);
     free(b->watermarks);
     free(b->references);
@@ -439,7 +435,7 @@ struct outcome {
 
 static uint64_t records_of(const struct leat_group *g, const struct outcome *o, int t) {
     uint64_t n = 0;
-    for (size_t s = 0; s < source_count(g); s++) n += o->counts[(size_t)t * source_count(g) + s];
+    for (size_t s = 0; s < leat_group_sources(g); s++) n += o->counts[(size_t)t * leat_group_sources(g) + s];
     return n;
 }
 
@@ -543,7 +539,7 @@ static enum leat_status restate_group(struct leat_group *g, json_t *record, bool
 }
 
 static void outcome_init(const struct leat_group *g, struct outcome *o) {
-    o->counts = leat_alloc(((size_t)g->table_count * source_count(g) + 1) * sizeof *o->counts);
+    o->counts = leat_alloc(((size_t)g->table_count * leat_group_sources(g) + 1) * sizeof *o->counts);
     o->diffs = leat_alloc((size_t)(g->table_count + 1) * sizeof *o->diffs);
     for (int t = 0; t < g->table_count; t++) leat_changes_init(&o->diffs[t], &g->tables[t]->plan->schema);
 }
