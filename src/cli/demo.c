@@ -482,7 +482,7 @@ static enum leat_status keep(struct demo *d) {
 
 static enum leat_status costs(struct demo *d) {
     say("8. What would each freshness cost? Measured, by playing this day again.");
-    return LEAT(d, "cost", "--sample", "10");
+    return LEAT(d, "cost", "--sample", "10", "--rounds", "1");
 }
 
 /* The next day comes in slowly, so that there is something to see. */
