@@ -183,7 +183,7 @@ def test_a_silent_database_holds_nothing_else_up(shop, tmp_path):
             shop.sql(f"UPDATE silent SET category = 'after {fault}'")
             order(10 * n + 2, "a" if n == 0 else "after blackhole")
             proxy.fault = None
-            servers.wait_for("the reference is read again", lambda fault=fault: all(r[1] == f"after {fault}" for r in p.rows("joined")), 30)
+            servers.wait_for("the reference is read again", lambda fault=fault: all(r[1] == f"after {fault}" for r in p.rows("joined")), 75)  # a query that was under way has a minute
         proxy.fault = "blackhole"
         time.sleep(1)
         process.terminate()
