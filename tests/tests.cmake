@@ -96,7 +96,7 @@ foreach(source ${LEAT_PEERS})
   target_link_libraries(${name} PRIVATE leatcore)
 endforeach()
 if(LEAT_ASAN OR LEAT_TSAN)
-  get_property(tests DIRECTORY PROPERTY TESTS) # freed memory is kept for a while, but less of it than the bounds that tests look at
+  get_property(tests DIRECTORY PROPERTY TESTS)
   set_tests_properties(${tests} PROPERTIES TIMEOUT 3600 ENVIRONMENT
-    "ASAN_OPTIONS=quarantine_size_mb=64;UBSAN_OPTIONS=print_stacktrace=1;TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/sanitizers/tsan.supp")
+    "LEAT_ROOM=4;UBSAN_OPTIONS=print_stacktrace=1;TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/sanitizers/tsan.supp")
 endif()
