@@ -471,6 +471,7 @@ static void compile_parts(struct leat_compile *c, const json_t *node) {
     c->depth = 0;
     c->delim_count = 0;
     if (leat_compile_node(c, node, &rel) && leat_rel_flush(c, &rel)) return;
+    leat_emit_give_up(c);
     for (size_t i = 0; i < leat_json_count(node, "children"); i++) compile_parts(c, leat_json_at(node, "children", i));
 }
 

@@ -167,6 +167,8 @@ void leat_emit_times(struct leat_op *op, size_t column, const struct leat_rel_co
 /* Completes the operator made last: refuses nested columns, writes its signature, and gives an equal older operator
  * instead if there is one. */
 bool leat_emit_done(struct leat_compile *c, int *op);
+/* Drops the operator made last where it was not completed: others may be made then. */
+void leat_emit_give_up(struct leat_compile *c);
 /* Writes every signature again, after operators were changed. */
 void leat_emit_sign(struct leat_compile *c);
 /* Drops operators that the root does not need; the root is the last afterwards. */

@@ -198,6 +198,11 @@ bool leat_emit_done(struct leat_compile *c, int *index) {
     return true;
 }
 
+void leat_emit_give_up(struct leat_compile *c) {
+    struct leat_plan *plan = c->plan;
+    while (plan->op_count && !plan->ops[plan->op_count - 1].signature) free_op(&plan->ops[--plan->op_count]);
+}
+
 void leat_emit_sign(struct leat_compile *c) {
     for (size_t i = 0; i < c->plan->op_count; i++) {
         struct leat_op *op = &c->plan->ops[i];
