@@ -163,11 +163,12 @@ static bool checkpoint_pays(const struct leat_engine *engine) {
 }
 
 /* What a step gives is committed at once where the last commit is about as long ago as they are apart. If steps and commits that come about equally often
- * went on each at its own times, rows would wait half as long again. */
+ * went on each at its own times, rows would wait half as long again. The next step: of the groups that have made one since the last commit; of one that is
+ * behind it may be due already. */
 static void commit_with_step(struct leat_engine *engine, int64_t now) {
     int64_t next_step_us = INT64_MAX, due_us = engine->committed_us + leat_setting_int(engine->project, "commit_interval");
     for (int k = 0; k < engine->group_count; k++)
-        if (engine->groups[k]->due_us > now) next_step_us = earlier(next_step_us, engine->groups[k]->due_us);
+        if (engine->groups[k]->due_us > engine->committed_us) next_step_us = earlier(next_step_us, engine->groups[k]->due_us);
     if (next_step_us < INT64_MAX && due_us - now <= (next_step_us - now) / 4) engine->commit_due_us = now;
 }
 

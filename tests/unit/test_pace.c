@@ -97,7 +97,48 @@ static void a_commit_follows_its_step(void **state) {
     assert_true(waits_between_steps("5 seconds") > 30);
 }
 
+static int64_t slow_now_us(struct leat_clock *clock) {
+    struct leat_sim_clock *sim = clock->context;
+    leat_sim_clock_advance(sim, 10000);
+    return sim->monotonic_us + sim->wall_offset_us;
+}
+
+static int64_t stop_now(struct leat_sim_clock *clock, int64_t deadline_us) {
+    (void)clock;
+    stop = 1;
+    return deadline_us;
+}
+
+/* Where steps take longer than they should be apart, and other tables have time: commits are no more frequent for it. */
+static void steps_that_are_behind(void **state) {
+    (void)state;
+    struct world world, *w = &world;
+    struct leat_sim_clock clock;
+    struct leat_diagnostics diags = {0};
+    world_init(w, SOURCES, "CREATE MATERIALIZED TABLE total FRESHNESS = INTERVAL '10' MILLISECONDS AS SELECT sum(v) AS v FROM fast;\n"
+                           "CREATE MATERIALIZED TABLE other FRESHNESS = INTERVAL '1' HOUR AS SELECT sum(v) AS v FROM slow;\n");
+    for (int i = 0; i < 300; i++) put(w, "in/fast.ndjson", "{\"v\":1,\"ts\":\"2026-01-01 00:00:00\"}\n", "a");
+    put(w, "in/slow.ndjson", "{\"v\":1,\"ts\":\"2026-01-01 00:00:00\"}\n", "a");
+    struct leat_engine_options options = {.project_dir = w->project, .max_step_rows = 1};
+    leat_engine_close(w->engine);
+    OK(leat_engine_open(&w->env, &options, &diags, &w->engine, oops));
+    leat_sim_clock_init(&clock, w->now_us);
+    clock.on_sleep = stop_now;
+    clock.clock.now_us = slow_now_us;
+    w->env.clock = &clock.clock;
+    int64_t began_us = clock.monotonic_us, before = leat_delta_current(w->engine->tables[0].delta)->version;
+    stop = 0;
+    OK(leat_engine_run(w->engine, &stop, oops));
+    int64_t seconds = (clock.monotonic_us - began_us) / 1000000, commits = leat_delta_current(w->engine->tables[0].delta)->version - before;
+    assert_true(w->engine->groups[0]->steps >= 300);
+    if (commits > 3 + seconds / 10) fail_msg("%lld commits in %lld seconds", (long long)commits, (long long)seconds);
+    w->env.clock = &w->clock;
+    leat_diagnostics_deinit(&diags);
+    world_deinit(w);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_status_says_who_is_behind), cmocka_unit_test(a_commit_follows_its_step)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_status_says_who_is_behind), cmocka_unit_test(a_commit_follows_its_step),
+                                       cmocka_unit_test(steps_that_are_behind)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
