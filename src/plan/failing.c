@@ -12,13 +12,18 @@ bool leat_map_can_fail(const struct leat_op *map) {
     return can;
 }
 
+/* Of an unnest its list, as which it raises: unnest itself stands in no condition. */
+static const char *raising(const char *expression) {
+    return strncmp(expression, "unnest(", 7) == 0 ? expression + strlen("unnest") : expression;
+}
+
 void leat_map_put_raises(const struct leat_op *map, struct leat_buffer *sql) {
     /* hash() is never NULL, so NULL comes only from TRY. */
     leat_put(sql, "TRY(");
     if (map->filter) leat_putf(sql, "CASE WHEN (%s) THEN ", map->filter);
     leat_put(sql, "hash(0");
     for (size_t i = 0; i < map->map_count; i++)
-        if (map->map[i].from < 0) leat_putf(sql, ", (%s)", map->map[i].expression);
+        if (map->map[i].from < 0) leat_putf(sql, ", (%s)", raising(map->map[i].expression));
     leat_put(sql, map->filter ? ") ELSE 0 END) IS NULL" : ")) IS NULL");
 }
 
