@@ -5,16 +5,27 @@
 
 #include "plan/plan.h"
 
+/* The lake keeps 38 digits of it: a row with more fails (map.c). */
+static bool may_be_too_long(const struct leat_op *map, size_t i) {
+    return map->schema.fields[i].type.kind == LEAT_HUGEINT || map->schema.fields[i].type.kind == LEAT_UHUGEINT;
+}
+
 bool leat_map_can_fail(const struct leat_op *map) {
     bool can = map->filter && map->filter_can_fail;
     for (size_t i = 0; i < map->map_count; i++)
-        can |= map->map[i].from < 0 && map->map[i].can_fail;
+        can |= map->map[i].from < 0 && (map->map[i].can_fail || may_be_too_long(map, i));
     return can;
 }
 
 /* Of an unnest its list, as which it raises: unnest itself stands in no condition. */
-static const char *raising(const char *expression) {
-    return strncmp(expression, "unnest(", 7) == 0 ? expression + strlen("unnest") : expression;
+static void put_raising(const struct leat_op *map, size_t i, struct leat_buffer *sql) {
+    const char *text = map->map[i].expression;
+    bool list = strncmp(text, "unnest(", 7) == 0;
+    if (list) text += strlen("unnest");
+    if (may_be_too_long(map, i))
+        leat_putf(sql, ", CAST((%s) AS DECIMAL(38,0)%s)", text, list ? "[]" : "");
+    else
+        leat_putf(sql, ", (%s)", text);
 }
 
 void leat_map_put_raises(const struct leat_op *map, struct leat_buffer *sql) {
@@ -23,7 +34,7 @@ void leat_map_put_raises(const struct leat_op *map, struct leat_buffer *sql) {
     if (map->filter) leat_putf(sql, "CASE WHEN (%s) THEN ", map->filter);
     leat_put(sql, "hash(0");
     for (size_t i = 0; i < map->map_count; i++)
-        if (map->map[i].from < 0) leat_putf(sql, ", (%s)", raising(map->map[i].expression));
+        if (map->map[i].from < 0) put_raising(map, i, sql);
     leat_put(sql, map->filter ? ") ELSE 0 END) IS NULL" : ")) IS NULL");
 }
 

@@ -71,6 +71,30 @@ static void what_fails_in_two_places_is_dead_once(void **state) {
     expect_everywhere(TABLE("t", NUMBERS " UNION ALL SELECT id FROM events WHERE CAST(id AS BIGINT) > 1"), "1 2 2 3 3");
 }
 
+/* DuckDB computes a number that the lake cannot hold. */
+static void what_is_too_long_is_dead_in_all(void **state) {
+    (void)state;
+    static const char *const schedules[] = {"FRESHNESS = INTERVAL '1' SECOND", "SCHEDULE CRON '0 2 * * *'"};
+    static const char *const queries[] = {"SELECT DISTINCT CAST(id AS UHUGEINT) * 1000000 AS n FROM events UNION ALL SELECT k FROM events",
+                                          "SELECT unnest([CAST(id AS HUGEINT) * 1000000]) AS n FROM events UNION ALL SELECT k FROM events",
+                                          "SELECT unnest([md5_number(id)]) AS n FROM events WHERE length(id) > 4 UNION ALL SELECT k FROM events"};
+    for (size_t i = 0; i < 6; i++) {
+        struct world world, *w = &world;
+        char *table = leat_asprintf("CREATE MATERIALIZED TABLE t %s AS %s;\n", schedules[i % 2], queries[i / 2]);
+        shop_init(w, table);
+        event(w, "7", 1);
+        event(w, i / 2 == 2 ? "never" : "123456789012345678901234567890123", 2);
+        event(w, "8", 3);
+        OK(leat_engine_run_once(w->engine, true, false, oops));
+        assert_int_equal(leat_engine_failed_runs(w->engine), 0);
+        expect_equal(w);
+        expect_text(w, "SELECT string_agg(n, ' ' ORDER BY n) FROM t WHERE n < 5", "1 3");
+        expect_text(w, DEAD("t"), "1");
+        world_deinit(w);
+        free(table);
+    }
+}
+
 /* Tables that read the same places otherwise share nothing that hangs on what is dead. */
 static void it_lives_in_other_tables(void **state) {
     (void)state;
@@ -165,6 +189,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_fails_in_one_place_is_dead_in_all),
         cmocka_unit_test(what_fails_in_two_places_is_dead_once),
+        cmocka_unit_test(what_is_too_long_is_dead_in_all),
         cmocka_unit_test(it_lives_in_other_tables),
         cmocka_unit_test(rows_of_tables_are_withheld),
         cmocka_unit_test(scheduled_tables),
