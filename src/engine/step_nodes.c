@@ -198,22 +198,25 @@ void leat_step_clear(struct leat_group *g) {
 
 struct origin { uint32_t partition; uint64_t offset; };
 
-/* Where row `wanted` of a SOURCE node's output came from: walked again, since failures are rare. */
-static struct origin origin_of(const struct leat_group *g, const struct leat_gnode *node, const struct leat_step_input *in,
-                               int64_t cut_us, uint32_t wanted) {
+/* Where rows of a SOURCE node's output that failed came from, in the order of the rows: walked again, since failures are rare. To be freed. */
+static struct origin *origins_of(const struct leat_group *g, const struct leat_gnode *node, const struct leat_step_input *in, int64_t cut_us,
+                                 const struct leat_failed_row *failed, size_t count) {
     const int s = node->op->object;
     const struct leat_src *src = &g->engine->sources[s];
+    struct origin *out = leat_alloc((count + 1) * sizeof *out);
     uint32_t seen = 0;
-    for (const struct leat_chunk *c = leat_group_unread(g, (int)s); c; c = c->next) {
+    size_t found = 0;
+    for (const struct leat_chunk *c = leat_group_unread(g, (int)s); c && found < count; c = c->next) {
         struct leat_chunk_range range;
         if (!leat_chunk_range_of(c, leat_cursor_get(&g->cursors[s], c->partition), leat_cursor_get(&in->to[s], c->partition), &range)) continue;
-        for (size_t row = range.from_row; row < range.to_row; row++) {
+        for (size_t row = range.from_row; row < range.to_row && found < count; row++) {
             const struct leat_column *times = src->def->event_time >= 0 ? &c->rows.columns[src->def->event_time] : NULL;
             if (was_late(g, node, c->partition, c->offsets[row]) || is_late(g, node, c, times, row, cut_us)) continue;
-            if (seen++ == wanted) return (struct origin){c->partition, c->offsets[row]};
+            if (seen++ == failed[found].row) out[found++] = (struct origin){c->partition, c->offsets[row]};
         }
     }
-    return (struct origin){UINT32_MAX, UINT64_MAX};
+    while (found < count) out[found++] = (struct origin){UINT32_MAX, UINT64_MAX};
+    return out;
 }
 
 /* weight: of the row; one that is taken back is no new dead letter, and is withheld no more. A SOURCE takes none back. */
@@ -248,11 +251,10 @@ static void collect_failed(struct leat_group *g, int map, const struct leat_step
     const struct leat_gnode *source = child->op->kind == LEAT_OP_SOURCE ? child : NULL;
     if (!child->result) return; /* it did not run, and says what failed when it last did */
     const struct leat_failed_row *failed = leat_node_failed(g->nodes[map].node, &count);
-    for (size_t i = 0; i < count; i++) {
-        struct origin from = {0, 0};
-        if (source) from = origin_of(g, source, in, source_cut, failed[i].row);
-        add_dead(g, map, source, from, failed[i].message, child->result->weights ? child->result->weights[failed[i].row] : 1, in);
-    }
+    struct origin *origins = source && count ? origins_of(g, source, in, source_cut, failed, count) : NULL;
+    for (size_t i = 0; i < count; i++)
+        add_dead(g, map, source, origins ? origins[i] : (struct origin){0, 0}, failed[i].message, child->result->weights ? child->result->weights[failed[i].row] : 1, in);
+    free(origins);
 }
 
 /* ---- running the graph ------------------------------------------------------------------------------- */
@@ -408,12 +410,13 @@ static bool collect_guarded(const struct guarded *u, const struct leat_gnode *so
     for (int i = 0; i < u->g->node_count; i++) {
         size_t count = 0;
         const struct leat_failed_row *failed = maps_records(u, source, i) ? leat_node_failed(u->g->nodes[i].node, &count) : NULL;
+        struct origin *origins = count ? origins_of(u->g, source, u->in, u->cuts[source - u->g->nodes], failed, count) : NULL;
         for (size_t k = 0; k < count; k++) {
             if (dead[failed[k].row]) continue;
             dead[failed[k].row] = any = true;
-            struct origin from = origin_of(u->g, source, u->in, u->cuts[source - u->g->nodes], failed[k].row);
-            add_dead(u->g, i, source, from, failed[k].message, 1, u->in);
+            add_dead(u->g, i, source, origins[k], failed[k].message, 1, u->in);
         }
+        free(origins);
     }
     return any;
 }
