@@ -477,6 +477,7 @@ static void compile_parts(struct leat_compile *c, const json_t *node) {
 
 static struct leat_plan *take_parts(struct leat_compile *c, const json_t *document) {
     struct leat_plan *parts = leat_alloc(sizeof *parts);
+    c->parts = true;
     compile_parts(c, leat_json_at(document, "plans", 0));
     *parts = (struct leat_plan){.ops = c->plan->ops, .op_count = c->plan->op_count, .constrain = -1, .quarantine = -1};
     c->plan->ops = NULL;

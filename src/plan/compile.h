@@ -58,6 +58,7 @@ struct leat_compile {
     int *cut_with;     /* per source: another one whose cut is wanted where this one's is; itself: none more */
     const json_t *above, *above_through; /* the conditions of a filter over the join that is compiled next, and the projection in between; NULL */
     int depth;
+    bool parts;        /* what is made is not kept by steps: runs ask it which records fail (take_parts) */
     char why[512]; /* set when something is beyond the incremental classes */
 };
 

@@ -182,10 +182,11 @@ static char *make_signature(struct leat_compile *c, const struct leat_op *op) {
 bool leat_emit_done(struct leat_compile *c, int *index) {
     struct leat_plan *plan = c->plan;
     struct leat_op *op = &plan->ops[*index];
-    for (size_t i = 0; i < op->schema.field_count;
-         i++) /* a RECOMPUTE's are taken apart when it is used (emit_merged) */
-        if (op->schema.fields[i].type.kind == LEAT_NESTED && op->kind != LEAT_OP_RECOMPUTE)
-            return leat_compile_refuse_nested(c, op->schema.fields[i].name);
+    for (size_t i = 0; i < op->schema.field_count; i++) {
+        if (op->schema.fields[i].type.kind != LEAT_NESTED || op->kind == LEAT_OP_RECOMPUTE) continue; /* which is taken apart when it is used (emit_merged) */
+        if (c->parts) op->signature = make_signature(c, op); /* it stands for itself */
+        return leat_compile_refuse_nested(c, op->schema.fields[i].name);
+    }
     if (op->schema.field_count > UINT16_MAX) return leat_compile_refuse(c, "more than %d columns", UINT16_MAX);
     op->signature = make_signature(c, op);
     for (int i = 0; i < *index; i++)
