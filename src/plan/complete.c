@@ -232,7 +232,7 @@ json_t *leat_select_columns(struct leat_completion *c, struct leat_select *selec
 
 /* ---- ORDER BY for DISTINCT ON and LIMIT */
 
-static json_t *find_modifier(const json_t *node, const char *type) {
+json_t *leat_find_modifier(const json_t *node, const char *type) {
     for (size_t i = 0; i < leat_json_count(node, "modifiers"); i++)
         if (leat_json_is(leat_json_at(node, "modifiers", i), "type", type)) return leat_json_at(node, "modifiers", i);
     return NULL;
@@ -270,9 +270,9 @@ static void order_by_event_time(struct leat_completion *c, const json_t *node, s
 }
 
 static bool complete_order(struct leat_completion *c, json_t *node) {
-    const json_t *distinct = find_modifier(node, "DISTINCT_MODIFIER");
+    const json_t *distinct = leat_find_modifier(node, "DISTINCT_MODIFIER");
     bool distinct_on = leat_json_count(distinct, "distinct_on_targets") > 0;
-    bool limited = find_modifier(node, "LIMIT_MODIFIER") || find_modifier(node, "LIMIT_PERCENT_MODIFIER");
+    bool limited = leat_find_modifier(node, "LIMIT_MODIFIER") || leat_find_modifier(node, "LIMIT_PERCENT_MODIFIER");
     if (!distinct_on && !limited) return true;
     struct leat_schema schema = {0};
     size_t count = leat_json_count(node, "select_list");
@@ -287,7 +287,7 @@ static bool complete_order(struct leat_completion *c, json_t *node) {
             c, node, "the columns of a subquery with %s cannot be found to complete its order; name them instead of *",
             distinct_on ? "DISTINCT ON" : "LIMIT");
     }
-    json_t *modifiers = json_object_get(node, "modifiers"), *order = find_modifier(node, "ORDER_MODIFIER");
+    json_t *modifiers = json_object_get(node, "modifiers"), *order = leat_find_modifier(node, "ORDER_MODIFIER");
     if (!order) {
         order = json_pack("{s:s,s:[]}", "type", "ORDER_MODIFIER", "orders");
         json_array_insert_new(modifiers, distinct ? 1 : 0, order);
@@ -306,7 +306,7 @@ static bool complete_order(struct leat_completion *c, json_t *node) {
         return true;
     }
     c->distincts = leat_realloc(c->distincts, (c->distinct_count + 1) * sizeof *c->distincts);
-    c->distincts[c->distinct_count++] = (struct leat_distinct){node, json_object_get(distinct, "distinct_on_targets"), orders, schema};
+    c->distincts[c->distinct_count++] = (struct leat_distinct){json_incref(node), schema};
     return true;
 }
 
@@ -474,7 +474,8 @@ static enum leat_status complete_tree(struct leat_conn *conn, const char *sql, c
     char *text = NULL;
     bool ok = walk(&c, NULL, json_object_get(tree, "statements"));
     for (size_t i = 0; i < c.distinct_count; i++) {
-        if (ok) leat_complete_distinct(conn, &c.distincts[i]);
+        if (ok) leat_complete_distinct(conn, &c.distincts[i], tree);
+        json_decref(c.distincts[i].node);
         leat_schema_deinit(&c.distincts[i].schema);
     }
     free(c.distincts);

@@ -135,11 +135,24 @@ static bool is_plain(const json_t *node) {
            !json_is_object(json_object_get(node, "qualify")) && !leat_has_aggregate(json_object_get(node, "select_list"));
 }
 
-void leat_complete_distinct(struct leat_conn *conn, const struct leat_distinct *d) {
+static size_t count_equal(const json_t *in, const json_t *node) {
+    const char *key;
+    json_t *value;
+    size_t count = 0;
+    for (size_t i = 0; i < json_array_size(in); i++) count += count_equal(json_array_get(in, i), node);
+    if (!json_is_object(in)) return count;
+    if (json_equal(in, node)) return 1;
+    json_object_foreach((json_t *)in, key, value) count += count_equal(value, node);
+    return count;
+}
+
+void leat_complete_distinct(struct leat_conn *conn, const struct leat_distinct *d, const json_t *tree) {
     struct ranked r = {.schema = &d->schema, .list = json_object_get(d->node, "select_list"), .extra = json_array()};
-    r.used = leat_alloc(d->schema.field_count + json_array_size(d->targets) + json_array_size(d->orders) + 1);
+    const json_t *targets = json_object_get(leat_find_modifier(d->node, "DISTINCT_MODIFIER"), "distinct_on_targets");
+    const json_t *orders = json_object_get(leat_find_modifier(d->node, "ORDER_MODIFIER"), "orders");
+    r.used = leat_alloc(d->schema.field_count + json_array_size(targets) + json_array_size(orders) + 1);
     for (size_t i = 0; i < json_array_size(r.list); i++) r.renames |= *leat_json_text(json_array_get(r.list, i), "alias") != '\0';
-    if (d->schema.field_count && is_plain(d->node) && put_keys(&r, d->targets) && put_orders(&r, d->orders)) wrap(conn, &r, d->node);
+    if (d->schema.field_count && is_plain(d->node) && count_equal(tree, d->node) == 1 && put_keys(&r, targets) && put_orders(&r, orders)) wrap(conn, &r, d->node);
     json_decref(r.extra);
     free(r.used);
     leat_buffer_deinit(&r.keys);

@@ -5,8 +5,8 @@
 #include "plan/complete.h"
 #include "plan/json.h"
 
-/* A SELECT DISTINCT ON whose order is complete; borrowed but for the schema, which is its own. */
-struct leat_distinct { json_t *node; const json_t *targets, *orders; struct leat_schema schema; };
+/* A SELECT DISTINCT ON whose order is complete, with a reference, and its columns. */
+struct leat_distinct { json_t *node; struct leat_schema schema; };
 struct leat_completion {
     struct leat_conn *conn;
     bool batch;      /* the completed text, not the planning one */
@@ -30,8 +30,10 @@ bool leat_completion_fail(struct leat_completion *c, const json_t *location, con
 /* Completes one FUNCTION or WINDOW expression in place. false: failed. */
 bool leat_complete_call(struct leat_completion *c, struct leat_select *select, json_t *call);
 bool leat_complete_window(struct leat_completion *c, struct leat_select *select, json_t *window);
-/* Becomes one by row_number where that can be written. */
-void leat_complete_distinct(struct leat_conn *conn, const struct leat_distinct *distinct);
+/* Becomes one by row_number where that can be written: once in the tree. An expression it is part of may stand in orders, too, as what groups does, and
+ * has to stay the same there, where no window may be; or have given way to copies. */
+void leat_complete_distinct(struct leat_conn *conn, const struct leat_distinct *distinct, const json_t *tree);
+json_t *leat_find_modifier(const json_t *node, const char *type); /* NULL: it has none */
 /* Whether the expression is or holds a call of an aggregate (windows apart). */
 bool leat_has_aggregate(const json_t *expression);
 /* select->columns, found when first asked for. NULL: failed. */

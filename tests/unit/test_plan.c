@@ -126,6 +126,9 @@ static void distinct_on_is_ranked_where_columns_are_known(void **state) {
         {"SELECT DISTINCT ON (COLUMNS('order_id|customer_id') + 1) * FROM orders", false},
         {"SELECT DISTINCT ON (order_id) * FROM orders ORDER BY COLUMNS('customer_id|quantity') + 1", false},
         {"SELECT DISTINCT ON (order_id) order_id, count(*) AS n FROM orders GROUP BY order_id", false},
+        /* copied into an order, or for good */
+        {"SELECT quantity IN (SELECT DISTINCT ON (order_id) quantity FROM orders) AS q, count(*) AS n, lag(count(*)) OVER (ORDER BY count(*)) AS l FROM orders GROUP BY 1", false},
+        {"SELECT max_by(event_id, quantity IN (SELECT DISTINCT ON (order_id) quantity FROM orders)) AS m FROM orders", false},
     };
     struct world w;
     world_open(&w, "");
