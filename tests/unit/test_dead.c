@@ -115,6 +115,29 @@ static void it_lives_in_other_tables(void **state) {
     world_deinit(w);
 }
 
+/* One of two tables has its expressions give places, too: first rows are found again by them. */
+static void with_first_rows(void **state) {
+    (void)state;
+    static const char *const orders[] = {TABLE("t", "SELECT * FROM (SELECT DISTINCT ON (k) id, k, CAST(id AS BIGINT) AS n, ts FROM events) UNION ALL SELECT id, k, v, ts FROM events"),
+                                         TABLE("u", "SELECT id, k, CAST(id AS BIGINT) AS n, ts FROM events UNION ALL SELECT id, k, v, ts FROM events")};
+    for (int i = 0; i < 2; i++) {
+        struct world world, *w = &world;
+        char *tables = leat_asprintf("%s%s", orders[i], orders[!i]);
+        shop_init(w, tables);
+        event(w, "1", 1);
+        event(w, "x", 1);
+        event(w, "2", 1);
+        run(w);
+        expect_text(w, IDS("t"), "1 1 2");
+        expect_text(w, IDS("u"), "1 1 2 2");
+        expect_text(w, DEAD("t"), "1");
+        expect_text(w, DEAD("u"), "1");
+        expect_balance(w, 2, 1);
+        world_deinit(w);
+        free(tables);
+    }
+}
+
 /* Rows of a table have no record: they are withheld as long as they are there, and told of once. */
 static void rows_of_tables_are_withheld(void **state) {
     (void)state;
@@ -193,6 +216,7 @@ int main(void) {
         cmocka_unit_test(what_fails_in_two_places_is_dead_once),
         cmocka_unit_test(what_is_too_long_is_dead_in_all),
         cmocka_unit_test(it_lives_in_other_tables),
+        cmocka_unit_test(with_first_rows),
         cmocka_unit_test(rows_of_tables_are_withheld),
         cmocka_unit_test(scheduled_tables),
         cmocka_unit_test(full_runs_find_them),
