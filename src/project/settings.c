@@ -28,8 +28,8 @@ static const struct leat_option_spec specs[] = {
      .min = 0,
      .max = DAY_US,
      .default_text = "10 seconds",
-     .prose = "Continuous tables collect their changes this long before a Delta commit; a table whose freshness is longer "
-              "commits once a step. Live reads do not wait for it."},
+     .prose = "Continuous tables collect their changes this long before a Delta commit; a table whose freshness is as long or longer "
+              "commits with each step. Live reads do not wait for it."},
     {.name = "bronze_interval",
      .type = LEAT_OPTION_INTERVAL,
      .min = 0,
