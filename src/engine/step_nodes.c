@@ -430,8 +430,8 @@ static void leave_dead_out(struct leat_gnode *node, const bool *dead) {
     leat_changes_init(&out, &node->op->schema);
     leat_changes_append(&out, node->result, alive, kept, 1);
     clear_result(node);
-    leat_changes_deinit(&node->out);
-    node->out = out;
+    leat_changes_swap(&node->out, &out);
+    leat_changes_deinit(&out);
     if (kept) node->result = &node->out;
     free(alive);
 }

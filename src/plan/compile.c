@@ -531,8 +531,7 @@ static enum leat_status compile_plan(struct leat_compile *c, const char *plannin
     leat_emit_prune(c->plan, root);
     leat_plan_places(c->plan, c->project);
     leat_emit_sign(c);
-    leat_plan_guard(c->plan);
-    leat_emit_sign(c);
+    if (leat_plan_guard(c->plan)) leat_emit_sign(c);
     root_names(c, (int)c->plan->op_count - 1);
     if ((status = leat_plan_check(c->conn, c->plan, err))) {
         char reason[LEAT_ERROR_TEXT_SIZE];

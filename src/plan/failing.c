@@ -57,7 +57,12 @@ static uint64_t guard_of(const struct leat_plan *plan, int object) {
     return places > 1 ? guard : 0;
 }
 
-void leat_plan_guard(struct leat_plan *plan) {
-    for (size_t i = 0; i < plan->op_count; i++)
-        if (plan->ops[i].kind == LEAT_OP_SOURCE) plan->ops[i].guard = guard_of(plan, plan->ops[i].object);
+bool leat_plan_guard(struct leat_plan *plan) {
+    bool any = false;
+    for (size_t i = 0; i < plan->op_count; i++) {
+        struct leat_op *op = &plan->ops[i];
+        if (op->kind == LEAT_OP_SOURCE) op->guard = guard_of(plan, op->object);
+        any |= op->guard != 0;
+    }
+    return any;
 }

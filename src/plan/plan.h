@@ -167,7 +167,7 @@ bool leat_map_can_fail(const struct leat_op *map);
 /* Appends the condition, over c0.., that holds for just the rows for which the filter, or past the filter an expression, raises. */
 void leat_map_put_raises(const struct leat_op *map, struct leat_buffer *sql);
 /* Sets guard of every SOURCE by the signatures of what reads it, which have to be final but for the guards. They are part of them then: leat_emit_sign. */
-void leat_plan_guard(struct leat_plan *plan);
+bool leat_plan_guard(struct leat_plan *plan); /* is there any? */
 void leat_plan_free(struct leat_plan *);
 /* What new records of its source do to a plan's result (adds.c): they add rows, or to groups; NOTHING: it has to be computed whole, *why (borrowed). */
 enum leat_adds { LEAT_ADDS_NOTHING, LEAT_ADDS_ROWS, LEAT_ADDS_GROUPS };

@@ -158,15 +158,21 @@ static uint64_t occurrences(const char *text, const char *of) {
     return n;
 }
 
-/* A hash of the rows before a boundary, as the lake has them; stays NULL where there are none. */
-static enum leat_status hash_rows(struct run *run, size_t t, int64_t before_us, char **out, struct leat_error *err) {
+/* The answer, as text, of a query over the lake as it is now. */
+static enum leat_status ask_lake(struct run *run, const char *sql, char **out, struct leat_error *err) {
     struct leat_conn *conn = NULL;
     enum leat_status st = leat_conn_open(ducks[LEAT_DUCK_BATCH], &conn, err);
-    char *sql = leat_asprintf("SELECT md5(string_agg(r::VARCHAR, ';' ORDER BY r::VARCHAR)) FROM (SELECT * FROM t%zu WHERE epoch_us(%s) < %lld) r", t, run->played->frozen[t],
-                              (long long)before_us);
     if (st == LEAT_OK) st = leat_engine_sql_views(run->engine, conn, err);
     if (st == LEAT_OK) st = leat_conn_text(conn, sql, out, err);
     if (conn) leat_conn_close(conn);
+    return st;
+}
+
+/* A hash of the rows before a boundary, as the lake has them; stays NULL where there are none. */
+static enum leat_status hash_rows(struct run *run, size_t t, int64_t before_us, char **out, struct leat_error *err) {
+    char *sql = leat_asprintf("SELECT md5(string_agg(r::VARCHAR, ';' ORDER BY r::VARCHAR)) FROM (SELECT * FROM t%zu WHERE epoch_us(%s) < %lld) r", t, run->played->frozen[t],
+                              (long long)before_us);
+    enum leat_status st = ask_lake(run, sql, out, err);
     free(sql);
     return st;
 }
@@ -251,21 +257,17 @@ static void cover_table(struct run *run, const json_t *table, bool *late, bool *
 /* A record is a dead letter of a table once, and the row balance counts those that there are. */
 static enum leat_status check_dead(struct run *run, const json_t *table, struct leat_error *err) {
     const char *name = json_string_value(json_object_get(table, "name"));
-    int64_t counted = number(json_object_get(json_object_get(table, "balance"), "events"), "dead"), twice = 0, there = 0;
+    long long counted = number(json_object_get(json_object_get(table, "balance"), "events"), "dead"), once, rows, undecoded;
+    char *dead = NULL;
     if (!counted || strcmp(json_string_value(json_object_get(table, "kept")), "incremental") != 0) return LEAT_OK;
-    struct leat_conn *conn = NULL;
-    enum leat_status st = leat_conn_open(ducks[LEAT_DUCK_BATCH], &conn, err);
-    char *repeated = leat_asprintf("SELECT count(*) - count(DISTINCT (_source, _partition, _offset)) FROM %s__dead WHERE _partition >= 0", name);
-    char *all = leat_asprintf("SELECT (SELECT count(*) FROM %s__dead WHERE _partition >= 0) + (SELECT count(*) FROM events__dead)", name);
-    if (st == LEAT_OK) st = leat_engine_sql_views(run->engine, conn, err);
-    if (st == LEAT_OK) st = leat_conn_int(conn, repeated, &twice, err);
-    if (st == LEAT_OK) st = leat_conn_int(conn, all, &there, err);
-    if (st == LEAT_OK && twice) st = leat_fail(err, LEAT_CONFLICT, "%s__dead holds %lld records more than once", name, (long long)twice);
-    if (st == LEAT_OK && there != counted)
-        st = leat_fail(err, LEAT_CONFLICT, "%s: the balance counts %lld dead letters, there are %lld", name, (long long)counted, (long long)there);
-    if (conn) leat_conn_close(conn);
-    free(repeated);
-    free(all);
+    char *sql = leat_asprintf("SELECT count(DISTINCT (_source, _partition, _offset)) || ' ' || count(*) || ' ' || (SELECT count(*) FROM events__dead) FROM %s__dead WHERE _partition >= 0", name);
+    enum leat_status st = ask_lake(run, sql, &dead, err);
+    if (st == LEAT_OK && sscanf(dead, "%lld %lld %lld", &once, &rows, &undecoded) != 3) st = leat_fail(err, LEAT_CORRUPT, "%s", dead);
+    if (st == LEAT_OK && rows != once) st = leat_fail(err, LEAT_CONFLICT, "%s__dead holds %lld records more than once", name, rows - once);
+    if (st == LEAT_OK && rows + undecoded != counted)
+        st = leat_fail(err, LEAT_CONFLICT, "%s: the balance counts %lld dead letters, there are %lld", name, counted, rows + undecoded);
+    free(dead);
+    free(sql);
     return st;
 }
 

@@ -28,12 +28,17 @@ static inline void put(struct world *w, const char *name, const char *text, cons
     w->now_us += 2000000;
 }
 
-static inline void reopen(struct world *w) {
-    struct leat_engine_options options = {.project_dir = w->project};
+/* step_rows: of a step, at most; 0: as the project says. */
+static inline void reopen_with(struct world *w, uint64_t step_rows) {
+    struct leat_engine_options options = {.project_dir = w->project, .max_step_rows = step_rows};
     struct leat_diagnostics diags = {0};
     leat_engine_close(w->engine);
     OK(leat_engine_open(&w->env, &options, &diags, &w->engine, oops));
     leat_diagnostics_deinit(&diags);
+}
+
+static inline void reopen(struct world *w) {
+    reopen_with(w, 0);
 }
 
 /* Opened again behind a lost work folder. */

@@ -27,12 +27,24 @@ static void expect_balance(struct world *w, int admitted, int dead) {
     free(balance);
 }
 
-static void reopen_with(struct world *w, uint64_t step_rows) {
-    struct leat_engine_options options = {.project_dir = w->project, .max_step_rows = step_rows};
-    struct leat_diagnostics diags = {0};
-    leat_engine_close(w->engine);
-    OK(leat_engine_open(&w->env, &options, &diags, &w->engine, oops));
-    leat_diagnostics_deinit(&diags);
+/* The second is no number. */
+static void three_events(struct world *w) {
+    event(w, "1", 1);
+    event(w, "x", 1);
+    event(w, "2", 1);
+}
+
+static void five_events(struct world *w) {
+    three_events(w);
+    event(w, "y", 2);
+    event(w, "3", 2);
+}
+
+/* ... of these five. */
+static void expect_two_dead(struct world *w, const char *rows) {
+    expect_text(w, IDS("t"), rows);
+    expect_text(w, DEAD("t"), "1 3");
+    expect_balance(w, 3, 2);
 }
 
 /* A table that reads the events in two places; steps of one, two and three records give the same. */
@@ -41,16 +53,10 @@ static void expect_everywhere(const char *table, const char *rows) {
         struct world world, *w = &world;
         shop_init(w, table);
         reopen_with(w, step_rows);
-        event(w, "1", 1);
-        event(w, "x", 1);
-        event(w, "2", 1);
-        event(w, "y", 2);
-        event(w, "3", 2);
+        five_events(w);
         run(w);
         for (int again = 0; again < 2; again++) {
-            expect_text(w, IDS("t"), rows);
-            expect_text(w, DEAD("t"), "1 3");
-            expect_balance(w, 3, 2);
+            expect_two_dead(w, rows);
             reopen(w);
         }
         world_deinit(w);
@@ -101,9 +107,7 @@ static void it_lives_in_other_tables(void **state) {
     struct world world, *w = &world;
     shop_init(w, TABLE("two", NUMBERS " UNION ALL SELECT id FROM events WHERE v > 0") TABLE("alone", "SELECT id FROM events WHERE v > 0")
                  TABLE("numbers", NUMBERS) TABLE("same", "SELECT id FROM (" NUMBERS " UNION ALL SELECT id FROM events WHERE v > 0) WHERE id <> '2'"));
-    event(w, "1", 1);
-    event(w, "x", 1);
-    event(w, "2", 1);
+    three_events(w);
     run(w);
     expect_text(w, IDS("two"), "1 1 2 2");
     expect_text(w, IDS("alone"), "1 2 x");
@@ -124,9 +128,7 @@ static void with_first_rows(void **state) {
         struct world world, *w = &world;
         char *tables = leat_asprintf("%s%s", orders[i], orders[!i]);
         shop_init(w, tables);
-        event(w, "1", 1);
-        event(w, "x", 1);
-        event(w, "2", 1);
+        three_events(w);
         run(w);
         expect_text(w, IDS("t"), "1 1 2");
         expect_text(w, IDS("u"), "1 1 2 2");
@@ -166,9 +168,7 @@ static void scheduled_tables(void **state) {
         struct world world, *w = &world;
         char *table = leat_asprintf("CREATE MATERIALIZED TABLE t SCHEDULE CRON '0 2 * * *' AS %s;\n", queries[i]);
         shop_init(w, table);
-        event(w, "1", 1);
-        event(w, "x", 1);
-        event(w, "2", 1);
+        three_events(w);
         OK(leat_engine_run_once(w->engine, true, false, oops));
         assert_int_equal(leat_engine_failed_runs(w->engine), 0);
         expect_equal(w);
@@ -196,16 +196,10 @@ static void full_runs_find_them(void **state) {
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
         struct world world, *w = &world;
         shop_init(w, tables[i]);
-        event(w, "1", 1);
-        event(w, "x", 1);
-        event(w, "2", 1);
-        event(w, "y", 2);
-        event(w, "3", 2);
+        five_events(w);
         run(w);
         assert_int_equal(leat_engine_failed_runs(w->engine), 0);
-        expect_text(w, IDS("t"), "1 2");
-        expect_text(w, DEAD("t"), "1 3");
-        expect_balance(w, 3, 2);
+        expect_two_dead(w, "1 2");
         world_deinit(w);
     }
 }

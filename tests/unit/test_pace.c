@@ -114,14 +114,11 @@ static void steps_that_are_behind(void **state) {
     (void)state;
     struct world world, *w = &world;
     struct leat_sim_clock clock;
-    struct leat_diagnostics diags = {0};
     world_init(w, SOURCES, "CREATE MATERIALIZED TABLE total FRESHNESS = INTERVAL '10' MILLISECONDS AS SELECT sum(v) AS v FROM fast;\n"
                            "CREATE MATERIALIZED TABLE other FRESHNESS = INTERVAL '1' HOUR AS SELECT sum(v) AS v FROM slow;\n");
     for (int i = 0; i < 300; i++) put(w, "in/fast.ndjson", "{\"v\":1,\"ts\":\"2026-01-01 00:00:00\"}\n", "a");
     put(w, "in/slow.ndjson", "{\"v\":1,\"ts\":\"2026-01-01 00:00:00\"}\n", "a");
-    struct leat_engine_options options = {.project_dir = w->project, .max_step_rows = 1};
-    leat_engine_close(w->engine);
-    OK(leat_engine_open(&w->env, &options, &diags, &w->engine, oops));
+    reopen_with(w, 1);
     leat_sim_clock_init(&clock, w->now_us);
     clock.on_sleep = stop_now;
     clock.clock.now_us = slow_now_us;
@@ -133,7 +130,6 @@ static void steps_that_are_behind(void **state) {
     assert_true(w->engine->groups[0]->steps >= 300);
     if (commits > 3 + seconds / 10) fail_msg("%lld commits in %lld seconds", (long long)commits, (long long)seconds);
     w->env.clock = &w->clock;
-    leat_diagnostics_deinit(&diags);
     world_deinit(w);
 }
 
