@@ -99,7 +99,7 @@ int leat_cli_change(struct leat_cli *cli, const char *sql, bool dry_run) {
     struct leat_error err = {0};
     if (sql) json_object_set_new(request, "sql", json_string(sql));
     char *text = json_dumps(request, JSON_COMPACT), *work = leat_asprintf("%s/.leat", cli->project);
-    enum leat_status st = leat_control_ask(&cli->env, work, text, &reply, &err);
+    enum leat_status st = leat_control_ask(&cli->env, work, text, INT64_MAX, &reply, &err);
     free(text);
     free(work);
     json_decref(request);
@@ -109,7 +109,7 @@ int leat_cli_change(struct leat_cli *cli, const char *sql, bool dry_run) {
     err = (struct leat_error){.status = (enum leat_status)number(answer, "status")};
     const char *why = json_string_value(json_object_get(answer, "error"));
     snprintf(err.text, sizeof err.text, "%s", why ? why : "");
-    int code = finish(cli, json_object_get(answer, "plan"), json_string_value(json_object_get(answer, "diagnostics")), &err, dry_run);
+    int code = finish(cli, json_object_get(answer, "answer"), json_string_value(json_object_get(answer, "diagnostics")), &err, dry_run);
     json_decref(answer);
     leat_buffer_deinit(&reply);
     return code;

@@ -468,7 +468,7 @@ void leat_phase_end(struct leat_engine *, enum leat_phase, int64_t from_us);
 enum leat_status leat_engine_drain(struct leat_engine *, struct leat_error *) LEAT_MUST; /* steps until nothing is left to do */
 
 /* status.c */
-enum leat_status leat_engine_publish_status(struct leat_engine *, struct leat_error *) LEAT_MUST; /* <work>/status.json, at most once a second */
+enum leat_status leat_engine_publish_status(struct leat_engine *, struct leat_error *) LEAT_MUST; /* <work>/status.json, at most once in 5 seconds */
 
 /* recover.c */
 enum leat_status leat_engine_write_head(struct leat_engine *, struct leat_error *) LEAT_MUST;

@@ -400,7 +400,7 @@ static void let_go(struct leat_env *env, struct leat_file *file) {
 static enum leat_status stage(struct backup *b, struct leat_error *err) {
     struct leat_buffer reply = {0};
     struct leat_file *work = NULL, *lake = NULL;
-    enum leat_status st = leat_control_ask(b->env, b->work_dir, "{\"do\":\"stage\"}", &reply, err);
+    enum leat_status st = leat_control_ask(b->env, b->work_dir, "{\"do\":\"stage\"}", INT64_MAX, &reply, err);
     if (st == LEAT_NOT_FOUND) {
         st = hold(b->env, b->work_dir, "lock", &work, err);
         if (st == LEAT_OK) st = hold(b->env, b->lake_dir, ".lock", &lake, err);

@@ -1,8 +1,10 @@
 /* What other processes ask of the one that runs: <work>/control/.
  *
  *   wake              a named pipe; the running process listens, so it is known whether there is one
- *   ID.request        JSON: {"do": "apply", "dry_run"}, {"do": "alter", "sql", "dry_run"} or {"do": "stage"} (backup.h); renamed into place whole
- *   ID.reply          JSON: {"status": an enum leat_status, "error", "diagnostics", "plan"}; the asker removes it
+ *   ID.request        JSON: {"do": "apply", "dry_run"}, {"do": "alter", "sql", "dry_run"}, {"do": "stage"} (backup.h) or {"do": "status"};
+ *                     renamed into place whole
+ *   ID.reply          JSON: {"status": an enum leat_status, "error", "diagnostics", "answer": a plan (apply.h) or leat_engine_status}; the asker
+ *                     removes it
  *
  * Requests are taken between steps, oldest name first, one after the other. What lies there when the process begins is of askers
  * that have been told nothing: it is removed. */
@@ -53,19 +55,20 @@ void leat_control_close(struct leat_engine *engine) {
     engine->control_fd = -1;
 }
 
-static enum leat_status carry_out(struct leat_engine *engine, const json_t *request, struct leat_diagnostics *diags, struct leat_buffer *plan,
+static enum leat_status carry_out(struct leat_engine *engine, const json_t *request, struct leat_diagnostics *diags, struct leat_buffer *out,
                                   struct leat_error *err) {
     const char *what = json_string_value(json_object_get(request, "do")), *sql = json_string_value(json_object_get(request, "sql"));
     const struct leat_change change = {.dry_run = json_is_true(json_object_get(request, "dry_run"))};
-    if (what && strcmp(what, "apply") == 0) return leat_engine_apply(engine, &change, diags, plan, err);
+    if (what && strcmp(what, "apply") == 0) return leat_engine_apply(engine, &change, diags, out, err);
     if (what && strcmp(what, "stage") == 0) return leat_stage(engine->env, engine->lake_dir, engine->work_dir, engine, err);
-    if (what && strcmp(what, "alter") == 0 && sql) return leat_engine_alter(engine, sql, change.dry_run, diags, plan, err);
+    if (what && strcmp(what, "status") == 0) return leat_engine_status(engine, out, err);
+    if (what && strcmp(what, "alter") == 0 && sql) return leat_engine_alter(engine, sql, change.dry_run, diags, out, err);
     return leat_fail(err, LEAT_INVALID, "a request of another version of leat");
 }
 
 /* question: only what it would do. */
 static enum leat_status answer(struct leat_engine *engine, const char *name, bool question, struct leat_error *err) {
-    struct leat_buffer text = {0}, plan = {0}, findings = {0}, reply = {0};
+    struct leat_buffer text = {0}, out = {0}, findings = {0}, reply = {0};
     struct leat_diagnostics diags = {0};
     struct leat_error problem = {0};
     char *path = place(engine->work_dir, name), *reply_path = leat_asprintf("%.*sreply", (int)(strlen(path) - strlen("request")), path);
@@ -74,14 +77,14 @@ static enum leat_status answer(struct leat_engine *engine, const char *name, boo
     if (st != LEAT_OK) goto out;
     json_t *request = json_loadb(text.data ? text.data : "", text.length, 0, NULL);
     if (question) json_object_set_new(request, "dry_run", json_true());
-    done = carry_out(engine, request, &diags, &plan, &problem);
+    done = carry_out(engine, request, &diags, &out, &problem);
     leat_put(&findings, "");
     leat_diagnostics_print(&diags, &findings); /* which quote files: not always UTF-8 */
     leat_putf(&reply, "{\"status\":%d,\"error\":", (int)done);
     leat_put_json_string(&reply, problem.text, done == LEAT_OK ? 0 : strlen(problem.text));
     leat_put(&reply, ",\"diagnostics\":");
     leat_put_json_string(&reply, findings.data, findings.length);
-    if (plan.data) leat_putf(&reply, ",\"plan\":%s", plan.data);
+    if (out.data) leat_putf(&reply, ",\"answer\":%s", out.data);
     leat_put(&reply, "}");
     st = write_whole(engine->env->io, reply_path, reply.data, err);
     json_decref(request);
@@ -92,7 +95,7 @@ static enum leat_status answer(struct leat_engine *engine, const char *name, boo
 out:
     leat_diagnostics_deinit(&diags);
     leat_buffer_deinit(&text);
-    leat_buffer_deinit(&plan);
+    leat_buffer_deinit(&out);
     leat_buffer_deinit(&findings);
     leat_buffer_deinit(&reply);
     free(path);
@@ -151,7 +154,7 @@ static enum need need_of(struct leat_engine *engine, const char *name) {
     json_t *request = st == LEAT_OK ? json_loadb(text.data ? text.data : "", text.length, 0, NULL) : NULL;
     const char *what = json_string_value(json_object_get(request, "do"));
     enum need need = NEEDS_REST;
-    if (json_is_true(json_object_get(request, "dry_run")) || (what && strcmp(what, "stage") == 0) || is_part(engine, request))
+    if (json_is_true(json_object_get(request, "dry_run")) || (what && (strcmp(what, "stage") == 0 || strcmp(what, "status") == 0)) || is_part(engine, request))
         need = NEEDS_NOTHING;
     else if (leat_engine_runs_beside(engine) && changes_nothing(engine, request))
         need = IS_A_QUESTION;
@@ -219,8 +222,18 @@ enum leat_status leat_control_reply(struct leat_env *env, const char *work_dir, 
     return st;
 }
 
-enum leat_status leat_control_ask(struct leat_env *env, const char *work_dir, const char *request, struct leat_buffer *reply, struct leat_error *err) {
+static void take_back(struct leat_io *io, const char *work_dir, const char *id) {
+    struct leat_error ignored;
+    char *path = leat_asprintf("%s/control/%s.request", work_dir, id);
+    (void)io->ops->unlink(io, path, &ignored); /* or it is being answered: the next start removes the answer */
+    free(path);
+}
+
+enum leat_status leat_control_ask(struct leat_env *env, const char *work_dir, const char *request, int64_t wait_us, struct leat_buffer *reply,
+                                  struct leat_error *err) {
     enum { LOOK_EVERY_US = 10000 };
+    struct leat_clock *clock = env->clock;
+    int64_t begin_us = clock->monotonic_us(clock);
     char id[37], *pipe = place(work_dir, "wake");
     enum leat_status st = leat_control_request(env, work_dir, request, id, err);
     while (st == LEAT_OK && (st = leat_control_reply(env, work_dir, id, reply, err)) == LEAT_NOT_FOUND) {
@@ -230,7 +243,12 @@ enum leat_status leat_control_ask(struct leat_env *env, const char *work_dir, co
             if (st == LEAT_NOT_FOUND) st = leat_fail(err, LEAT_IO, "the running leat stopped before it answered; its next start finishes what it had decided");
             break;
         }
-        leat_clock_wait(env->clock, env->clock->monotonic_us(env->clock) + LOOK_EVERY_US, NULL, 0);
+        if (clock->monotonic_us(clock) - begin_us > wait_us) {
+            take_back(env->io, work_dir, id);
+            st = leat_fail(err, LEAT_BUSY, "the running leat did not answer within %lld s", (long long)(wait_us / 1000000));
+            break;
+        }
+        leat_clock_wait(clock, clock->monotonic_us(clock) + LOOK_EVERY_US, NULL, 0);
     }
     free(pipe);
     return st;
