@@ -63,15 +63,15 @@ class Project:
                                     "event_time": f"2026-01-01 {self.sent // 3600 % 24:02}:{self.sent // 60 % 60:02}:{self.sent % 60:02}."
                                                   f"{self.sent % 1000:03}"}) + "\n")
 
-    def status(self):
+    def status(self, *options):
         """What a running leat says, or nothing yet (without one, status would open the project itself)."""
         assert self.process.poll() is None, (self.folder / "log").read_text()
         if not (self.folder / ".leat/status.json").exists():
             return ""
-        return subprocess.run([LEAT, "status"], cwd=self.folder, capture_output=True, text=True, timeout=60).stdout
+        return subprocess.run([LEAT, "status", *options], cwd=self.folder, capture_output=True, text=True, timeout=60).stdout
 
     def store(self):
-        return next(s for s in json.loads((self.folder / ".leat/status.json").read_text())["sinks"] if s["name"] == "store")
+        return next(s for s in json.loads(self.status("--json"))["sinks"] if s["name"] == "store")
 
     def start(self):
         self.process = subprocess.Popen([LEAT, "run"], cwd=self.folder, stdout=open(self.folder / "log", "a"), stderr=subprocess.STDOUT)

@@ -63,13 +63,18 @@ static void leave_out_overflown(const struct leat_gtable *table, struct leat_buf
     leat_buffer_deinit(&out);
 }
 
-/* Does an operator below `end` give sums that may pass 38 digits? */
-static bool sums_widely(const struct leat_plan *plan, int end) {
+/* May what the aggregate sums pass 38 digits? An average is a DOUBLE, and its sum as wide as what it is of. */
+static bool sums_widely(const struct leat_plan *plan, const struct leat_op *op, const struct leat_agg *agg) {
+    if (agg->kind != LEAT_AGG_SUM && agg->kind != LEAT_AGG_AVG) return false;
+    const struct leat_type type = agg->kind == LEAT_AGG_SUM ? agg->result : plan->ops[op->children[0]].schema.fields[agg->argument].type;
+    return type.kind == LEAT_HUGEINT || (type.kind == LEAT_DECIMAL && type.width > (agg->kind == LEAT_AGG_SUM ? 37 : 18));
+}
+
+/* Does an operator below `end` give such sums? */
+static bool any_sums_widely(const struct leat_plan *plan, int end) {
     for (int i = 0; i < end; i++)
-        for (size_t k = 0; plan->ops[i].kind == LEAT_OP_AGGREGATE && k < plan->ops[i].agg_count; k++) {
-            const struct leat_type type = plan->ops[i].aggs[k].result;
-            if (plan->ops[i].aggs[k].kind == LEAT_AGG_SUM && (type.kind == LEAT_HUGEINT || (type.kind == LEAT_DECIMAL && type.width == 38))) return true;
-        }
+        for (size_t k = 0; plan->ops[i].kind == LEAT_OP_AGGREGATE && k < plan->ops[i].agg_count; k++)
+            if (sums_widely(plan, &plan->ops[i], &plan->ops[i].aggs[k])) return true;
     return false;
 }
 
@@ -82,8 +87,8 @@ static bool are_of_withheld_sums(const struct leat_gtable *table, const struct l
     int root = (int)plan->op_count - 1;
     if (!keys) return false;
     while (plan->ops[root].kind == LEAT_OP_MAP && !plan->ops[root].filter) root = plan->ops[root].children[0];
-    if (sums_widely(plan, root)) return true;
-    return sums_widely(plan, (int)plan->op_count) && !result->extra_rows && (uint64_t)result->missing_rows <= keys;
+    if (any_sums_widely(plan, root)) return true;
+    return any_sums_widely(plan, (int)plan->op_count) && !result->extra_rows && (uint64_t)result->missing_rows <= keys;
 }
 
 /* What a table or its quarantine would hold without FAIL UPDATE: with the changes that wait for the violation's end. */
