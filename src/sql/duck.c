@@ -96,8 +96,9 @@ static enum leat_status pin_config(duckdb_config config, const struct leat_duck_
         {"integer_division", "false"},
         {"ieee_floating_point_ops", "true"},
         {"scalar_subquery_error_on_multiple_rows", "true"},
-        /* It filters below DISTINCT ON and LIMIT, which then choose among other rows: wrong results, duckdb issues 21757 and 22924. */
-        {"disabled_optimizers", "join_filter_pushdown"},
+        /* The one filters below DISTINCT ON and LIMIT, which then choose among other rows: wrong results, duckdb issues 21757 and 22924. With the
+         * other, row_number() = 1 over two equal arms of a UNION ALL cannot be planned (1.5.5). */
+        {"disabled_optimizers", "join_filter_pushdown,common_subplan"},
         {"old_implicit_casting", "false"},
         {"autoinstall_known_extensions", "false"}, /* json, parquet and icu are linked in; nothing is ever fetched */
         {"autoload_known_extensions", "false"},

@@ -90,6 +90,23 @@ static void test_joins_do_not_filter_below_a_choice(void **state) {
     }
 }
 
+/* Two arms that are the same, below a choice of one row a key. */
+static void test_a_choice_from_two_equal_arms(void **state) {
+    static const enum leat_duck_use uses[] = {LEAT_DUCK_BATCH, LEAT_DUCK_STEP};
+    (void)state;
+    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++) {
+        struct leat_duck *d = open_duck(uses[i]);
+        struct leat_conn *c = open_conn(d);
+        OK(leat_conn_execf(c, &err, "CREATE TABLE events AS SELECT i %% 3 AS k, i AS v FROM range(10) r(i)"));
+        expect_text(c,
+                    "SELECT string_agg(k || '=' || a, ' ' ORDER BY k) FROM (SELECT * FROM (SELECT * FROM (SELECT k, max(v) AS a FROM events GROUP BY k) WHERE a < 9 "
+                    "UNION ALL SELECT * FROM (SELECT k, max(v) AS a FROM events GROUP BY k) WHERE a < 9) QUALIFY row_number() OVER (PARTITION BY k ORDER BY a) = 1)",
+                    "1=7 2=8");
+        leat_conn_close(c);
+        leat_duck_close(d);
+    }
+}
+
 static void test_locked_instance(void **state) {
     (void)state;
     char dir[] = "/tmp/leat_duck_XXXXXX", path[128];
@@ -895,6 +912,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_settings_are_pinned),
         cmocka_unit_test(test_joins_do_not_filter_below_a_choice),
+        cmocka_unit_test(test_a_choice_from_two_equal_arms),
         cmocka_unit_test(test_locked_instance),
         cmocka_unit_test(test_query_and_text),
         cmocka_unit_test(test_types_round_trip),
