@@ -142,12 +142,25 @@ void leat_late_settle(struct leat_group *g) {
     g->late_loaded = false;
 }
 
+/* The version of t__late that steps which are run again had before them: the one that the first restatement behind them started from, which may have
+ * given records away before the process was killed; -1: as it is. */
+static int64_t version_then(const struct leat_engine *engine, const struct leat_gtable *table) {
+    size_t i;
+    json_t *record;
+    json_array_foreach(engine->records, i, record) {
+        const json_t *late = json_object_get(json_object_get(record, "late"), table->def->name);
+        const char *type = json_string_value(json_object_get(record, "t"));
+        if (late && type && strcmp(type, "restate") == 0 && (uint64_t)json_integer_value(json_object_get(record, "n")) > engine->step) return json_integer_value(late);
+    }
+    return -1;
+}
+
 enum leat_status leat_late_load_history(struct leat_group *g, struct leat_error *err) {
     enum leat_status st = LEAT_OK;
     if (past_history(g)) return LEAT_OK;
     g->late_loaded = true;
     for (int t = 0; t < g->table_count && st == LEAT_OK; t++)
-        if (!g->tables[t]->late_sets) st = leat_late_load(g->engine, g->tables[t], -1, NULL, err);
+        if (!g->tables[t]->late_sets) st = leat_late_load(g->engine, g->tables[t], version_then(g->engine, g->tables[t]), NULL, err);
     return st == LEAT_OK ? leat_lows_load(g, err) : st;
 }
 
