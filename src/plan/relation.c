@@ -275,8 +275,25 @@ void leat_rel_keep(struct leat_compile *c, const json_t *map, struct leat_rel *r
     *rel = kept;
 }
 
+static bool has_nested(const struct leat_op *op) {
+    for (size_t i = 0; i < op->schema.field_count; i++)
+        if (op->schema.fields[i].type.kind == LEAT_NESTED) return true;
+    return false;
+}
+
+/* DuckDB asks conditions as early as it may. One that it left above a column that can fail is asked only of rows for which nothing has failed. */
+static bool computes_before(struct leat_compile *c, struct leat_rel *rel) {
+    bool can_fail = false, nested = has_nested(&c->plan->ops[rel->op]);
+    for (size_t i = 0; i < rel->count; i++) {
+        can_fail |= rel->columns[i].can_fail;
+        nested |= rel->columns[i].type.kind == LEAT_NESTED;
+    }
+    return !can_fail || nested || leat_rel_flush(c, rel);
+}
+
 bool leat_rel_filter(struct leat_compile *c, struct leat_rel *rel, const json_t *condition) {
     struct leat_rel_column column;
+    if (!computes_before(c, rel)) return false;
     if (!leat_rel_expression(c, rel, condition, &column)) return false;
     const char *text = column.from >= 0 ? leat_arena_printf(&c->arena, "c%d", column.from) : column.text;
     add_filter(c, rel, text, column.can_fail);
@@ -314,12 +331,6 @@ struct leat_rel_column leat_rel_text(struct leat_compile *c, struct leat_type ty
     va_end(args);
     column.text = text;
     return column;
-}
-
-static bool has_nested(const struct leat_op *op) {
-    for (size_t i = 0; i < op->schema.field_count; i++)
-        if (op->schema.fields[i].type.kind == LEAT_NESTED) return true;
-    return false;
 }
 
 static bool is_identity(struct leat_compile *c, const struct leat_rel *rel) {
