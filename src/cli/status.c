@@ -190,7 +190,7 @@ static void print_steps(const json_t *tables) {
 }
 
 /* What a process that runs published last; false: nothing. */
-static bool show_published(struct leat_cli *cli, char **document) {
+static bool read_published(struct leat_cli *cli, char **document) {
     char *path = leat_asprintf("%s/.leat/status.json", cli->project);
     struct leat_buffer text = {0};
     struct leat_error ignored;
@@ -213,7 +213,7 @@ static int ask_running(struct leat_cli *cli, char **document) {
     json_decref(json);
     leat_buffer_deinit(&reply);
     free(work);
-    if (answer || st == LEAT_NOT_FOUND || show_published(cli, document)) return LEAT_EXIT_OK;
+    if (answer || st == LEAT_NOT_FOUND || read_published(cli, document)) return LEAT_EXIT_OK;
     return leat_cli_failed(&err);
 }
 
@@ -230,7 +230,7 @@ static int open_and_ask(struct leat_cli *cli, char **document) {
     if (st == LEAT_OK) st = leat_engine_status(engine, &text, &err);
     leat_engine_close(engine);
     *document = text.data;
-    if (st == LEAT_BUSY && show_published(cli, document)) return LEAT_EXIT_OK;
+    if (st == LEAT_BUSY && read_published(cli, document)) return LEAT_EXIT_OK;
     if (st == LEAT_OK) return LEAT_EXIT_OK;
     return errors ? LEAT_EXIT_NO : leat_cli_failed(&err);
 }

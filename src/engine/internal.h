@@ -471,6 +471,7 @@ enum leat_status leat_engine_drain(struct leat_engine *, struct leat_error *) LE
 enum leat_status leat_engine_publish_status(struct leat_engine *, struct leat_error *) LEAT_MUST; /* <work>/status.json, at most once in 5 seconds */
 
 /* recover.c */
+bool leat_record_is(const json_t *record, const char *type); /* of the journal: "step", "restate", "run", ... */
 enum leat_status leat_engine_write_head(struct leat_engine *, struct leat_error *) LEAT_MUST;
 enum leat_status leat_engine_recover(struct leat_engine *, struct leat_error *) LEAT_MUST;
 /* Runs the journal's records after the engine's step again. */

@@ -10,7 +10,7 @@
 #include "engine/change/change.h"
 #include "engine/runs/runs.h"
 
-static bool is_type(const json_t *record, const char *type) {
+bool leat_record_is(const json_t *record, const char *type) {
     const char *is = json_string_value(json_object_get(record, "t"));
     return is && strcmp(is, type) == 0;
 }
@@ -66,7 +66,7 @@ static void raise_frozen(struct leat_engine *engine) {
     for (size_t t = 0; t < engine->project->table_count; t++) {
         struct leat_gtable *table = &engine->tables[t];
         json_array_foreach(engine->records, i, record) {
-            json_t *before = is_type(record, "step") ? json_object_get(json_object_get(record, "frozen"), table->def->name) : NULL;
+            json_t *before = leat_record_is(record, "step") ? json_object_get(json_object_get(record, "frozen"), table->def->name) : NULL;
             if (before && json_integer_value(before) > table->closed_us) leat_frozen_set(table, json_integer_value(before));
         }
         leat_frozen_load_lake(table);
@@ -115,7 +115,7 @@ static uint64_t last_step(const json_t *records) {
     json_t *record;
     json_array_foreach((json_t *)records, i, record) {
         uint64_t n = (uint64_t)json_integer_value(json_object_get(record, "n"));
-        if (!is_type(record, "run") && n > last) last = n;
+        if (!leat_record_is(record, "run") && n > last) last = n;
     }
     return last;
 }
@@ -139,10 +139,10 @@ static enum leat_status replay_records(struct leat_engine *engine, const json_t 
     size_t i;
     json_t *record;
     json_array_foreach((json_t *)records, i, record) {
-        if (is_type(record, "run")) leat_engine_replay_run(engine, record);
-        if (is_type(record, "part")) leat_history_add(engine, record);
-        bool restate = is_type(record, "restate");
-        if (!steps || !(restate || is_type(record, "step"))) continue;
+        if (leat_record_is(record, "run")) leat_engine_replay_run(engine, record);
+        if (leat_record_is(record, "part")) leat_history_add(engine, record);
+        bool restate = leat_record_is(record, "restate");
+        if (!steps || !(restate || leat_record_is(record, "step"))) continue;
         if ((uint64_t)json_integer_value(json_object_get(record, "n")) <= from) continue;
         struct leat_group *group = group_of(engine, record);
         if (!group) return leat_fail(err, LEAT_CORRUPT, "journal: a step of a group that does not exist");
@@ -161,7 +161,7 @@ static void bring_up_to_date(json_t *head, const json_t *records) {
     json_t *record, *group;
     size_t i, k;
     json_array_foreach((json_t *)records, i, record) {
-        if (!is_type(record, "step")) continue;
+        if (!leat_record_is(record, "step")) continue;
         json_array_foreach(json_object_get(head, "groups"), k, group) {
             if (!json_equal(json_object_get(group, "freshness"), json_object_get(record, "g")) || json_object_get(group, "suspended")) continue;
             json_object_update(json_object_get(group, "cursors"), json_object_get(record, "to"));

@@ -52,10 +52,8 @@ static struct leat_project *project_of(const struct leat_engine *engine, const j
 json_t *leat_engine_apply_record(const struct leat_engine *engine) {
     json_t *found = NULL, *record;
     size_t i;
-    json_array_foreach(engine->records, i, record) {
-        const char *type = json_string_value(json_object_get(record, "t"));
-        if (type && strcmp(type, "apply") == 0) found = record;
-    }
+    json_array_foreach(engine->records, i, record)
+        if (leat_record_is(record, "apply")) found = record;
     return found;
 }
 

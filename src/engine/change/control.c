@@ -25,6 +25,10 @@ static char *place(const char *work_dir, const char *name) {
     return leat_asprintf("%s/control%s%s", work_dir, *name ? "/" : "", name);
 }
 
+static char *message(const char *work_dir, const char *id, const char *kind) {
+    return leat_asprintf("%s/control/%s.%s", work_dir, id, kind);
+}
+
 /* Whole or not at all; nothing here outlives the processes, so it is not synced. */
 static enum leat_status write_whole(struct leat_io *io, const char *path, const char *text, struct leat_error *err) {
     char *temp = leat_asprintf("%s.new", path);
@@ -55,14 +59,19 @@ void leat_control_close(struct leat_engine *engine) {
     engine->control_fd = -1;
 }
 
+static bool asks(const json_t *request, const char *what) {
+    const char *asked = json_string_value(json_object_get(request, "do"));
+    return asked && strcmp(asked, what) == 0;
+}
+
 static enum leat_status carry_out(struct leat_engine *engine, const json_t *request, struct leat_diagnostics *diags, struct leat_buffer *out,
                                   struct leat_error *err) {
-    const char *what = json_string_value(json_object_get(request, "do")), *sql = json_string_value(json_object_get(request, "sql"));
+    const char *sql = json_string_value(json_object_get(request, "sql"));
     const struct leat_change change = {.dry_run = json_is_true(json_object_get(request, "dry_run"))};
-    if (what && strcmp(what, "apply") == 0) return leat_engine_apply(engine, &change, diags, out, err);
-    if (what && strcmp(what, "stage") == 0) return leat_stage(engine->env, engine->lake_dir, engine->work_dir, engine, err);
-    if (what && strcmp(what, "status") == 0) return leat_engine_status(engine, out, err);
-    if (what && strcmp(what, "alter") == 0 && sql) return leat_engine_alter(engine, sql, change.dry_run, diags, out, err);
+    if (asks(request, "apply")) return leat_engine_apply(engine, &change, diags, out, err);
+    if (asks(request, "stage")) return leat_stage(engine->env, engine->lake_dir, engine->work_dir, engine, err);
+    if (asks(request, "status")) return leat_engine_status(engine, out, err);
+    if (asks(request, "alter") && sql) return leat_engine_alter(engine, sql, change.dry_run, diags, out, err);
     return leat_fail(err, LEAT_INVALID, "a request of another version of leat");
 }
 
@@ -115,11 +124,11 @@ enum need { NEEDS_NOTHING, IS_A_QUESTION, NEEDS_REST };
 
 /* A part is computed between two turns like anything else, and refused while runs are under way. */
 static bool is_part(const struct leat_engine *engine, const json_t *request) {
-    const char *what = json_string_value(json_object_get(request, "do")), *sql = json_string_value(json_object_get(request, "sql"));
+    const char *sql = json_string_value(json_object_get(request, "sql"));
     struct leat_alter alter = {0};
     struct leat_error ignored;
     struct leat_object_ref ref;
-    if (!what || strcmp(what, "alter") != 0 || !sql || leat_alter_parse(sql, &alter, &ignored) != LEAT_OK) return false;
+    if (!asks(request, "alter") || !sql || leat_alter_parse(sql, &alter, &ignored) != LEAT_OK) return false;
     bool part = alter.kind == LEAT_ALTER_REFRESH && alter.text && leat_project_find(engine->project, alter.table, &ref) && ref.kind == LEAT_OBJECT_TABLE &&
                 engine->tables[ref.index].batch;
     leat_alter_deinit(&alter);
@@ -130,11 +139,10 @@ static bool is_part(const struct leat_engine *engine, const json_t *request) {
 static bool changes_nothing(struct leat_engine *engine, json_t *request) {
     struct leat_diagnostics diags = {0};
     struct leat_error problem = {0};
-    const char *what = json_string_value(json_object_get(request, "do"));
     json_t *question = json_copy(request);
     json_object_set_new(question, "dry_run", json_true());
     bool nothing = carry_out(engine, question, &diags, NULL, &problem) != LEAT_OK && !problem.fatal;
-    if (!nothing && what && strcmp(what, "apply") == 0) {
+    if (!nothing && asks(request, "apply")) {
         struct leat_project *files = NULL;
         leat_diagnostics_deinit(&diags);
         diags = (struct leat_diagnostics){0};
@@ -152,9 +160,8 @@ static enum need need_of(struct leat_engine *engine, const char *name) {
     char *path = place(engine->work_dir, name);
     enum leat_status st = leat_io_read_all(engine->env->io, path, REQUEST_BYTES_MAX, &text, &ignored);
     json_t *request = st == LEAT_OK ? json_loadb(text.data ? text.data : "", text.length, 0, NULL) : NULL;
-    const char *what = json_string_value(json_object_get(request, "do"));
     enum need need = NEEDS_REST;
-    if (json_is_true(json_object_get(request, "dry_run")) || (what && (strcmp(what, "stage") == 0 || strcmp(what, "status") == 0)) || is_part(engine, request))
+    if (json_is_true(json_object_get(request, "dry_run")) || asks(request, "stage") || asks(request, "status") || is_part(engine, request))
         need = NEEDS_NOTHING;
     else if (leat_engine_runs_beside(engine) && changes_nothing(engine, request))
         need = IS_A_QUESTION;
@@ -205,7 +212,7 @@ enum leat_status leat_control_request(struct leat_env *env, const char *work_dir
     char *pipe = place(work_dir, "wake"), *path;
     enum leat_status st = leat_pipe_ring(pipe) ? LEAT_OK : leat_fail(err, LEAT_NOT_FOUND, "no leat is running here");
     leat_random_uuid(&env->random, id);
-    path = leat_asprintf("%s/control/%s.request", work_dir, id);
+    path = message(work_dir, id, "request");
     if (st == LEAT_OK) st = write_whole(env->io, path, request, err);
     if (st == LEAT_OK) (void)leat_pipe_ring(pipe);
     free(pipe);
@@ -214,7 +221,7 @@ enum leat_status leat_control_request(struct leat_env *env, const char *work_dir
 }
 
 enum leat_status leat_control_reply(struct leat_env *env, const char *work_dir, const char *id, struct leat_buffer *reply, struct leat_error *err) {
-    char *path = leat_asprintf("%s/control/%s.reply", work_dir, id);
+    char *path = message(work_dir, id, "reply");
     enum leat_status st = leat_io_exists(env->io, path) ? LEAT_OK : leat_fail(err, LEAT_NOT_FOUND, "no answer yet");
     if (st == LEAT_OK) st = leat_io_read_all(env->io, path, REQUEST_BYTES_MAX, reply, err);
     if (st == LEAT_OK) st = env->io->ops->unlink(env->io, path, err);
@@ -224,7 +231,7 @@ enum leat_status leat_control_reply(struct leat_env *env, const char *work_dir, 
 
 static void take_back(struct leat_io *io, const char *work_dir, const char *id) {
     struct leat_error ignored;
-    char *path = leat_asprintf("%s/control/%s.request", work_dir, id);
+    char *path = message(work_dir, id, "request");
     (void)io->ops->unlink(io, path, &ignored); /* or it is being answered: the next start removes the answer */
     free(path);
 }

@@ -13,8 +13,7 @@ bool leat_control_parked(const struct leat_engine *);
 enum leat_status leat_control_answer_parked(struct leat_engine *, struct leat_error *) LEAT_MUST;
 
 /* The asking side: waits until it is answered, at most wait_us (INT64_MAX: however long that takes). Errors: NOT_FOUND nobody runs; IO it
- * stopped meanwhile; BUSY no answer in time, and what was asked is
- * taken back. */
+ * stopped meanwhile; BUSY no answer in time, and what was asked is taken back. */
 enum leat_status leat_control_ask(struct leat_env *, const char *work_dir, const char *request, int64_t wait_us, struct leat_buffer *reply, struct leat_error *) LEAT_MUST;
 /* The same in two parts, for who cannot wait. id: names the request; its answer is there once, NOT_FOUND until then. */
 enum leat_status leat_control_request(struct leat_env *, const char *work_dir, const char *request, char id[37], struct leat_error *) LEAT_MUST;

@@ -149,8 +149,7 @@ static int64_t version_then(const struct leat_engine *engine, const struct leat_
     json_t *record;
     json_array_foreach(engine->records, i, record) {
         const json_t *late = json_object_get(json_object_get(record, "late"), table->def->name);
-        const char *type = json_string_value(json_object_get(record, "t"));
-        if (late && type && strcmp(type, "restate") == 0 && (uint64_t)json_integer_value(json_object_get(record, "n")) > engine->step) return json_integer_value(late);
+        if (late && leat_record_is(record, "restate") && (uint64_t)json_integer_value(json_object_get(record, "n")) > engine->step) return json_integer_value(late);
     }
     return -1;
 }

@@ -65,9 +65,10 @@ static void leave_out_overflown(const struct leat_gtable *table, struct leat_buf
 
 /* May what the aggregate sums pass 38 digits? An average is a DOUBLE, and its sum as wide as what it is of. */
 static bool sums_widely(const struct leat_plan *plan, const struct leat_op *op, const struct leat_agg *agg) {
-    if (agg->kind != LEAT_AGG_SUM && agg->kind != LEAT_AGG_AVG) return false;
-    const struct leat_type type = agg->kind == LEAT_AGG_SUM ? agg->result : plan->ops[op->children[0]].schema.fields[agg->argument].type;
-    return type.kind == LEAT_HUGEINT || (type.kind == LEAT_DECIMAL && type.width > (agg->kind == LEAT_AGG_SUM ? 37 : 18));
+    bool average = agg->kind == LEAT_AGG_AVG;
+    if (!average && agg->kind != LEAT_AGG_SUM) return false;
+    const struct leat_type type = average ? plan->ops[op->children[0]].schema.fields[agg->argument].type : agg->result;
+    return type.kind == LEAT_HUGEINT || (type.kind == LEAT_DECIMAL && type.width > (average ? 18 : 37));
 }
 
 /* Does an operator below `end` give such sums? */
