@@ -381,11 +381,15 @@ static enum leat_status commit_quarantine(struct leat_engine *engine, struct lea
 
 bool leat_table_waits(const struct leat_gtable *table) {
     const struct leat_gtable *input;
-    if (!table->overwrite || !table->group) return false;
-    if (leat_table_held(table) || leat_effects_gathers(table)) return true;
+    if (!table->group) return false;
+    if (table->overwrite && (leat_table_held(table) || leat_effects_gathers(table))) return true;
     for (size_t i = 0; i < table->plan->input_count; i++)
         if ((input = leat_table_input(table->group->engine, table, i)) && leat_table_waits(input)) return true;
     return false;
+}
+
+bool leat_table_lags(const struct leat_gtable *table) {
+    return table->overwrite || leat_table_held(table) || leat_table_waits(table);
 }
 
 /* A work folder that is new to the lake is to know of the boundary, when changes of frozen rows were passed over, or when it has moved far, though

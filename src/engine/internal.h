@@ -432,8 +432,10 @@ json_t *leat_table_frontier(const struct leat_gtable *); /* of its newest commit
 /* What a commit reflects: of a group's tables, or (NULL) of a batch run over the lake as it is, with what is known of the
  * run (balance, violations; else NULL). */
 void leat_frontier_json(struct leat_engine *, const struct leat_group *, const json_t *run, struct leat_buffer *out);
-/* Made anew, but not to be shown before a violated FAIL UPDATE, of the table or of one it reads, is over: the former content stays. */
+/* Made anew, but not to be shown yet, since rows violate FAIL UPDATE or a sink is to be told all at once; or it reads one of which that is so, and must not
+ * be ahead of it: the former content stays. */
 bool leat_table_waits(const struct leat_gtable *);
+bool leat_table_lags(const struct leat_gtable *); /* its next commit gives more than what the last steps changed: made anew, held by FAIL UPDATE, waiting */
 uint64_t leat_table_pending(const struct leat_gtable *); /* rows that the next commit takes */
 
 /* checkpoint.c */
@@ -449,7 +451,7 @@ struct leat_checkpoint_node *leat_waiting_nodes(struct leat_engine *, struct lea
 void leat_waiting_nodes_free(struct leat_checkpoint_node *nodes, size_t count); /* what was appended */
 /* By the project alone, so that saving and loading agree. */
 bool leat_table_may_wait(const struct leat_engine *, const struct leat_gtable *);
-/* After loading: forgets what tables have committed since they were made anew. */
+/* After loading: forgets what tables have committed since the checkpoint. */
 void leat_waiting_settle(struct leat_engine *);
 void leat_waiting_forget(struct leat_engine *);
 

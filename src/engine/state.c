@@ -94,7 +94,7 @@ static json_t *table_json(const struct leat_engine *engine, const struct leat_gt
     json_object_set_new(json, "query", leat_table_query_id(engine, table));
     if (table->last_error) json_object_set_new(json, "error", json_string(table->last_error));
     if (table->group) json_object_set_new(json, "g", leat_freshness_json(&table->group->freshness));
-    if (table->group && table->overwrite) json_object_set_new(json, "waits", json_true());
+    if (table->group && (table->overwrite || leat_table_waits(table))) json_object_set_new(json, "waits", json_true());
     if (leat_table_held(table)) json_object_set_new(json, "held", json_true());
     json_object_set_new(json, "made", json_integer((json_int_t)table->made_step));
     if (table->suspended) json_object_set_new(json, "suspended", json_true());

@@ -101,8 +101,8 @@ void leat_waiting_settle(struct leat_engine *engine) {
     for (size_t t = 0; t < engine->project->table_count; t++) {
         struct leat_gtable *table = &engine->tables[t];
         if (table->batch) continue;
-        if (table->committed_step > table->made_step) leat_changes_reset(&table->pending);
-        if (table->quarantine.delta && table->quarantine.committed_step > table->made_step) leat_changes_reset(&table->quarantine.pending);
+        if (table->committed_step >= engine->step) leat_changes_reset(&table->pending);
+        if (table->quarantine.delta && table->quarantine.committed_step >= engine->step) leat_changes_reset(&table->quarantine.pending);
     }
 }
 

@@ -260,7 +260,7 @@ enum leat_status leat_frozen_next(struct leat_group *g, const int64_t *watermark
         bool appears_now = table->def->emit_on_window_close; /* a row whose window this step closes */
         int64_t bound_us = INT64_MIN;
         closed_us[t] = INT64_MIN;
-        if (!local || behind || table->overwrite || leat_table_held(table)) continue;
+        if (!local || behind || leat_table_lags(table)) continue;
         if (!table->bound) st = prepare_bound(g->engine->step_conn, table, &table->bound, err);
         if (st == LEAT_OK) st = run_bound(g->engine->step_conn, table, table->bound, g->last_clock_us, &bound_us, err);
         int64_t us = lowest(bound_us, leat_group_past(g, t, appears_now ? g->watermarks : watermarks, appears_now ? none : idle), local);

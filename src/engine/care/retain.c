@@ -229,7 +229,7 @@ static int64_t allowed_us(const struct leat_engine *engine, size_t s) {
         if (table->suspended || table->failures) return INT64_MIN;
         if (table->batch && local) lower(&last, seen - local->span_us - local->back_us); /* its windows are open as long as those of steps */
         if (table->batch) continue;
-        if (leat_table_held(table) || table->overwrite) return INT64_MIN;
+        if (leat_table_lags(table)) return INT64_MIN;
         if (!has_cut(table, s)) continue;
         int64_t cut = leat_group_cut(table->group, table->root);
         if (cut == INT64_MIN) return INT64_MIN;

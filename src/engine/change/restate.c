@@ -442,7 +442,7 @@ static uint64_t records_of(const struct leat_group *g, const struct outcome *o, 
 /* A table that FAIL UPDATE holds at an earlier version has no content to compare with. */
 static const struct leat_gtable *held_table(const struct leat_group *g) {
     for (int t = 0; t < g->table_count; t++)
-        if (leat_table_held(g->tables[t]) || g->tables[t]->overwrite) return g->tables[t];
+        if (leat_table_lags(g->tables[t])) return g->tables[t];
     return NULL;
 }
 

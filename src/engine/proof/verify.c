@@ -255,7 +255,7 @@ static enum leat_status verify_tables(struct leat_engine *engine, const char *na
             continue;
         }
         if (leat_table_waits(table)) {
-            leat_putf(out, "%s: not compared: it was made anew, and shows its former content while rows violate FAIL UPDATE\n", table->def->name);
+            leat_putf(out, "%s: not compared: it, or a table it reads, was made anew, and it shows its former content while rows violate FAIL UPDATE\n", table->def->name);
             continue;
         }
         enum leat_status st = leat_table_verify(engine, table, NULL, max_rows, out, differing, err);
