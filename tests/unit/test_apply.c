@@ -234,10 +234,41 @@ static void an_operator_in_common(void **state) {
     }
 }
 
+/* What reads no source is shared by tables of one freshness, also by those that resume: from where each was suspended, whatever the others have seen. */
+static void what_resumes_shares_with_others(void **state) {
+    (void)state;
+    struct world w;
+    shop_init(&w, "CREATE MATERIALIZED TABLE of FRESHNESS = INTERVAL '7' SECOND AS SELECT * FROM events;\n"
+                  "CREATE VIEW counted AS SELECT k, count(*) AS n FROM of GROUP BY k;\n"
+                  "CREATE MATERIALIZED TABLE stays FRESHNESS = INTERVAL '1' SECOND AS SELECT e.id, c.n FROM events e JOIN counted c ON c.k = e.k;\n"
+                  "CREATE MATERIALIZED TABLE away FRESHNESS = INTERVAL '1' SECOND AS SELECT * FROM counted;\n"
+                  "CREATE MATERIALIZED TABLE later FRESHNESS = INTERVAL '1' SECOND AS SELECT n, k FROM counted;\n");
+    static const char *const changes[] = {"away SUSPEND", "later SUSPEND", "away RESUME", "later RESUME"};
+    for (int i = 0; i <= 4; i++) {
+        char *line = leat_asprintf("{\"id\":\"e%d\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01 00:00:00\"}\n", i);
+        put(&w, "in/events.ndjson", line, "a");
+        free(line);
+        run(&w);
+        char *sql = leat_asprintf("ALTER MATERIALIZED TABLE %s", i < 4 ? changes[i] : "stays SET FRESHNESS = INTERVAL '2' SECOND");
+        OK(alter(&w, sql, oops));
+        free(sql);
+        expect_equal(&w);
+    }
+    put(&w, "in/events.ndjson", "{\"id\":\"last\",\"k\":1,\"v\":10,\"ts\":\"2026-01-01 00:00:00\"}\n", "a");
+    run(&w);
+    reopen(&w);
+    run(&w);
+    expect_text(&w, "SELECT count(*) || ' ' || min(n) || ' ' || max(n) FROM stays", "6 6 6");
+    expect_text(&w, "SELECT k || ' ' || n FROM away", "1 6");
+    expect_text(&w, "SELECT k || ' ' || n FROM later", "1 6");
+    world_deinit(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_change_after_one_that_was_killed), cmocka_unit_test(a_scheduled_table_that_asks_otherwise),
                                        cmocka_unit_test(tables_that_stay_do_not_read_history_again),
                                        cmocka_unit_test(beside_a_table_that_waits), cmocka_unit_test(other_columns_of_the_same_rows),
-                                       cmocka_unit_test(history_is_no_delay), cmocka_unit_test(an_operator_in_common)};
+                                       cmocka_unit_test(history_is_no_delay), cmocka_unit_test(an_operator_in_common),
+                                       cmocka_unit_test(what_resumes_shares_with_others)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

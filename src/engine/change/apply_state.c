@@ -420,6 +420,25 @@ static void pass_init(struct pass *p, struct leat_apply *a, struct leat_group *g
     p->rebuild.resumes = from != NULL;
 }
 
+/* The table's operators as they were when it was suspended. What it shares with others from now on, all that does not read a source, is brought up from
+ * there too, and is then what theirs are. */
+static enum leat_status adopt_suspended(const struct leat_apply *a, struct leat_gtable *table, struct leat_error *err) {
+    struct leat_group *own = table->group;
+    enum leat_status st = LEAT_OK;
+    int t = 0;
+    while (own->tables[t] != table) t++;
+    for (int k = 0; k < a->engine->group_count; k++)
+        for (int i = 0; i < a->engine->groups[k]->node_count; i++) a->engine->groups[k]->nodes[i].keeper = NULL;
+    for (int i = 0; i < own->node_count && st == LEAT_OK; i++) {
+        struct leat_gnode *node = &own->nodes[i];
+        if (!node->feeds[t]) continue;
+        node->keeper = table;
+        if (node->node) leat_node_close(node->node); /* another resumed one has used it */
+        st = leat_group_open_node(own, i, err);
+    }
+    return st == LEAT_OK ? leat_engine_adopt_nodes(a->engine, a->state, err) : st;
+}
+
 static enum leat_status resume(struct leat_apply *a, struct leat_error *err) {
     for (size_t t = 0; t < a->engine->project->table_count; t++) {
         struct leat_gtable *table = &a->engine->tables[t];
@@ -427,7 +446,8 @@ static enum leat_status resume(struct leat_apply *a, struct leat_error *err) {
         if (a->fates[t] != LEAT_FATE_RESUMED) continue;
         pass_init(&p, a, table->group, leat_state_group(a->state, table->def->name));
         for (int i = 0; i < p.group->table_count; i++) p.rebuild.tables[i] = p.group->tables[i] == table;
-        enum leat_status st = run_pass(&p, err);
+        enum leat_status st = adopt_suspended(a, table, err);
+        if (st == LEAT_OK) st = run_pass(&p, err);
         leat_rebuild_deinit(p.group, &p.rebuild);
         if (st != LEAT_OK) return leat_prepend(err, "table \"%s\"", table->def->name);
         table->changes_out += table->pending.row_count;
@@ -474,21 +494,19 @@ static enum leat_status build(struct leat_apply *a, struct leat_error *err) {
     return st;
 }
 
-/* Operators of tables that stay, but for those that are built anew below others. */
+/* Operators of tables that stay, but for those that others share which are built anew, or brought up from where they were suspended. */
 static void choose_keepers(const struct leat_apply *a) {
     for (int k = 0; k < a->engine->group_count; k++) {
         struct leat_group *g = a->engine->groups[k];
         for (int i = 0; i < g->node_count; i++) {
-            bool anew = false;
+            bool brought = false;
             g->nodes[i].keeper = NULL;
             for (int t = 0; t < g->table_count; t++) {
                 if (!g->nodes[i].feeds[t]) continue;
-                if (a->fates[g->tables[t]->index] == LEAT_FATE_ANEW)
-                    anew = true;
-                else if (!g->nodes[i].keeper)
-                    g->nodes[i].keeper = g->tables[t];
+                brought |= a->fates[g->tables[t]->index] != LEAT_FATE_KEPT;
+                g->nodes[i].keeper = g->tables[t];
             }
-            if (anew) g->nodes[i].keeper = NULL;
+            if (brought) g->nodes[i].keeper = NULL;
         }
     }
 }
