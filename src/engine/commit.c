@@ -379,13 +379,25 @@ static enum leat_status commit_quarantine(struct leat_engine *engine, struct lea
     return st;
 }
 
-bool leat_table_waits(const struct leat_gtable *table) {
+static bool hides(const struct leat_gtable *table) {
+    return table->overwrite && table->group && (leat_table_held(table) || leat_effects_gathers(table));
+}
+
+static bool waits(const struct leat_gtable *table) {
     const struct leat_gtable *input;
     if (!table->group) return false;
-    if (table->overwrite && (leat_table_held(table) || leat_effects_gathers(table))) return true;
+    if (hides(table)) return true;
     for (size_t i = 0; i < table->plan->input_count; i++)
-        if ((input = leat_table_input(table->group->engine, table, i)) && leat_table_waits(input)) return true;
+        if ((input = leat_table_input(table->group->engine, table, i)) && waits(input)) return true;
     return false;
+}
+
+/* This is asked at every step: nearly always no table has anything to hide. */
+bool leat_table_waits(const struct leat_gtable *table) {
+    const struct leat_engine *engine = table->group ? table->group->engine : NULL;
+    bool any = false;
+    for (size_t t = 0; engine && t < engine->project->table_count; t++) any |= hides(&engine->tables[t]);
+    return any && waits(table);
 }
 
 bool leat_table_lags(const struct leat_gtable *table) {
