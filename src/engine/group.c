@@ -302,6 +302,7 @@ static void mark_feeds(struct leat_group *g) {
 
 enum leat_status leat_group_open_node(struct leat_group *g, int index, struct leat_error *err) {
     struct leat_gnode *node = &g->nodes[index];
+    if (node->node) leat_node_close(node->node);
     node->node = NULL;
     if (node->op->kind == LEAT_OP_SOURCE || node->op->kind == LEAT_OP_REFERENCE || node->op->kind == LEAT_OP_TABLE) return LEAT_OK;
     int id = g->engine->next_node_id++;
@@ -314,7 +315,6 @@ enum leat_status leat_group_open_node(struct leat_group *g, int index, struct le
 
 enum leat_status leat_group_reset_nodes(struct leat_group *g, struct leat_error *err) {
     for (int i = 0; i < g->node_count; i++) {
-        if (g->nodes[i].node) leat_node_close(g->nodes[i].node);
         enum leat_status st = leat_group_open_node(g, i, err);
         if (st != LEAT_OK) return st;
     }

@@ -343,7 +343,7 @@ enum leat_status leat_groups_arrange(struct leat_engine *, struct leat_error *) 
 void leat_groups_free(struct leat_engine *);
 void leat_queues_clear(struct leat_group *); /* what waited is taken in; a suspended group has none beyond the pass that filled them */
 void leat_group_free(struct leat_group *);
-enum leat_status leat_group_open_node(struct leat_group *, int index, struct leat_error *) LEAT_MUST; /* empty state; the former is not closed */
+enum leat_status leat_group_open_node(struct leat_group *, int index, struct leat_error *) LEAT_MUST; /* empty state; closes the former */
 enum leat_status leat_group_reset_nodes(struct leat_group *, struct leat_error *) LEAT_MUST; /* empty state */
 bool leat_freshness_same(const struct leat_freshness *, const struct leat_freshness *);
 /* Names it in journal and state: microseconds, and of a calendar a text; new reference. */

@@ -281,9 +281,7 @@ static enum leat_status open_nodes(struct pass *p, struct leat_error *err) {
     struct leat_group *g = p->group;
     enum leat_status st = LEAT_OK;
     for (int i = 0; i < g->node_count && st == LEAT_OK; i++) {
-        if (!p->rebuild.nodes[i]) continue;
-        if (g->nodes[i].node) leat_node_close(g->nodes[i].node);
-        st = leat_group_open_node(g, i, err);
+        if (p->rebuild.nodes[i]) st = leat_group_open_node(g, i, err);
     }
     for (int t = 0; t < g->table_count; t++) {
         struct leat_gtable *table = g->tables[t];
@@ -430,11 +428,9 @@ static enum leat_status adopt_suspended(const struct leat_apply *a, struct leat_
     for (int k = 0; k < a->engine->group_count; k++)
         for (int i = 0; i < a->engine->groups[k]->node_count; i++) a->engine->groups[k]->nodes[i].keeper = NULL;
     for (int i = 0; i < own->node_count && st == LEAT_OK; i++) {
-        struct leat_gnode *node = &own->nodes[i];
-        if (!node->feeds[t]) continue;
-        node->keeper = table;
-        if (node->node) leat_node_close(node->node); /* another resumed one has used it */
-        st = leat_group_open_node(own, i, err);
+        if (!own->nodes[i].feeds[t]) continue;
+        own->nodes[i].keeper = table;
+        st = leat_group_open_node(own, i, err); /* empty again: another resumed one may have used it */
     }
     return st == LEAT_OK ? leat_engine_adopt_nodes(a->engine, a->state, err) : st;
 }
